@@ -1,0 +1,28 @@
+"""The errors that a user may meet. Each message is one sentence or two: what was given, what was
+expected, what to do next. The command line prints it and exits with 2; a node shows it."""
+
+from __future__ import annotations
+
+
+class CycleError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class InputError(CycleError):
+    """A picture, a number or a setting that cannot be used."""
+
+
+class NoFaceError(InputError):
+    """No face was found, or not the one that was asked for."""
+
+
+class MissingFileError(CycleError):
+    """A file that is needed is not there; the message names it, its folder and its address."""
+
+
+class CheckpointError(CycleError):
+    """A file that is not the checkpoint it was taken for, is damaged, or holds unusable weights."""
+
+
+class MismatchError(CycleError):
+    """Two things that do not belong together, such as a code and another generator's weights."""
