@@ -1,0 +1,31 @@
+"""The embedded domain: procedural portraits whose identity and attribute factors are known exactly."""
+
+from .factors import (
+    ATTRIBUTES,
+    COUNT,
+    FACTORS,
+    IDENTITY,
+    NAMES,
+    Z_DIM,
+    Factor,
+    factors_to_gaussian,
+    factors_to_z,
+    gaussian_to_factors,
+    sample_factors,
+    z_to_factors,
+)
+
+__all__ = [
+    "ATTRIBUTES",
+    "COUNT",
+    "FACTORS",
+    "IDENTITY",
+    "NAMES",
+    "Z_DIM",
+    "Factor",
+    "factors_to_gaussian",
+    "factors_to_z",
+    "gaussian_to_factors",
+    "sample_factors",
+    "z_to_factors",
+]
