@@ -1,0 +1,55 @@
+# make demo   the whole way, from portraits to edited portraits, into demo-output/
+# make test   the tests
+# Both make the virtual environment .venv, or use the one that is there. Nothing else is touched.
+
+VENV   ?= .venv
+OUT    ?= demo-output
+PYTHON ?= # the first of python3.11, 3.12, 3.13, 3.10 and python3 that is new enough
+
+BIN     := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check benchmark clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.has-demo  ## run the main job: align, encode, refine, tune, edit, paste
+	$(BIN)/cycle-core demo --out $(OUT)
+
+test: $(VENV)/.has-test  ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.has-dev  ## lint and type check
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+benchmark: $(VENV)/.has-test  ## print the table of times and memory
+	$(BIN)/python benchmarks/speed.py
+
+clean:  ## remove the demo's output and caches; the environment stays
+	rm -rf $(OUT) .pytest_cache .ruff_cache
+
+# One stamp per extra of pyproject.toml: installed again only when a version has changed.
+$(VENV)/.has-%: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -c '$(IN_RANGE)' || { echo "$(VENV) holds a Python that is not 3.10 to 3.13:" \
+		"remove the folder $(VENV) and try again." >&2; exit 1; }
+	@echo "Installing into $(VENV); the first time takes a few minutes."
+	$(INSTALL) --editable ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON) $(if $(PYTHON),,python3.11 python3.12 python3.13 python3.10 python3); do \
+		if "$$python" -c '$(IN_RANGE)' 2>/dev/null; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Python 3.10 to 3.13 is needed and $(if $(PYTHON),$(PYTHON) is none of them,none was found):" \
+			"install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	had=$$([ -e "$(VENV)" ] && echo yes); \
+	"$$found" -m venv "$(VENV)" || { [ "$$had" ] || rm -rf "$(VENV)"; \
+		echo "$$found could not make $(VENV): it needs its venv module" \
+			"(on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
