@@ -1,0 +1,123 @@
+"""The command line `cycle-core`: one command for each step, `run` for the whole way.
+
+Whatever the user can get wrong ends with one sentence on stderr and exit code 2; Ctrl-C ends with
+130. Heavy imports wait until a command needs them, so that --help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from .errors import CycleError, InputError
+
+MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code. argv: without the program's name, default sys.argv."""
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    try:
+        with _killed_as_interrupted():
+            arguments = parser().parse_args(argv)
+            arguments.command(arguments)
+            sys.stdout.flush()  # here, where a closed pipe is still caught
+        return 0
+    except KeyboardInterrupt:
+        told = "stopped; what was finished is kept, nothing is half-written."
+        print(f"\ncycle-core: {told}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `cycle-core directions | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        sentence = explain(error)
+        if debug or sentence is None:  # None: a mistake of ours, whose trace is worth reporting
+            raise
+        print(f"cycle-core: {sentence}", file=sys.stderr)
+        return MISTAKE
+
+
+def explain(error: Exception) -> str | None:
+    """One sentence for an error that the user can do something about, None for any other."""
+    if isinstance(error, CycleError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"{name}the disk is full: free some space or choose another folder with --out."
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"{name}permission denied: choose another place or change its rights."
+        return f"{name}{error.strerror or error}: check the path."
+    kind = type(error).__name__
+    if kind == "SafetensorError" and "I/O error" in str(error):
+        return f"A model file could not be read or written ({error}): check the disk."
+    full = kind == "OutOfMemoryError" or "allocate memory" in str(error)
+    if full or isinstance(error, MemoryError):
+        return (
+            "There is not enough memory for this: close other programs, take a smaller picture or "
+            "model, or another --device."
+        )
+    return None
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    from .commands import faces, inventory, latent, run
+
+    top = Parser(
+        prog="cycle-core",
+        description="Portrait in, edited portrait out: GAN inversion by cycle encoding, refinement "
+        "and pivotal tuning, then edits that keep the person.",
+    )
+    top.add_argument("--version", action=Version, help="show the version and exit")
+    commands = top.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for module in (run, faces, latent, inventory):
+        module.add_commands(commands)
+    return top
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its mistakes told in one sentence as everywhere else."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `{self.prog} --help` shows what is possible.")
+
+
+class Version(argparse.Action):
+    """Looks the version up only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: object):
+        super().__init__(option_strings, dest, nargs=0, help=str(options.get("help", "")))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from .pipeline import version
+
+        print(f"cycle-core {version()}")
+        parser.exit()
+
+
+@contextlib.contextmanager
+def _killed_as_interrupted() -> Iterator[None]:
+    """A polite kill cleans up as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # signals belong to that one
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""`align` and `paste`: from a photo to the crop that an encoder takes, and back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .console import Console
+from .options import (
+    add_command,
+    add_device,
+    add_face,
+    add_generator,
+    add_out,
+    device_of,
+    face_choice,
+    output_file,
+    positive,
+)
+
+
+def add_commands(commands: Any) -> None:
+    align = add_command(
+        commands,
+        "align",
+        run_align,
+        "find the face in a photo and cut it out as FFHQ does",
+        "align photo.jpg --out crop.png",
+    )
+    align.add_argument("photo", type=Path, help="a picture file")
+    align.add_argument("--size", type=positive, help="pixels (default: of the generator)")
+    add_out(align, "the crop; its place in the photo goes beside it, into NAME.frame.json")
+    add_face(align)
+    add_generator(align)
+    add_device(align)
+
+    paste = add_command(
+        commands,
+        "paste",
+        run_paste,
+        "put an edited crop back into its photo",
+        "paste photo.jpg edited.png crop.frame.json --reference tuned.png --out edited_photo.png",
+    )
+    paste.add_argument("photo", type=Path, help="the photo that the crop was taken from")
+    paste.add_argument("crop", type=Path, help="the edited crop")
+    paste.add_argument("frame", type=Path, help="the .frame.json that `align` wrote")
+    paste.add_argument(
+        "--reference", type=Path, help="the picture of the same code without the edit, if there"
+    )
+    add_out(paste, "the photo with the edited face")
+
+
+def run_align(arguments: argparse.Namespace) -> None:
+    from ..face import align, choose, detect
+    from ..images import read_photo, save_image
+
+    console = Console(arguments.quiet)
+    out = output_file(arguments.out, [arguments.photo])
+    choice = face_choice(arguments)
+    photo = read_photo(arguments.photo)
+    photo = replace(photo, image=photo.image.to(device_of(arguments)))
+    size = arguments.size or _resolution(arguments.generator)
+    chosen = choose(detect(photo, arguments.detector), choice, arguments.no_face)
+    if not chosen:
+        console.say(f"{arguments.photo}: no face, left out")
+    for index, face in enumerate(chosen):
+        path = out if len(chosen) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
+        crop, frame = align(photo, face, size)
+        save_image(crop, path)
+        write_frame(frame, path.with_suffix(".frame.json"))
+        console.say(f"{path}: {size} px, found by {frame.source}")
+
+
+def run_paste(arguments: argparse.Namespace) -> None:
+    from ..face import paste
+    from ..images import read_image, read_photo, save_image
+
+    console = Console(arguments.quiet)
+    given = [arguments.photo, arguments.crop, arguments.frame]
+    out = output_file(arguments.out, given)
+    frame = read_frame(arguments.frame)
+    reference = None if arguments.reference is None else read_image(arguments.reference)
+    photo = read_photo(arguments.photo)
+    save_image(paste(photo, read_image(arguments.crop), frame, reference=reference), out)
+    console.say(str(out))
+
+
+def write_frame(frame: Any, path: Path) -> None:
+    """Write a Frame as JSON, atomically."""
+    from ..checkpoints import write_atomically
+
+    text = json.dumps(frame.to_json(), indent=2) + "\n"
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_frame(path: Path) -> Any:
+    """Read what `write_frame` wrote. Raises InputError for anything else."""
+    from ..frame import Frame
+
+    try:
+        return Frame.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"There is no file {path}: give the .frame.json that `cycle-core align` wrote."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not hold the place of a crop: give the .frame.json that `cycle-core "
+            "align` wrote beside the crop."
+        ) from error
+
+
+def _resolution(generator: str) -> int:
+    from ..checkpoints import load_generator
+
+    return load_generator(generator).resolution

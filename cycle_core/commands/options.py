@@ -1,0 +1,172 @@
+"""Options that several commands share, with the same name and the same meaning everywhere."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+EDIT_HELP = (
+    "NAME=STRENGTH moves by so many standard deviations (smile=2), NAME:=VALUE goes to a value "
+    "(smile:=0); then ,keep=NAME leaves an attribute alone, ,layers=0-5 moves only those styles, "
+    "and more changes after a comma act together. `cycle-core directions` lists the names"
+)
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None], summary: str, example: str
+) -> argparse.ArgumentParser:
+    """A new command with the options that every command has."""
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"Example: cycle-core {example}",
+    )
+    command.set_defaults(command=run)
+    command.add_argument("--quiet", action="store_true", help="no progress, no messages but errors")
+    command.add_argument("--debug", action="store_true", help="show the trace of an error")
+    return command
+
+
+def add_out(command: argparse.ArgumentParser, what: str, default: str | None = None) -> None:
+    command.add_argument(
+        "--out",
+        "-o",
+        type=Path,
+        required=default is None,
+        default=None if default is None else Path(default),
+        help=what + ("" if default is None else f" (default: {default})"),
+    )
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, mps"
+    )
+
+
+def add_generator(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--generator",
+        default="portraits",
+        help="path of a generator, or the name of an embedded one (default: portraits)",
+    )
+
+
+def add_encoder(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--encoder",
+        default="portraits",
+        help="path of an encoder, or the name of an embedded one (default: portraits)",
+    )
+
+
+def add_seed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=whole, default=0, help="of everything random (default: 0)")
+
+
+def add_face(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--detector",
+        default="auto",
+        help="auto (default: the best that is here), insightface, yunet or embedded",
+    )
+    command.add_argument(
+        "--face", default="largest", help="largest (default), all, or a number: 0 is the largest"
+    )
+    command.add_argument(
+        "--no-face",
+        choices=("error", "centre", "skip"),
+        default="error",
+        help="without a face: stop (default), take the centre of the picture, or leave it out",
+    )
+
+
+def add_edit(command: argparse.ArgumentParser, repeated: bool) -> None:
+    command.add_argument(
+        "--edit",
+        action="append",
+        default=[],
+        metavar="EDIT",
+        required=not repeated,
+        help=EDIT_HELP + ("; may be given several times, one picture for each" if repeated else ""),
+    )
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 on, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if whole(text) == 0:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return int(text)
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def device_of(arguments: argparse.Namespace) -> torch.device:
+    """The device that --device names. Raises InputError where this machine has none such."""
+    import torch
+
+    name = arguments.device
+    if name == "auto":
+        mps = getattr(torch.backends, "mps", None)
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "mps" if name == "cpu" and mps is not None and mps.is_available() else name
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"The device {name!r} cannot be used on this machine: choose cpu, or auto."
+        ) from error
+    return device
+
+
+def face_choice(arguments: argparse.Namespace) -> str | int:
+    """--face as `choose` takes it. Raises InputError for anything else."""
+    face = arguments.face
+    if face in ("largest", "all"):
+        return face
+    if not face.isdecimal():
+        raise InputError(
+            f"--face {face} is neither largest nor all nor a number from 0 on: give one of them."
+        )
+    return int(face)
+
+
+def output_file(path: Path, inputs: list[Path]) -> Path:
+    """`path`, with its folder made and tried. Raises InputError where it cannot be written or is
+    one of the files that are read."""
+    from ..results import make_folder
+
+    for given in inputs:
+        if path.exists() and given.exists() and path.samefile(given):
+            raise InputError(
+                f"--out {path} is the file that is read, which would be lost: choose another name."
+            )
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder: give the name of a file in it.")
+    make_folder(path.parent)
+    return path

@@ -1,0 +1,149 @@
+"""Edits as one writes them: `smile=2`, `smile:=0`, `age=+1,keep=glasses,layers=0-5,smile=1`.
+
+    change  = NAME=STRENGTH     by so many standard deviations of the attribute
+            | NAME:=VALUE       to a value, whatever is there now (0 is the domain's mean)
+    option  = keep=NAME[+NAME]  of the change before it: attributes that it must leave alone
+            | layers=A-B[+C]    of the change before it: the styles that it moves, from 0 on
+    edit    = change or option, joined by commas; the changes of one edit act together
+
+A NAME is an embedded direction (`cycle-core directions`) or the path of a direction file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Change:
+    """One direction and how far to go along it.
+
+    amount: a strength, or the value to arrive at where `to` is true.
+    keep: directions to which this one is made orthogonal first.
+    layers: the styles that move; None for those of the direction's file (usually all).
+    """
+
+    direction: str
+    amount: float
+    to: bool = False
+    keep: tuple[str, ...] = ()
+    layers: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        sign = ":=" if self.to else "=" if self.amount < 0 else "=+"
+        parts = [f"{self.direction}{sign}{_text(self.amount)}"]
+        if self.keep:
+            parts.append("keep=" + "+".join(self.keep))
+        if self.layers is not None:
+            parts.append("layers=" + _ranges(self.layers))
+        return ",".join(parts)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Changes that act together and make one picture."""
+
+    changes: tuple[Change, ...]
+
+    def __str__(self) -> str:
+        """The edit as one writes it; `parse_edit` gives the same edit back."""
+        return ",".join(str(change) for change in self.changes)
+
+    @property
+    def name(self) -> str:
+        """The same as part of a file name: "smile+2", "smile_to_0", "age+1_keep_glasses"."""
+        names = []
+        for change in self.changes:
+            amount = _text(change.amount)
+            sign = "_to_" if change.to else "" if change.amount < 0 else "+"
+            name = f"{_stem(change.direction)}{sign}{amount}"
+            if change.keep:
+                name += "_keep_" + "-".join(_stem(kept) for kept in change.keep)
+            if change.layers is not None:
+                name += "_layers_" + _ranges(change.layers)
+            names.append(name)
+        return "_".join(names)
+
+
+def parse_edit(text: str) -> Edit:
+    """Read one edit. Raises InputError that says what is wrong with which part."""
+    changes: list[Change] = []
+    for part in (part.strip() for part in text.split(",")):
+        name, sign, value = part.rpartition("=")
+        to = name.endswith(":")
+        name, value = name.removesuffix(":").strip(), value.strip()
+        if not sign or not name or not value.strip("+"):
+            raise InputError(
+                f"The edit {text!r} cannot be read at {part!r}: write NAME=STRENGTH (smile=2) or "
+                "NAME:=VALUE (smile:=0), joined by commas."
+            )
+        if name in ("keep", "layers") and not to:
+            if not changes:
+                raise InputError(
+                    f"In the edit {text!r} there is no change before {part!r}: begin with one, "
+                    f"such as age=1,{part}."
+                )
+            option = (
+                {"keep": changes[-1].keep + _names(value)}
+                if name == "keep"
+                else {"layers": _layers(value, text)}
+            )
+            changes[-1] = replace(changes[-1], **option)
+        else:
+            changes.append(Change(name, _number(value, text), to))
+    return Edit(tuple(changes))
+
+
+def _number(value: str, text: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(
+            f"In the edit {text!r}, {value!r} is not a number: give one such as 2, +1 or -0.5."
+        )
+    return number
+
+
+def _text(number: float) -> str:
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def _stem(direction: str) -> str:
+    return re.sub(r"[^\w.-]", "-", Path(direction).stem)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split("+") if name.strip())
+
+
+def _layers(value: str, text: str) -> tuple[int, ...]:
+    layers: set[int] = set()
+    for part in value.split("+"):
+        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InputError(
+                f"In the edit {text!r}, the layers {value!r} cannot be read: write a range such as "
+                "0-5, or several joined by +, such as 0-3+8."
+            )
+        layers.update(range(first, last + 1))
+    return tuple(sorted(layers))
+
+
+def _ranges(layers: tuple[int, ...]) -> str:
+    """(0, 1, 2, 8) -> "0-2+8"."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][1] + 1:
+            runs[-1][1] = layer
+        else:
+            runs.append([layer, layer])
+    return "+".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,0 +1,120 @@
+"""The folder that a run writes: one folder a picture, whole or not there, and `report.json` above.
+
+    out/report.json           all pictures, the settings, the networks that measured
+    out/NAME/report.json      the same for one picture; its presence says that the picture is done
+    out/NAME/*.png ...        the pictures of each step, the code, the tuned weights
+
+A folder is filled under a hidden name and renamed when it is whole. A folder that this program did
+not write is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+REPORT = "report.json"
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """The report in `folder`, None where there is none or it is not one of ours."""
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) and "cycle_core" in report else None
+
+
+def write_report(folder: Path, report: dict[str, Any]) -> None:
+    """Write `folder/report.json` atomically. Raises InputError where that is impossible."""
+    from .checkpoints import write_atomically
+
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(folder / REPORT, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` if needed and try to write into it, before any long work begins.
+
+    Raises InputError where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        raise InputError(
+            f"Nothing can be written to {folder} ({error.strerror or error}): choose another "
+            "folder with --out."
+        ) from error
+
+
+def check_ours(folder: Path) -> None:
+    """Raise InputError where `folder` exists and was not written by a run."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() and read_report(folder) is None:
+        raise InputError(
+            f"{folder} is there already and was not written by this program: choose another --out, "
+            "or move it away."
+        )
+
+
+@contextmanager
+def whole_folder(folder: Path, keep: Iterable[str] = ()) -> Iterator[Path]:
+    """Give a folder to fill, which takes the place of `folder` when the block ends.
+
+    It begins with the files of an older result that are named in `keep`, and with whatever is in
+    `folder` that the run did not write. What ends the block early (an error, Ctrl-C) leaves the
+    older state. Raises InputError where `folder` is not a run's, or cannot be written."""
+    check_ours(folder)
+    old = read_report(folder) or {}
+    leave = set(old.get("files", [])) - set(keep) | {REPORT}
+    part = Path(
+        tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:100]}.", suffix=".part")
+    )
+    aside = part.with_suffix(".old")
+    try:
+        os.chmod(part, 0o777 & ~_umask())  # mkdtemp makes folders private
+        if folder.is_dir():
+            for path in folder.iterdir():
+                if path.name not in leave:
+                    _copy(path, part / path.name)
+        yield part
+        if folder.is_dir():
+            os.replace(folder, aside)
+        os.replace(part, folder)
+    finally:
+        if aside.is_dir() and not folder.is_dir():
+            os.replace(aside, folder)
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def files_of(folder: Path) -> list[str]:
+    """Names of the files in `folder`, sorted, the report left out."""
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != REPORT)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A second name of a file where the disk can do that, else a copy."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,80 @@
+"""Folders of results: whole or not there, and nobody else's files are touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cycle_core.errors import InputError
+from cycle_core.results import make_folder, read_report, whole_folder, write_report
+
+
+def fill(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    write_report(folder, {"cycle_core": "0", "files": sorted(files)})
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {p.name: p.read_text() for p in folder.iterdir() if p.name != "report.json"}
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path: Path):
+    with whole_folder(tmp_path / "anna") as part:
+        fill(part, crop="1")
+        assert not (tmp_path / "anna").exists()
+
+    assert content(tmp_path / "anna") == {"crop": "1"}
+    assert [p.name for p in tmp_path.iterdir()] == ["anna"]
+
+
+@pytest.mark.parametrize("end", [ValueError, KeyboardInterrupt])
+def test_an_interrupted_run_leaves_the_older_result(tmp_path: Path, end: type[BaseException]):
+    with whole_folder(tmp_path / "anna") as part:
+        fill(part, crop="old")
+
+    def run() -> None:
+        with whole_folder(tmp_path / "anna") as part:
+            fill(part, crop="new")
+            raise end
+
+    with pytest.raises(end):
+        run()
+
+    assert content(tmp_path / "anna") == {"crop": "old"}
+    assert [p.name for p in tmp_path.iterdir()] == ["anna"]
+
+
+def test_a_new_result_replaces_the_old_one_and_carries_over_what_the_user_put_there(tmp_path: Path):
+    with whole_folder(tmp_path / "anna") as part:
+        fill(part, crop="old", tuned="old", stale="old")
+    (tmp_path / "anna" / "notes").write_text("mine")
+
+    with whole_folder(tmp_path / "anna", keep=["tuned"]) as part:
+        (part / "crop").write_text("new")
+
+    assert content(tmp_path / "anna") == {"crop": "new", "tuned": "old", "notes": "mine"}
+
+
+def test_a_folder_of_the_users_own_is_refused(tmp_path: Path):
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "holiday.jpg").write_text("mine")
+
+    with pytest.raises(InputError, match="not written by this program"):
+        whole_folder(tmp_path / "anna").__enter__()
+
+    assert content(tmp_path / "anna") == {"holiday.jpg": "mine"}
+
+
+def test_a_report_that_is_not_ours_is_no_report(tmp_path: Path):
+    (tmp_path / "report.json").write_text('{"sales": 3}')
+
+    assert read_report(tmp_path) is None
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_work(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(InputError, match="choose another folder"):
+        make_folder(tmp_path / "file" / "out")
