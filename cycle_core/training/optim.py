@@ -89,12 +89,13 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                update = self._momentum(p, group) if is_matrix(p) else self._adam(p, group)
+                rule = self._momentum if is_matrix(p) else self._adam
+                update = rule(p, p.grad, group)
                 p.add_(update, alpha=-group["lr"])
         return loss
 
-    def _momentum(self, p: Tensor, group: dict[str, Any]) -> Tensor:
-        state, grad, beta = self.state[p], p.grad, group["momentum"]
+    def _momentum(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
+        state, beta = self.state[p], group["momentum"]
         if not state:
             state["momentum"] = torch.zeros_like(p)
         state["momentum"].mul_(beta).add_(grad)
@@ -102,8 +103,8 @@ class Muon(torch.optim.Optimizer):
         scale = max(update.shape) ** 0.5  # an orthogonal [m,n] has the RMS 1 / sqrt(max(m, n))
         return orthogonalize(update, group["iterations"]).mul_(scale).view(p.shape)
 
-    def _adam(self, p: Tensor, group: dict[str, Any]) -> Tensor:
-        state, grad, (beta1, beta2) = self.state[p], p.grad, group["betas"]
+    def _adam(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
+        state, (beta1, beta2) = self.state[p], group["betas"]
         if not state:
             state["step"] = torch.zeros([])
             state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
