@@ -1,15 +1,30 @@
-"""Put an edited crop back into its photo, so that only what was edited changes."""
+"""Put an edited crop back into its photo, so that only what was edited changes.
+
+A generator of 64 or 128 px cannot hold what a photo of the same face shows. So the photo keeps,
+as far as the edit allows it, what is its own:
+
+    photo' = photo + mask * (edited - photo + keep * (photo - reference))
+
+with the crops brought to the photo's place and resolution. Where the edit changed nothing, keep is
+1 and the sum is the photo itself; where it moved something, old detail would show through, keep
+falls to 0 and the edited crop stands alone."""
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
+from torch.nn import functional as F
 
-from .frame import Frame
-from .images import Photo
+from .errors import InputError, MismatchError
+from .frame import Frame, align, other_photo
+from .images import Photo, as_image, resize
 
 Picture = TypeVar("Picture", Photo, torch.Tensor)
+
+FEATHER = 0.12  # width of the mask's soft edge, as a part of the crop's side
+_CHANGE = 0.16  # moved structure, in [-1,1] units, at which keep has fallen to 1/e
 
 
 def paste(
@@ -18,20 +33,145 @@ def paste(
     frame: Frame,
     reference: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
-    feather: float = 0.12,
+    feather: float = FEATHER,
     detail: float = 1.0,
 ) -> Picture:
-    """The photo with `crop` float32 [1,3,S,S] (any S) at `frame`; a Photo gives a Photo, a tensor
-    [1,3,H,W] a tensor; nothing outside the mask changes by a bit.
+    """The photo with the edited crop at `frame`; a Photo gives a Photo (with its alpha channel), a
+    tensor [1,3,H,W] a tensor. Nothing outside the mask changes by a single bit. For several faces
+    paste one after the other.
 
-    reference: [1,3,S,S], the generator's picture of the unedited crop; with it only the change
-        crop - reference is applied where the edit left the picture as it was.
-    mask: [1,1,S,S] in 0..1, what to paste; default `face_mask(S)`.
-    feather: width of the mask's soft edge, as a part of the crop's side.
-    detail: 0..1, how much of the photo that the generator cannot draw is added back."""
-    raise NotImplementedError
+    crop: float [1,3,S,S] in [-1,1], S may differ from frame.size.
+    reference: float [1,3,S,S], the generator's picture of the unedited crop. With it only the
+        change is applied, and the photo keeps what the generator could not draw. Without it the
+        aligned crop itself is the reference: the photo keeps its resolution alone.
+    mask: float [1,1,M,M] in 0..1 over the crop, what to paste; default `face_mask`.
+    feather: width of the mask's soft edge inwards, as a part of the crop's side; 0 for none.
+    detail: 0..1, how much is kept of the photo; 0 pastes the crop as it is.
+    Raises MismatchError for another photo than the frame's, InputError for wrong shapes."""
+    image = as_image(photo)
+    if frame.photo_size != (image.shape[-1], image.shape[-2]):
+        raise MismatchError(other_photo(frame, (image.shape[-1], image.shape[-2])))
+    crop = _square(crop, 3, "The edited crop").to(image)
+    if not bool(torch.isfinite(crop).all()):
+        raise InputError("The edited crop holds NaN or infinite values: generate it again.")
+    size = crop.shape[-1]
+    aligned = align(image, frame, size)[0] if detail > 0 else crop
+    shown = aligned if reference is None else _square(reference, 3, "The reference").to(image)
+    if shown.shape != crop.shape:
+        raise InputError(
+            f"The reference is {shown.shape[-1]} pixels wide and the crop {size}: both must be the "
+            "generator's output at one size."
+        )
+    if mask is None:
+        mask = face_mask(256, feather).to(image)
+    else:
+        mask = _feathered(_square(mask, 1, "The mask").to(image).clamp(0, 1), feather)
+
+    left, top, right, bottom = _region(frame)
+    here = image[..., top:bottom, left:right]
+    grid = _inverse_grid(frame, here, left, top)
+    weight = F.grid_sample(mask, grid, padding_mode="zeros", align_corners=False)
+    weight = weight * (grid.abs() <= 1).all(-1)[:, None]
+    edited = _warp(crop, grid, frame)
+    if detail > 0:
+        keep = detail * _warp(_unmoved(crop, shown), grid, frame).clamp(0, 1)
+        # written so that an unedited crop (edited == before, keep == 1) adds exactly nothing
+        before = _warp(shown, grid, frame)
+        change = (edited - before) + (1 - keep) * (before - here)
+    else:
+        change = edited - here
+    pasted = torch.where(weight > 0, (here + weight * change).clamp(-1, 1), here)
+    out = image.clone()
+    out[..., top:bottom, left:right] = pasted
+    if isinstance(photo, Photo):
+        return Photo(out, photo.alpha, photo.path)
+    return out
 
 
-def face_mask(size: int, feather: float = 0.12) -> torch.Tensor:
-    """float32 [1,1,size,size]: a smooth ellipse over face and hair of an FFHQ crop."""
-    raise NotImplementedError
+def face_mask(size: int, feather: float = FEATHER) -> torch.Tensor:
+    """float32 [1,1,size,size] in 0..1: a smooth ellipse over face and hair of an FFHQ crop."""
+    at = (torch.arange(size) + 0.5) / size
+    x, y = (at[None, :] - 0.5) / 0.46, (at[:, None] - 0.5) / 0.49
+    radius = (x.abs() ** 2.4 + y.abs() ** 2.4) ** (1 / 2.4)  # slightly squarer: hair at the temples
+    inwards = (1 - radius) * 0.46  # distance from the rim, in sides of the crop
+    return _smooth((inwards / max(feather, 1e-6)).clamp(0, 1))[None, None]
+
+
+def _unmoved(crop: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """[1,1,S,S]: 1 where the edit left the structure as it was, towards 0 where it moved.
+
+    A change that is the same all around, such as another skin colour, moves no structure."""
+    size = crop.shape[-1]
+    change = crop - reference
+    change = change - _blur(change, 0.06 * size)
+    strength = _blur((change**2).mean(1, keepdim=True), max(0.012 * size, 0.6)).sqrt()
+    return torch.exp(-((strength / _CHANGE) ** 2))
+
+
+def _feathered(mask: torch.Tensor, feather: float) -> torch.Tensor:
+    """The mask with a soft edge inside of its own, so that it covers nothing more."""
+    sigma = feather * mask.shape[-1] / 2
+    if feather <= 0 or float(mask.max()) <= 0:
+        return mask
+    soft = mask
+    while sigma > 0.3:
+        soft = (2 * _blur(mask, sigma, "constant") - 1).clamp(0, 1)
+        if float(soft.max()) > 0.8 * float(mask.max()):
+            break
+        sigma /= 1.5  # the mask is narrower than its feather would be
+    return _smooth(torch.minimum(soft, mask))
+
+
+def _warp(values: torch.Tensor, grid: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """[1,C,S,S] over the crop -> [1,C,h,w] at the photo's pixels."""
+    side = max(round(frame.side), 1)
+    if values.shape[-1] > side:
+        values = resize(values, side)  # antialiased; the sampling below is not
+    mode = "bilinear" if grid.device.type == "mps" else "bicubic"  # which MPS does not have
+    return F.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _region(frame: Frame) -> tuple[int, int, int, int]:
+    """left, top, right, bottom of the photo's pixels that the crop touches."""
+    (width, height), xs, ys = frame.photo_size, *zip(*frame.quad, strict=True)
+    left, top = max(math.floor(min(xs)), 0), max(math.floor(min(ys)), 0)
+    return left, top, min(math.ceil(max(xs)), width), min(math.ceil(max(ys)), height)
+
+
+def _inverse_grid(frame: Frame, here: torch.Tensor, left: int, top: int) -> torch.Tensor:
+    """[1,h,w,2] for `grid_sample`: the place in the crop, -1..1, of each pixel of the region."""
+    origin, below, _, beside = torch.tensor(frame.quad, dtype=torch.float64)
+    axes = torch.stack([beside - origin, below - origin], dim=1)  # columns: the crop's x, y
+    to_crop = 2 * torch.linalg.inv(axes)
+    offset = -(to_crop @ origin) - 1
+    # the region's own pixels as coordinates: float32 stays exact far from the photo's corner
+    offset = offset + to_crop @ torch.tensor([left + 0.5, top + 0.5], dtype=torch.float64)
+    to_crop, offset = to_crop.float().to(here.device), offset.float().to(here.device)
+    y, x = torch.meshgrid(
+        torch.arange(here.shape[-2], device=here.device, dtype=torch.float32),
+        torch.arange(here.shape[-1], device=here.device, dtype=torch.float32),
+        indexing="ij",
+    )
+    return (torch.stack([x, y], dim=-1) @ to_crop.T + offset)[None]
+
+
+def _square(value: torch.Tensor, channels: int, what: str) -> torch.Tensor:
+    value = value.detach()
+    if value.ndim == 3:
+        value = value[None]
+    if value.ndim != 4 or value.shape[:2] != (1, channels) or value.shape[2] != value.shape[3]:
+        raise InputError(
+            f"{what} has the shape [1, {channels}, S, S], but {list(value.shape)} was given."
+        )
+    return value.float()
+
+
+def _blur(image: torch.Tensor, sigma: float, border: str = "replicate") -> torch.Tensor:
+    from kornia.filters import gaussian_blur2d  # here: kornia takes long to import
+
+    taps = 2 * max(math.ceil(3 * sigma), 1) + 1
+    return gaussian_blur2d(image, (taps, taps), (sigma, sigma), border_type=border)
+
+
+def _smooth(t: torch.Tensor) -> torch.Tensor:
+    return t * t * (3 - 2 * t)

@@ -67,7 +67,7 @@ def contact_sheet(
                 sheet.paste(picture, (x + (cell - picture.width) // 2, y))
             caption = _at(captions, index, column)
             if caption:
-                below = (x + cell // 2, y + heights[index] + gap // 3)
+                below = (x + cell // 2, y + (picture.height if picture else 0) + gap // 3)
                 draw.text(below, caption, FAINT, font=small, anchor="ma")
         y += heights[index] + line + gap
     return from_pil(sheet).image

@@ -1,0 +1,158 @@
+"""The public model files that this project knows: one table, nothing else.
+
+Checksums are only of files that were read here or that their publisher states (torchvision puts
+the first eight digits into the name); None means that nobody here has computed it, not that any
+file will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_NVIDIA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained"
+_DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
+_TORCH = "https://download.pytorch.org/models"
+
+NVIDIA_LICENCE = "NVIDIA Source Code License-NC (research, non-commercial)"
+INSIGHTFACE_LICENCE = "models for non-commercial research only (code MIT)"
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One public file.
+
+    name: as users and `fetch` write it; kind: what it holds (generator, encoder, identity,
+    perceptual, detector); file: its name on disk, for an archive (.zip) the folder's name.
+    url: where it is downloaded, "" if it can only be fetched by hand from `page`.
+    size: bytes, None if unknown. sha256: leading hexadecimal digits, as many as are known, or None.
+    """
+
+    name: str
+    kind: str
+    file: str
+    url: str
+    licence: str
+    page: str
+    size: int | None = None
+    sha256: str | None = None
+    note: str = ""
+
+
+CATALOGUE: dict[str, Weight] = {
+    weight.name: weight
+    for weight in (
+        Weight(
+            "ffhq-1024",
+            "generator",
+            "ffhq.pkl",
+            f"{_NVIDIA}/ffhq.pkl",
+            NVIDIA_LICENCE,
+            "https://github.com/NVlabs/stylegan2-ada-pytorch",
+            note="StyleGAN2, config F, 1024 px",
+        ),
+        Weight(
+            "ffhq-256",
+            "generator",
+            "ffhq-res256-mirror-paper256-noaug.pkl",
+            f"{_NVIDIA}/transfer-learning-source-nets/ffhq-res256-mirror-paper256-noaug.pkl",
+            NVIDIA_LICENCE,
+            "https://github.com/NVlabs/stylegan2-ada-pytorch",
+            note="StyleGAN2, paper256, 256 px",
+        ),
+        Weight(
+            "ffhq-rosinality",
+            "generator",
+            "stylegan2-ffhq-config-f.pt",
+            f"{_DRIVE}1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT",
+            NVIDIA_LICENCE,
+            "https://github.com/omertov/encoder4editing#pretrained-models",
+            note="the FFHQ generator in rosinality's names, 1024 px",
+        ),
+        Weight(
+            "e4e-ffhq",
+            "encoder",
+            "e4e_ffhq_encode.pt",
+            f"{_DRIVE}1cUv_reLE6k3604or78EranS7XzuVMWeO",
+            "MIT (code); the generator in it NVIDIA Source Code License-NC",
+            "https://github.com/omertov/encoder4editing#pretrained-models",
+            note="encoder and generator",
+        ),
+        Weight(
+            "psp-ffhq",
+            "encoder",
+            "psp_ffhq_encode.pt",
+            f"{_DRIVE}1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0",
+            "MIT (code); the generator in it NVIDIA Source Code License-NC",
+            "https://github.com/eladrich/pixel2style2pixel#pretrained-models",
+            note="encoder and generator",
+        ),
+        Weight(
+            "cycle-ffhq",
+            "encoder",
+            "cycle_encoding_ffhq_encode.pt",
+            "",
+            "MIT (code); the generator in it NVIDIA Source Code License-NC",
+            "https://arxiv.org/abs/2207.09367",
+            note="the paper's own encoder and generator; the authors' repository links to it",
+        ),
+        Weight(
+            "arcface",
+            "identity",
+            "model_ir_se50.pth",
+            f"{_DRIVE}1KW7bjndL3QG3sxBbZxreGHigcCCpsDgn",
+            "MIT (code)",
+            "https://github.com/TreB1eN/InsightFace_Pytorch",
+            note="IR-SE50, the identity network of the losses and the encoder's first weights",
+        ),
+        Weight(
+            "lpips-alex",
+            "perceptual",
+            "lpips_alex.pth",
+            "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/"
+            "v0.1/alex.pth",
+            "BSD-2-Clause",
+            "https://github.com/richzhang/PerceptualSimilarity",
+            size=6009,
+            note="the five linear heads of LPIPS 0.1; the features are `alexnet`",
+        ),
+        Weight(
+            "alexnet",
+            "perceptual",
+            "alexnet-owt-7be5be79.pth",
+            f"{_TORCH}/alexnet-owt-7be5be79.pth",
+            "BSD-3-Clause",
+            "https://pytorch.org/vision/stable/models.html",
+            sha256="7be5be79",
+            note="torchvision's AlexNet, ImageNet",
+        ),
+        Weight(
+            "vgg16",
+            "perceptual",
+            "vgg16-397923af.pth",
+            f"{_TORCH}/vgg16-397923af.pth",
+            "BSD-3-Clause",
+            "https://pytorch.org/vision/stable/models.html",
+            sha256="397923af",
+            note="torchvision's VGG-16, ImageNet",
+        ),
+        Weight(
+            "yunet",
+            "detector",
+            "yunet_final.pth",
+            "https://huggingface.co/kornia/yunet/resolve/main/yunet_final.pth",
+            "BSD-3-Clause (libfacedetection)",
+            "https://github.com/kornia/data",
+            size=405729,
+            sha256="ee0a3035c5cbfc9484a31332223c9fd9c0ddcdb7c46b6a19e558ed393b6f2c67",
+            note="the face detector that kornia uses",
+        ),
+        Weight(
+            "buffalo_l",
+            "detector",
+            "buffalo_l",
+            "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",
+            INSIGHTFACE_LICENCE,
+            "https://github.com/deepinsight/insightface/tree/master/model_zoo",
+            note="insightface's models; a folder of .onnx files",
+        ),
+    )
+}
