@@ -204,7 +204,7 @@ def paint_skin(
         * (1 - smoothstep(lips.upper_out - 0.002, lips.upper_out + 0.010, y))
     )
     beard = _beard(x, y, z, f, front) * (1 - lip_area)
-    albedo = _mix(albedo, c.hair * 0.75, 0.85 * beard)
+    albedo = _mix(albedo, c.hair * 0.70, 0.92 * beard)
     brow = _brow(ex, ey, f) * front
     albedo = _mix(albedo, c.hair * 0.50 + 0.004, brow)
     lip = lip_area * front
@@ -254,7 +254,7 @@ def _beard(x: Tensor, y: Tensor, z: Tensor, f: Features, front: Tensor) -> Tenso
     jaw = jaw * (1 - smoothstep(0.90, 1.02, -y))
     moustache = (1 - smoothstep(0.17, 0.235, x.abs())) * smoothstep(-0.27, -0.31, y)
     # Present as soon as it is visible: a light stubble at first, then dense.
-    dense = f.beard.clamp(max=0.08) / 0.08 * (0.25 + 0.75 * f.beard)
+    dense = f.beard.clamp(max=0.06) / 0.06 * (0.55 + 0.45 * f.beard)
     return torch.maximum(jaw, moustache) * front * dense * smoothstep(-0.02, 0.25, z)
 
 

@@ -258,11 +258,37 @@ def _march(
             z = z - (distance(x, y, z, shape) - cone).clamp(0, 0.35)
         z = z.view(batch, 1, side, side)
     z = F.interpolate(z, size=(n, n), mode="nearest").view(batch, -1)
-    gap = z
-    for _ in range(9):
-        gap = distance(wx, wy, z, shape)
-        z = z - gap.clamp(-0.1, 0.35) * 0.97
+    for _ in range(6):
+        z = z - distance(wx, wy, z, shape).clamp(-0.1, 0.35) * 0.97
+    return _finish(wx, wy, z, distance(wx, wy, z, shape), radius, shape, distance)
+
+
+def _finish(
+    wx: Tensor, wy: Tensor, z: Tensor, gap: Tensor, radius: Tensor, shape: Shape, distance: Callable
+) -> tuple[Tensor, Tensor]:
+    """March on with the few rays that graze an edge: they need many small steps to pass it.
+
+    Left where they are, they would take the background's colour and draw a pale line round the chin.
+    """
+    rows, columns = torch.nonzero((gap > 0.3 * radius) & (z > FAR), as_tuple=True)
+    if len(rows) == 0:
+        return z, gap
+    x, y, left = wx[rows, columns][None], wy[rows, columns][None], z[rows, columns][None]
+    few, d = _rows(shape, rows), gap[rows, columns][None]
+    for _ in range(30):
+        left = left - d.clamp(-0.1, 0.45)
+        d = distance(x, y, left, few)
+    z, gap = z.clone(), gap.clone()
+    z[rows, columns], gap[rows, columns] = left[0], d[0]
     return z, gap
+
+
+def _rows(values, rows: Tensor):
+    """Nested tuples of parameters [B,1] to the same of parameters [1,M], one for each ray."""
+    if isinstance(values, Tensor):
+        return values[rows, 0][None]
+    items = [_rows(v, rows) for v in values]
+    return type(values)(*items) if hasattr(values, "_fields") else tuple(items)
 
 
 def _normal(

@@ -237,7 +237,7 @@ def _glasses(out: Tensor, at: Surface, pose: Pose, f: Features, worn: Tensor) ->
     k = (GLASSES_Z - at.z) / (m[8] + 1e-4)  # along the view ray to the plane of the lenses
     px, py = at.x + m[6] * k, at.y + m[7] * k
     ring = glasses_ring(px, py, f)
-    width = 0.010 * worn + 0.016 * f.glasses
+    width = 0.008 * worn + 0.014 * f.glasses
     edge = 0.008
     frame = 1 - smoothstep(width, width + edge, ring.abs() + edge * (1 - worn))
     arch = py - 0.070 - 0.03 * (1 - (px / 0.1) ** 2).clamp(min=0)
@@ -249,18 +249,19 @@ def _glasses(out: Tensor, at: Surface, pose: Pose, f: Features, worn: Tensor) ->
     frame = torch.maximum(frame, bridge) * in_front
     # The arm on the side that the turned head shows: a vertical plane beside the head.
     side = torch.sign(m[6] + 1e-7)
-    x_arm = side * (f.eye_x + 0.185)
-    ka = (x_arm - at.x) / (m[6] + 2e-2 * side)
+    flare = 0.24  # it runs outwards to the ear
+    x_arm = side * (f.eye_x + 0.185 + flare * (GLASSES_Z - at.z))
+    ka = (x_arm - at.x) / (m[6] + flare * side * m[8])
     ya, za = at.y + m[7] * ka, at.z + m[8] * ka
     arm = (1 - smoothstep(width * 0.8, width * 0.8 + edge, (ya - 0.085).abs() + edge * (1 - worn)))
     arm = arm * smoothstep(-0.02, 0.02, za)
     arm = arm * (1 - smoothstep(GLASSES_Z - 0.01, GLASSES_Z + 0.01, za)) * smoothstep(-0.02, 0.0, ka)
-    arm = arm * (1 - smoothstep(0.15, 0.3, ka)) * smoothstep(0.03, 0.10, m[6].abs())
+    arm = arm * (1 - smoothstep(0.25, 0.4, ka)) * smoothstep(0.03, 0.10, m[6].abs())
     frame = torch.maximum(frame, arm)
     lens = (1 - smoothstep(-0.02, 0.0, ring)) * in_front * worn
     glint = lens * (-(((px.abs() - f.eye_x) * 0.8 + py - 0.105) / 0.024).square()).exp()
-    colour = out.new_tensor([0.13, 0.075, 0.05])[:, None, None] * (1 - f.glasses) + 0.010
-    gleam = 0.05 * (-(((py - 0.13) / 0.025) ** 2)).exp()
+    colour = out.new_tensor([0.050, 0.028, 0.020])[:, None, None] * (1 - f.glasses) + 0.008
+    gleam = 0.03 * (-(((py - 0.13) / 0.025) ** 2)).exp()
     out = out * (1 - 0.10 * lens) + 0.09 * glint
     return out + (colour + gleam - out) * frame
 
