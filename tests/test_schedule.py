@@ -1,0 +1,121 @@
+"""The cycle W -> W+ -> W as a function of step, number of styles and budget."""
+
+from itertools import pairwise
+
+import pytest
+
+from cycle_core.errors import InputError
+from cycle_core.schedule import ScheduleSettings, at, final_stage
+
+STEPS = 750_000  # the published run, for 18 styles
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "stage"),
+    [
+        (0, "w", 0),
+        (19_999, "w", 0),
+        (20_000, "rise", 1),
+        (21_999, "rise", 1),
+        (22_000, "rise", 2),
+        (52_000, "rise", 17),
+        (54_000, "w+", 17),
+        (499_999, "w+", 17),
+        (500_000, "tighten", 17),
+        (645_999, "tighten", 17),
+        (646_000, "fall", 17),
+        (649_999, "fall", 17),
+        (650_000, "fall", 16),
+        (710_000, "fall", 1),
+        (713_999, "fall", 1),
+        (714_000, "return", 0),
+        (749_999, "return", 0),
+    ],
+)
+def test_published_phases_and_stages(step, name, stage):
+    phase = at(step, 18, STEPS)
+    assert (phase.name, phase.stage) == (name, stage)
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [(54_000, 0), (499_999, 0), (500_000, 1), (509_999, 1), (510_000, 2), (645_999, 15)],
+)
+def test_published_weights_tighten_every_10k_steps(step, times):
+    phase = at(step, 18, STEPS)
+    assert phase.delta == pytest.approx(2e-4 * 1.2**times, rel=1e-12)
+    assert phase.adv == pytest.approx(0.1 / 2**times, rel=1e-12)
+
+
+def test_last_weights_hold_until_the_end():
+    tight = at(645_999, 18, STEPS)
+    assert at(713_999, 18, STEPS).delta == tight.delta
+    assert at(749_999, 18, STEPS).adv == tight.adv
+
+
+def test_delta_weight_is_on_exactly_where_a_delta_is_active():
+    for step in range(5000):
+        phase = at(step, 10, 5000)
+        assert (phase.delta > 0) == (phase.stage > 0)
+
+
+@pytest.mark.parametrize("num_ws", [2, 10, 12, 18])
+def test_stages_rise_and_fall_one_by_one_with_equal_shares(num_ws):
+    steps = 75_000
+    stages = [at(step, num_ws, steps).stage for step in range(steps)]
+    changes = [b - a for a, b in pairwise(stages) if a != b]
+    assert changes == [1] * (num_ws - 1) + [-1] * (num_ws - 1)
+    rising = stages[2_000:5_400]
+    shares = [rising.count(stage) for stage in range(1, num_ws)]
+    assert max(shares) - min(shares) <= 1
+    assert sum(shares) == len(rising)
+
+
+def test_any_length_keeps_the_proportions():
+    for step in range(0, STEPS, 1_000):
+        assert at(step // 1_000, 18, STEPS // 1_000) == at(step, 18, STEPS)
+
+
+def test_shortest_cycle_ends_in_w():
+    assert at(20, 10, 21).stage == 0
+    with pytest.raises(InputError, match="21 or more"):
+        at(0, 10, 20)
+
+
+def test_path_to_w_plus_stays_there_with_the_first_weights():
+    e4e = ScheduleSettings(path="w+")
+    for step in (60_000, 550_000, 749_999):
+        phase = at(step, 18, STEPS, e4e)
+        assert (phase.stage, phase.delta, phase.adv) == (17, 2e-4, 0.1)
+    assert at(30_000, 18, STEPS, e4e) == at(30_000, 18, STEPS)
+
+
+def test_path_w_never_leaves_w():
+    only_w = ScheduleSettings(path="w")
+    assert {at(step, 18, 750, only_w).stage for step in range(750)} == {0}
+
+
+def test_without_tightening_the_stages_are_the_same_and_the_weights_stay():
+    loose = ScheduleSettings(tighten=False)
+    for step in range(0, STEPS, 7_000):
+        phase = at(step, 18, STEPS, loose)
+        assert phase.stage == at(step, 18, STEPS).stage
+        assert phase.adv == 0.1
+        assert phase.delta in (0.0, 2e-4)
+
+
+@pytest.mark.parametrize("path", ["cycle", "w+", "w"])
+def test_final_stage_is_the_stage_of_the_last_step(path):
+    settings = ScheduleSettings(path=path)
+    assert final_stage(10, settings) == at(999, 10, 1000, settings).stage
+
+
+@pytest.mark.parametrize("step", [-1, 100, 101])
+def test_step_outside_of_the_run_is_refused(step):
+    with pytest.raises(InputError, match="steps 0 to 99"):
+        at(step, 10, 100)
+
+
+def test_unknown_path_is_refused():
+    with pytest.raises(InputError, match="cycle, w\\+, w"):
+        ScheduleSettings(path="e4e")
