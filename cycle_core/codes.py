@@ -1,12 +1,14 @@
-"""Latent codes: what an encoder gives, refinement improves, a direction moves and a generator draws."""
+"""Latent codes: an encoder gives them, directions move them, generators draw them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 import torch
 
-from .errors import InputError
+from .errors import CheckpointError, InputError
 
 SPACES = ("W", "W+")
 
@@ -45,3 +47,47 @@ class Code:
 
     def to(self, device: torch.device | str) -> Code:
         return replace(self, w=self.w.to(device))
+
+
+class HasCode(Protocol):
+    """What carries a code, such as the result of `refine`."""
+
+    @property
+    def code(self) -> Code: ...
+
+
+def as_code(code: Code | HasCode) -> Code:
+    """The code itself, or the one that the result of a step carries."""
+    return code if isinstance(code, Code) else code.code
+
+
+def save_code(code: Code | HasCode, path: str | Path) -> None:
+    """Write a code as safetensors (kind "code"), atomically and without loss.
+
+    Raises InputError where the file cannot be written or the code is not finite."""
+    from .checkpoints import save_model  # here: it imports the generator, which imports this
+
+    code = as_code(code)
+    if not bool(torch.isfinite(code.w).all()):
+        raise InputError(
+            "The code holds values that are not finite numbers and was not saved: look at the "
+            "picture or the model that it came from."
+        )
+    config = {"space": code.space, "generator": code.generator, "stage": code.stage}
+    save_model(path, "code", config, {"w": code.w.float()})
+
+
+def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
+    """Open a file that `save_code` wrote. Whether it fits a generator is checked where both meet.
+
+    Raises MissingFileError, and CheckpointError for a damaged file or one that is no code."""
+    from .checkpoints import read_model
+
+    config, state, _ = read_model(path, "code")
+    try:
+        code = Code(state["w"], config["space"], config["generator"], config["stage"])
+    except (KeyError, InputError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a whole code ({error}): it is damaged; save the code again."
+        ) from error
+    return code.to(device)

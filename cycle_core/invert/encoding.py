@@ -1,0 +1,100 @@
+"""A picture to its code by the encoder alone, and a code to its picture by the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from ..codes import Code, HasCode, as_code
+from ..encoder import Encoder
+from ..errors import InputError, MismatchError
+from ..generator import Generator
+
+BATCH = 8  # pictures that pass through a network at once: bounds the memory of a long batch
+
+
+def encode(E: Encoder, image: Tensor, space: str | None = None) -> Code:
+    """The code that the encoder gives for pictures (METHOD section 1), head by head.
+
+    image: float [B,3,H,W] in [-1,1], any size (aligned crops; resized with antialiasing).
+    space: "W" uses head 0 alone, "W+" the heads of the stage that was trained last, or every head
+        where that stage is 0, which are then stale: they were trained before the last phase. None
+        takes the stage that was trained last, in which the encoder is best.
+    Gives a Code with w float32 [B, num_ws, w_dim] that knows its space, stage and generator.
+    Raises InputError for another shape or space, or for values that are not finite."""
+    check_image(image)
+    stage = stage_of(E, space)
+    image = image.to(E.w_avg.device)
+    with torch.no_grad(), evaluating(E):
+        w = torch.cat([E.encode(part.float(), stage) for part in image.split(BATCH)])
+    return Code(w.float(), "W" if stage == 0 else "W+", E.generator, stage)
+
+
+def generate(
+    G: Generator, code: Code | HasCode, noise: str = "const", truncation: float = 1.0
+) -> Tensor:
+    """The pictures of a code: float32 [B,3,R,R], clamped to [-1,1].
+
+    truncation: 1 draws the code itself, 0 the generator's mean face, between them a mixture.
+    Raises MismatchError where the code belongs to another generator, InputError for a noise mode
+    that there is not."""
+    code = as_code(code)
+    G.check_code(code)
+    w = code.w.to(G.device)
+    if truncation != 1.0:
+        w = torch.lerp(G.w_avg.to(w), w, truncation)
+    with torch.no_grad():
+        return torch.cat([G.synthesis(part, noise).clamp(-1, 1) for part in w.split(BATCH)])
+
+
+def check_pair(E: Encoder, G: Generator) -> None:
+    """Raise MismatchError unless the encoder's codes are codes of the generator."""
+    ours, theirs = (E.config.num_ws, E.config.w_dim), (G.num_ws, G.w_dim)
+    if ours != theirs:
+        raise MismatchError(
+            f"The encoder makes codes of {ours[0]} styles of {ours[1]} dimensions, but the "
+            f"generator takes {theirs[0]} of {theirs[1]}: load the pair that was trained together."
+        )
+    if E.generator and E.generator not in (G.base_fingerprint, G.fingerprint):
+        raise MismatchError(
+            f"The encoder was trained for the generator {E.generator}, but this is "
+            f"{G.base_fingerprint}: load the pair that was trained together."
+        )
+
+
+def stage_of(E: Encoder, space: str | None) -> int:
+    """The encoder stage that stands for a space, see `encode`."""
+    if space is None:
+        return E.stage
+    if space == "W":
+        return 0
+    if space == "W+":
+        return E.stage or E.config.num_ws - 1
+    raise InputError(f'The space to encode into is "W" or "W+", not {space!r}.')
+
+
+def check_image(image: Tensor) -> None:
+    """Raise InputError unless `image` is a batch of finite pictures [B,3,H,W]."""
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+        raise InputError(
+            f"Pictures have the shape [batch, 3, height, width], but {list(image.shape)} was given."
+        )
+    if not bool(torch.isfinite(image).all()):
+        raise InputError(
+            "The picture holds NaN or infinite values: read it again or look at what made it."
+        )
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """The module in evaluation mode for a while; its modes are the caller's again afterwards."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

@@ -1,0 +1,134 @@
+"""What makes two pictures alike: the L_S of refinement and tuning, one number for each picture."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..resize import resize
+
+MAX_SIZE = 256  # the encoder's losses are taken at 256 px (METHOD section 1)
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Distance(Protocol):
+    """A network whose features are compared: LPIPS or identity. See `cycle_core.losses`."""
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """image: float [B,3,H,W] in [-1,1]."""
+        ...
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Two results of `features` -> float [B], 0 for equal pictures."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """L_S = l2 * L2 + lpips * LPIPS + identity * ID (METHOD section 2).
+
+    max_size: larger pictures are made smaller first, None compares at full size.
+    """
+
+    l2: float
+    lpips: float
+    identity: float = 0.0
+    perceptual: Distance | None = None
+    faces: Distance | None = None
+    max_size: int | None = None
+
+    def target(self, image: Tensor) -> Target:
+        """Prepare pictures [B,3,R,R] to be compared with: their features are computed once."""
+        image = self._fit(image)
+        with torch.no_grad():
+            lpips = self.perceptual.features(image) if self.perceptual and self.lpips else None
+            faces = self.faces.features(image) if self.faces and self.identity else None
+        return Target(image, lpips, faces)
+
+    def __call__(self, image: Tensor, target: Target) -> Terms:
+        """Compare generated pictures [B,3,R,R] with the prepared ones."""
+        image = self._fit(image)
+        l2 = (image - target.image).square().mean((1, 2, 3))
+        lpips = identity = torch.zeros_like(l2)
+        if target.lpips is not None and self.perceptual is not None:
+            lpips = self.perceptual.distance(self.perceptual.features(image), target.lpips)
+        if target.faces is not None and self.faces is not None:
+            identity = self.faces.distance(self.faces.features(image), target.faces)
+        total = self.l2 * l2 + self.lpips * lpips + self.identity * identity
+        return Terms(total, l2, lpips, identity)
+
+    def _fit(self, image: Tensor) -> Tensor:
+        if self.max_size is None or image.shape[-1] <= self.max_size:
+            return image
+        return resize(image, self.max_size)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Pictures and their features."""
+
+    image: Tensor
+    lpips: list[Tensor] | None
+    faces: list[Tensor] | None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The loss of each picture and its unweighted parts, each float [B]."""
+
+    total: Tensor
+    l2: Tensor
+    lpips: Tensor
+    identity: Tensor
+
+    def means(self) -> dict[str, float]:
+        return {name: float(value.detach().mean()) for name, value in vars(self).items()}
+
+
+def perceptual_network(given: Distance | None, device: torch.device) -> Distance:
+    """The network of LPIPS to use: the given one, or the embedded one that is meant for losses."""
+    if given is None:
+        from ..networks import load_perceptual
+
+        given = load_perceptual(role="loss").to(device)
+    return _usable(given)
+
+
+def identity_network(given: Distance | None, device: torch.device) -> Distance:
+    """The same for identity."""
+    if given is None:
+        from ..networks import load_identity
+
+        given = load_identity(role="loss").to(device)
+    return _usable(given)
+
+
+def _usable(network: Any) -> Any:
+    return frozen(network) if isinstance(network, nn.Module) else network
+
+
+def trainable_copy(module: Module) -> Module:
+    """A copy that shares nothing with the module, in evaluation mode, every parameter trainable.
+
+    Call it with inference mode off: the copy can then be trained, and be differentiated through,
+    even where the module was loaded in inference mode."""
+    twin = copy.deepcopy(module).eval()
+    for part in twin.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            setattr(part, name, nn.Parameter(parameter.detach().clone()))
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            setattr(part, name, buffer.detach().clone())
+    return twin
+
+
+def frozen(module: Module) -> Module:
+    """The module itself where one can differentiate through it at no needless cost, else a copy
+    without gradients: the caller's module is never changed."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(t.is_inference() or t.requires_grad for t in tensors) or module.training:
+        return trainable_copy(module).requires_grad_(False)
+    return module

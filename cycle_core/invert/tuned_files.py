@@ -1,0 +1,75 @@
+"""A tuned generator as a small file: what tuning changed, and of which generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..checkpoints import read_model, save_model
+from ..codes import Code
+from ..errors import CheckpointError, InputError, MismatchError
+from ..generator import Generator
+from .encoding import generate
+from .objective import trainable_copy
+from .tuning import Tuned
+
+
+def save_tuned(tuned: Tuned, path: str | Path, original: Generator | None = None) -> None:
+    """Write the synthesis weights that tuning changed, and the pivot, as safetensors (kind
+    "delta"): the mapping network and the noise stay with the original generator's file.
+
+    original: None stores the weights as they are and loses no bit. With the generator that was
+        tuned, the differences from it are stored in half precision: half the size, and pictures
+        that differ by less than 1e-3.
+    Raises InputError where the file cannot be written, MismatchError for another original."""
+    weights = {name: p.detach() for name, p in tuned.generator.synthesis.named_parameters()}
+    if original is not None:
+        if original.fingerprint != tuned.original:
+            raise MismatchError(_other(original, tuned.original))
+        before = dict(original.synthesis.named_parameters())
+        weights = {name: (p - before[name].to(p)).half() for name, p in weights.items()}
+    config = {
+        "original": tuned.original,
+        "difference": original is not None,
+        "space": tuned.pivot.space,
+        "generator": tuned.pivot.generator,
+        "stage": tuned.pivot.stage,
+        "history": tuned.history,
+        "best": tuned.best,
+    }
+    save_model(path, "delta", config, {**weights, "pivot.w": tuned.pivot.w.float()})
+
+
+def load_tuned(path: str | Path, generator: Generator) -> Tuned:
+    """Put a file that `save_tuned` wrote onto the original generator, on the original's device.
+
+    The original is copied, not changed. Raises MismatchError where the file was tuned from another
+    generator, MissingFileError, and CheckpointError for a damaged file."""
+    config, state, _ = read_model(path, "delta")
+    try:
+        if config["original"] != generator.fingerprint:
+            raise MismatchError(f"{path}: " + _other(generator, config["original"]))
+        w = state.pop("pivot.w").to(generator.device)
+        pivot = Code(w, config["space"], config["generator"], config["stage"])
+        with torch.inference_mode(False):
+            tuned = trainable_copy(generator).requires_grad_(False).tuned_from(generator)
+            weights = dict(tuned.synthesis.named_parameters())
+            if weights.keys() != state.keys():
+                raise KeyError("other weights than the generator's")
+            for name, weight in weights.items():
+                change = state[name].to(weight)
+                weight.copy_(weight + change if config["difference"] else change)
+        history, best = tuple(config["history"]), int(config["best"])
+    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a whole tuned generator ({error}): it is damaged; tune again."
+        ) from error
+    return Tuned(tuned, pivot, generate(tuned, pivot), history, best, config["original"])
+
+
+def _other(generator: Generator, needed: str) -> str:
+    return (
+        f"This was tuned from the generator {needed}, but {generator.fingerprint} "
+        f"({generator.name}) was given: load the generator that was tuned."
+    )

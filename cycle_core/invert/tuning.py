@@ -1,0 +1,238 @@
+"""Pivotal tuning (METHOD section 3, Roich et al. 2021): the pivot is fixed, the generator moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..codes import Code, HasCode, as_code
+from ..errors import InputError
+from ..generator import Generator
+from ..resize import resize
+from .encoding import check_image
+from .objective import (
+    Distance,
+    Objective,
+    Target,
+    Terms,
+    frozen,
+    perceptual_network,
+    trainable_copy,
+)
+from .refinement import draw_inputs
+
+Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [B,3,R,R])
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """The defaults are the published ones (METHOD section 3)."""
+
+    steps: int = 350  # at most
+    learning_rate: float = 3e-4  # Adam, all synthesis weights
+    threshold: float = 0.07  # stop at this LPIPS (0.06 in PTI, 0.07 in Cycle Encoding); 0: never
+    l2: float = 1.0
+    lpips: float = 1.0
+    locality: bool = True
+    locality_alpha: float = 30.0  # L2 distance in W+ from the pivot, never beyond the sample
+    locality_truncation: float = 0.5
+    locality_l2: float = 0.1
+    locality_lpips: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or not self.learning_rate > 0:
+            raise InputError(
+                f"Tuning takes a number of steps from 0 on and a positive learning rate, but steps="
+                f"{self.steps}, learning_rate={self.learning_rate} was given."
+            )
+
+
+TUNE_PRESETS = {
+    "paper": TuneSettings(),
+    "fast": TuneSettings(steps=100, learning_rate=1e-3),
+    # a small generator has less to move and a perceptual network of its own scale
+    "embedded": TuneSettings(steps=100, learning_rate=1e-3, threshold=0.0),
+}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What `tune` gives.
+
+    generator: a new generator, in evaluation mode; codes of the original fit it.
+    pivot: the code that it was tuned at.
+    image: float32 [B,3,R,R] in [-1,1], what it draws of the pivot.
+    history: the losses before each step and after the last one (total, l2, lpips, locality), means
+        over the pictures; `best` is the index of the state that was kept.
+    original: fingerprint of the generator that was tuned.
+    """
+
+    generator: Generator
+    pivot: Code
+    image: Tensor
+    history: tuple[dict[str, float], ...]
+    best: int
+    original: str
+
+    @property
+    def code(self) -> Code:
+        return self.pivot
+
+
+def tune(
+    G: Generator,
+    pivot: Code | HasCode,
+    image: Tensor,
+    settings: TuneSettings | None = None,
+    callback: Callback | None = None,
+    seed: int = 0,
+    perceptual: Distance | None = None,
+) -> Tuned:
+    """Tune the generator until it draws the pictures at their pivots.
+
+        L = l2 L2(x, G(w_p)) + lpips LPIPS(x, G(w_p)) + locality
+
+    Locality, each step: a sample w_z (truncation 0.5) and from the pivot towards it
+    w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|; there the pictures of the tuned and of the original
+    generator are held together by 0.1 L2 + 0.1 LPIPS, without noise. alpha is at most |w_z - w_p|:
+    in a latent space smaller than FFHQ's, 30 would end beyond the domain. Of several pictures (of
+    one person, with one generator for all) the pivots take turns. Tuning ends when the mean LPIPS
+    is at most the threshold; the state with the smallest l2 L2 + lpips LPIPS is kept.
+
+    pivot: a Code (or what `refine` gives) of as many rows as pictures.
+    image: float [B,3,H,W] in [-1,1]; resized to the generator's resolution.
+    settings: `TUNE_PRESETS` has some; the published ones if None.
+    callback(step, total, preview): after each step; what it raises ends the tuning, and G, which is
+        never written to, stays as it was to the bit.  preview: float [B,3,R,R], not clamped.
+    perceptual: the network of LPIPS; the embedded one if None.
+    Raises InputError, MismatchError for a code of another generator, MissingFileError."""
+    settings = settings or TUNE_PRESETS["paper"]
+    pivot = as_code(pivot)
+    check_image(image)
+    G.check_code(pivot)
+    if pivot.batch != image.shape[0]:
+        raise InputError(
+            f"{image.shape[0]} pictures and {pivot.batch} pivots were given to tune one generator: "
+            "give one pivot for each picture."
+        )
+    # ComfyUI runs nodes in inference mode, in which nothing can be trained: step out and copy
+    with torch.inference_mode(False), torch.enable_grad():
+        needed = settings.lpips or (settings.locality and settings.locality_lpips)
+        network = perceptual_network(perceptual, G.device) if needed else None
+        w = pivot.w.detach().to(G.device, torch.float32).clone()
+        objective = Objective(settings.l2, settings.lpips, perceptual=network)
+        x = resize(image.detach().to(G.device, torch.float32).clone(), G.resolution)
+        target = objective.target(x)
+        tuned = trainable_copy(G).tuned_from(G)
+        tuned.mapping.requires_grad_(False)
+        locality = _Locality(frozen(G), w, settings, network, seed) if settings.locality else None
+        best, history = _descend(tuned, w, objective, target, locality, settings, callback)
+        tuned.synthesis.load_state_dict(best.state)
+        tuned.requires_grad_(False)
+    return Tuned(tuned, pivot, best.image.clamp(-1, 1), tuple(history), best.step, G.fingerprint)
+
+
+@dataclass
+class _Best:
+    """The best state so far."""
+
+    loss: float
+    step: int
+    image: Tensor
+    state: dict[str, Tensor]
+
+
+def _descend(
+    G: Generator,
+    w: Tensor,
+    objective: Objective,
+    target: Target,
+    locality: _Locality | None,
+    settings: TuneSettings,
+    callback: Callback | None,
+) -> tuple[_Best, list[dict[str, float]]]:
+    """Change the synthesis weights of G; gives the best state and the losses on the way."""
+    parameters = list(G.synthesis.parameters())
+    optimizer = torch.optim.Adam(parameters, settings.learning_rate)
+    best: _Best | None = None
+    history: list[dict[str, float]] = []
+    for step in range(settings.steps + 1):
+        last = step == settings.steps
+        with torch.set_grad_enabled(not last):
+            drawn = G.synthesis(w, "const")
+            terms = objective(drawn, target)
+        loss = float(terms.total.detach().mean())
+        history.append(_log(terms))
+        if best is None or loss < best.loss:
+            best = _Best(loss, step, drawn.detach(), _snapshot(G.synthesis, best))
+        if last or loss != loss or _good_enough(terms, settings):
+            break
+        total = terms.total.mean()
+        if locality is not None:
+            held = locality(G, step)
+            history[-1]["locality"] = float(held.detach())
+            total = total + held
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        if callback is not None:
+            callback(step + 1, settings.steps, drawn.detach())
+    assert best is not None
+    if best.loss != best.loss:
+        raise InputError(
+            "Tuning began with a loss that is not a number: the generator holds unusable weights "
+            "or the picture unusable values; load them again."
+        )
+    return best, history
+
+
+class _Locality:
+    """The locality regularisation of PTI, equations 3 and 4: see `tune`."""
+
+    def __init__(
+        self,
+        original: Generator,
+        pivots: Tensor,
+        settings: TuneSettings,
+        perceptual: Distance | None,
+        seed: int,
+    ):
+        self.original, self.pivots, self.settings = original, pivots, settings
+        self.random = torch.Generator().manual_seed(seed)
+        self.objective = Objective(
+            settings.locality_l2, settings.locality_lpips, perceptual=perceptual
+        )
+
+    def __call__(self, tuned: Generator, step: int) -> Tensor:
+        pivot = self.pivots[step % len(self.pivots)][None]  # [1,N,w_dim]
+        with torch.no_grad():
+            inputs = draw_inputs(self.original, 1, self.random)
+            sample = self.original.mapping(*inputs, truncation=self.settings.locality_truncation)
+            way = sample - pivot
+            length = way.norm()
+            alpha = length.clamp(max=self.settings.locality_alpha)
+            near = pivot + way * (alpha / length.clamp(min=1e-8))
+            target = self.objective.target(self.original.synthesis(near, "none"))
+        return self.objective(tuned.synthesis(near, "none"), target).total.mean()
+
+
+def _good_enough(terms: Terms, settings: TuneSettings) -> bool:
+    return settings.lpips > 0 and float(terms.lpips.detach().mean()) <= settings.threshold
+
+
+def _log(terms: Terms) -> dict[str, float]:
+    means = terms.means()
+    return {"total": means["total"], "l2": means["l2"], "lpips": means["lpips"]}
+
+
+def _snapshot(module: nn.Module, old: _Best | None) -> dict[str, Tensor]:
+    """A copy of the weights; into the old copy's memory where there is one."""
+    state = module.state_dict()
+    if old is None:
+        return {name: tensor.detach().clone() for name, tensor in state.items()}
+    for name, tensor in state.items():
+        old.state[name].copy_(tensor.detach())
+    return old.state
