@@ -23,6 +23,12 @@ import numpy as np
 import torch
 
 TOLERANCE = 1e-4  # of `relative_error`, in float32
+# The IR-SE cases are ill-conditioned: their activations grow to hundreds, which makes the gates of
+# squeeze-and-excitation step functions. Moving every weight by half a unit in the last place of
+# float32 moves the output by up to 5e-3, and float32 against float64 differ by as much, so no
+# float32 implementation can promise 1e-4 there. 2e-2 is still strict, again because of the
+# conditioning: batch-norm's epsilon at 2e-5 instead of 1e-5 alone gives more (tested).
+IRSE_TOLERANCE = 2e-2
 FOLDER = Path(__file__).resolve().parent / "fixtures" / "parity"
 
 
@@ -50,6 +56,11 @@ def case_names(prefix: str = "") -> list[str]:
     return sorted(
         f.parent.name for f in FOLDER.glob("*/case.json") if f.parent.name.startswith(prefix)
     )
+
+
+def image_of(case: Case) -> torch.Tensor:
+    """The picture [1, 3, 256, 256] of an encoder or identity case, stored 8x subsampled."""
+    return case.inputs["image"].repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 
 def relative_error(mine: torch.Tensor, reference: torch.Tensor) -> float:

@@ -1,0 +1,194 @@
+"""The pyramid encoder with stages: a picture -> a code in W, W+ or anything between.
+
+Encoder4editing's architecture (Tov et al. 2021) as Cycle Encoding uses it (METHOD section 1): an
+IR-SE body, a pyramid of three levels, one map-to-style head for each style input. Head 0 gives w_0,
+head i gives D_i; at stage s the heads 0..s are active, so stage 0 is W. Tensor names are those of
+the published checkpoints without their prefix `encoder.`.
+
+The published code switches on every head when it refines and when it is used, although training
+ended with them off. Here the default is the stage that was trained last, and any other can be asked
+for by number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import InputError, MismatchError
+from .generator import Linear
+from .irse import IdentityNet, check_body, make_body
+from .resize import resize
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The defaults are the published encoder of a 1024 px generator (267 M parameters)."""
+
+    num_ws: int = 18  # style inputs of the generator
+    w_dim: int = 512
+    input_size: int = 256
+    widths: tuple[int, ...] = (64, 64, 128, 256, 512)  # of the input layer and the four stages
+    units: tuple[int, ...] = (3, 4, 14, 3)
+    reduction: int = 16
+    head_width: int | None = None  # channels inside the heads, w_dim if None
+    coarse: int = 3  # heads below this read the coarse level,
+    middle: int = 7  # heads below this the middle one, the others the fine one
+    stage: int | None = None  # trained last, num_ws - 1 if None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives lists
+        object.__setattr__(self, "units", tuple(self.units))
+        check_body(self.widths, self.units, self.input_size)
+        if self.input_size & (self.input_size - 1):
+            raise InputError(
+                f"The encoder's input size is a power of two, because its heads halve it down to "
+                f"one pixel, not {self.input_size}."
+            )
+
+    @classmethod
+    def embedded(cls, num_ws: int, w_dim: int, input_size: int = 64) -> EncoderConfig:
+        """A small encoder that trains on a CPU; its body has the shape of the embedded identity
+        network's, see `Encoder.init_body`."""
+        return cls(
+            num_ws=num_ws,
+            w_dim=w_dim,
+            input_size=input_size,
+            widths=EMBEDDED_WIDTHS,
+            units=EMBEDDED_UNITS,
+            head_width=EMBEDDED_HEAD_WIDTH,
+        )
+
+
+EMBEDDED_WIDTHS = (32, 32, 64, 128, 160)
+EMBEDDED_UNITS = (1, 2, 2, 2)
+EMBEDDED_HEAD_WIDTH = 64
+
+
+class Encoder(nn.Module):
+    w_avg: Tensor
+
+    def __init__(self, config: EncoderConfig | None = None):
+        super().__init__()
+        self.config = config = config or EncoderConfig()
+        self.generator = ""  # fingerprint of the generator that it was trained for
+        self.input_layer, self.body = make_body(config.widths, config.units, config.reduction)
+        fine, middle, coarse = config.widths[2:]
+        self.latlayer1 = nn.Conv2d(middle, coarse, 1)
+        self.latlayer2 = nn.Conv2d(fine, coarse, 1)
+        head_width = config.head_width or config.w_dim
+        self.styles = nn.ModuleList(
+            Head(coarse, head_width, config.w_dim, config.input_size // 2 ** (4 - self._level(i)))
+            for i in range(config.num_ws)
+        )
+        self.register_buffer("w_avg", torch.zeros(config.num_ws, config.w_dim))
+
+    @property
+    def stage(self) -> int:
+        """The stage that was trained last, the default of `forward`. Assign to change it; it is
+        part of `config` and so of a saved file."""
+        return self.config.num_ws - 1 if self.config.stage is None else self.config.stage
+
+    @stage.setter
+    def stage(self, stage: int) -> None:
+        self.config = replace(self.config, stage=self._checked(stage))
+
+    def forward(self, image: Tensor, stage: int | None = None) -> Tensor:
+        """image: float [B, 3, S, S] in [-1, 1] with S = config.input_size (see `resize`).
+        stage: 0 (W) ... num_ws - 1 (W+); the stage trained last if None.
+        Gives offsets [B, num_ws, w_dim]: the code is `w_avg + offsets`. Row i is w_0 + D_i, and
+        equals row 0 where i > stage. Raises InputError where a shape or the stage is wrong."""
+        stage = self.stage if stage is None else self._checked(stage)
+        self._check_image(image)
+        levels = self._levels(image, stage)
+        w0 = self.styles[0](levels[0])
+        rows = [w0]
+        for i in range(1, self.config.num_ws):
+            rows.append(w0 + self.styles[i](levels[self._level(i)]) if i <= stage else w0)
+        return torch.stack(rows, dim=1)  # [B, N, w_dim]
+
+    def encode(self, image: Tensor, stage: int | None = None) -> Tensor:
+        """The code [B, num_ws, w_dim] of pictures of any size: `w_avg + forward(resize(image))`."""
+        return self.w_avg + self(self.resize(image), stage)
+
+    def resize(self, image: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] at the encoder's input size, antialiased."""
+        return resize(image, self.config.input_size)
+
+    def init_body(self, identity: IdentityNet) -> None:
+        """Take over the body of an identity network, where training starts in the paper.
+
+        Raises MismatchError where the bodies have different shapes."""
+        ours, theirs = self.config, identity.config
+        if (ours.widths, ours.units, ours.reduction) != (
+            theirs.widths,
+            theirs.units,
+            theirs.reduction,
+        ):
+            raise MismatchError(
+                f"The encoder's body has the widths {ours.widths} and units {ours.units}, the "
+                f"identity network's {theirs.widths} and {theirs.units}: give both the same."
+            )
+        self.input_layer.load_state_dict(identity.input_layer.state_dict())
+        self.body.load_state_dict(identity.body.state_dict())
+
+    def _levels(self, image: Tensor, stage: int) -> list[Tensor]:
+        """The pyramid: coarse, middle, fine (the latter only if a head of this stage reads it)."""
+        ends = [sum(self.config.units[: i + 1]) - 1 for i in range(4)]
+        features = []
+        x = self.input_layer(image)
+        for i, unit in enumerate(self.body):
+            x = unit(x)
+            if i in ends:
+                features.append(x)
+        _, fine, middle, coarse = features
+        levels = [coarse]
+        if stage >= self.config.coarse:
+            levels.append(_upsample_add(coarse, self.latlayer1(middle)))
+        if stage >= self.config.middle:
+            levels.append(_upsample_add(levels[1], self.latlayer2(fine)))
+        return levels
+
+    def _level(self, head: int) -> int:
+        return (head >= self.config.coarse) + (head >= self.config.middle)
+
+    def _checked(self, stage: int) -> int:
+        if not 0 <= stage < self.config.num_ws:
+            raise InputError(
+                f"The stages of this encoder are 0 (W) to {self.config.num_ws - 1} (W+), "
+                f"not {stage}."
+            )
+        return stage
+
+    def _check_image(self, image: Tensor) -> None:
+        size = self.config.input_size
+        if image.ndim != 4 or image.shape[1:] != (3, size, size):
+            raise InputError(
+                f"The encoder takes images [batch, 3, {size}, {size}], but {tuple(image.shape)} "
+                "was given: resize them with `encoder.resize`."
+            )
+
+
+class Head(nn.Module):
+    """Map to style: 3x3 convolutions of stride 2 down to one pixel, then one linear layer."""
+
+    def __init__(self, in_width: int, width: int, w_dim: int, size: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i in range(int(math.log2(size))):
+            layers += [nn.Conv2d(width if i else in_width, width, 3, 2, 1), nn.LeakyReLU()]
+        self.convs = nn.Sequential(*layers)
+        self.linear = Linear(width, w_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.convs(x).flatten(1))
+
+
+def _upsample_add(small: Tensor, large: Tensor) -> Tensor:
+    # align_corners as in the published encoders: the weights were trained with it.
+    up = F.interpolate(small, large.shape[-2:], mode="bilinear", align_corners=True)
+    return up + large

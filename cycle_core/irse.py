@@ -1,0 +1,139 @@
+"""IR-SE: the residual network with squeeze-and-excitation of ArcFace (Deng et al. 2019), and the
+identity network that is made of it.
+
+The pyramid encoder uses the same body. Tensor names are those of the published `model_ir_se50.pth`
+(and of e4e, pSp and Cycle Encoding for the body), so such files load without renaming.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import InputError
+from .resize import average_pool, resize
+
+STAGES = 4  # each halves the size of the picture in its first unit
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """The defaults are IR-SE50 as ArcFace trains and the published losses use it."""
+
+    widths: tuple[int, ...] = (64, 64, 128, 256, 512)  # of the input layer and of the four stages
+    units: tuple[int, ...] = (3, 4, 14, 3)  # residual units in each stage
+    reduction: int = 16  # of the squeeze-and-excitation bottleneck
+    embedding: int = 512
+    input_size: int = 112  # a multiple of 16
+    # top, bottom, left, right in an aligned 256 px crop: the part that ArcFace was trained on
+    crop: tuple[int, int, int, int] | None = (35, 223, 32, 220)
+
+    def __post_init__(self) -> None:
+        for field in ("widths", "units", "crop"):  # JSON gives lists
+            value = getattr(self, field)
+            object.__setattr__(self, field, None if value is None else tuple(value))
+        check_body(self.widths, self.units, self.input_size)
+
+
+class IdentityNet(nn.Module):
+    """An aligned face -> a unit vector; the cosine of two vectors says how alike the people are."""
+
+    def __init__(self, config: IdentityConfig | None = None):
+        super().__init__()
+        self.config = config = config or IdentityConfig()
+        self.input_layer, self.body = make_body(config.widths, config.units, config.reduction)
+        width, size = config.widths[-1], config.input_size // 2**STAGES
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.Dropout(),
+            nn.Flatten(),
+            nn.Linear(width * size * size, config.embedding),
+            nn.BatchNorm1d(config.embedding),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image: float [B, 3, H, W] in [-1, 1], an aligned crop of any size.
+        Gives [B, embedding] of length 1."""
+        x = self.body(self.input_layer(self.prepare(image)))
+        return F.normalize(self.output_layer(x), dim=1)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """The part of an aligned crop that the network looks at, at its input size."""
+        if self.config.crop is None:
+            return resize(image, self.config.input_size)
+        top, bottom, left, right = self.config.crop
+        image = resize(image, 256)[:, :, top:bottom, left:right]
+        return average_pool(image, self.config.input_size)
+
+
+def make_body(
+    widths: tuple[int, ...], units: tuple[int, ...], reduction: int
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """(input_layer, body) of an IR-SE network; every stage halves the size in its first unit."""
+    input_layer = nn.Sequential(
+        nn.Conv2d(3, widths[0], 3, padding=1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.PReLU(widths[0]),
+    )
+    body = []
+    for in_width, width, count in zip(widths[:-1], widths[1:], units, strict=True):
+        body.append(Unit(in_width, width, 2, reduction))
+        body += [Unit(width, width, 1, reduction) for _ in range(count - 1)]
+    return input_layer, nn.Sequential(*body)
+
+
+def check_body(widths: tuple[int, ...], units: tuple[int, ...], input_size: int) -> None:
+    """Raise InputError unless the numbers describe an IR-SE body."""
+    if len(widths) != STAGES + 1 or len(units) != STAGES or min(units) < 1:
+        raise InputError(
+            f"An IR-SE network has {STAGES + 1} widths and {STAGES} numbers of units from 1 on, "
+            f"but widths={widths} and units={units} were given."
+        )
+    if input_size < 2**STAGES or input_size % 2**STAGES:
+        raise InputError(
+            f"The input size of an IR-SE network is a multiple of {2**STAGES}, not {input_size}."
+        )
+
+
+class Unit(nn.Module):
+    """BN, 3x3, PReLU, 3x3 (with the stride), BN, squeeze-and-excitation, plus the shortcut."""
+
+    def __init__(self, in_width: int, width: int, stride: int, reduction: int):
+        super().__init__()
+        self.stride = stride
+        self.shortcut_layer = (
+            nn.Sequential(nn.Conv2d(in_width, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            if in_width != width
+            else None
+        )
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(in_width),
+            nn.Conv2d(in_width, width, 3, 1, 1, bias=False),
+            nn.PReLU(width),
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            SqueezeExcite(width, reduction),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.shortcut_layer is not None:
+            shortcut = self.shortcut_layer(x)
+        else:  # the reference writes this as a max-pooling of one pixel
+            shortcut = x[:, :, :: self.stride, :: self.stride]
+        return self.res_layer(x) + shortcut
+
+
+class SqueezeExcite(nn.Module):
+    """Scales every channel by a gate that sees the mean of all channels."""
+
+    def __init__(self, width: int, reduction: int):
+        super().__init__()
+        self.fc1 = nn.Conv2d(width, width // reduction, 1, bias=False)
+        self.fc2 = nn.Conv2d(width // reduction, width, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True))))
+        return x * torch.sigmoid(gate)

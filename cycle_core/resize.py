@@ -1,0 +1,42 @@
+"""Change the size of a picture, differentiably and on every device."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """image: float [B, C, H, W]; size: (height, width), or one number for both.
+
+    Means of whole pixel blocks where the factor is a whole number (what the published losses do
+    with 1024 px images), else bilinear with antialiasing. Gives [B, C, height, width]."""
+    height, width = (size, size) if isinstance(size, int) else size
+    h, w = image.shape[-2:]
+    if (h, w) == (height, width):
+        return image
+    if h % height == 0 and w % width == 0:
+        return F.avg_pool2d(image, (h // height, w // width))
+    return F.interpolate(
+        image, (height, width), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def average_pool(image: Tensor, size: int) -> Tensor:
+    """Adaptive average pooling of [B, C, H, W] to [B, C, size, size].
+
+    Output pixel i is the mean of the input pixels that touch [i, i + 1) * H / size, as in torch;
+    written as two matrix products because torch's own refuses fractional factors on MPS."""
+    rows = _pooling(image.shape[-2], size, image)
+    columns = _pooling(image.shape[-1], size, image)
+    return rows @ image @ columns.T
+
+
+def _pooling(length: int, size: int, like: Tensor) -> Tensor:
+    out = torch.arange(size, device=like.device)
+    start = (out * length) // size  # floor
+    end = -((-(out + 1) * length) // size)  # ceiling
+    i = torch.arange(length, device=like.device)
+    inside = (i >= start[:, None]) & (i < end[:, None])  # [size, length]
+    return inside.to(like.dtype) / (end - start)[:, None].to(like.dtype)

@@ -1,0 +1,101 @@
+import pytest
+import torch
+from parity import IRSE_TOLERANCE, image_of, load_case, relative_error
+
+from cycle_core.checkpoints import load_encoder, save_model
+from cycle_core.encoder import EMBEDDED_UNITS, EMBEDDED_WIDTHS, Encoder, EncoderConfig
+from cycle_core.errors import InputError, MismatchError
+from cycle_core.irse import IdentityConfig, IdentityNet
+
+TINY = EncoderConfig(
+    num_ws=10, w_dim=16, input_size=64, widths=(8, 8, 8, 16, 16), units=(1, 1, 1, 1), reduction=4
+)
+
+
+@pytest.fixture(scope="module", params=["encoder4editing_64", "encoder4editing_1024"])
+def published(request):
+    case = load_case(request.param)
+    with torch.device("meta"):  # 267 M parameters need not be drawn to be replaced
+        encoder = Encoder(EncoderConfig(num_ws=case.meta["style_count"]))
+    state = case.state_dict() | {"w_avg": torch.zeros(case.meta["style_count"], 512)}
+    encoder.load_state_dict(state, assign=True)  # the published names, without renaming
+    return encoder.eval(), case
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return Encoder(TINY).eval()
+
+
+@torch.no_grad()
+def test_the_full_size_encoder_agrees_with_the_published_one_at_every_stage(published):
+    encoder, case = published
+    image = image_of(case)
+    for name, expected in case.expected.items():
+        stage = int(name.removeprefix("codes_stage")) if "stage" in name else encoder.stage
+        assert relative_error(encoder(image, stage), expected) < IRSE_TOLERANCE, name
+
+
+@torch.no_grad()
+def test_stage_0_is_w_and_each_stage_moves_one_row_more(encoder):
+    image = torch.randn(2, 3, 64, 64)
+    for stage in range(10):
+        rows = encoder(image, stage)
+        moved = (rows != rows[:, :1]).any(dim=2).all(dim=0)  # [N]
+        assert moved.tolist() == [0 < i <= stage for i in range(10)]
+
+
+@torch.no_grad()
+def test_a_stage_keeps_the_rows_of_the_stages_below_it(encoder):
+    image = torch.randn(1, 3, 64, 64)
+    full = encoder(image, 9)
+    for stage in range(10):
+        assert torch.allclose(encoder(image, stage)[:, : stage + 1], full[:, : stage + 1])
+
+
+@torch.no_grad()
+def test_the_stage_trained_last_is_the_default_and_survives_saving(encoder, tmp_path):
+    image = torch.randn(1, 3, 64, 64)
+    assert encoder.stage == 9
+    encoder.stage = 4
+    encoder.w_avg += 0.5
+    save_model(tmp_path / "e.safetensors", "encoder", encoder.config, encoder.state_dict())
+    loaded = load_encoder(tmp_path / "e.safetensors")
+    assert loaded.stage == 4
+    assert torch.equal(loaded(image), encoder(image, 4))
+    assert torch.equal(loaded.w_avg, encoder.w_avg)
+
+
+@torch.no_grad()
+def test_encode_takes_any_size_and_adds_the_mean_code(encoder):
+    encoder.w_avg += torch.randn(16)
+    image = torch.randn(2, 3, 128, 128)
+    small = torch.nn.functional.avg_pool2d(image, 2)
+    assert torch.allclose(encoder.encode(image), encoder.w_avg + encoder(small))
+
+
+def test_the_embedded_body_starts_as_the_identity_networks_body():
+    identity = IdentityNet(
+        IdentityConfig(EMBEDDED_WIDTHS, EMBEDDED_UNITS, embedding=64, input_size=64, crop=None)
+    )
+    encoder = Encoder(EncoderConfig.embedded(num_ws=10, w_dim=128))
+    encoder.init_body(identity)
+    for name, tensor in encoder.body.state_dict().items():
+        assert torch.equal(tensor, identity.body.state_dict()[name])
+    with pytest.raises(MismatchError, match="widths"):
+        Encoder(TINY).init_body(identity)
+
+
+def test_every_weight_of_the_active_heads_gets_a_gradient(encoder):
+    encoder(torch.randn(1, 3, 64, 64), 9).square().sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())
+
+
+def test_wrong_input_is_refused_in_words(encoder):
+    with pytest.raises(InputError, match=r"encoder\.resize"):
+        encoder(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(InputError, match=r"0 \(W\) to 9"):
+        encoder(torch.zeros(1, 3, 64, 64), 10)
+    with pytest.raises(InputError, match="power of two"):
+        EncoderConfig(input_size=96)
