@@ -84,9 +84,9 @@ def features_of(factors: Tensor, paint: Tensor, moles: Tensor) -> Features:
         smile=smile,
         mouth_open=f("mouth_open"),
         grin=grin,
-        lips=1 + 0.42 * f("lip_full"),
+        lips=1 + 0.55 * f("lip_full"),
         nose_len=f("nose_len"),
-        nose_width=1 + 0.30 * f("nose_width"),
+        nose_width=1 + 0.42 * f("nose_width"),
         brow_thick=1 + 0.50 * f("brow_thick"),
         brow_height=f("brow_height"),
         beard=f("beard"),
@@ -132,7 +132,7 @@ def _lips(x: Tensor, f: Features) -> _Lips:
 def _eye_frame(x: Tensor, y: Tensor, f: Features) -> tuple[Tensor, Tensor]:
     """Coordinates from the eye's centre: outwards and up."""
     ex = x.abs() - f.eye_x
-    return ex, y - EYE_Y - f.eye_tilt * ex * 0.30
+    return ex, y - EYE_Y - f.eye_tilt * ex * 0.38
 
 
 def _lids(ex: Tensor, f: Features) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,7 +217,7 @@ def paint_skin(
     albedo = albedo * (1 - 0.66 * line)
     fold = _fold(x, y, f) * front * (0.24 * f.age + 0.10 * f.smile.clamp(min=0))
     albedo = albedo * (1 - _tint(fold, 1.0, 1.12, 1.15))
-    nostril_y = y + 0.205 + 0.055 * f.nose_len + 0.038
+    nostril_y = y + 0.205 + 0.070 * f.nose_len + 0.038
     nostril = ((x.abs() - 0.040 * f.nose_width) / 0.021) ** 2 + (nostril_y / 0.013) ** 2
     albedo = albedo * (1 - 0.65 * (-nostril).exp() * front)
     socket = (-((ex / 0.15) ** 2) - (((ey - 0.02) / 0.095) ** 2)).exp() * front
@@ -250,9 +250,9 @@ def _blush(skin: Tensor, x: Tensor, y: Tensor, f: Features, front: Tensor) -> Te
 
 
 def _beard(x: Tensor, y: Tensor, z: Tensor, f: Features, front: Tensor) -> Tensor:
-    jaw = smoothstep(-0.24, -0.40, y - 0.55 * (x.abs() - 0.2).clamp(min=0))
+    jaw = smoothstep(-0.16, -0.42, y - 0.62 * (x.abs() - 0.2).clamp(min=0))
     jaw = jaw * (1 - smoothstep(0.90, 1.02, -y))
-    moustache = (1 - smoothstep(0.17, 0.235, x.abs())) * smoothstep(-0.27, -0.31, y)
+    moustache = (1 - smoothstep(0.13, 0.25, x.abs())) * smoothstep(-0.25, -0.34, y + 0.5 * x * x)
     # Present as soon as it is visible: a light stubble at first, then dense.
     dense = f.beard.clamp(max=0.06) / 0.06 * (0.55 + 0.45 * f.beard)
     return torch.maximum(jaw, moustache) * front * dense * smoothstep(-0.02, 0.25, z)
@@ -260,7 +260,7 @@ def _beard(x: Tensor, y: Tensor, z: Tensor, f: Features, front: Tensor) -> Tenso
 
 def _brow(ex: Tensor, ey: Tensor, f: Features) -> Tensor:
     u = ex / 0.150
-    centre = 0.168 + 0.034 * f.brow_height - 0.036 * (u - 0.15) ** 2 - 0.004 * u
+    centre = 0.168 + 0.048 * f.brow_height - 0.036 * (u - 0.15) ** 2 - 0.004 * u
     ends = smoothstep(-1.06, -0.82, u) * (1 - smoothstep(0.85, 1.12, u))
     thick = 0.024 * f.brow_thick * (1 - 0.50 * smoothstep(0.0, 1.0, u)) + 1e-4
     return (1 - smoothstep(0.40, 1.15, ((ey - centre) / thick).abs())) * ends * 0.9

@@ -195,7 +195,7 @@ def _landmarks(shape: Shape, look: Look) -> Tensor:
     zero = torch.zeros_like(f.eye_x)
     corner = f.mouth_width * 0.97
     corner_y = mouth_height(corner, f)
-    tip_y = -0.205 - 0.055 * k.nose_len
+    tip_y = -0.205 - 0.070 * k.nose_len
     x = torch.cat([-f.eye_x, f.eye_x, zero, -corner, corner], 1)
     y = torch.cat([zero + EYE_Y, zero + EYE_Y, tip_y, corner_y, corner_y], 1)
     z = torch.ones_like(x)

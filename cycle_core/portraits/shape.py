@@ -97,9 +97,9 @@ def shape_of(factors: Tensor, hat: Tensor) -> Shape:
         width=width,
         jaw=1 + 0.30 * f("jaw_width"),
         chin=f("chin_len"),
-        cheek=1 + 0.18 * f("cheeks"),
+        cheek=1 + 0.26 * f("cheeks"),
         nose_len=f("nose_len"),
-        nose_width=1 + 0.30 * f("nose_width"),
+        nose_width=1 + 0.42 * f("nose_width"),
         ears=f("ears"),
         smile=f("smile"),
         open=f("mouth_open"),
@@ -159,10 +159,10 @@ def head_distance(x: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
     mid = 0.485 * k.width * (0.9 + 0.1 * k.jaw)
     d = smooth_min(d, _ellipsoid(x, y + 0.13, z - 0.03, mid, 0.56, 0.40), 0.20)
     jaw = _ellipsoid(
-        x, y + 0.40 + drop * 0.5, z - 0.05, 0.375 * k.jaw, 0.34 + 0.03 * k.chin, 0.34
+        x, y + 0.40 + drop * 0.5, z - 0.05, 0.375 * k.jaw, 0.34 + 0.04 * k.chin, 0.34
     )
     d = smooth_min(d, jaw, 0.22)
-    chin_y = y + 0.655 + 0.075 * k.chin + drop
+    chin_y = y + 0.655 + 0.095 * k.chin + drop
     d = smooth_min(d, _ellipsoid(x, chin_y, z - 0.22, 0.15 * (0.4 + 0.6 * k.jaw), 0.11, 0.11), 0.20)
     cheek = _ellipsoid(
         ax - 0.265 * k.width,
@@ -178,7 +178,7 @@ def head_distance(x: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
     d = smooth_max(d, -_ellipsoid(eye + 0.005, y - 0.07, z - 0.565, 0.135, 0.085, 0.125), 0.13)
     ball = 0.10 + 0.012 * k.eye_size
     d = smooth_min(d, _ellipsoid(eye, y - 0.06, z - 0.31, 0.125, ball, 0.105), 0.035)
-    tip_y, tip_z = -0.205 - 0.055 * k.nose_len, 0.465 + 0.045 * k.nose_len
+    tip_y, tip_z = -0.205 - 0.070 * k.nose_len, 0.465 + 0.045 * k.nose_len
     end = torch.zeros_like(tip_y)
     bridge = _capsule(
         x, y, z, (end, end + 0.13, end + 0.365), (end, tip_y, tip_z),
@@ -194,7 +194,7 @@ def head_distance(x: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
 
 
 def _ear(ax: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
-    out = 0.53 * k.width + 0.045 * k.ears
+    out = 0.53 * k.width + 0.055 * k.ears
     tilted = ax - out - 0.02 - (ax - 0.505 * k.width) * 0.05
     e = _ellipsoid(tilted, y + 0.03, z + 0.06, 0.060, 0.130 + 0.03 * k.ears, 0.085)
     return smooth_max(

@@ -1,0 +1,240 @@
+"""Rendered portraits on disk: written by several processes, read while it still grows.
+
+    python -m cycle_core.portraits.dataset OUT --count 80000 --resolution 64 --workers 2 --compile
+
+A folder holds ``index.json`` (what was asked for) and shards ``00000-images.npy`` uint8 [n,3,R,R],
+``-factors.npy`` float32 [n,COUNT], ``-points.npy`` float32 [n,5,2], ``-masks.npy`` uint8 [n,R,R].
+A shard exists once its images do: they are written last, and every file appears under its name only
+when it is whole. Running the same command again continues; portrait i depends on the seed and i only
+through its shard, so any number of workers makes the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import CheckpointError, InputError, MismatchError, MissingFileError
+from .factors import NAMES, sample_factors, sample_wide
+from .renderer import render
+
+HELD_OUT = 1000  # the first portraits of every folder never train
+_KINDS = ("factors", "points", "masks", "images")  # images last: they declare the shard ready
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a folder holds. ``wide`` draws with `sample_wide`, beyond the domain."""
+
+    count: int
+    resolution: int = 64
+    seed: int = 0
+    wide: bool = False
+    aligned: bool = True
+    shard: int = 500
+
+    @property
+    def shards(self) -> int:
+        return -(-self.count // self.shard)
+
+
+class PortraitData:
+    """The portraits of a folder that are ready, in order; ``refresh`` sees what came since.
+
+    Raises MissingFileError without an index and CheckpointError for a damaged one.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self.recipe = read_recipe(self.folder)
+        self._ready = 0
+        self.refresh()
+
+    def refresh(self) -> int:
+        """Look for new shards; returns the number of portraits that are ready."""
+        while self._ready < self.recipe.shards and _is_ready(self.folder, self._ready):
+            self._ready += 1
+        return len(self)
+
+    def __len__(self) -> int:
+        return min(self._ready * self.recipe.shard, self.recipe.count)
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Indices for tests and gates: the first 1,000 that are ready."""
+        return np.arange(min(HELD_OUT, len(self)))
+
+    @property
+    def train(self) -> np.ndarray:
+        """Indices for training: all others that are ready."""
+        return np.arange(min(HELD_OUT, len(self)), len(self))
+
+    def factors(self) -> torch.Tensor:
+        """All factors that are ready: float32 [len, COUNT]."""
+        parts = [_open(self.folder, i, "factors") for i in range(self._ready)]
+        return torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, len(NAMES))
+
+    def batch(
+        self, indices: np.ndarray | torch.Tensor | list[int]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Images float32 [B,3,R,R] in [-1,1], factors [B,COUNT], points [B,5,2] pixels, masks
+        [B,1,R,R] in 0..1. Raises InputError for an index that is not ready."""
+        at = np.asarray(indices, dtype=np.int64)
+        if at.size and (at.min() < 0 or at.max() >= len(self)):
+            raise InputError(
+                f"Got index {int(at.max())} (smallest {int(at.min())}) for {len(self)} portraits in "
+                f"{self.folder}; expected 0 to {len(self) - 1}."
+            )
+        out = []
+        for kind in ("images", "factors", "points", "masks"):
+            first = _open(self.folder, 0, kind)
+            rows = np.empty((len(at), *first.shape[1:]), first.dtype)
+            for shard in np.unique(at // self.recipe.shard):
+                here = at // self.recipe.shard == shard
+                rows[here] = _open(self.folder, int(shard), kind)[at[here] % self.recipe.shard]
+            out.append(torch.from_numpy(rows))
+        images, factors, points, masks = out
+        return images.float() / 127.5 - 1, factors, points, masks[:, None].float() / 255
+
+
+def write_portraits(
+    folder: str | os.PathLike,
+    recipe: Recipe,
+    worker: int = 0,
+    workers: int = 1,
+    compile: bool = False,
+    progress: bool = False,
+) -> int:
+    """Render the shards of ``recipe`` that are missing; worker k of n makes every n-th shard.
+
+    Returns the number of shards made. Raises MismatchError if the folder holds another recipe.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, recipe)
+    made, start = 0, time.time()
+    for number in range(worker, recipe.shards, workers):
+        if _is_ready(folder, number):
+            continue
+        _write_shard(folder, recipe, number, compile)
+        made += 1
+        if progress:
+            rate = made * recipe.shard / (time.time() - start)
+            print(f"shard {number + 1} of {recipe.shards}, {rate:.1f} portraits/s", flush=True)
+    return made
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe of a folder. Raises MissingFileError or CheckpointError."""
+    path = folder / "index.json"
+    if not path.is_file():
+        raise MissingFileError(
+            f"No portraits in {folder} (index.json is missing); make them with "
+            f"`python -m cycle_core.portraits.dataset {folder} --count N`."
+        )
+    try:
+        return Recipe(**json.loads(path.read_text())["recipe"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not an index of portraits: {error}.") from error
+
+
+# ---------------------------------------------------------------------------------------- shards
+
+
+def _write_shard(folder: Path, recipe: Recipe, number: int, compile: bool) -> None:
+    count = min(recipe.shard, recipe.count - number * recipe.shard)
+    # One seed for each shard, far from its neighbours': torch's generators dislike small seeds.
+    seed = int(np.random.SeedSequence([recipe.seed, number]).generate_state(1)[0])
+    # The last shard is drawn whole and cut: a longer data set begins with a shorter one.
+    factors = (sample_wide if recipe.wide else sample_factors)(recipe.shard, seed)[:count]
+    made = render(factors, recipe.resolution, aligned=recipe.aligned, compile=compile)
+    arrays = {
+        "factors": factors,
+        "points": made.points,
+        "masks": (made.mask[:, 0] * 255).round().to(torch.uint8),
+        "images": ((made.image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8),
+    }
+    for kind in _KINDS:
+        path = _path(folder, number, kind)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        with open(part, "wb") as file:
+            np.save(file, arrays[kind].numpy())
+        os.replace(part, path)
+
+
+def _claim(folder: Path, recipe: Recipe) -> None:
+    path = folder / "index.json"
+    if path.exists():
+        found = read_recipe(folder)
+        if found != recipe:
+            raise MismatchError(
+                f"{folder} holds portraits of {found}, not of {recipe}; choose another folder."
+            )
+        return
+    part = folder / f"index.{os.getpid()}.part"
+    part.write_text(json.dumps({"recipe": asdict(recipe), "names": NAMES}, indent=1))
+    os.replace(part, path)
+
+
+def _path(folder: Path, number: int, kind: str) -> Path:
+    return folder / f"{number:05d}-{kind}.npy"
+
+
+def _is_ready(folder: Path, number: int) -> bool:
+    return _path(folder, number, "images").is_file()
+
+
+@lru_cache(maxsize=4096)
+def _open(folder: Path, number: int, kind: str) -> np.ndarray:
+    return np.load(_path(folder, number, kind), mmap_mode="r")
+
+
+# --------------------------------------------------------------------------------------- command
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m cycle_core.portraits.dataset", description=(
+        "Render portraits into a folder; run it again to continue."))  # fmt: skip
+    parser.add_argument("folder")
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
+    parser.add_argument("--compile", action="store_true", help="several times as fast, slow to start")
+    parser.add_argument("--wide", action="store_true", help="uniform factors, heads turned to 1 rad")
+    parser.add_argument("--unaligned", action="store_true", help="fixed camera, not the FFHQ crop")
+    a = parser.parse_args(arguments)
+    if a.count < 1 or a.workers < 1:
+        raise InputError(f"Got --count {a.count} --workers {a.workers}; expected at least 1 of each.")
+    recipe = Recipe(a.count, a.resolution, a.seed, a.wide, not a.unaligned)
+    Path(a.folder).mkdir(parents=True, exist_ok=True)
+    _claim(Path(a.folder), recipe)
+    # Elementwise work on small tensors: two threads in a process cost more than they bring.
+    context = torch.multiprocessing.get_context("spawn")
+    jobs = [
+        context.Process(target=_work, args=(a.folder, recipe, k, a.workers, a.compile))
+        for k in range(a.workers)
+    ]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    return 0 if all(job.exitcode == 0 for job in jobs) else 1
+
+
+def _work(folder: str, recipe: Recipe, worker: int, workers: int, compile: bool) -> None:
+    torch.set_num_threads(1)
+    write_portraits(folder, recipe, worker, workers, compile, progress=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
