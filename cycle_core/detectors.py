@@ -23,6 +23,7 @@ from .images import resize, to_pil
 INSIGHTFACE_MODEL = "buffalo_l"
 YUNET_MODEL = "yunet"
 _YUNET_SIDES = (320, 640, 1280)  # longest sides looked at: YuNet's anchors span 10 to 256 pixels
+_YUNET_BEST = 110  # longer side of a face's box, in the pixels that YuNet sees
 _YUNET_ANCHORS = {
     "min_sizes": [[10, 16, 24], [32, 48], [64, 96], [128, 192, 256]],
     "steps": [8, 16, 32, 64],
@@ -75,7 +76,7 @@ def find_with_insightface(image: torch.Tensor, min_score: float = 0.5) -> list[F
     return faces
 
 
-def find_with_yunet(image: torch.Tensor, min_score: float = 0.6) -> list[Face]:
+def find_with_yunet(image: torch.Tensor, min_score: float = 0.8) -> list[Face]:
     """kornia's YuNet, on the image's device, at up to three sizes of the photo (never enlarged).
 
     Raises MissingFileError or CheckpointError for its file."""
@@ -86,7 +87,11 @@ def find_with_yunet(image: torch.Tensor, min_score: float = 0.6) -> list[Face]:
     sides = sorted({min(side, longest) for side in _YUNET_SIDES})
     with torch.inference_mode():
         rows = torch.cat([_yunet_pass(model, image, side, min_score) for side in sides])
-        keep = face_detection.nms_kornia(rows[:, :4], rows[:, 14], 0.3) if len(rows) else []
+        rows = rows[_plausible(rows)]
+        # of one face seen at several sizes the one nearest to YuNet's liking has the best points
+        longer = torch.maximum(rows[:, 2] - rows[:, 0], rows[:, 3] - rows[:, 1])
+        rank = 1 / (1 + (longer * rows[:, 15] / _YUNET_BEST).clamp(1e-3).log2().abs())
+        keep = face_detection.nms_kornia(rows[:, :4], rank, 0.3) if len(rows) else []
         rows = rows[keep].cpu()
     return [
         Face(
@@ -100,7 +105,7 @@ def find_with_yunet(image: torch.Tensor, min_score: float = 0.6) -> list[Face]:
 
 
 def _yunet_pass(model: Any, image: torch.Tensor, side: int, min_score: float) -> torch.Tensor:
-    """[N,15]: box, five points, score, in pixels of `image`, found with `side` as its longest."""
+    """[N,16]: box and five points in pixels of `image`, score, the scale at which it was found."""
     height, width = image.shape[-2:]
     scale = side / max(height, width)
     small = (max(round(height * scale), 1), max(round(width * scale), 1))
@@ -110,7 +115,18 @@ def _yunet_pass(model: Any, image: torch.Tensor, side: int, min_score: float) ->
     model.confidence_threshold = min_score
     rows = model.postprocess(model.model(pixels), *pixels.shape[-2:])[0]
     stretch = rows.new_tensor([width / small[1], height / small[0]])
-    return torch.cat([rows[:, :14] * stretch.repeat(7), rows[:, 14:]], dim=1)
+    scales = rows.new_full((len(rows), 1), scale)
+    return torch.cat([rows[:, :14] * stretch.repeat(7), rows[:, 14:15], scales], dim=1)
+
+
+def _plausible(rows: torch.Tensor) -> torch.Tensor:
+    """[N] bool: in gravel and sky YuNet's points are far apart for their box, in faces never."""
+    box = torch.maximum(rows[:, 2] - rows[:, 0], rows[:, 3] - rows[:, 1])
+    eyes, mouth = rows[:, 4:8].view(-1, 2, 2), rows[:, 10:14].view(-1, 2, 2)
+    spread = torch.maximum(
+        (eyes[:, 1] - eyes[:, 0]).norm(dim=1), (mouth.mean(1) - eyes.mean(1)).norm(dim=1)
+    )
+    return (spread > 0.1 * box) & (spread < 0.65 * box)
 
 
 def _yunet(path: Path) -> Any:

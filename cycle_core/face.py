@@ -149,16 +149,13 @@ def _index(choice: str | int) -> int | None:
         return 0
     if choice == "all":
         return None
-    try:
-        index = int(choice)
-    except (TypeError, ValueError):
-        index = -1
-    if index < 0 or isinstance(choice, bool):
+    number = str(choice)  # a command line gives "2"
+    if not number.isdecimal():
         raise InputError(
             'Faces are chosen by "largest", "all" or a number from 0 (the largest), not '
             f"{choice!r}."
         )
-    return index
+    return int(number)
 
 
 def _finder(name: str) -> Callable[..., list[Face]]:
