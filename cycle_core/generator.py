@@ -20,6 +20,8 @@ from .codes import Code
 from .errors import InputError, MismatchError
 
 NOISE_MODES = ("const", "random", "none")
+SLOPE = 0.2  # of every leaky ReLU
+ACTIVATION_GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
 BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)  # the binomial filter of every up-sampling in StyleGAN2
 
 
@@ -230,8 +232,7 @@ class Synthesis(nn.Module):
             raise InputError(f"The noise is one of {', '.join(NOISE_MODES)}, not {noise!r}.")
         dtype = dtype or self.const.dtype
         x = self.const.to(dtype).expand(w.shape[0], -1, -1, -1)
-        if dtype != torch.float32:  # low precision is fast only with channels last
-            x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         image = None
         for i, block in enumerate(self.blocks):
             x, image = block(x, image, w, 2 * i - 1, noise)
@@ -287,13 +288,17 @@ class StyledConv(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
-        x = modulated_conv(x, self.weight, self.affine(w), upsample=self.upsample)
+        # leaky ReLU keeps factors: its gain goes into the demodulation, the noise and the bias
+        x = modulated_conv(
+            x, self.weight, self.affine(w), upsample=self.upsample, gain=ACTIVATION_GAIN
+        )
         if noise == "const":
-            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
+            x = x + (self.noise_const * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype)
         elif noise == "random":
             drawn = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
-            x = x + (drawn * self.noise_strength).to(x.dtype)
-        x = _leaky_relu(x + self.bias[:, None, None].to(x.dtype))
+            x = x + (drawn * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype)
+        x = x + (self.bias * ACTIVATION_GAIN)[:, None, None].to(x.dtype)
+        x = F.leaky_relu(x, SLOPE)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -331,11 +336,17 @@ class Linear(nn.Module):
 
 
 def modulated_conv(
-    x: Tensor, weight: Tensor, styles: Tensor, demodulate: bool = True, upsample: bool = False
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    demodulate: bool = True,
+    upsample: bool = False,
+    gain: float = 1.0,
 ) -> Tensor:
     """Weight (de)modulation (StyleGAN2, equations 1 and 3).
 
     x: [B,I,H,W]; weight: [O,I,k,k]; styles: [B,I]. Gives [B,O,H,W], twice the size if `upsample`.
+    A demodulated result is multiplied by `gain`.
     A batch of one scales the weight; a larger one scales the activations before and after one
     shared convolution, which is the same and avoids a grouped convolution.
     """
@@ -343,7 +354,7 @@ def modulated_conv(
     demod = None
     if demodulate:
         energy = styles.square() @ weight.square().sum((2, 3)).t()  # [B,O]
-        demod = (energy + 1e-8).rsqrt()
+        demod = (energy + 1e-8).rsqrt() * gain
     if x.shape[0] == 1:
         weight = weight * styles[0, :, None, None]
         if demod is not None:
@@ -357,10 +368,8 @@ def modulated_conv(
 
 def upsample(image: Tensor) -> Tensor:
     """Twice the size with the binomial filter: [B,C,H,W] -> [B,C,2H,2W]."""
-    taps = torch.tensor(BLUR_TAPS, dtype=image.dtype, device=image.device) / 4
-    channels = image.shape[1]
-    kernel = (taps[:, None] * taps).expand(channels, 1, 4, 4)
-    return F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=channels)
+    kernel = _blur_kernel(image)
+    return F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=image.shape[1])
 
 
 def _conv(x: Tensor, weight: Tensor) -> Tensor:
@@ -368,23 +377,22 @@ def _conv(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _upsampling_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """Transposed convolution of stride two and binomial blur, as one convolution.
+    """Transposed convolution of stride two, then the binomial blur; [B,I,H,W] -> [B,O,2H,2W].
 
-    The two kernels (3 and 4 taps) make one of 6 taps; its taps of even and of odd index act on the
-    four phases of the output, each a 3x3 convolution of the input: a sub-pixel convolution.
-    """
-    taps = torch.tensor(BLUR_TAPS, dtype=weight.dtype, device=weight.device) / 4
-    blur = (taps[:, None] * taps)[None, None]  # [1,1,4,4], sums to 4: the gain of up-sampling
-    out_channels, in_channels = weight.shape[:2]
-    kernel = F.conv2d(weight.reshape(-1, 1, 3, 3), blur, padding=3)  # symmetric: no flip needed
-    # [O*I,1,6,6] -> (row of phase, row phase, column of phase, column phase), newest tap first
-    kernel = kernel.flip(2, 3).reshape(out_channels, in_channels, 3, 2, 3, 2).flip(3, 5)
-    kernel = kernel.permute(0, 3, 5, 1, 2, 4).reshape(4 * out_channels, in_channels, 3, 3)
-    return F.pixel_shuffle(_conv(x, kernel), 2)
+    One sub-pixel convolution with the product of both kernels gives the same, but took three times
+    as long on a CPU: it has four times the multiplications."""
+    x = F.conv_transpose2d(x, weight.to(x.dtype).transpose(0, 1), stride=2)  # [B,O,2H+1,2W+1]
+    return F.conv2d(x, _blur_kernel(x), padding=1, groups=x.shape[1])
+
+
+def _blur_kernel(x: Tensor) -> Tensor:
+    """[C,1,4,4], sums to 4: the gain that makes up for the zeros between the pixels."""
+    taps = torch.tensor(BLUR_TAPS, dtype=x.dtype, device=x.device) / 4
+    return (taps[:, None] * taps).expand(x.shape[1], 1, 4, 4)
 
 
 def _leaky_relu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+    return F.leaky_relu(x, SLOPE) * ACTIVATION_GAIN
 
 
 def _normalize(x: Tensor) -> Tensor:
