@@ -193,6 +193,10 @@ def _is_ready(folder: Path, number: int) -> bool:
     return _path(folder, number, "images").is_file()
 
 
+def _begun(folder: Path) -> bool:
+    return next(folder.glob("*-images.npy"), None) is not None
+
+
 @lru_cache(maxsize=4096)
 def _open(folder: Path, number: int, kind: str) -> np.ndarray:
     return np.load(_path(folder, number, kind), mmap_mode="r")
@@ -226,6 +230,9 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     for job in jobs:
         job.start()
+        # The first one compiles; the others find its kernels in the cache instead of compiling too.
+        while a.compile and job is jobs[0] and job.is_alive() and not _begun(Path(a.folder)):
+            time.sleep(0.5)
     for job in jobs:
         job.join()
     return 0 if all(job.exitcode == 0 for job in jobs) else 1

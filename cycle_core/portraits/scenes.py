@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from .scenery import Dice, background, cut_out, dress, occlude, photograph, scrambled
 
 MIRRORED = (1, 0, 2, 4, 3)  # the order of the points in the mirror image
 # Faces of people against those of the renderer: shifts that the warp adds on average, in units of
@@ -70,7 +71,7 @@ def synthesise(
     """Make `count` scenes, the same for the same seed. Raises InputError without any portrait."""
     if not len(portraits.images):
         raise InputError("There is no portrait to make scenes from: give a data set of renders.")
-    dice = _Dice(torch.Generator().manual_seed(seed))
+    dice = Dice(torch.Generator().manual_seed(seed))
     images, points = [], []
     for start in range(0, count, batch):
         image, point = _scenes(portraits, min(batch, count - start), placement, dice)
@@ -98,29 +99,7 @@ def face_axes(points: Tensor) -> Tensor:
 
 
 # --------------------------------------------------------------------------------- one batch
-class _Dice:
-    """Random numbers of one generator, with a batch first and broadcast over pictures."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self.generator)
-
-    def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return self.uniform(math.log(low), math.log(high), *shape).exp()
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator)
-
-    def chance(self, probability: float, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=self.generator) < probability).float()
-
-    def whole(self, below: int, *shape: int) -> Tensor:
-        return torch.randint(below, shape, generator=self.generator)
-
-
-def _scenes(portraits: Portraits, b: int, place: Placement, dice: _Dice) -> tuple[Tensor, Tensor]:
+def _scenes(portraits: Portraits, b: int, place: Placement, dice: Dice) -> tuple[Tensor, Tensor]:
     n = place.side
     grid = _grid(n)  # [n,n,2]
     texture, points = _portraits(portraits, b, dice)  # [B,2,R,R]: grey, head
@@ -133,12 +112,13 @@ def _scenes(portraits: Portraits, b: int, place: Placement, dice: _Dice) -> tupl
     points = _apply(matrix, warped)
 
     face, head = sampled[:, :1], sampled[:, 1:]
-    face = _dress(face, grid, points, dice)
-    cover = _cut_out(head, grid, points, dice) * (present > 0).float().view(b, 1, 1, 1)
-    image = _background(portraits, b, n, grid, dice)
+    face = dress(face, grid, points, dice)
+    cover = cut_out(head, grid, points, dice) * (present > 0).float().view(b, 1, 1, 1)
+    image = background(b, n, grid, dice)
+    image = scrambled(image, texture[:, :1], dice)
     image = image * (1 - cover) + face * cover
-    image = _occlude(image, grid, points, dice)
-    image = _photograph(image, dice)
+    image = occlude(image, grid, points, dice)
+    image = photograph(image, dice)
     points = torch.where((present == 1).view(b, 1, 1), points, torch.full_like(points, math.nan))
     return image, points
 
@@ -156,9 +136,9 @@ def _apply(matrix: Tensor, points: Tensor) -> Tensor:
     return q / w.clamp(min=0.2)
 
 
-def _portraits(portraits: Portraits, b: int, dice: _Dice) -> tuple[Tensor, Tensor]:
+def _portraits(portraits: Portraits, b: int, dice: Dice) -> tuple[Tensor, Tensor]:
     """Some renders in grey with their head's mask, half of them mirrored, and their points."""
-    which = dice.whole(len(portraits.images), b)
+    which = dice.whole(0, len(portraits.images), b)
     texture = torch.cat([_grey(portraits.images[which], dice), portraits.heads[which] / 255.0], 1)
     points = portraits.points[which].clone()
     mirror = dice.chance(0.5, b).bool()
@@ -169,7 +149,7 @@ def _portraits(portraits: Portraits, b: int, dice: _Dice) -> tuple[Tensor, Tenso
     return texture, points
 
 
-def _grey(images: Tensor, dice: _Dice) -> Tensor:
+def _grey(images: Tensor, dice: Dice) -> Tensor:
     """[B,3,R,R] uint8 to [B,1,R,R] in 0..1 with random weights of the channels and a random tone."""
     b = len(images)
     weights = torch.tensor([0.299, 0.587, 0.114]) + 0.22 * dice.normal(b, 3)
@@ -181,7 +161,7 @@ def _grey(images: Tensor, dice: _Dice) -> Tensor:
     return (grey + amount * bent).clamp(0, 1)
 
 
-def _proportions(points: Tensor, side: int, dice: _Dice):
+def _proportions(points: Tensor, side: int, dice: Dice):
     """Other proportions: new points [B,5,2], and the map of new places to those in the render.
 
     Each point moves on its own (radial basis functions around the new points, which are thereby
@@ -217,12 +197,12 @@ def _proportions(points: Tensor, side: int, dice: _Dice):
 
     def bend(at: Tensor) -> Tensor:
         at = smooth(at)
+        total = torch.zeros_like(at)
         for j in range(5):
             d = (at - new[:, None, None, j]).square().sum(-1, keepdim=True)
             basis = torch.exp(-d / (2 * width[..., None] ** 2))
-            at = at + basis * weights[:, None, None, j] if j == 0 else at
-            total = basis * weights[:, None, None, j] if j == 0 else total + basis * weights[:, None, None, j]
-        return at
+            total += basis * weights[:, None, None, j]
+        return at + total
 
     place = new[:, None]
     for _ in range(6):  # the smooth map undone at the points
@@ -230,7 +210,7 @@ def _proportions(points: Tensor, side: int, dice: _Dice):
     return place[:, 0], bend
 
 
-def _camera(points: Tensor, place: Placement, dice: _Dice) -> tuple[Tensor, Tensor]:
+def _camera(points: Tensor, place: Placement, dice: Dice) -> tuple[Tensor, Tensor]:
     """Homographies [B,3,3] from the renders to the scenes; 1 with a face, 0 none, -1 missed [B]."""
     b, n = len(points), float(place.side)
     present = 1 - dice.chance(place.empty, b)

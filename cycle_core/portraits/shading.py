@@ -115,7 +115,7 @@ def surface(x: Tensor, y: Tensor, z: Tensor, s: Shape) -> Surface:
     cloth = (1 - on_skin - on_hair - on_hat).clamp(0, 1)
     # Where the skin's joint distance comes from the neck, the point is not face.
     neck = neck_distance(x, y, z)
-    face = on_skin * smoothstep(-0.01, 0.03, neck - skin)
+    face = on_skin * smoothstep(0.005, 0.05, neck - skin)
     return Surface(hx, hy, hz, on_skin, on_hair, cloth, on_hat, face)
 
 
