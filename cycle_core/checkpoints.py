@@ -1,8 +1,8 @@
-"""Model files: our safetensors layout, and the translation of other projects' generator weights.
+"""Model files: our safetensors layout, and the translation of other projects' generators.
 
-One file holds one model: its tensors, and in the header the kind, the configuration as JSON and free
-metadata (how it was trained). safetensors stores nothing that could be executed. Half precision
-tensors come back as float32.
+One file holds one model: its tensors, and in the header the kind, the configuration as JSON and
+free metadata (how it was trained). safetensors stores nothing that could be executed. Half
+precision tensors come back as float32.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def resolve(name: str | Path, kind: str) -> Path:
         for file in (ASSETS / f"{name}_{kind}.safetensors", ASSETS / f"{name}.safetensors"):
             if file.is_file():
                 return file
-        known = sorted(f.stem.removesuffix(f"_{kind}") for f in ASSETS.glob(f"*_{kind}.safetensors"))
+        files = ASSETS.glob(f"*_{kind}.safetensors")
+        known = sorted(file.stem.removesuffix(f"_{kind}") for file in files)
         listed = f" The embedded ones are: {', '.join(known)}." if known else ""
         raise MissingFileError(
             f"There is no {kind} named {str(name)!r}: give a path or the name of an embedded "
@@ -234,9 +235,7 @@ def from_nvidia(
     Raises CheckpointError where tensors are missing."""
     try:
         layers = sum(1 for key in state if key.startswith("mapping.fc") and _last(key, "weight"))
-        sizes = sorted(
-            int(key.split(".")[1][1:]) for key in state if key.endswith(".torgb.weight")
-        )
+        sizes = sorted(int(key.split(".")[1][1:]) for key in state if key.endswith(".torgb.weight"))
         embed = state.get("mapping.embed.weight")
         w_dim = state["mapping.w_avg"].shape[0]
         config = GeneratorConfig(

@@ -9,6 +9,7 @@ layout of this module by `checkpoints`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -165,7 +166,7 @@ class Mapping(nn.Module):
         width = config.z_dim + (config.w_dim if config.c_dim else 0)
         sizes = [width] + [config.w_dim] * config.mapping_layers
         self.layers = nn.ModuleList(
-            Linear(i, o, lr_multiplier=lr) for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+            Linear(i, o, lr_multiplier=lr) for i, o in itertools.pairwise(sizes)
         )
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
@@ -216,9 +217,7 @@ class Synthesis(nn.Module):
             for i, o, r in zip([0, *widths[:-1]], widths, config.resolutions, strict=True)
         )
 
-    def forward(
-        self, w: Tensor, noise: str = "const", dtype: torch.dtype | None = None
-    ) -> Tensor:
+    def forward(self, w: Tensor, noise: str = "const", dtype: torch.dtype | None = None) -> Tensor:
         """w: float [B, num_ws, w_dim]. noise: "const" (the stored maps), "random" (drawn anew from
         torch's generator) or "none". dtype: of the convolutions, e.g. torch.bfloat16; the image
         is summed up in float32. Gives [B, 3, R, R], about [-1, 1], not clamped.

@@ -1,4 +1,4 @@
-"""The generator computes what the reference networks compute, and says what is wrong with an input."""
+"""The generator computes what the reference networks compute, and names what is wrong."""
 
 import pytest
 import torch
@@ -109,7 +109,8 @@ def test_bfloat16_is_close_and_gives_float32(small):
 
 def test_every_resolution_from_4_on_has_its_styles_and_size():
     for log2 in range(2, 8):
-        config = GeneratorConfig(resolution=2**log2, w_dim=4, z_dim=4, channel_base=256, channel_max=16)
+        budget = {"channel_base": 256, "channel_max": 16}
+        config = GeneratorConfig(resolution=2**log2, w_dim=4, z_dim=4, **budget)
         generator = Generator(config)
         w = torch.randn(1, 2 * log2 - 2, 4)
         assert generator.synthesis(w).shape == (1, 3, 2**log2, 2**log2)

@@ -1,4 +1,6 @@
-"""Train a generator on rendered portraits: `python -m cycle_core.training.generator DATA --out RUN`.
+"""Train a generator on rendered portraits.
+
+    python -m cycle_core.training.generator DATA --out RUN
 
 Two phases. *Regression*: every render's factors are known, so z is known, and G(z) is compared with
 the render itself; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -186,7 +189,7 @@ class _Run:
         return torch.randint(HELD_OUT, len(self.data), (self.settings.batch,), generator=rng)
 
     def _batch(self) -> tuple[tuple[Tensor, Tensor, Tensor], torch.Generator]:
-        """Target, z and pixel weights; drawn from (seed, images seen) alone, so resuming is exact."""
+        """Target, z and pixel weights, drawn from (seed, images seen): resuming is exact."""
         rng = torch.Generator().manual_seed(self.settings.seed << 40 | self.seen)
         image, factors, points, _ = self.data.batch(self._indices(rng))
         z = factors_to_z(factors, rng)
@@ -280,7 +283,7 @@ class Discriminator(nn.Module):
         self.from_rgb = EqualConv(3, config.width(sizes[0]), 1)
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(config.width(a), config.width(b))
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            for a, b in itertools.pairwise(sizes)
         )
         width = config.width(4)
         self.conv = EqualConv(width + 1, width, 3)
@@ -333,17 +336,19 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="cycle_core.training.generator", description=__doc__)
     parser.add_argument("data", help="folder written by cycle_core.portraits.dataset")
     parser.add_argument("--out", required=True, help="folder of the run; resumes if it holds one")
-    parser.add_argument("--channels", type=lambda s: tuple(int(c) for c in s.split("-")),
-                        default=defaults.channels, help="for 4, 8, 16, ..., joined by -")  # fmt: skip
+    parser.add_argument(
+        "--channels",
+        type=lambda text: tuple(int(c) for c in text.split("-")),
+        default=defaults.channels,
+        help="for 4, 8, 16, ..., joined by -",
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile the synthesis")
     parser.add_argument("--device", default=defaults.device)
     parser.add_argument("--threads", type=int, default=1)
-    for name in ("w_dim", "mapping_layers", "regression_images", "adversarial_images", "batch",
-                 "seed", "every"):  # fmt: skip
-        parser.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(defaults, name))
-    for name in ("lr", "adversarial_lr", "adversarial_weight", "r1_gamma", "decay"):
-        default = getattr(defaults, name)
-        parser.add_argument("--" + name.replace("_", "-"), type=float, default=default)
+    for name, default in asdict(defaults).items():  # every number of the settings is an option
+        if type(default) in (int, float):
+            option = "--" + name.replace("_", "-")
+            parser.add_argument(option, type=type(default), default=default)
     args = vars(parser.parse_args(argv))
     data, out, threads = args.pop("data"), args.pop("out"), args.pop("threads")
     torch.set_num_threads(threads)
