@@ -167,6 +167,7 @@ def _download(weight: Weight, progress: bool | Progress) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     _receive(weight, part, progress)
+    part.with_name(f"{part.name}.tag").unlink(missing_ok=True)
     digest = _sha256(part)
     if weight.sha256 and not digest.startswith(weight.sha256):
         part.unlink()
@@ -179,7 +180,6 @@ def _download(weight: Weight, progress: bool | Progress) -> Path:
         _unpack(weight, part, path)
     else:
         os.replace(part, path)
-    part.with_name(f"{part.name}.tag").unlink(missing_ok=True)
     return path
 
 
