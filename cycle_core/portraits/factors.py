@@ -76,7 +76,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor("bg_hue", 0, 0.85, 0.5, 1.0, _AT, "hue of the background, red to violet"),
     Factor("bg_shift", -1, 1, 0, 0.7, _AT, "hue difference between the two ends of the background"),
     Factor("bg_light", 0, 1, 0.5, 0.9, _AT, "dark to light background"),
-    Factor("bg_angle", -1, 1, 0.2, 0.9, _AT, "direction of the background's gradient, -1..1 is a half turn"),
+    Factor("bg_angle", -1, 1, 0.2, 0.9, _AT, "direction of the background's gradient; 1 is a quarter turn"),
 )
 NAMES: tuple[str, ...] = tuple(f.name for f in FACTORS)
 COUNT = len(FACTORS)

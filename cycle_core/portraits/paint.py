@@ -72,7 +72,7 @@ def features_of(factors: Tensor, paint: Tensor, moles: Tensor) -> Features:
 
     size, smile, age = f("eye_size"), f("smile"), f("age")
     grin = ((smile - 0.40) * 2.2).clamp(0, 1)
-    width = 0.178 * (1 + 0.20 * f("mouth_width"))
+    width = 0.178 * (1 + 0.28 * f("mouth_width"))
     return Features(
         eye_x=EYE_X * (1 + 0.13 * f("eye_spacing")),
         eye_tilt=f("eye_tilt"),
@@ -84,10 +84,10 @@ def features_of(factors: Tensor, paint: Tensor, moles: Tensor) -> Features:
         smile=smile,
         mouth_open=f("mouth_open"),
         grin=grin,
-        lips=1 + 0.55 * f("lip_full"),
+        lips=1 + 0.65 * f("lip_full"),
         nose_len=f("nose_len"),
-        nose_width=1 + 0.42 * f("nose_width"),
-        brow_thick=1 + 0.50 * f("brow_thick"),
+        nose_width=1 + 0.55 * f("nose_width"),
+        brow_thick=1 + 0.65 * f("brow_thick"),
         brow_height=f("brow_height"),
         beard=f("beard"),
         age=age**1.7,
@@ -346,7 +346,7 @@ def palette_of(factors: Tensor) -> Palette:
     grey = smoothstep(0.70, 1.0, f("age"))[:, None]
     hair = _mix(_ramp(f("hair_color"), _HAIR), _rgb(grey, 0.55, 0.55, 0.57), grey * 0.92)
     red = f("lip_red")[:, None]
-    lip = _mix(skin * _rgb(red, 0.88, 0.58, 0.58), _rgb(red, 0.55, 0.05, 0.09), red * 0.75)
+    lip = _mix(skin * _rgb(red, 0.92, 0.68, 0.66), _rgb(red, 0.58, 0.035, 0.075), red * 0.85)
     return Palette(skin, hair, _ramp(f("eye_color"), _IRIS), lip)
 
 

@@ -20,10 +20,9 @@ from ..errors import InputError
 from .scenery import Dice, background, cut_out, dress, occlude, photograph, scrambled
 
 MIRRORED = (1, 0, 2, 4, 3)  # the order of the points in the mirror image
-# Faces of people against those of the renderer: shifts that the warp adds on average, in units of
-# half the face's size along and across the line of the eyes. Adult faces have a mouth of about 0.83
-# and a distance from eyes to mouth of about 1.12 eye distances; the renders have 0.74 and 1.02.
-_MOUTH_OUT, _MOUTH_DOWN, _NOSE_DOWN = 0.04, 0.07, 0.02
+# What the warp adds on average, in units of half a face's size: a smiling face in a photograph has a
+# mouth of about 0.85 eye distances, 1.05 below the eyes; the renders have 0.72 and 1.10.
+_MOUTH_OUT, _MOUTH_DOWN = 0.055, -0.03
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _portraits(portraits: Portraits, b: int, dice: Dice) -> tuple[Tensor, Tensor
 
 
 def _grey(images: Tensor, dice: Dice) -> Tensor:
-    """[B,3,R,R] uint8 to [B,1,R,R] in 0..1 with random weights of the channels and a random tone."""
+    """[B,3,R,R] uint8 to [B,1,R,R] in 0..1: random weights of the channels, a random tone."""
     b = len(images)
     weights = torch.tensor([0.299, 0.587, 0.114]) + 0.22 * dice.normal(b, 3)
     weights = weights.abs() / weights.abs().sum(1, keepdim=True)
@@ -169,17 +168,18 @@ def _proportions(points: Tensor, side: int, dice: Dice):
     b = len(points)
     unit = (face_size(points) / 2)[:, None, None]  # about the distance of the eyes
     axes = face_axes(points)
-    shift = dice.normal(b, 5, 2) * 0.045
-    out = _MOUTH_OUT + 0.045 * dice.normal(b)
-    shift[:, 3, 0] -= out
-    shift[:, 4, 0] += out
-    shift[:, 3:, 1] += (_MOUTH_DOWN + 0.06 * dice.normal(b))[:, None]
-    shift[:, 3:, 0] += (0.04 * dice.normal(b))[:, None]
-    shift[:, 2, 1] += _NOSE_DOWN
-    eyes = 0.03 * dice.normal(b)
-    shift[:, 0, 0] -= eyes
-    shift[:, 1, 0] += eyes
-    shift = shift.clamp(-0.2, 0.2) * dice.uniform(0.4, 1.0, b, 1, 1)
+    shift = dice.normal(b, 5, 2) * 0.04
+    wide, apart = 0.04 * dice.normal(b), 0.03 * dice.normal(b)
+    shift[:, 0, 0] -= apart
+    shift[:, 1, 0] += apart
+    shift[:, 3, 0] -= wide
+    shift[:, 4, 0] += wide
+    shift[:, 3:] += 0.05 * dice.normal(b, 1, 2)
+    shift = shift * dice.uniform(0.3, 1.0, b, 1, 1)
+    shift[:, 3:, 1] += _MOUTH_DOWN
+    shift[:, 3, 0] -= _MOUTH_OUT
+    shift[:, 4, 0] += _MOUTH_OUT
+    shift = shift.clamp(-0.2, 0.2)
     new = points + (shift @ axes) * unit
     width = 0.36 * unit * dice.log_uniform(0.85, 1.3, b, 1, 1)
 
@@ -231,7 +231,9 @@ def _camera(points: Tensor, place: Placement, dice: Dice) -> tuple[Tensor, Tenso
             size * dice.uniform(0.75, 1.5, b)
         )[:, None]
         centre = torch.where((missed & kind)[:, None], off, centre)
-        wrong = torch.where(dice.chance(0.6, b).bool(), dice.uniform(2, 3, b), 1 / dice.uniform(2, 4, b))
+        wrong = torch.where(
+            dice.chance(0.6, b).bool(), dice.uniform(2, 3, b), dice.uniform(0.25, 0.5, b)
+        )
         size = torch.where(missed & ~kind, size * wrong, size)
 
     axes = face_axes(points)

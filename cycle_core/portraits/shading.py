@@ -89,7 +89,7 @@ def look_of(factors: Tensor, extras: dict[str, Tensor]) -> Look:
         ambient=(first + second) * 0.30 + 0.40,
         unseen=extras["light"],
     )
-    angle = f("bg_angle")[:, None] * math.pi
+    angle = f("bg_angle")[:, None] * (math.pi / 2)
     return Look(
         features=features_of(factors, extras["paint"], extras["moles"]),
         palette=palette_of(factors),

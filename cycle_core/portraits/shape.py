@@ -99,7 +99,7 @@ def shape_of(factors: Tensor, hat: Tensor) -> Shape:
         chin=f("chin_len"),
         cheek=1 + 0.26 * f("cheeks"),
         nose_len=f("nose_len"),
-        nose_width=1 + 0.42 * f("nose_width"),
+        nose_width=1 + 0.55 * f("nose_width"),
         ears=f("ears"),
         smile=f("smile"),
         open=f("mouth_open"),
