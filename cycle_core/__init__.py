@@ -1,0 +1,130 @@
+"""GAN inversion by cycle encoding: a photo becomes a code of a StyleGAN, is edited and pasted back.
+
+    import cycle_core as cc
+
+Every step is one function; see the README for the whole way. Names are loaded when they are first
+used, so that importing the package costs nothing: not even torch is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoints import load_encoder, load_generator
+    from .codes import Code, load_code, save_code
+    from .directions import (
+        Direction,
+        Step,
+        calibrate,
+        edit,
+        edit_many,
+        fit_directions,
+        ganspace,
+        lerp,
+        list_directions,
+        load_direction,
+        mix,
+        save_directions,
+        sefa,
+        slerp,
+    )
+    from .errors import (
+        CheckpointError,
+        CycleError,
+        InputError,
+        MismatchError,
+        MissingFileError,
+        NoFaceError,
+    )
+    from .face import Face, Frame, align, choose, detect, paste
+    from .images import Photo, contact_sheet, read_image, read_photo, save_image
+    from .invert import (
+        Refined,
+        RefineSettings,
+        Tuned,
+        TuneSettings,
+        encode,
+        generate,
+        load_tuned,
+        refine,
+        save_tuned,
+        tune,
+    )
+
+__version__ = "0.1.0"
+__all__ = [
+    "CheckpointError",
+    "Code",
+    "CycleError",
+    "Direction",
+    "Face",
+    "Frame",
+    "InputError",
+    "MismatchError",
+    "MissingFileError",
+    "NoFaceError",
+    "Photo",
+    "RefineSettings",
+    "Refined",
+    "Step",
+    "TuneSettings",
+    "Tuned",
+    "align",
+    "calibrate",
+    "choose",
+    "contact_sheet",
+    "detect",
+    "edit",
+    "edit_many",
+    "encode",
+    "fit_directions",
+    "ganspace",
+    "generate",
+    "lerp",
+    "list_directions",
+    "load_code",
+    "load_direction",
+    "load_encoder",
+    "load_generator",
+    "load_tuned",
+    "mix",
+    "paste",
+    "read_image",
+    "read_photo",
+    "refine",
+    "save_code",
+    "save_directions",
+    "save_image",
+    "save_tuned",
+    "sefa",
+    "slerp",
+    "tune",
+]
+
+# module -> the public names that it holds, as imported above for type checkers
+_HOME = {
+    "checkpoints": "load_encoder load_generator",
+    "codes": "Code load_code save_code",
+    "directions": "Direction Step calibrate edit edit_many fit_directions ganspace lerp "
+    "list_directions load_direction mix save_directions sefa slerp",
+    "errors": "CheckpointError CycleError InputError MismatchError MissingFileError NoFaceError",
+    "face": "Face Frame align choose detect paste",
+    "images": "Photo contact_sheet read_image read_photo save_image",
+    "invert": "RefineSettings Refined TuneSettings Tuned encode generate load_tuned refine "
+    "save_tuned tune",
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE[name]}", __name__), name)
+    globals()[name] = value  # the next use finds it at once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

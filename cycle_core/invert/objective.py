@@ -18,11 +18,11 @@ Module = TypeVar("Module", bound=nn.Module)
 class Distance(Protocol):
     """A network whose features are compared: LPIPS or identity. See `cycle_core.losses`."""
 
-    def features(self, image: Tensor) -> list[Tensor]:
+    def features(self, image: Tensor) -> Any:
         """image: float [B,3,H,W] in [-1,1]."""
         ...
 
-    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+    def distance(self, a: Any, b: Any) -> Tensor:
         """Two results of `features` -> float [B], 0 for equal pictures."""
         ...
 
@@ -72,8 +72,8 @@ class Target:
     """Pictures and their features."""
 
     image: Tensor
-    lpips: list[Tensor] | None
-    faces: list[Tensor] | None
+    lpips: Any  # what the networks' `features` gave, None where they are not used
+    faces: Any
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,429 @@
+"""encode, refine and tune on networks of the real classes, small and random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cycle_core import encode, generate, load_tuned, refine, save_tuned, tune
+from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.errors import CheckpointError, InputError, MismatchError
+from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.images import save_image
+from cycle_core.invert import RefineSettings, TuneSettings
+from cycle_core.losses import Lpips
+from cycle_core.networks import PortraitNet, PortraitNetConfig
+
+REFINE = RefineSettings(steps=4, learning_rate=1e-3, identity=0.0, images=2, reg=1.0)
+TUNE = TuneSettings(steps=12, learning_rate=1e-2, threshold=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def G():
+    config = GeneratorConfig(
+        resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
+    )
+    return Generator(config).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def E(G):
+    config = EncoderConfig(
+        num_ws=8,
+        w_dim=16,
+        input_size=32,
+        widths=(8, 8, 16, 16, 16),
+        units=(1, 1, 1, 1),
+        reduction=4,
+        head_width=16,
+    )
+    encoder = Encoder(config).eval().requires_grad_(False)
+    encoder.generator = G.fingerprint
+    encoder.w_avg += torch.randn(16)
+    return encoder
+
+
+@pytest.fixture
+def perceptual():
+    network = PortraitNet(PortraitNetConfig(names=("smile",), widths=(8, 8), input_size=32))
+    return Lpips(network, "test").eval().requires_grad_(False)
+
+
+@pytest.fixture
+def image(G):
+    return generate(G, code_of(G, 1))
+
+
+def code_of(G, count, seed=5):
+    from cycle_core import Code
+
+    z = torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+    return Code(G.mapping(z), "W", G.fingerprint)
+
+
+def state(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(before, module):
+    return all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(step, total, preview):
+    if step == 2:
+        raise Interrupted
+
+
+# ------------------------------------------------------------------ encode
+def test_the_code_is_the_encoders_output_around_the_mean(E, image):
+    assert torch.equal(encode(E, image).w, E.w_avg + E(image))
+
+
+def test_the_default_space_is_that_of_the_stage_trained_last(E, image):
+    E.stage = 0
+    assert (encode(E, image).space, encode(E, image).stage) == ("W", 0)
+    E.stage = 3
+    code = encode(E, image)
+    assert (code.space, code.stage) == ("W+", 3)
+    assert torch.equal(code.w[:, 4], code.w[:, 0])
+    assert not torch.equal(code.w[:, 3], code.w[:, 0])
+
+
+def test_in_w_all_styles_are_the_first_of_w_plus(E, image):
+    w, plus = encode(E, image, "W").w, encode(E, image, "W+").w
+    assert torch.equal(w, plus[:, :1].expand(-1, 8, -1))
+
+
+def test_w_plus_of_an_encoder_that_ended_in_w_uses_every_head(E, image):
+    E.stage = 0
+    assert encode(E, image, "W+").stage == 7
+
+
+def test_pictures_of_any_size_and_a_long_batch_are_encoded(E):
+    pictures = torch.rand(9, 3, 50, 40) * 2 - 1
+    codes = encode(E, pictures)
+    assert codes.w.shape == (9, 8, 16)
+    assert torch.allclose(codes.w[8:], encode(E, pictures[8:]).w, atol=1e-5)
+
+
+def test_encoding_leaves_a_training_encoder_in_training(E, image):
+    E.train()
+    before = state(E)
+    encode(E, image)
+    assert E.training
+    assert same(before, E)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(3, 32, 32), torch.full((1, 3, 32, 32), torch.nan)])
+def test_what_is_no_picture_is_refused(E, bad):
+    with pytest.raises(InputError):
+        encode(E, bad)
+
+
+def test_an_unknown_space_is_refused(E, image):
+    with pytest.raises(InputError, match="'Z'"):
+        encode(E, image, "Z")
+
+
+# ------------------------------------------------------------------ generate
+def test_a_generated_picture_is_clamped_and_without_truncation_the_codes_own(G):
+    code = code_of(G, 9)
+    assert torch.allclose(generate(G, code), G.synthesis(code.w).clamp(-1, 1), atol=1e-5)
+
+
+def test_truncation_zero_draws_the_mean(G):
+    mean = G.synthesis(G.w_avg.expand(1, 8, -1)).clamp(-1, 1)
+    assert torch.allclose(generate(G, code_of(G, 2), truncation=0.0)[1:], mean, atol=1e-5)
+
+
+def test_a_code_of_another_generator_is_not_drawn(G):
+    with pytest.raises(MismatchError, match="made for"):
+        generate(G, replace(code_of(G, 1), generator="f" * 16))
+
+
+# ------------------------------------------------------------------ refine
+def test_refining_brings_the_picture_nearer(E, G, image, perceptual):
+    refined = refine(E, G, image, REFINE, perceptual=perceptual)
+    losses = [entry["total"] for entry in refined.history[0]]
+    assert len(losses) == REFINE.steps + 1
+    assert min(losses) < losses[0]
+    drawn = G.synthesis(refined.code.w)
+    assert torch.allclose(drawn.clamp(-1, 1), refined.image, atol=1e-5)
+    l2 = (drawn - image).square().mean()
+    best = min(refined.history[0], key=lambda entry: entry["total"])
+    assert float(l2) == pytest.approx(best["l2"], rel=1e-4)
+
+
+def test_refining_changes_neither_encoder_nor_generator(E, G, image, perceptual):
+    E.train()
+    before = state(E), state(G)
+    refine(E, G, image, REFINE, perceptual=perceptual)
+    assert same(before[0], E)
+    assert same(before[1], G)
+    assert E.training
+    assert not any(p.requires_grad for p in [*E.parameters(), *G.parameters()])
+
+
+def test_no_steps_give_the_encoders_own_code(E, G, image, perceptual):
+    refined = refine(E, G, image, replace(REFINE, steps=0), perceptual=perceptual)
+    assert torch.allclose(refined.code.w, encode(E, image).w, atol=1e-6)
+
+
+def test_the_pivot_of_a_picture_does_not_depend_on_the_others_in_the_batch(E, G, image, perceptual):
+    other = torch.rand(1, 3, 32, 32) * 2 - 1
+    settings = replace(REFINE, images=0)
+    both = refine(E, G, torch.cat([image, other]), settings, perceptual=perceptual)
+    alone = refine(E, G, other, settings, perceptual=perceptual)
+    assert torch.allclose(both.code.w[1:], alone.code.w, atol=1e-5)
+
+
+def test_the_batch_size_changes_memory_and_not_the_result(E, G, image, perceptual):
+    whole = refine(E, G, image, REFINE, perceptual=perceptual)
+    parts = refine(E, G, image, replace(REFINE, batch=1), perceptual=perceptual)
+    assert torch.allclose(whole.code.w, parts.code.w, atol=1e-4)
+
+
+def test_a_heavy_domain_holds_the_encoder_back_from_the_picture(E, G, image, perceptual):
+    domain = torch.rand(2, 3, 32, 32) * 2 - 1
+
+    def loss(reg):
+        settings = replace(REFINE, reg=reg, steps=8)
+        refined = refine(E, G, image, settings, domain=domain, perceptual=perceptual)
+        return min(entry["total"] for entry in refined.history[0])
+
+    assert loss(0.0) < loss(100.0)
+
+
+def test_the_domain_may_be_a_folder_with_fewer_pictures_than_are_drawn(
+    E, G, image, perceptual, tmp_path
+):
+    save_image(image, tmp_path / "only.png")
+    settings = replace(REFINE, images=7)
+    refined = refine(E, G, image, settings, domain=tmp_path, perceptual=perceptual)
+    assert torch.isfinite(refined.code.w).all()
+
+
+def test_an_empty_domain_folder_is_refused(E, G, image, perceptual, tmp_path):
+    with pytest.raises(InputError, match="no pictures"):
+        refine(E, G, image, REFINE, domain=tmp_path, perceptual=perceptual)
+
+
+def test_the_same_seed_gives_the_same_pivot_and_another_seed_another(E, G, image, perceptual):
+    first, second, third = (
+        refine(E, G, image, REFINE, seed=seed, perceptual=perceptual).code.w for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+
+
+def test_an_interrupted_refinement_leaves_everything_as_it_was(E, G, image, perceptual):
+    before = state(E), state(G)
+    with pytest.raises(Interrupted):
+        refine(E, G, image, REFINE, callback=interrupt, perceptual=perceptual)
+    assert same(before[0], E)
+    assert same(before[1], G)
+
+
+def test_an_encoder_of_another_generator_is_refused(E, G, image, perceptual):
+    E.generator = "f" * 16
+    with pytest.raises(MismatchError, match="trained for"):
+        refine(E, G, image, REFINE, perceptual=perceptual)
+
+
+# ------------------------------------------------------------------ tune
+def test_tuning_draws_the_picture_better_and_leaves_the_original_as_it_was(G, perceptual):
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    pivot, before = code_of(G, 1), state(G)
+    tuned = tune(G, pivot, image, TUNE, perceptual=perceptual)
+    assert tuned.history[tuned.best]["total"] < 0.9 * tuned.history[0]["total"]
+    assert torch.allclose(generate(tuned.generator, pivot), tuned.image, atol=1e-5)
+    assert same(before, G)
+    assert tuned.generator.base_fingerprint == G.fingerprint
+    assert tuned.generator.fingerprint != G.fingerprint
+
+
+def test_the_mapping_network_and_the_noise_stay(G, perceptual):
+    tuned = tune(G, code_of(G, 1), torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
+    assert same(state(G.mapping), tuned.generator.mapping)
+    for before, after in zip(
+        G.synthesis.buffers(), tuned.generator.synthesis.buffers(), strict=True
+    ):
+        assert torch.equal(before, after)
+
+
+def test_the_best_state_is_kept_even_if_tuning_runs_away(G, perceptual):
+    wild = replace(TUNE, learning_rate=3.0, steps=6)
+    pivot = code_of(G, 1)
+    tuned = tune(G, pivot, torch.zeros(1, 3, 32, 32), wild, perceptual=perceptual)
+    totals = [entry["total"] for entry in tuned.history]
+    assert totals[-1] > totals[tuned.best] == min(totals)
+    l2 = float(tuned.generator.synthesis(pivot.w).square().mean())
+    assert l2 == pytest.approx(tuned.history[tuned.best]["l2"], rel=1e-4)
+
+
+def test_tuning_stops_when_lpips_is_small_enough(G, perceptual):
+    pivot = code_of(G, 1)
+    steps = []
+    settings = replace(TUNE, threshold=0.07)
+    tuned = tune(
+        G,
+        pivot,
+        G.synthesis(pivot.w),
+        settings,
+        callback=lambda step, total, preview: steps.append(step),
+        perceptual=perceptual,
+    )
+    assert steps == []
+    assert len(tuned.history) == 1
+
+
+def test_the_callback_gets_every_step_the_total_and_a_preview(G, perceptual):
+    calls = []
+    tune(
+        G,
+        code_of(G, 2),
+        torch.zeros(2, 3, 32, 32),
+        replace(TUNE, steps=3),
+        callback=lambda *call: calls.append(call),
+        perceptual=perceptual,
+    )
+    assert [call[:2] for call in calls] == [(1, 3), (2, 3), (3, 3)]
+    assert calls[0][2].shape == (2, 3, 32, 32)
+
+
+def test_an_interruption_leaves_the_original_as_it_was(G, perceptual):
+    before = state(G)
+    with pytest.raises(Interrupted):
+        tune(G, code_of(G, 1), torch.zeros(1, 3, 32, 32), TUNE, interrupt, perceptual=perceptual)
+    assert same(before, G)
+
+
+def test_locality_keeps_pictures_near_the_pivot_as_they_were(G, perceptual):
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    pivot = code_of(G, 1)
+    others = code_of(G, 4, seed=9)
+    near = others.with_w(torch.lerp(G.w_avg, others.w, 0.5))
+
+    def drift(weight):
+        settings = replace(TUNE, steps=30, locality_l2=weight, locality_lpips=0.0)
+        tuned = tune(G, pivot, image, settings, perceptual=perceptual)
+        a, b = (g.synthesis(near.w, "none") for g in (tuned.generator, G))
+        return float((a - b).square().mean())
+
+    assert drift(5.0) < 0.8 * drift(0.0)
+
+
+def test_several_pictures_of_one_person_share_one_tuned_generator(G, perceptual):
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    pivots = code_of(G, 2)
+    tuned = tune(G, pivots, pictures, replace(TUNE, steps=40), perceptual=perceptual)
+    before = (generate(G, pivots) - pictures).square().mean((1, 2, 3))
+    after = (generate(tuned.generator, pivots) - pictures).square().mean((1, 2, 3))
+    assert bool((after < before).all())
+
+
+def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):
+    refined = refine(E, G, image, replace(REFINE, steps=1), perceptual=perceptual)
+    tuned = tune(G, refined, image, replace(TUNE, steps=1), perceptual=perceptual)
+    assert tuned.pivot is refined.code
+
+
+def test_it_works_where_everything_was_made_in_inference_mode(perceptual):
+    with torch.inference_mode():
+        config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 8))
+        G = Generator(config).eval()
+        E = Encoder(
+            EncoderConfig(
+                num_ws=4,
+                w_dim=8,
+                input_size=32,
+                widths=(8, 8, 8, 8, 8),
+                units=(1, 1, 1, 1),
+                reduction=4,
+                head_width=8,
+            )
+        ).eval()
+        image = G(torch.randn(1, 8)).clamp(-1, 1)
+        refined = refine(E, G, image, replace(REFINE, steps=2), perceptual=perceptual)
+        target = torch.zeros(1, 3, 8, 8)
+        tuned = tune(G, refined, target, replace(TUNE, steps=5), perceptual=perceptual)
+        assert tuned.history[tuned.best]["total"] < tuned.history[0]["total"]
+
+
+def test_pictures_and_pivots_must_be_as_many(G, perceptual):
+    with pytest.raises(InputError, match="2 pictures and 1 pivots"):
+        tune(G, code_of(G, 1), torch.zeros(2, 3, 32, 32), TUNE, perceptual=perceptual)
+
+
+def test_a_pivot_of_another_generator_is_refused(G, perceptual):
+    pivot = replace(code_of(G, 1), generator="f" * 16)
+    with pytest.raises(MismatchError):
+        tune(G, pivot, torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
+
+
+def test_a_number_of_steps_below_zero_is_refused():
+    with pytest.raises(InputError, match="steps=-1"):
+        TuneSettings(steps=-1)
+
+
+# ------------------------------------------------------------------ files
+@pytest.fixture
+def tuned(G, perceptual):
+    return tune(G, code_of(G, 1), torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
+
+
+def test_a_saved_tuned_generator_comes_back_to_the_bit(G, tuned, tmp_path):
+    save_tuned(tuned, tmp_path / "tuned.safetensors")
+    before = state(G)
+    back = load_tuned(tmp_path / "tuned.safetensors", G)
+    assert back.generator.fingerprint == tuned.generator.fingerprint
+    assert torch.equal(back.pivot.w, tuned.pivot.w)
+    assert back.history == tuned.history
+    assert same(before, G)
+
+
+def test_differences_take_half_the_space_and_give_the_same_pictures_within_a_thousandth(
+    G, tuned, tmp_path
+):
+    save_tuned(tuned, tmp_path / "whole.safetensors")
+    save_tuned(tuned, tmp_path / "half.safetensors", original=G)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.65 * sizes[1]
+    back = load_tuned(tmp_path / "half.safetensors", G)
+    assert float((back.image - tuned.image).abs().max()) < 1e-3
+
+
+def test_a_tuned_file_on_another_generator_is_refused(G, tuned, tmp_path):
+    save_tuned(tuned, tmp_path / "tuned.safetensors")
+    with pytest.raises(MismatchError, match="tuned from the generator"):
+        load_tuned(tmp_path / "tuned.safetensors", Generator(G.config))
+    with pytest.raises(MismatchError, match="tuned from the generator"):
+        save_tuned(tuned, tmp_path / "other.safetensors", original=Generator(G.config))
+
+
+def test_a_generator_tuned_twice_is_saved_against_the_one_before(G, tuned, perceptual, tmp_path):
+    picture = torch.ones(1, 3, 32, 32)
+    again = tune(tuned.generator, tuned, picture, TUNE, perceptual=perceptual)
+    save_tuned(again, tmp_path / "again.safetensors", original=tuned.generator)
+    back = load_tuned(tmp_path / "again.safetensors", tuned.generator)
+    assert back.generator.base_fingerprint == G.fingerprint
+    assert float((back.image - again.image).abs().max()) < 1e-3
+
+
+def test_another_kind_of_file_is_refused(G, tmp_path):
+    from cycle_core import save_code
+
+    save_code(code_of(G, 1), tmp_path / "code.safetensors")
+    with pytest.raises(CheckpointError, match="a code"):
+        load_tuned(tmp_path / "code.safetensors", G)
