@@ -3,11 +3,12 @@
 A generator of 64 or 128 px cannot hold what a photo of the same face shows. So the photo keeps,
 as far as the edit allows it, what is its own:
 
-    photo' = photo + mask * (edited - photo + keep * (photo - reference))
+    photo' = photo + mask * (edited - photo + keep * moved(photo - reference))
 
-with the crops brought to the photo's place and resolution. Where the edit changed nothing, keep is
-1 and the sum is the photo itself; where it moved something, old detail would show through, keep
-falls to 0 and the edited crop stands alone."""
+with the crops brought to the photo's place and resolution. Where the edit changed nothing, the sum
+is the photo itself. What it moved (`motion.py`), the photo's detail follows; where it made
+something new, old detail would show through: keep falls to 0 and the edited crop stands alone, but
+for the large errors of the generator's colours, which are always made good."""
 
 from __future__ import annotations
 
@@ -20,11 +21,12 @@ from torch.nn import functional as F
 from .errors import InputError, MismatchError
 from .frame import Frame, align, other_photo
 from .images import Photo, as_image, resize
+from .motion import blur, displacement, moved, structure
 
 Picture = TypeVar("Picture", Photo, torch.Tensor)
 
 FEATHER = 0.12  # width of the mask's soft edge, as a part of the crop's side
-_CHANGE = 0.16  # moved structure, in [-1,1] units, at which keep has fallen to 1/e
+_CHANGE = 0.16  # new structure, in [-1,1] units, at which keep has fallen to 1/e
 
 
 def paste(
@@ -63,23 +65,26 @@ def paste(
             "generator's output at one size."
         )
     if mask is None:
-        mask = face_mask(256, feather).to(image)
+        given = soft = face_mask(256, feather).to(image)
     else:
-        mask = _feathered(_square(mask, 1, "The mask").to(image).clamp(0, 1), feather)
+        given = _square(mask, 1, "The mask").to(image).clamp(0, 1)
+        soft = _feathered(given, feather)
 
     left, top, right, bottom = _region(frame)
     here = image[..., top:bottom, left:right]
     grid = _inverse_grid(frame, here, left, top)
-    weight = F.grid_sample(mask, grid, padding_mode="zeros", align_corners=False)
-    weight = weight * (grid.abs() <= 1).all(-1)[:, None]
+    weight = F.grid_sample(soft, grid, padding_mode="zeros", align_corners=False)
+    # interpolation reaches half a pixel of the mask too far
+    weight = weight * F.grid_sample((given > 0).float(), grid, mode="nearest", align_corners=False)
     edited = _warp(crop, grid, frame)
+    change = edited - here
     if detail > 0:
-        keep = detail * _warp(_unmoved(crop, shown), grid, frame).clamp(0, 1)
-        # written so that an unedited crop (edited == before, keep == 1) adds exactly nothing
-        before = _warp(shown, grid, frame)
-        change = (edited - before) + (1 - keep) * (before - here)
-    else:
-        change = edited - here
+        flow = displacement(crop, shown)  # [1,2,S,S]
+        keep = detail * _warp(_explained(crop, moved(shown, flow)), grid, frame).clamp(0, 1)
+        # what the generator got wrong in the large, its colours, cannot show through: always kept
+        wrong = detail * _warp(blur(aligned - shown, 0.06 * size), grid, frame)
+        own = _own(here, shown, grid, flow, frame)
+        change = change + wrong + keep * (own - wrong)
     pasted = torch.where(weight > 0, (here + weight * change).clamp(-1, 1), here)
     out = image.clone()
     out[..., top:bottom, left:right] = pasted
@@ -97,15 +102,42 @@ def face_mask(size: int, feather: float = FEATHER) -> torch.Tensor:
     return _smooth((inwards / max(feather, 1e-6)).clamp(0, 1))[None, None]
 
 
-def _unmoved(crop: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """[1,1,S,S]: 1 where the edit left the structure as it was, towards 0 where it moved.
+def _own(
+    here: torch.Tensor,
+    shown: torch.Tensor,
+    grid: torch.Tensor,
+    flow: torch.Tensor,
+    frame: Frame,
+) -> torch.Tensor:
+    """[1,3,h,w]: what the photo has and the generator's picture lacks, moved as the edit moves."""
+    if float(flow.abs().max()) == 0:
+        return here - _warp(shown, grid, frame)  # to the bit: nothing is looked up in between
+    shift = 2 * _warp(flow, grid, frame).movedim(1, -1)  # in the crop's -1..1
+    origin, below, _, beside = torch.tensor(frame.quad, dtype=torch.float64)
+    axes = torch.stack([beside - origin, below - origin], dim=1) / 2  # -1..1 to photo pixels
+    pixels = shift @ axes.T.float().to(shift.device)
+    size = pixels.new_tensor([here.shape[-1], here.shape[-2]])
+    y, x = torch.meshgrid(
+        torch.arange(here.shape[-2], device=here.device, dtype=torch.float32) + 0.5,
+        torch.arange(here.shape[-1], device=here.device, dtype=torch.float32) + 0.5,
+        indexing="ij",
+    )
+    places = (torch.stack([x, y], dim=-1) + pixels) / size * 2 - 1
+    return _sample(here, places) - _warp(shown, grid + shift, frame)
 
-    A change that is the same all around, such as another skin colour, moves no structure."""
+
+def _explained(crop: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """[1,1,S,S]: 1 where the edited crop has the reference's structure, towards 0 where it is new.
+
+    A change that is the same all around, such as another skin colour, is no new structure."""
     size = crop.shape[-1]
     change = crop - reference
-    change = change - _blur(change, 0.06 * size)
-    strength = _blur((change**2).mean(1, keepdim=True), max(0.012 * size, 0.6)).sqrt()
-    return torch.exp(-((strength / _CHANGE) ** 2))
+    strength = [
+        blur(part.square().mean(1, keepdim=True), max(0.012 * size, 0.6)).sqrt()
+        # next to something strong and new, only the change itself says that nothing changed here
+        for part in (change, structure(change))
+    ]
+    return torch.exp(-((torch.minimum(*strength) / _CHANGE) ** 2))
 
 
 def _feathered(mask: torch.Tensor, feather: float) -> torch.Tensor:
@@ -115,7 +147,7 @@ def _feathered(mask: torch.Tensor, feather: float) -> torch.Tensor:
         return mask
     soft = mask
     while sigma > 0.3:
-        soft = (2 * _blur(mask, sigma, "constant") - 1).clamp(0, 1)
+        soft = (2 * blur(mask, sigma, "constant") - 1).clamp(0, 1)
         if float(soft.max()) > 0.8 * float(mask.max()):
             break
         sigma /= 1.5  # the mask is narrower than its feather would be
@@ -127,6 +159,10 @@ def _warp(values: torch.Tensor, grid: torch.Tensor, frame: Frame) -> torch.Tenso
     side = max(round(frame.side), 1)
     if values.shape[-1] > side:
         values = resize(values, side)  # antialiased; the sampling below is not
+    return _sample(values, grid)
+
+
+def _sample(values: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     mode = "bilinear" if grid.device.type == "mps" else "bicubic"  # which MPS does not have
     return F.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
 
@@ -164,13 +200,6 @@ def _square(value: torch.Tensor, channels: int, what: str) -> torch.Tensor:
             f"{what} has the shape [1, {channels}, S, S], but {list(value.shape)} was given."
         )
     return value.float()
-
-
-def _blur(image: torch.Tensor, sigma: float, border: str = "replicate") -> torch.Tensor:
-    from kornia.filters import gaussian_blur2d  # here: kornia takes long to import
-
-    taps = 2 * max(math.ceil(3 * sigma), 1) + 1
-    return gaussian_blur2d(image, (taps, taps), (sigma, sigma), border_type=border)
 
 
 def _smooth(t: torch.Tensor) -> torch.Tensor:
