@@ -1,0 +1,280 @@
+"""Encoder training: optimisers, logs, checkpoints, data order, and that resuming is exact."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from cycle_core.checkpoints import load_encoder
+from cycle_core.encoder import EncoderConfig
+from cycle_core.errors import CheckpointError, CycleError, InputError
+from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.images import save_image
+from cycle_core.irse import IdentityConfig, IdentityNet
+from cycle_core.losses import Lpips
+from cycle_core.networks import PortraitNet, PortraitNetConfig
+from cycle_core.schedule import ScheduleSettings
+from cycle_core.training import common
+from cycle_core.training.encoder import EncoderTraining, train
+from cycle_core.training.optim import Muon, Ranger, orthogonalize
+
+torch.set_num_threads(1)
+BODY = {"widths": (8, 8, 8, 8, 16), "units": (1, 1, 1, 1), "reduction": 4}
+
+
+# ------------------------------------------------------------------ optimisers
+def test_ranger_without_its_extras_is_radam():
+    ranger, radam = nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(5))
+    ours = Ranger([ranger], lr=0.1, lookahead_steps=1000)
+    theirs = torch.optim.RAdam([radam], lr=0.1, betas=(0.95, 0.999), eps=1e-5)
+    for step in range(20):
+        ranger.grad = torch.linspace(-1, 1, 5) * (step + 1)
+        radam.grad = ranger.grad.clone()
+        ours.step()
+        theirs.step()
+    assert torch.equal(ranger, radam)
+
+
+def test_ranger_goes_halfway_back_every_six_updates():
+    ahead, back = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+    without = Ranger([ahead], lr=0.1, lookahead_steps=1000)
+    ranger = Ranger([back], lr=0.1)
+    for step in range(6):
+        assert torch.equal(ahead, back), f"differs already after {step} updates"
+        ahead.grad, back.grad = torch.ones(3), torch.ones(3)
+        without.step()
+        ranger.step()
+    assert torch.allclose(back, ahead / 2)  # from 0
+
+
+def test_ranger_centralises_kernels_but_not_vectors():
+    kernel, vector = nn.Parameter(torch.zeros(2, 3, 3, 3)), nn.Parameter(torch.zeros(4))
+    optimizer = Ranger([kernel, vector], lr=0.1)
+    kernel.grad, vector.grad = torch.ones_like(kernel), torch.ones_like(vector)
+    optimizer.step()
+    assert torch.equal(kernel, torch.zeros_like(kernel))
+    assert (vector < 0).all()
+
+
+def test_ranger_lets_parameters_without_gradient_rest():
+    moving, resting = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    optimizer = Ranger([moving, resting], lr=0.1)
+    for _ in range(6):
+        moving.grad = torch.ones(3)
+        optimizer.step()
+    assert torch.equal(resting, torch.ones(3))
+    assert not optimizer.state[resting]
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6)])
+def test_orthogonalized_matrix_has_singular_values_near_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_muon_moves_kernels_and_biases_about_as_far():
+    kernel, bias = nn.Parameter(torch.zeros(16, 8, 3, 3)), nn.Parameter(torch.zeros(16))
+    optimizer = Muon([kernel, bias], lr=0.1)
+    random = torch.Generator().manual_seed(0)
+    kernel.grad = torch.randn(kernel.shape, generator=random)
+    bias.grad = torch.randn(16, generator=random)
+    optimizer.step()
+    for parameter in (kernel, bias):
+        assert 0.07 < parameter.detach().square().mean().sqrt() < 0.12
+
+
+# ------------------------------------------------------------------ common
+def test_order_shows_every_picture_once_an_epoch():
+    order = common.Order(count=7, batch=3, seed=1)
+    seen = torch.cat([order(step) for step in range(7)])  # three epochs
+    for epoch in seen.split(7):
+        assert sorted(epoch.tolist()) == list(range(7))
+    assert not torch.equal(seen[:7], seen[7:14])
+
+
+def test_order_depends_on_seed_and_step_alone():
+    walked = common.Order(50, 8, seed=3)
+    for step in range(20):
+        walked(step)
+    assert torch.equal(walked(5), common.Order(50, 8, seed=3)(5))
+    assert not torch.equal(walked(5), common.Order(50, 8, seed=4)(5))
+
+
+def test_resumed_log_forgets_the_lines_of_lost_steps(tmp_path):
+    log = common.Log(tmp_path)
+    for step in (10, 20, 30):
+        log.write(step, loss=1.0)
+    with open(log.path, "a") as file:
+        file.write('{"step": 40, "lo')  # the process was killed here
+    common.Log(tmp_path, step=20).write(25, loss=2.0)
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 25]
+
+
+def test_means_refuse_values_that_are_not_finite():
+    means = common.Means()
+    means.add(loss=torch.tensor(float("nan")))
+    with pytest.raises(CycleError, match="before step 7: loss"):
+        means.pop(7)
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    common.save_checkpoint(tmp_path, {"weights": torch.ones(1000)})
+    whole = (tmp_path / common.CHECKPOINT).read_bytes()
+    (tmp_path / common.CHECKPOINT).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+        common.load_checkpoint(tmp_path)
+
+
+def test_average_follows_parameters_and_copies_buffers():
+    average, model = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    nn.init.constant_(model.weight, 3.0)
+    model.get_buffer("running_mean").fill_(5.0)
+    common.update_average(average, model, decay=0.75)
+    assert average.weight.tolist() == [1.5, 1.5]
+    assert average.get_buffer("running_mean").tolist() == [5.0, 5.0]
+
+
+# ------------------------------------------------------------------ the encoder's training
+class Parts:
+    """A tiny generator with its networks, and a folder of its pictures."""
+
+    def __init__(self, folder):
+        torch.manual_seed(0)
+        config = GeneratorConfig(
+            resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8)
+        )
+        self.generator = Generator(config).eval()
+        self.perceptual = Lpips(PortraitNet(PortraitNetConfig(("age",), (4, 4), 1, 32, 8)), "tiny")
+        self.perceptual.eval()
+        self.identity = IdentityNet(IdentityConfig(**BODY, embedding=8, input_size=32, crop=None))
+        self.identity.eval()
+        self.config = EncoderConfig(num_ws=8, w_dim=16, input_size=32, head_width=8, **BODY)
+        self.folder = folder
+        with torch.no_grad():
+            pictures = self.generator(torch.randn(12, 8)).clamp(-1, 1)
+        for i, picture in enumerate(pictures):
+            save_image(picture, folder / f"{i}.png")
+
+    def train(self, out, callback=None, **settings):
+        defaults = {"steps": 24, "batch": 2, "lr": 1e-3, "save_every": 7, "log_every": 5}
+        return train(
+            self.generator,
+            self.folder,
+            out,
+            EncoderTraining(**{**defaults, **settings}),
+            self.perceptual,
+            self.identity,
+            self.config,
+            self.identity,
+            callback,
+        )
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    return Parts(tmp_path_factory.mktemp("pictures"))
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(step):
+    def callback(now, total, preview):
+        if now == step:
+            raise Interrupted
+
+    return callback
+
+
+def flat(value, name=""):
+    """(name, leaf) of nested dicts and lists."""
+    if isinstance(value, dict):
+        return [leaf for k, v in value.items() for leaf in flat(v, f"{name}/{k}")]
+    if isinstance(value, list | tuple):
+        return [leaf for i, v in enumerate(value) for leaf in flat(v, f"{name}/{i}")]
+    return [(name, value)]
+
+
+def test_resumed_training_equals_an_uninterrupted_one_to_the_bit(parts, tmp_path):
+    settings = {"warmup": 3, "pool": 3, "r1_interval": 4}
+    parts.train(tmp_path / "straight", **settings)
+    for step in (2, 11, 16):  # before the first checkpoint, and after the first and the second
+        with pytest.raises(Interrupted):
+            parts.train(tmp_path / "resumed", interrupt_at(step), **settings)
+        torch.randn(3)  # what else happened to torch's random numbers must not matter
+    parts.train(tmp_path / "resumed", **settings)
+    straight, resumed = (
+        dict(flat(common.load_checkpoint(tmp_path / name))) for name in ("straight", "resumed")
+    )
+    assert straight.keys() == resumed.keys()
+    ours = [name for name in straight if not name.startswith("/random/cpu")]
+    assert sum(isinstance(straight[name], torch.Tensor) for name in ours) > 200
+    for name in ours:
+        a, b = straight[name], resumed[name]
+        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, name
+
+
+def test_finished_training_leaves_an_encoder_log_and_grids(parts, tmp_path):
+    trained = parts.train(tmp_path)
+    encoder = load_encoder(tmp_path / "encoder.safetensors")
+    assert encoder.stage == 0  # the cycle ended in W
+    assert encoder.generator == parts.generator.fingerprint
+    image = torch.zeros(1, 3, 32, 32)
+    assert torch.allclose(encoder.encode(image), trained.encode(image), atol=1e-5)
+    assert torch.equal(encoder.w_avg[3], parts.generator.w_avg)
+    lines = [json.loads(line) for line in (tmp_path / common.LOG).read_text().splitlines()]
+    assert {"l2", "lpips", "id", "adv", "delta", "discriminator"} <= lines[0].keys()
+    assert lines[-1]["validation"]["W"].keys() == {"mse", "lpips", "identity"}
+    assert len(list((tmp_path / "samples").glob("*.png"))) == 4
+
+
+def test_path_to_w_plus_ends_with_all_heads_and_changes_nothing_passed_in(parts, tmp_path):
+    before = parts.generator.fingerprint
+    grads = [p.requires_grad for p in parts.generator.parameters()]
+    state = {k: v.clone() for k, v in parts.identity.state_dict().items()}
+    encoder = parts.train(tmp_path, schedule=ScheduleSettings(path="w+"))
+    assert encoder.stage == 7  # all heads
+    assert parts.generator.fingerprint == before
+    assert [p.requires_grad for p in parts.generator.parameters()] == grads
+    assert all(torch.equal(v, state[k]) for k, v in parts.identity.state_dict().items())
+
+
+def test_warm_up_learns_the_known_w_of_generated_pictures(parts, tmp_path):
+    with pytest.raises(Interrupted):
+        parts.train(tmp_path, interrupt_at(60), warmup=60, lr=3e-3, log_every=10, save_every=1000)
+    lines = [json.loads(line) for line in (tmp_path / common.LOG).read_text().splitlines()]
+    assert {line["phase"] for line in lines[:-1]} == {"warmup"}
+    assert lines[-2]["w"] < 0.9 * lines[0]["w"]
+
+
+def test_heads_beyond_the_stage_are_not_trained(parts, tmp_path):
+    only_w = ScheduleSettings(path="w")
+    with pytest.raises(Interrupted):
+        parts.train(tmp_path, interrupt_at(1), schedule=only_w, save_every=1)
+    early = load_encoder(tmp_path / "encoder.safetensors").state_dict()
+    late = parts.train(tmp_path, schedule=only_w, save_every=1000).state_dict()
+    assert not torch.equal(early["styles.0.linear.weight"], late["styles.0.linear.weight"])
+    for name in [n for n in early if n.startswith("styles.") and not n.startswith("styles.0.")]:
+        assert torch.equal(early[name], late[name]), name
+
+
+def test_other_settings_do_not_resume_a_run(parts, tmp_path):
+    with pytest.raises(Interrupted):
+        parts.train(tmp_path, interrupt_at(8))
+    with pytest.raises(InputError, match=r"lr=0\.001, but lr=0\.1"):
+        parts.train(tmp_path, lr=0.1)
+
+
+def test_pictures_that_are_not_square_are_refused(parts, tmp_path):
+    save_image(torch.zeros(3, 32, 48), tmp_path / "pictures" / "wide.png")
+    save_image(torch.zeros(3, 32, 48), tmp_path / "pictures" / "wider.png")
+    with pytest.raises(InputError, match="48x32"):
+        train(
+            parts.generator, tmp_path / "pictures", tmp_path / "run", EncoderTraining(steps=21),
+            parts.perceptual, parts.identity, parts.config,
+        )  # fmt: skip
