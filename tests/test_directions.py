@@ -1,0 +1,417 @@
+"""Directions on a small latent space in which the attributes are known linear forms of w."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cycle_core import (
+    Code,
+    Direction,
+    Step,
+    calibrate,
+    edit,
+    edit_many,
+    fit_directions,
+    ganspace,
+    generate,
+    lerp,
+    load_direction,
+    mix,
+    save_directions,
+    sefa,
+    slerp,
+)
+from cycle_core.directions import list_directions, parse_layers
+from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError
+from cycle_core.generator import Generator, GeneratorConfig
+
+N, DIM, SAMPLES = 6, 12, 3000
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def world():
+    """Correlated codes [K, DIM] around a mean, and three attributes of them: age and glasses go
+    together in w, smile stands alone."""
+    base = torch.randn(SAMPLES, DIM) @ (torch.randn(DIM, DIM) * 0.5) + torch.randn(DIM)
+    forms = torch.randn(DIM, 3)
+    forms[:, 1] = forms[:, 0] + 0.5 * forms[:, 1]
+    values = base @ forms
+    return base, {name: values[:, i] for i, name in enumerate(("age", "glasses", "smile"))}
+
+
+@pytest.fixture
+def fitted(world):
+    return {d.name: d for d in fit_directions(*world, ridge=1e-8)}
+
+
+@pytest.fixture
+def code(world):
+    return Code(world[0][:4, None].repeat(1, N, 1), "W")
+
+
+@pytest.fixture
+def G():
+    config = GeneratorConfig(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8))
+    return Generator(config).eval().requires_grad_(False)
+
+
+def read(world, code):
+    """The true attributes of a code in standard deviations over the domain: name -> [B]."""
+    base, labels = world
+    forms = torch.linalg.lstsq(base - base.mean(0), torch.stack(list(labels.values()), 1)).solution
+    values = (code.w.mean(1) - base.mean(0)) @ forms
+    return {
+        name: values[:, i] / label.std(correction=0)
+        for i, (name, label) in enumerate(labels.items())
+    }
+
+
+def unit(*entries):
+    vector = torch.zeros(DIM)
+    for i, value in entries:
+        vector[i] = value
+    return vector
+
+
+def close(a, b, within=2e-3):
+    return torch.allclose(a, torch.as_tensor(b, dtype=a.dtype).expand_as(a), atol=within)
+
+
+# ------------------------------------------------------------------ by a strength
+def test_a_strength_adds_that_many_times_the_vector_and_a_w_code_stays_in_w(code):
+    moved = edit(code, Direction("x", unit((0, 2.0))), strength=1.5)
+    assert close(moved.w - code.w, unit((0, 3.0)), 1e-5)
+    assert moved.space == "W"
+
+
+def test_only_the_chosen_layers_move_and_the_code_is_then_in_w_plus(code):
+    moved = edit(code, Direction("x", unit((0, 1.0))), 1.0, layers="0-1,4")
+    changed = (moved.w - code.w).abs().amax((0, 2)) > 0.5
+    assert changed.tolist() == [True, True, False, False, True, False]
+    assert moved.space == "W+"
+
+
+def test_a_direction_has_layers_of_its_own_that_the_call_may_overrule(code):
+    direction = Direction("x", unit((0, 1.0)), layers=(2,))
+    assert [int(i) for i in (edit(code, direction, 1.0).w - code.w)[0, :, 0].nonzero()] == [2]
+    moved = edit(code, direction, 1.0, layers=[3])
+    assert [int(i) for i in (moved.w - code.w)[0, :, 0].nonzero()] == [3]
+
+
+def test_a_direction_of_w_plus_moves_every_style_its_own_way(code):
+    vectors = torch.randn(N, DIM)
+    moved = edit(code, Direction("x", vectors), 2.0)
+    assert close(moved.w - code.w, 2 * vectors, 1e-5)
+    assert moved.space == "W+"
+
+
+def test_several_strengths_make_a_strip_of_one_code(code):
+    strip = edit(code.with_w(code.w[:1]), Direction("x", unit((0, 1.0))), [-1.0, 0.0, 2.0])
+    assert close(strip.w[:, 0, 0] - code.w[0, 0, 0], torch.tensor([-1.0, 0.0, 2.0]), 1e-5)
+
+
+def test_strengths_that_fit_no_code_are_refused(code):
+    with pytest.raises(InputError, match="4 codes and 3 strengths"):
+        edit(code, Direction("x", unit((0, 1.0))), [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("amounts", [{}, {"strength": 1.0, "to": 1.0}])
+def test_a_strength_or_a_value_is_needed_and_not_both(code, amounts):
+    with pytest.raises(InputError, match="either"):
+        edit(code, Direction("x", unit((0, 1.0))), **amounts)
+
+
+def test_a_strength_that_is_no_number_is_refused(code):
+    with pytest.raises(InputError, match="finite"):
+        edit(code, Direction("x", unit((0, 1.0))), float("nan"))
+
+
+@pytest.mark.parametrize("layers", ["6", "3-2", "a", "", "0-9"])
+def test_layers_that_cannot_be_used_are_refused(layers):
+    with pytest.raises(InputError, match="layers"):
+        parse_layers(layers, N)
+
+
+def test_directions_of_another_generator_are_refused(code):
+    code = replace(code, generator="a" * 16)
+    with pytest.raises(MismatchError, match="belongs to the generator b"):
+        edit(code, Direction("x", unit((0, 1.0)), generator="b" * 16), 1.0)
+    with pytest.raises(MismatchError, match="styles of 12"):
+        edit(code, Direction("x", torch.ones(512)), 1.0)
+
+
+# ------------------------------------------------------------------ fitted
+def test_a_fitted_direction_moves_its_label_by_one_deviation_and_no_other(world, fitted, code):
+    before = read(world, code)
+    for name, direction in fitted.items():
+        after = read(world, edit(code, direction, 1.0))
+        for other in fitted:
+            assert close(after[other] - before[other], float(name == other)), (name, other)
+
+
+def test_labels_fitted_by_themselves_drag_along_what_goes_together_with_them(world, code):
+    age = next(d for d in fit_directions(*world, independent=False) if d.name == "age")
+    before, after = read(world, code), read(world, edit(code, age, 1.0))
+    assert float((after["glasses"] - before["glasses"]).mean()) > 0.3
+
+
+def test_the_readout_of_a_fitted_direction_reads_the_label_off_a_code(world, fitted):
+    base, labels = world
+    code = Code(base[:, None].repeat(1, N, 1), "W")
+    for name, label in labels.items():
+        standard = (label - label.mean()) / label.std(correction=0)
+        assert close(fitted[name].value(code), standard)
+
+
+def test_two_classes_are_told_apart_by_their_fitted_boundary(world):
+    base, labels = world
+    has = (labels["glasses"] > labels["glasses"].median()).float()
+    (direction,) = fit_directions(base, {"glasses": has})
+    value = direction.value(Code(base[:, None].repeat(1, N, 1), "W"))
+    assert float(((value > 0) == (has > 0)).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("bad", [torch.ones(SAMPLES), torch.full((SAMPLES,), torch.nan)])
+def test_labels_without_information_are_refused(world, bad):
+    with pytest.raises(InputError, match="'flat'"):
+        fit_directions(world[0], {"flat": bad})
+
+
+def test_two_labels_that_are_the_same_cannot_be_told_apart(world):
+    with pytest.raises(InputError, match="told apart"):
+        fit_directions(world[0], {"a": world[1]["age"], "b": 2 * world[1]["age"]})
+
+
+# ------------------------------------------------------------------ to a value
+def test_to_a_value_arrives_there_from_wherever_each_code_is(fitted, code):
+    moved = edit(code, fitted["smile"], to=0.0)
+    assert close(fitted["smile"].value(moved), 0.0)
+    assert float(fitted["smile"].value(code).abs().min()) > 0.02
+
+
+def test_to_a_value_in_some_layers_arrives_in_those_layers(fitted, code):
+    moved = edit(code, fitted["smile"], to=1.0, layers="2-4")
+    assert close(fitted["smile"].value(moved, "2-4"), 1.0)
+    assert torch.equal(moved.w[:, [0, 1, 5]], code.w[:, [0, 1, 5]])
+
+
+def test_several_targets_are_met_together_though_the_directions_overlap(world, code):
+    age, glasses, smile = fit_directions(*world, independent=False, ridge=1e-8)
+    steps = [Step(age, to=1.0), Step(smile, strength=2.0), Step(glasses, to=-0.5)]
+    moved = edit_many(code, steps)
+    assert close(age.value(moved), 1.0)
+    assert close(glasses.value(moved), -0.5)
+
+
+def test_two_targets_of_one_direction_are_refused(fitted, code):
+    with pytest.raises(InputError, match="met together"):
+        edit_many(code, [Step(fitted["age"], to=0.0), Step(fitted["age"], to=1.0)])
+
+
+def test_a_value_needs_a_readout(code):
+    with pytest.raises(InputError, match="no readout"):
+        edit(code, Direction("x", unit((0, 1.0))), to=0.0)
+
+
+# ------------------------------------------------------------------ keeping
+def test_what_is_kept_stays_and_the_strength_still_means_the_same(world, code):
+    age, glasses, _ = fit_directions(*world, independent=False, ridge=1e-8)
+    moved = edit(code, age, 1.5, keep=[glasses])
+    assert close(glasses.value(moved), glasses.value(code))
+    assert close(age.value(moved), age.value(code) + 1.5)
+
+
+def test_what_is_kept_stays_also_on_the_way_to_a_value(world, code):
+    age, glasses, smile = fit_directions(*world, independent=False, ridge=1e-8)
+    moved = edit(code, age, to=0.0, keep=[glasses, smile])
+    for kept in (glasses, smile):
+        assert close(kept.value(moved), kept.value(code))
+    assert close(age.value(moved), 0.0)
+
+
+def test_bare_directions_are_made_orthogonal_to_the_kept_ones_at_the_same_length(code):
+    a = Direction("a", unit((0, 1.0), (1, 1.0)))
+    b = Direction("b", unit((1, 3.0)))
+    moved = edit(code, a, 1.0, keep=[b])
+    assert close(moved.w - code.w, unit((0, 2**0.5)), 1e-5)
+
+
+def test_a_direction_cannot_keep_itself(fitted, code):
+    with pytest.raises(InputError, match="Nothing of the direction 'age'"):
+        edit(code, fitted["age"], 1.0, keep=[fitted["smile"], fitted["age"]])
+
+
+# ------------------------------------------------------------------ found without labels
+def test_ganspace_finds_the_axes_of_w_in_units_of_their_deviation(G):
+    found = ganspace(G, count=3, samples=4000)
+    w = G.mapping(torch.randn(4000, 8))
+    code = Code(w, "W", G.fingerprint)
+    deviations = [float(d.vectors.norm()) for d in found]
+    assert deviations == sorted(deviations, reverse=True)
+    for direction in found:
+        assert float(direction.value(code).std()) == pytest.approx(1, abs=0.1)
+        assert abs(float(direction.value(code).mean())) < 0.1
+    assert abs(float(found[0].vectors @ found[1].vectors)) < 1e-5
+
+
+def test_sefa_orders_directions_by_how_much_they_move_the_styles(G):
+    found = sefa(G, layers="0-2")
+    weights = [
+        block.affine.weight
+        for block in (
+            G.synthesis.blocks[0].conv1,
+            G.synthesis.blocks[1].conv0,
+            G.synthesis.blocks[1].conv1,
+        )
+    ]
+    moved = [sum(float((w @ d.vectors).square().sum()) for w in weights) for d in found]
+    assert moved == sorted(moved, reverse=True)
+    best_random = max(
+        sum(float((w @ v).square().sum()) for w in weights)
+        for v in torch.nn.functional.normalize(torch.randn(200, 8), dim=1)
+    )
+    assert moved[0] >= best_random
+    assert found[0].layers == (0, 1, 2)
+
+
+# ------------------------------------------------------------------ calibration
+def test_calibrated_a_strength_of_one_is_one_deviation_of_the_measured_attribute(G):
+    code = Code(G.mapping(torch.randn(64, 8)), "W", G.fingerprint)
+
+    def brightness(image):
+        return image.mean((1, 2, 3))
+
+    labels = {"brightness": brightness(generate(G, code))}
+    (direction,) = fit_directions(code, labels, ridge=0.1)
+    direction = calibrate(G, direction.scaled(3.0), brightness, code, (-0.3, -0.1, 0.1, 0.3))
+    (below, down), (above, up) = direction.curve[1:3]
+    assert (up - down) / (above - below) == pytest.approx(1, abs=1e-3)
+    change = brightness(generate(G, edit(code, direction, above))) - labels["brightness"]
+    assert float(change.mean() / labels["brightness"].std()) == pytest.approx(up, abs=1e-4)
+
+
+def test_a_direction_that_does_nothing_to_the_attribute_stays_uncalibrated(G):
+    code = Code(G.mapping(torch.randn(16, 8)), "W", G.fingerprint)
+    noise = torch.randn(16)
+    direction = calibrate(G, Direction("x", torch.ones(8), unit="sd"), lambda image: noise, code)
+    assert direction.unit == "raw"
+    assert direction.curve[0] == (-2.0, 0.0)
+
+
+# ------------------------------------------------------------------ mixing, interpolation
+def test_mixing_takes_the_named_styles_of_the_second_code(code):
+    mixed = mix(code, code.with_w(code.w + 1), "4-5")
+    assert torch.equal(mixed.w[:, :4], code.w[:, :4])
+    assert torch.equal(mixed.w[:, 4:], code.w[:, 4:] + 1)
+    assert mixed.space == "W+"
+
+
+def test_interpolations_begin_and_end_at_the_two_codes(code):
+    a, b = code.with_w(code.w[:1]), code.with_w(code.w[1:2])
+    for way in (lerp, slerp):
+        strip = way(a, b, [0.0, 0.5, 1.0])
+        assert strip.space == "W"
+        assert close(strip.w[0], a.w[0], 1e-4)
+        assert close(strip.w[2], b.w[0], 1e-4)
+
+
+def test_an_arc_keeps_the_distance_from_the_centre_and_a_line_does_not(code):
+    center = code.w.mean((0, 1))
+    a = code.with_w((center + unit((0, 2.0))).expand(1, N, -1))
+    b = code.with_w((center + unit((1, 2.0))).expand(1, N, -1))
+    arc, line = (x.w[0, 0] - center for x in (slerp(a, b, 0.5, center), lerp(a, b, 0.5)))
+    assert float(arc.norm()) == pytest.approx(2, abs=1e-4)
+    assert float(line.norm()) == pytest.approx(2**0.5, abs=1e-4)
+
+
+def test_the_arc_between_a_code_and_itself_is_that_code(code):
+    assert close(slerp(code, code, 0.3).w, code.w, 1e-4)
+
+
+def test_codes_of_two_generators_do_not_mix(code):
+    a, b = replace(code, generator="a" * 16), replace(code, generator="b" * 16)
+    with pytest.raises(MismatchError, match="two generators"):
+        mix(a, b, "0")
+
+
+# ------------------------------------------------------------------ files
+def test_directions_come_back_from_their_file_with_all_that_is_known_about_them(fitted, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    known = replace(fitted["age"], layers=(0, 2), curve=((-1.0, -0.9),), meaning="older")
+    save_directions([known, fitted["smile"]], path)
+    back = load_direction(f"{path}:age")
+    assert torch.equal(back.vectors, known.vectors)
+    assert back.readout is not None
+    assert known.readout is not None
+    assert torch.equal(back.readout, known.readout)
+    for field in ("name", "layers", "unit", "bias", "range", "generator", "curve", "meaning"):
+        assert getattr(back, field) == getattr(known, field), field
+    assert [d.name for d in list_directions(path)] == ["age", "smile"]
+
+
+def test_of_a_file_with_several_directions_one_must_be_named(fitted, tmp_path):
+    save_directions(fitted.values(), tmp_path / "mine.safetensors")
+    with pytest.raises(MissingFileError, match="NAME with one of age, glasses, smile"):
+        load_direction(tmp_path / "mine.safetensors")
+
+
+@pytest.mark.parametrize("shape", [(512,), (1, 512), (1, 18, 512), (1, 9216)])
+@pytest.mark.parametrize("kind", ["pt", "npy"])
+def test_interfacegans_files_are_read_in_every_shape_and_precision(shape, kind, tmp_path):
+    path = tmp_path / f"smile.{kind}"
+    vector = torch.randn(shape, dtype=torch.float64)
+    torch.save(vector, path) if kind == "pt" else np.save(path, vector.numpy())
+    direction = load_direction(path)
+    assert direction.name == "smile"
+    assert direction.vectors.dtype == torch.float32
+    assert direction.vectors.shape == ((512,) if vector.numel() == 512 else (18, 512))
+    assert close(direction.vectors.flatten(), vector.flatten().float(), 1e-6)
+
+
+def test_a_ganspace_component_is_in_units_of_its_deviation(tmp_path):
+    axes = torch.eye(512)[:4, None]
+    content = {"mean": torch.ones(1, 512), "comp": axes, "std": torch.tensor([4.0, 3, 2, 1])}
+    torch.save(content, tmp_path / "pca.pt")
+    direction = load_direction(f"{tmp_path / 'pca.pt'}:1")
+    assert float(direction.vectors[1]) == 3
+    assert close(direction.value(Code(torch.full((1, 18, 512), 7.0), "W")), 2.0, 1e-5)
+    with pytest.raises(InputError, match="4 GANSpace components"):
+        load_direction(tmp_path / "pca.pt")
+
+
+def test_code_that_is_stored_in_a_direction_file_does_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path(tmp_path / "sprung").touch, ()
+
+    torch.save({"direction": Trap()}, tmp_path / "trap.pt")
+    np.save(tmp_path / "trap.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    for name in ("trap.pt", "trap.npy"):
+        with pytest.raises(CheckpointError):
+            load_direction(tmp_path / name)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_boundaries_of_stylegan1_are_refused_by_their_name(tmp_path):
+    torch.save(torch.randn(1, 512), tmp_path / "stylegan_ffhq_age_w_boundary.pt")
+    with pytest.raises(CheckpointError, match="another"):
+        load_direction(tmp_path / "stylegan_ffhq_age_w_boundary.pt")
+    torch.save(torch.randn(1, 512), tmp_path / "stylegan2_ffhq_age.pt")
+    assert load_direction(tmp_path / "stylegan2_ffhq_age.pt").vectors.shape == (512,)
+
+
+def test_an_unknown_name_and_a_missing_file_are_told_apart(tmp_path):
+    with pytest.raises(MissingFileError, match="no direction named 'nothing'"):
+        load_direction("nothing")
+    with pytest.raises(MissingFileError, match="no file"):
+        load_direction(tmp_path / "nothing.pt")
