@@ -109,8 +109,7 @@ def test_bfloat16_is_close_and_gives_float32(small):
 
 def test_every_resolution_from_4_on_has_its_styles_and_size():
     for log2 in range(2, 8):
-        budget = {"channel_base": 256, "channel_max": 16}
-        config = GeneratorConfig(resolution=2**log2, w_dim=4, z_dim=4, **budget)
+        config = GeneratorConfig(2**log2, 4, 4, channel_base=256, channel_max=16)
         generator = Generator(config)
         w = torch.randn(1, 2 * log2 - 2, 4)
         assert generator.synthesis(w).shape == (1, 3, 2**log2, 2**log2)

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +84,7 @@ def train(data: PortraitData, out: str | Path, settings: GeneratorTraining) -> G
     while run.seen < settings.images:
         means.add(**run.step())
         if run.seen % settings.every < settings.batch or run.seen >= settings.images:
+            data.refresh()  # it may still be rendered
             psnr, columns = run.evaluate()
             log.write(run.seen, psnr=psnr, lr=run.lr, **means.pop(run.seen))
             save_grid(out / "samples" / f"{run.seen:08d}.png", columns)
@@ -95,11 +97,12 @@ class _Run:
     """The models, optimisers and counters of one training."""
 
     def __init__(self, data: PortraitData, settings: GeneratorTraining):
-        self.data, self.settings, self.seen = data, settings, 0
+        self.data, self.settings = data, settings
+        self.seen = 0  # images, of both phases
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         config = GeneratorConfig(
-            resolution=data.resolution,
+            resolution=data.recipe.resolution,
             z_dim=Z_DIM,
             w_dim=settings.w_dim,
             mapping_layers=settings.mapping_layers,
@@ -214,7 +217,7 @@ class _Run:
         columns |= {f"sample {i}": sample[8 * i : 8 * i + 8] for i in range(3)}
         return psnr, columns
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return {
             "settings": asdict(self.settings),
             "seen": self.seen,
@@ -225,8 +228,8 @@ class _Run:
             "d_optimizer": self.d_optimizer.state_dict(),
         }
 
-    def load_state(self, state: dict[str, object]) -> None:
-        self.seen = state["seen"]  # pyright: ignore[reportAttributeAccessIssue]
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
         for name in ("generator", "average", "discriminator", "optimizer", "d_optimizer"):
             getattr(self, name).load_state_dict(state[name])
 
