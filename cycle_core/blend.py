@@ -26,6 +26,7 @@ from .motion import blur, displacement, moved, structure
 Picture = TypeVar("Picture", Photo, torch.Tensor)
 
 FEATHER = 0.12  # width of the mask's soft edge, as a part of the crop's side
+_LOOK = 256  # side at which the edit is compared; more would cost time and tell nothing
 _CHANGE = 0.16  # new structure, in [-1,1] units, at which keep has fallen to 1/e
 
 
@@ -79,10 +80,12 @@ def paste(
     edited = _warp(crop, grid, frame)
     change = edited - here
     if detail > 0:
-        flow = displacement(crop, shown)  # [1,2,S,S]
-        keep = detail * _warp(_explained(crop, moved(shown, flow)), grid, frame).clamp(0, 1)
+        small = min(size, _LOOK)
+        after, before, photo_s = (resize(part, small) for part in (crop, shown, aligned))
+        flow = displacement(after, before)  # [1,2,small,small]
+        keep = detail * _warp(_explained(after, moved(before, flow)), grid, frame).clamp(0, 1)
         # what the generator got wrong in the large, its colours, cannot show through: always kept
-        wrong = detail * _warp(blur(aligned - shown, 0.06 * size), grid, frame)
+        wrong = detail * _warp(blur(photo_s - before, 0.06 * small), grid, frame)
         own = _own(here, shown, grid, flow, frame)
         change = change + wrong + keep * (own - wrong)
     pasted = torch.where(weight > 0, (here + weight * change).clamp(-1, 1), here)
