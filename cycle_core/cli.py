@@ -100,9 +100,9 @@ class Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=str(options.get("help", "")))
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from .pipeline import version
+        from . import __version__
 
-        print(f"cycle-core {version()}")
+        print(f"cycle-core {__version__}")
         parser.exit()
 
 

@@ -15,8 +15,12 @@ import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from .codes import Code
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,24 @@ def parse_edit(text: str) -> Edit:
         else:
             changes.append(Change(name, _number(value, text), to))
     return Edit(tuple(changes))
+
+
+def apply_edit(code: Code, edit: Edit) -> Code:
+    """The code after all changes of one edit. Raises MissingFileError for an unknown direction,
+    InputError and MismatchError for one that cannot be followed here."""
+    from .directions import Step, edit_many, load_direction
+
+    steps = [
+        Step(
+            load_direction(change.direction),
+            strength=None if change.to else change.amount,
+            to=change.amount if change.to else None,
+            layers=change.layers,
+            keep=[load_direction(name) for name in change.keep],
+        )
+        for change in edit.changes
+    ]
+    return edit_many(code, steps)
 
 
 def _number(value: str, text: str) -> float:

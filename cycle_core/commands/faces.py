@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
 from .console import Console
 from .options import (
     add_command,
@@ -17,7 +15,6 @@ from .options import (
     add_generator,
     add_out,
     device_of,
-    face_choice,
     output_file,
     positive,
 )
@@ -57,14 +54,14 @@ def add_commands(commands: Any) -> None:
 def run_align(arguments: argparse.Namespace) -> None:
     from ..face import align, choose, detect
     from ..images import read_photo, save_image
+    from ..picture_files import write_frame
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, [arguments.photo])
-    choice = face_choice(arguments)
     photo = read_photo(arguments.photo)
     photo = replace(photo, image=photo.image.to(device_of(arguments)))
     size = arguments.size or _resolution(arguments.generator)
-    chosen = choose(detect(photo, arguments.detector), choice, arguments.no_face)
+    chosen = choose(detect(photo, arguments.detector), arguments.face, arguments.no_face)
     if not chosen:
         console.say(f"{arguments.photo}: no face, left out")
     for index, face in enumerate(chosen):
@@ -78,6 +75,7 @@ def run_align(arguments: argparse.Namespace) -> None:
 def run_paste(arguments: argparse.Namespace) -> None:
     from ..face import paste
     from ..images import read_image, read_photo, save_image
+    from ..picture_files import read_frame
 
     console = Console(arguments.quiet)
     given = [arguments.photo, arguments.crop, arguments.frame]
@@ -87,31 +85,6 @@ def run_paste(arguments: argparse.Namespace) -> None:
     photo = read_photo(arguments.photo)
     save_image(paste(photo, read_image(arguments.crop), frame, reference=reference), out)
     console.say(str(out))
-
-
-def write_frame(frame: Any, path: Path) -> None:
-    """Write a Frame as JSON, atomically."""
-    from ..checkpoints import write_atomically
-
-    text = json.dumps(frame.to_json(), indent=2) + "\n"
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def read_frame(path: Path) -> Any:
-    """Read what `write_frame` wrote. Raises InputError for anything else."""
-    from ..frame import Frame
-
-    try:
-        return Frame.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"There is no file {path}: give the .frame.json that `cycle-core align` wrote."
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} does not hold the place of a crop: give the .frame.json that `cycle-core "
-            "align` wrote beside the crop."
-        ) from error
 
 
 def _resolution(generator: str) -> int:

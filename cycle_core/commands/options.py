@@ -12,6 +12,8 @@ from ..errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from ..invert import RefineSettings, TuneSettings
+
 EDIT_HELP = (
     "NAME=STRENGTH moves by so many standard deviations (smile=2), NAME:=VALUE goes to a value "
     "(smile:=0); then ,keep=NAME leaves an attribute alone, ,layers=0-5 moves only those styles, "
@@ -70,6 +72,16 @@ def add_encoder(command: argparse.ArgumentParser) -> None:
 
 def add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=whole, default=0, help="of everything random (default: 0)")
+
+
+def add_preset(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--preset",
+        choices=("auto", "paper", "fast", "embedded"),
+        default="auto",
+        help="how long to refine and tune: as the paper does, fast, or as suits the small embedded "
+        "models (default: auto, which is embedded for those and paper for any other)",
+    )
 
 
 def add_face(command: argparse.ArgumentParser) -> None:
@@ -144,16 +156,11 @@ def device_of(arguments: argparse.Namespace) -> torch.device:
     return device
 
 
-def face_choice(arguments: argparse.Namespace) -> str | int:
-    """--face as `choose` takes it. Raises InputError for anything else."""
-    face = arguments.face
-    if face in ("largest", "all"):
-        return face
-    if not face.isdecimal():
-        raise InputError(
-            f"--face {face} is neither largest nor all nor a number from 0 on: give one of them."
-        )
-    return int(face)
+def settings_of(arguments: argparse.Namespace) -> tuple[RefineSettings, TuneSettings]:
+    """The settings of --preset. Raises InputError for an unknown preset."""
+    from ..pipeline import preset
+
+    return preset(arguments.preset, arguments.generator)
 
 
 def output_file(path: Path, inputs: list[Path]) -> Path:

@@ -1,0 +1,303 @@
+"""The steps between crop and crop, each alone: `encode, refine, tune, edit, generate, sample`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from .console import Console
+from .options import (
+    add_command,
+    add_device,
+    add_edit,
+    add_encoder,
+    add_generator,
+    add_out,
+    add_preset,
+    add_seed,
+    device_of,
+    output_file,
+    positive,
+    settings_of,
+    whole,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..generator import Generator
+
+
+def add_commands(commands: Any) -> None:
+    encode = add_command(
+        commands,
+        "encode",
+        run_encode,
+        "give the code that the encoder sees in a crop",
+        "encode crop.png --out code.safetensors",
+    )
+    encode.add_argument("crop", type=Path, help="an aligned crop, as `align` makes it")
+    add_out(encode, "the code")
+    add_encoder(encode)
+    add_space(encode)
+    add_device(encode)
+
+    refine = add_command(
+        commands,
+        "refine",
+        run_refine,
+        "give a better code: refine a copy of the encoder for this crop",
+        "refine crop.png --out pivot.safetensors",
+    )
+    refine.add_argument("crop", type=Path, help="an aligned crop, as `align` makes it")
+    add_out(refine, "the pivot, a code")
+    refine.add_argument("--steps", type=whole, help="of refinement (default: of the preset)")
+    refine.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="aligned crops that hold the encoder in place (default: samples of the generator)",
+    )
+    add_encoder(refine)
+    add_generator(refine)
+    add_space(refine)
+    add_preset(refine)
+    add_seed(refine)
+    add_device(refine)
+
+    tune = add_command(
+        commands,
+        "tune",
+        run_tune,
+        "tune a copy of the generator until it draws the crop at its pivot",
+        "tune crop.png pivot.safetensors --out tuned.safetensors",
+    )
+    tune.add_argument("crop", type=Path, help="the aligned crop")
+    tune.add_argument("code", type=Path, help="its pivot, from `refine` or `encode`")
+    add_out(tune, "what tuning changed; `generate --tuned` takes it")
+    tune.add_argument("--steps", type=whole, help="at most (default: of the preset)")
+    add_generator(tune)
+    add_preset(tune)
+    add_seed(tune)
+    add_device(tune)
+
+    edit = add_command(
+        commands,
+        "edit",
+        run_edit,
+        "move a code along directions",
+        "edit pivot.safetensors --edit smile=2,age=+1,keep=glasses --out edited.safetensors",
+    )
+    edit.add_argument("code", type=Path, help="a code")
+    add_edit(edit, repeated=False)
+    add_out(edit, "the edited code")
+
+    generate = add_command(
+        commands,
+        "generate",
+        run_generate,
+        "draw the picture of a code",
+        "generate edited.safetensors --tuned tuned.safetensors --out edited.png",
+    )
+    generate.add_argument("code", type=Path, help="a code")
+    add_out(generate, "the picture; several are numbered")
+    generate.add_argument("--tuned", type=Path, help="what `tune` wrote (default: the generator)")
+    add_generator(generate)
+    add_device(generate)
+
+    sample = add_command(
+        commands,
+        "sample",
+        run_sample,
+        "draw new pictures from the generator",
+        "sample --count 16 --seed 1 --out samples",
+    )
+    add_out(sample, "the folder: pictures, a sheet of them and their codes")
+    sample.add_argument("--count", type=positive, default=16, help="pictures (default: 16)")
+    sample.add_argument(
+        "--truncation",
+        type=float,
+        default=0.7,
+        help="1 draws the whole variety, 0 the mean face (default: 0.7)",
+    )
+    add_generator(sample)
+    add_seed(sample)
+    add_device(sample)
+
+
+def add_space(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--space",
+        choices=("W", "W+"),
+        help="of the code (default: the one that the encoder was trained last in)",
+    )
+
+
+def run_encode(arguments: argparse.Namespace) -> None:
+    from ..checkpoints import load_encoder
+    from ..codes import save_code
+    from ..invert import encode
+
+    out = output_file(arguments.out, [arguments.crop])
+    crop = read_crop(arguments.crop)
+    device = device_of(arguments)
+    code = encode(load_encoder(arguments.encoder, device), crop.to(device), arguments.space)
+    save_code(code, out)
+    Console(arguments.quiet).say(f"{out}: a code of {code.w.shape[1]} styles in {code.space}")
+
+
+def run_refine(arguments: argparse.Namespace) -> None:
+    from ..checkpoints import load_encoder, load_generator
+    from ..codes import save_code
+    from ..images import list_images
+    from ..invert import refine
+
+    console = Console(arguments.quiet)
+    out = output_file(arguments.out, [arguments.crop])
+    if arguments.images is not None:
+        list_images(arguments.images)  # fails before the work begins
+    crop = read_crop(arguments.crop)
+    device = device_of(arguments)
+    settings, _ = settings_of(arguments)
+    settings = replace(settings, space=arguments.space)
+    if arguments.steps is not None:
+        settings = replace(settings, steps=arguments.steps)
+    refined = refine(
+        load_encoder(arguments.encoder, device),
+        load_generator(arguments.generator, device),
+        crop.to(device),
+        settings,
+        domain=arguments.images or "generator",
+        callback=console.callback("refine"),
+        seed=arguments.seed,
+    )
+    save_code(refined.code, out)
+    history = refined.history[0]
+    best = min(entry["total"] for entry in history)
+    console.say(
+        f"{out}: the pivot in {refined.code.space}, loss {history[0]['total']:.4f} -> {best:.4f}"
+    )
+
+
+def run_tune(arguments: argparse.Namespace) -> None:
+    from ..checkpoints import load_generator
+    from ..codes import load_code
+    from ..invert import save_tuned, tune
+
+    console = Console(arguments.quiet)
+    out = output_file(arguments.out, [arguments.crop, arguments.code])
+    crop = read_crop(arguments.crop)
+    device = device_of(arguments)
+    pivot = load_code(arguments.code, device)
+    _, settings = settings_of(arguments)
+    if arguments.steps is not None:
+        settings = replace(settings, steps=arguments.steps)
+    generator = load_generator(arguments.generator, device)
+    tuned = tune(
+        generator,
+        pivot,
+        crop.to(device),
+        settings,
+        callback=console.callback("tune"),
+        seed=arguments.seed,
+    )
+    save_tuned(tuned, out, original=generator)
+    before, after = tuned.history[0], tuned.history[tuned.best]
+    console.say(f"{out}: LPIPS {before['lpips']:.4f} -> {after['lpips']:.4f} in {tuned.best} steps")
+
+
+def run_edit(arguments: argparse.Namespace) -> None:
+    from ..codes import load_code, save_code
+    from ..edits import apply_edit, parse_edit
+
+    if len(arguments.edit) > 1:
+        raise InputError(
+            f"{len(arguments.edit)} edits were given for one code: join changes that act together "
+            "by commas (smile=2,age=1), or call this once for each."
+        )
+    out = output_file(arguments.out, [arguments.code])
+    edit = parse_edit(arguments.edit[0])
+    save_code(apply_edit(load_code(arguments.code), edit), out)
+    Console(arguments.quiet).say(f"{out}: {edit}")
+
+
+def run_generate(arguments: argparse.Namespace) -> None:
+    from ..codes import load_code
+    from ..images import save_image
+    from ..invert import generate
+
+    console = Console(arguments.quiet)
+    given = [arguments.code] + ([arguments.tuned] if arguments.tuned else [])
+    out = output_file(arguments.out, given)
+    device = device_of(arguments)
+    code = load_code(arguments.code, device)
+    generator = load_drawing_generator(arguments, device)
+    images = generate(generator, code)
+    for index, image in enumerate(images):
+        path = out if len(images) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
+        save_image(image, path)
+        console.say(str(path))
+
+
+def run_sample(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from ..checkpoints import load_generator
+    from ..codes import Code, save_code
+    from ..images import contact_sheet, save_image
+    from ..invert import generate
+    from ..results import make_folder
+
+    console = Console(arguments.quiet)
+    make_folder(arguments.out)
+    device = device_of(arguments)
+    generator = load_generator(arguments.generator, device)
+    random = torch.Generator().manual_seed(arguments.seed)
+    z = torch.randn(arguments.count, generator.config.z_dim, generator=random).to(device)
+    classes = None
+    if generator.config.c_dim:
+        drawn = torch.randint(generator.config.c_dim, (arguments.count,), generator=random)
+        classes = torch.eye(generator.config.c_dim)[drawn].to(device)
+    with torch.no_grad():
+        w = generator.mapping(z, classes, truncation=arguments.truncation)
+    code = Code(w, "W", generator.base_fingerprint, 0)
+    images = []
+    for index in range(arguments.count):
+        images.append(generate(generator, code.with_w(w[index : index + 1])))
+        save_image(images[-1], arguments.out / f"sample-{index:04d}.png")
+        console.progress("sample", index + 1, arguments.count)
+    save_code(code, arguments.out / "codes.safetensors")
+    save_image(sheet_of(images, contact_sheet), arguments.out / "sheet.png")
+    console.say(f"{arguments.out}: {arguments.count} pictures, sheet.png, codes.safetensors")
+
+
+def load_drawing_generator(arguments: argparse.Namespace, device: torch.device) -> Generator:
+    """The generator of --generator, with what --tuned changed where that is given."""
+    from ..checkpoints import load_generator
+    from ..invert import load_tuned
+
+    generator = load_generator(arguments.generator, device)
+    return load_tuned(arguments.tuned, generator).generator if arguments.tuned else generator
+
+
+def read_crop(path: Path) -> torch.Tensor:
+    """A square picture [1,3,S,S]. Raises InputError where it is not square: it is no crop."""
+    from ..images import read_image
+
+    crop = read_image(path)
+    if crop.shape[-1] != crop.shape[-2]:
+        raise InputError(
+            f"{path} is {crop.shape[-1]}x{crop.shape[-2]}, but a crop is square: cut the face out "
+            "first with `cycle-core align`."
+        )
+    return crop
+
+
+def sheet_of(images: list[torch.Tensor], contact_sheet: Any) -> torch.Tensor:
+    """The first 64 pictures as a square table."""
+    shown = images[:64]
+    width = next(n for n in range(1, 9) if n * n >= len(shown))
+    return contact_sheet([shown[i : i + width] for i in range(0, len(shown), width)], cell=160)

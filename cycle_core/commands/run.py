@@ -1,0 +1,88 @@
+"""`run` and `demo`: the whole way, for pictures, folders of pictures, and two of our own."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .console import Console
+from .options import (
+    add_command,
+    add_device,
+    add_edit,
+    add_encoder,
+    add_face,
+    add_generator,
+    add_out,
+    add_preset,
+    add_seed,
+    device_of,
+    settings_of,
+    whole,
+)
+
+
+def add_commands(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "run",
+        run,
+        "the whole way for pictures or folders of them: align, encode, refine, tune, edit, paste",
+        "run photo.jpg --edit smile=2 --edit age=+1,keep=glasses --out results",
+    )
+    command.add_argument("pictures", type=Path, nargs="+", help="picture files or folders of them")
+    add_edit(command, repeated=True)
+    add_out(command, "the folder of the results: one folder a picture, and report.json")
+    command.add_argument("--refine-steps", type=whole, help="(default: of the preset)")
+    command.add_argument("--tune-steps", type=whole, help="at most (default: of the preset)")
+    add_preset(command)
+    add_face(command)
+    add_generator(command)
+    add_encoder(command)
+    add_seed(command)
+    add_device(command)
+
+    demo = add_command(
+        commands,
+        "demo",
+        run_demo,
+        "the whole way for a rendered scene and a real photograph",
+        "demo --out demo-output",
+    )
+    add_out(demo, "the folder of the results", default="demo-output")
+    add_seed(demo)
+    add_device(demo)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from ..batch import Batch, find_pictures, run_batch
+    from ..edits import parse_edit
+    from ..pipeline import RunSettings, load_models
+    from ..results import make_folder
+
+    console = Console(arguments.quiet)
+    edits = list({edit.name: edit for edit in map(parse_edit, arguments.edit)}.values())
+    pictures = find_pictures(arguments.pictures)
+    refining, tuning = settings_of(arguments)
+    if arguments.refine_steps is not None:
+        refining = replace(refining, steps=arguments.refine_steps)
+    if arguments.tune_steps is not None:
+        tuning = replace(tuning, steps=arguments.tune_steps)
+    settings = RunSettings(
+        arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed
+    )
+    make_folder(arguments.out)
+    models = load_models(arguments.generator, arguments.encoder, device_of(arguments))
+    batch = Batch(models, settings, edits, arguments.out, console.say, console.progress)
+    try:
+        run_batch(batch, pictures)
+    finally:
+        console.close()
+
+
+def run_demo(arguments: argparse.Namespace) -> None:
+    from ..demo import demo
+
+    demo(arguments.out, device_of(arguments), arguments.seed, Console(arguments.quiet))
