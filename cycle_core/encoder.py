@@ -35,6 +35,7 @@ class EncoderConfig:
     widths: tuple[int, ...] = (64, 64, 128, 256, 512)  # of the input layer and the four stages
     units: tuple[int, ...] = (3, 4, 14, 3)
     reduction: int = 16
+    stem_stride: int = 1
     head_width: int | None = None  # channels inside the heads, w_dim if None
     coarse: int = 3  # heads below this read the coarse level,
     middle: int = 7  # heads below this the middle one, the others the fine one
@@ -43,7 +44,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives lists
         object.__setattr__(self, "units", tuple(self.units))
-        check_body(self.widths, self.units, self.input_size)
+        check_body(self.widths, self.units, self.stem_stride, self.input_size)
         if self.input_size & (self.input_size - 1):
             raise InputError(
                 f"The encoder's input size is a power of two, because its heads halve it down to "
@@ -60,6 +61,7 @@ class EncoderConfig:
             input_size=input_size,
             widths=EMBEDDED_WIDTHS,
             units=EMBEDDED_UNITS,
+            stem_stride=2,
             head_width=EMBEDDED_HEAD_WIDTH,
         )
 
@@ -76,7 +78,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config = config or EncoderConfig()
         self.generator = ""  # fingerprint of the generator that it was trained for
-        self.input_layer, self.body = make_body(config.widths, config.units, config.reduction)
+        self.input_layer, self.body = make_body(
+            config.widths, config.units, config.reduction, config.stem_stride
+        )
         fine, middle, coarse = config.widths[2:]
         self.latlayer1 = nn.Conv2d(middle, coarse, 1)
         self.latlayer2 = nn.Conv2d(fine, coarse, 1)
@@ -124,10 +128,9 @@ class Encoder(nn.Module):
 
         Raises MismatchError where the bodies have different shapes."""
         ours, theirs = self.config, identity.config
-        if (ours.widths, ours.units, ours.reduction) != (
-            theirs.widths,
-            theirs.units,
-            theirs.reduction,
+        if any(
+            getattr(ours, part) != getattr(theirs, part)
+            for part in ("widths", "units", "reduction", "stem_stride")
         ):
             raise MismatchError(
                 f"The encoder's body has the widths {ours.widths} and units {ours.units}, the "

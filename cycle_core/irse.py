@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from .errors import InputError
 from .resize import average_pool, resize
 
-STAGES = 4  # each halves the size of the picture in its first unit
+STAGES = 4
+SHRINK = 16  # the body's output is smaller than the picture by this
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class IdentityConfig:
     widths: tuple[int, ...] = (64, 64, 128, 256, 512)  # of the input layer and of the four stages
     units: tuple[int, ...] = (3, 4, 14, 3)  # residual units in each stage
     reduction: int = 16  # of the squeeze-and-excitation bottleneck
+    stem_stride: int = 1  # 2 halves the size in the input layer instead of the first stage
     embedding: int = 512
     input_size: int = 112  # a multiple of 16
     # top, bottom, left, right in an aligned 256 px crop: the part that ArcFace was trained on
@@ -35,7 +37,7 @@ class IdentityConfig:
         for field in ("widths", "units", "crop"):  # JSON gives lists
             value = getattr(self, field)
             object.__setattr__(self, field, None if value is None else tuple(value))
-        check_body(self.widths, self.units, self.input_size)
+        check_body(self.widths, self.units, self.stem_stride, self.input_size)
 
 
 class IdentityNet(nn.Module):
@@ -44,8 +46,11 @@ class IdentityNet(nn.Module):
     def __init__(self, config: IdentityConfig | None = None):
         super().__init__()
         self.config = config = config or IdentityConfig()
-        self.input_layer, self.body = make_body(config.widths, config.units, config.reduction)
-        width, size = config.widths[-1], config.input_size // 2**STAGES
+        self.name = "identity"  # for reports: which network measured
+        self.input_layer, self.body = make_body(
+            config.widths, config.units, config.reduction, config.stem_stride
+        )
+        width, size = config.widths[-1], config.input_size // SHRINK
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(width),
             nn.Dropout(),
@@ -60,6 +65,14 @@ class IdentityNet(nn.Module):
         x = self.body(self.input_layer(self.prepare(image)))
         return F.normalize(self.output_layer(x), dim=1)
 
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What `distance` compares: [the embedding [B, embedding]]. May be kept for a target."""
+        return [self(image)]
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """1 - cosine of two results of `features`, float [B], 0 for the same person."""
+        return 1 - (a[0] * b[0]).sum(1)
+
     def prepare(self, image: Tensor) -> Tensor:
         """The part of an aligned crop that the network looks at, at its input size."""
         if self.config.crop is None:
@@ -70,31 +83,37 @@ class IdentityNet(nn.Module):
 
 
 def make_body(
-    widths: tuple[int, ...], units: tuple[int, ...], reduction: int
+    widths: tuple[int, ...], units: tuple[int, ...], reduction: int, stem_stride: int
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """(input_layer, body) of an IR-SE network; every stage halves the size in its first unit."""
+    """(input_layer, body) of an IR-SE network; a stage halves the size in its first unit, unless
+    the input layer has done so for the first stage (half the arithmetic for small pictures)."""
     input_layer = nn.Sequential(
-        nn.Conv2d(3, widths[0], 3, padding=1, bias=False),
+        nn.Conv2d(3, widths[0], 3, stem_stride, 1, bias=False),
         nn.BatchNorm2d(widths[0]),
         nn.PReLU(widths[0]),
     )
     body = []
     for in_width, width, count in zip(widths[:-1], widths[1:], units, strict=True):
-        body.append(Unit(in_width, width, 2, reduction))
+        stride = 1 if not body and stem_stride == 2 else 2
+        body.append(Unit(in_width, width, stride, reduction))
         body += [Unit(width, width, 1, reduction) for _ in range(count - 1)]
     return input_layer, nn.Sequential(*body)
 
 
-def check_body(widths: tuple[int, ...], units: tuple[int, ...], input_size: int) -> None:
+def check_body(
+    widths: tuple[int, ...], units: tuple[int, ...], stem_stride: int, input_size: int
+) -> None:
     """Raise InputError unless the numbers describe an IR-SE body."""
+    if stem_stride not in (1, 2):
+        raise InputError(f"The stem of an IR-SE network has stride 1 or 2, not {stem_stride}.")
     if len(widths) != STAGES + 1 or len(units) != STAGES or min(units) < 1:
         raise InputError(
             f"An IR-SE network has {STAGES + 1} widths and {STAGES} numbers of units from 1 on, "
             f"but widths={widths} and units={units} were given."
         )
-    if input_size < 2**STAGES or input_size % 2**STAGES:
+    if input_size < SHRINK or input_size % SHRINK:
         raise InputError(
-            f"The input size of an IR-SE network is a multiple of {2**STAGES}, not {input_size}."
+            f"The input size of an IR-SE network is a multiple of {SHRINK}, not {input_size}."
         )
 
 

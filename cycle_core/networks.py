@@ -1,0 +1,267 @@
+"""The networks that compare and read pictures: perceptual, attributes, identity, and their loaders.
+
+Two of each kind are embedded, trained from different seeds and with different widths: role "loss"
+is what trainings, refinement and tuning minimise; role "metrics" is never used in a loss, so that
+nothing is measured with the ruler that it was fitted to. With the published files at hand
+(`weights.find`), AlexNet-LPIPS and ArcFace take their places where asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checkpoints import build, read_model
+from .errors import CheckpointError, InputError, MissingFileError
+from .irse import IdentityConfig, IdentityNet
+from .losses import Lpips
+from .resize import resize
+from .weights import find
+
+ROLES = ("loss", "metrics")
+
+
+# ------------------------------------------------------------------ loaders
+def load_perceptual(role: str = "loss", network: str = "embedded") -> Lpips:
+    """The perceptual distance, on the CPU, frozen. Its `name` belongs in every report.
+
+    network: "embedded"; "alex", LPIPS 0.1 with AlexNet from the files `alexnet` and `lpips-alex` of
+    `weights` (one network for both roles); "auto", alex where its files are found, else embedded.
+    Raises InputError for another name, MissingFileError, CheckpointError."""
+    _check_choice("role", role, ROLES)
+    _check_choice("network", network, ("embedded", "alex", "auto"))
+    files = find("alexnet"), find("lpips-alex")
+    if network != "embedded" and all(files):
+        return Lpips(_load_alex(*files), "LPIPS (AlexNet)").eval().requires_grad_(False)
+    if network == "alex":
+        missing = "alexnet" if files[0] is None else "lpips-alex"
+        raise MissingFileError(
+            f"LPIPS with AlexNet needs the file `{missing}`, which is not on this machine: fetch "
+            'it or use network="embedded".'
+        )
+    net = load_attributes(role)
+    return Lpips(net, f"LPIPS (embedded, {role})").eval().requires_grad_(False)
+
+
+def load_attributes(role: str = "metrics") -> PortraitNet:
+    """The network that reads the factors of embedded portraits, on the CPU, frozen.
+
+    It is the backbone of the embedded perceptual distance of the same role.
+    Raises InputError, MissingFileError, CheckpointError."""
+    _check_choice("role", role, ROLES)
+    name = f"perceptual_{role}"
+    config, state, _ = read_model(name, "perceptual")
+    net = PortraitNet(_config(PortraitNetConfig, config, name))
+    build(net, state, name)
+    return net
+
+
+def load_identity(role: str = "loss", network: str = "embedded") -> IdentityNet:
+    """The identity network, on the CPU, frozen.
+
+    network: "embedded"; "arcface", the IR-SE50 of the file `arcface` of `weights` (one network for
+    both roles); "auto", arcface where its file is found, else embedded.
+    Raises InputError for another name, MissingFileError, CheckpointError."""
+    _check_choice("role", role, ROLES)
+    _check_choice("network", network, ("embedded", "arcface", "auto"))
+    file = find("arcface")
+    if network != "embedded" and file is not None:
+        net = IdentityNet()
+        net.name = "ArcFace IR-SE50"
+        build(net, _read_tensors(file), file)
+        return net
+    if network == "arcface":
+        raise MissingFileError(
+            "The identity network of ArcFace needs the file `arcface` (model_ir_se50.pth), which "
+            'is not on this machine: get it or use network="embedded".'
+        )
+    name = f"identity_{role}"
+    config, state, _ = read_model(name, "identity")
+    net = IdentityNet(_config(IdentityConfig, config, name))
+    net.name = f"identity (embedded, {role})"
+    build(net, state, name)
+    return net
+
+
+# ------------------------------------------------------------------ embedded
+@dataclass(frozen=True)
+class PortraitNetConfig:
+    names: tuple[str, ...]  # of the factors that it reads, see portraits.factors
+    widths: tuple[int, ...] = (48, 64, 96, 128)  # of the levels at 1/2, 1/4, 1/8 and 1/16 size
+    blocks: int = 1  # residual blocks in each level
+    input_size: int = 64  # at which factors are read; features are taken at any size
+    hidden: int = 256
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))  # JSON gives lists
+        object.__setattr__(self, "widths", tuple(self.widths))
+
+
+class PortraitNet(nn.Module):
+    """A small residual network over portraits: features at several scales, and all factors."""
+
+    tap_weights: Tensor
+
+    def __init__(self, config: PortraitNetConfig):
+        super().__init__()
+        self.config = config
+        levels, in_width = [], 3
+        for width in config.widths:
+            levels.append(_level(in_width, width, config.blocks))
+            in_width = width
+        self.levels = nn.ModuleList(levels)
+        grid = config.input_size // 2 ** len(config.widths)
+        self.hidden = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(in_width * grid * grid, config.hidden),
+            nn.BatchNorm1d(config.hidden),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(config.hidden, len(config.names))
+        self.register_buffer("tap_weights", torch.ones(len(config.widths)))
+
+    def taps(self, image: Tensor) -> list[Tensor]:
+        """image: float [B, 3, H, W] in [-1, 1] -> features [B, C_l, H / 2^(l+1), W / 2^(l+1)]."""
+        features, x = [], image
+        for level in self.levels:
+            x = level(x)
+            features.append(x)
+        return features
+
+    def layer_weights(self) -> list[Tensor]:
+        """The weight of each tap in the perceptual distance, [] each.
+
+        They make the mean distance of two random renders 0.5, to which every level adds as much,
+        so that weights and thresholds of LPIPS keep their meaning."""
+        return list(self.tap_weights)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] -> [B, hidden], the features of Frechet distances."""
+        return self.hidden(self.taps(resize(image, self.config.input_size))[-1])
+
+    def codes(self, image: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] of aligned portraits -> [B, len(names)], the standard Gaussian code
+        of every factor (portraits.factors), unbounded; of something absent, any low enough code."""
+        return self.head(self.embed(image))
+
+    def factors(self, image: Tensor) -> Tensor:
+        """The same as `codes`, as factors in their ranges."""
+        from .portraits.factors import gaussian_to_factors
+
+        return gaussian_to_factors(self.codes(image))
+
+    forward = codes
+
+
+def _level(in_width: int, width: int, blocks: int) -> nn.Sequential:
+    """Half the size: a convolution of stride 2 (wide enough to miss no pixel), residual blocks."""
+    size = 6 if in_width == 3 else 3
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_width, width, size, 2, (size - 1) // 2, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
+    return nn.Sequential(*layers, *[_Residual(width) for _ in range(blocks)])
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(x + self.norm2(self.conv2(y)))
+
+
+# ------------------------------------------------------------------ published
+class AlexNet(nn.Module):
+    """torchvision's AlexNet up to its fifth ReLU, with the linear heads of LPIPS 0.1 (Zhang et al.
+    2018). Tensor names are those of the two published files."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (64, 192, 384, 256, 256)
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 11, 4, 2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2),
+            nn.Conv2d(64, 192, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2),
+            nn.Conv2d(192, 384, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(384, 256, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(256, 256, 3, padding=1),
+            nn.ReLU(),
+        )
+        for i, width in enumerate(widths):
+            head = nn.Conv2d(width, 1, 1, bias=False)  # its weight [1, C, 1, 1] weighs channels
+            self.add_module(f"lin{i}", nn.ModuleDict({"model": nn.ModuleDict({"1": head})}))
+        # ImageNet's statistics for pictures in [-1, 1], with the rounding of LPIPS
+        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+
+    def taps(self, image: Tensor) -> list[Tensor]:
+        """image: float [B, 3, H, W] in [-1, 1], H and W at least 35 -> the outputs of the ReLUs."""
+        x, taps = (image - self.shift) / self.scale, []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                taps.append(x)
+        return taps
+
+    def layer_weights(self) -> list[Tensor]:
+        """The weight of every channel in the distance, one [C] for each tap."""
+        return [self.get_parameter(f"lin{i}.model.1.weight").flatten() for i in range(5)]
+
+
+def _load_alex(features: Path | None, heads: Path | None) -> AlexNet:
+    assert features is not None
+    assert heads is not None
+    state = {k: v for k, v in _read_tensors(features).items() if k.startswith("features.")}
+    net = AlexNet()
+    build(net, state | _read_tensors(heads), features)
+    return net
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """A bare state dict of a published file; nothing in it is executed."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        raise CheckpointError(
+            f"{path} cannot be read as a PyTorch weight file ({type(error).__name__}): it is "
+            "damaged or another file; get it again."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} is not a bare state dict of tensors: choose another file.")
+    return state
+
+
+def _config(kind: type, values: dict[str, Any], name: str) -> Any:
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise CheckpointError(
+            f"The embedded model {name} has a configuration that this version does not know "
+            f"({error}): install the project again."
+        ) from error
+
+
+def _check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise InputError(f"The {what} of a network is one of {', '.join(known)}, not {given!r}.")
