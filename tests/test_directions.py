@@ -415,3 +415,72 @@ def test_an_unknown_name_and_a_missing_file_are_told_apart(tmp_path):
         load_direction("nothing")
     with pytest.raises(MissingFileError, match="no file"):
         load_direction(tmp_path / "nothing.pt")
+
+
+# ------------------------------------------------------------------ the embedded ones
+@pytest.fixture
+def portraits():
+    from cycle_core.portraits import Z_DIM
+
+    config = GeneratorConfig(
+        resolution=16,
+        z_dim=Z_DIM,
+        w_dim=128,
+        mapping_layers=1,
+        mapping_lr_multiplier=1.0,
+        normalize_z=False,
+        channels=(8, 8, 8),
+    )
+    return Generator(config).eval().requires_grad_(False)
+
+
+def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portraits):
+    from cycle_core.portraits import NAMES, factors_to_z, sample_factors
+    from cycle_core.training.directions import DirectionTraining, fit
+
+    found, quality = fit(portraits, DirectionTraining(samples=3000))
+    assert [d.name for d in found] == list(NAMES)
+    assert min(quality.values()) > 0.8
+    w = portraits.mapping(factors_to_z(sample_factors(50, seed=3)))
+    code = Code(w, "W", portraits.fingerprint)
+    smile, others = found[NAMES.index("smile")], [d for d in found if d.name != "smile"]
+    moved = edit(code, smile, 1.0)
+    assert close(smile.value(moved) - smile.value(code), 1.0)
+    for other in others:
+        assert close(other.value(moved), other.value(code))
+
+
+def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits, G, tmp_path):
+    from cycle_core.checkpoints import save_model
+    from cycle_core.training.directions import main
+
+    for name, model in (("portraits", portraits), ("other", G)):
+        path = tmp_path / f"{name}.safetensors"
+        save_model(path, "generator", model.config, model.state_dict())
+    out = tmp_path / "directions.safetensors"
+    options = ["--out", str(out), "--samples", "500", "--pictures", "0"]
+    assert main(["--generator", str(tmp_path / "portraits.safetensors"), *options]) == 0
+    assert load_direction(f"{out}:glasses").generator == portraits.fingerprint
+    out.unlink()
+    assert main(["--generator", str(tmp_path / "other.safetensors"), *options]) == 2
+    assert not out.exists()
+
+
+def test_measuring_gives_the_table_of_the_model_card(portraits):
+    from cycle_core.irse import IdentityConfig, IdentityNet
+    from cycle_core.networks import PortraitNet, PortraitNetConfig
+    from cycle_core.portraits import NAMES
+    from cycle_core.training.directions import DirectionTraining, fit, measure, sample
+
+    found, _ = fit(portraits, DirectionTraining(samples=1000))
+    w, _ = sample(portraits, 6, seed=1)
+    codes = Code(w[:, None].repeat(1, portraits.num_ws, 1), "W", portraits.fingerprint)
+    config = PortraitNetConfig(names=NAMES, widths=(8, 8), input_size=16, hidden=32)
+    attributes = PortraitNet(config).eval().requires_grad_(False)
+    config = IdentityConfig((8,) * 5, (1,) * 4, reduction=4, embedding=8, input_size=16, crop=None)
+    identity = IdentityNet(config).eval().requires_grad_(False)
+    _, row = measure(portraits, found[0], codes, attributes, identity)
+    assert len(row["curve"]) == 6
+    assert len(row["others"]) == 3
+    assert found[0].name not in row["others"]
+    assert -1 <= row["identity"] <= 1

@@ -1,0 +1,212 @@
+"""Make the embedded directions: one for every factor of the portraits, fitted and calibrated.
+
+    python -m cycle_core.training.directions --generator portraits
+
+Of the embedded generator's inputs z the factors are known, so directions need no labelling: codes
+of random z are fitted to the factors' Gaussian codes, all at once, so that each direction moves its
+own factor and, to first order, no other. Then the networks of role "metrics", which no training
+minimised, measure what every strength does in pictures: that sets the unit and makes the table of
+the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checkpoints import load_generator, write_atomically
+from ..codes import Code
+from ..directions import Direction, edit, fit_directions, save_directions
+from ..directions.discovery import responses, with_curve
+from ..directions.files import EMBEDDED
+from ..errors import CycleError, InputError
+from ..generator import Generator
+from ..invert import generate
+from ..irse import IdentityNet
+from ..networks import PortraitNet, load_attributes, load_identity
+from ..portraits import FACTORS, Z_DIM
+from ..portraits.factors import rotation
+
+STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
+HELD_OUT = 2000  # codes on which the readouts are judged
+
+
+@dataclass(frozen=True)
+class DirectionTraining:
+    """Settings of one run."""
+
+    samples: int = 20_000  # codes that directions are fitted to
+    pictures: int = 100  # codes at which each direction is measured
+    seed: int = 0
+
+
+def fit(G: Generator, settings: DirectionTraining) -> tuple[list[Direction], dict[str, float]]:
+    """Directions for all factors, in deviations of their Gaussian codes, and how well they read:
+    the R2 of every readout on codes that were not fitted to.
+
+    Raises InputError for a generator that is not of the portraits."""
+    if G.config.z_dim != Z_DIM or G.config.c_dim:
+        raise InputError(
+            f"The generator {G.name} takes z of {G.config.z_dim} dimensions, but of the portraits' "
+            f"{Z_DIM} factors: give a generator that cycle_core.training.generator made."
+        )
+    w, factors = sample(G, settings.samples + HELD_OUT, settings.seed)
+    names = [factor.name for factor in FACTORS]
+    labels = {name: factors[:-HELD_OUT, i] for i, name in enumerate(names)}
+    found = fit_directions(w[:-HELD_OUT], labels, generator=G.base_fingerprint)
+    meanings = {factor.name: factor.meaning for factor in FACTORS}
+    found = [replace(direction, meaning=meanings[direction.name]) for direction in found]
+    test = Code(w[-HELD_OUT:, None].repeat(1, G.num_ws, 1), "W", G.base_fingerprint)
+    quality = {}
+    for i, direction in enumerate(found):
+        truth = factors[-HELD_OUT:, i]
+        error = (direction.value(test) - truth).square().mean() / truth.var(correction=0)
+        quality[direction.name] = float(1 - error)
+    return found, quality
+
+
+@torch.no_grad()
+def sample(G: Generator, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Random codes [count, w_dim] and the Gaussian codes of their factors [count, Z_DIM], on the
+    CPU."""
+    z = torch.randn(count, Z_DIM, generator=torch.Generator().manual_seed(seed))
+    w = [G.mapping(part.to(G.device))[:, 0].cpu() for part in z.split(1000)]
+    return torch.cat(w), z @ rotation(z).T
+
+
+def measure(
+    G: Generator,
+    direction: Direction,
+    codes: Code,
+    attributes: PortraitNet,
+    identity: IdentityNet,
+) -> tuple[Direction, dict[str, Any]]:
+    """Calibrate a direction by pictures, and say what it does.
+
+    Gives the direction in its measured unit, and for the table: `curve`, the own attribute's change
+    at each strength; `others`, the three attributes that change most at a strength of 1, both in
+    standard deviations of the attribute over the codes; `identity`, the mean cosine similarity of
+    the persons before and after, at strengths of -1 and 1."""
+
+    @torch.no_grad()
+    def read(image: Tensor) -> Tensor:
+        return torch.cat([attributes.factors(part) for part in image.split(50)])  # [B, A]
+
+    names = list(attributes.config.names)
+    if direction.name not in names:
+        raise InputError(
+            f"The metrics network does not read {direction.name!r}: train it on all factors."
+        )
+    changes, deviation = responses(G, direction, read, codes, STRENGTHS)  # [S, B, A], [A]
+    effect = (changes.mean(1) / deviation.clamp(min=1e-6)).cpu()  # [S, A]
+    own = names.index(direction.name)
+    calibrated = with_curve(direction, STRENGTHS, effect[:, own].tolist())
+    low, high = STRENGTHS.index(-0.5), STRENGTHS.index(0.5)
+    slopes = effect[high] - effect[low]
+    slopes = slopes / slopes[own] if calibrated.unit == "sd" else slopes
+    others = sorted((i for i in range(len(names)) if i != own), key=lambda i: -abs(slopes[i]))
+    row = {
+        "unit": calibrated.unit,
+        "curve": [[round(s, 3), round(c, 3)] for s, c in calibrated.curve],
+        "others": {names[i]: round(float(slopes[i]), 3) for i in others[:3]},
+        "identity": round(_identity_kept(G, calibrated, codes, identity), 4),
+    }
+    return calibrated, row
+
+
+@torch.no_grad()
+def _identity_kept(G: Generator, direction: Direction, codes: Code, identity: IdentityNet) -> float:
+    start = identity.features(generate(G, codes))
+    moved = [identity.features(generate(G, edit(codes, direction, s))) for s in (-1.0, 1.0)]
+    return float(torch.stack([1 - identity.distance(start, m) for m in moved]).mean())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    defaults = DirectionTraining()
+    parser = argparse.ArgumentParser(
+        prog="cycle_core.training.directions",
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--generator", default="portraits", help="file, or name of an embedded one")
+    parser.add_argument("--out", default=str(EMBEDDED), help="file of the directions")
+    parser.add_argument("--table", help="file for what was measured, JSON")
+    parser.add_argument("--samples", type=int, default=defaults.samples, help="codes to fit to")
+    parser.add_argument("--pictures", type=int, default=defaults.pictures,
+                        help="codes to calibrate at; 0 leaves the calibration out")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    settings = DirectionTraining(options.samples, options.pictures, options.seed)
+    try:
+        run(options.generator, options.out, options.table, settings, options.device)
+    except CycleError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(
+    generator: str | Path,
+    out: str | Path,
+    table: str | Path | None = None,
+    settings: DirectionTraining | None = None,
+    device: str = "cpu",
+) -> list[Direction]:
+    """Fit, measure and save the directions of a generator; gives them."""
+    settings = settings or DirectionTraining()
+    begin = time.monotonic()
+    G = load_generator(generator, device)
+    directions, quality = fit(G, settings)
+    rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
+    if settings.pictures:
+        directions = _measure_all(G, directions, rows, settings)
+    seconds = round(time.monotonic() - begin, 1)
+    origin = {
+        "generator": G.base_fingerprint,
+        "samples": settings.samples,
+        "pictures": settings.pictures,
+        "seed": settings.seed,
+        "seconds": seconds,
+    }
+    save_directions(directions, out, {"training": json.dumps(origin)})
+    if table is not None:
+        text = json.dumps({**origin, "directions": rows}, indent=1)
+        write_atomically(table, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    print(f"{len(directions)} directions in {seconds} s: {out}")
+    return directions
+
+
+def _measure_all(
+    G: Generator,
+    directions: list[Direction],
+    rows: dict[str, Any],
+    settings: DirectionTraining,
+) -> list[Direction]:
+    """The calibrated directions; what was measured is added to `rows`."""
+    from tqdm import tqdm
+
+    attributes = load_attributes("metrics").to(G.device)
+    identity = load_identity("metrics").to(G.device)
+    w, _ = sample(G, settings.pictures, settings.seed + 1)
+    codes = Code(w[:, None].repeat(1, G.num_ws, 1), "W", G.base_fingerprint)
+    calibrated = []
+    for direction in tqdm(directions, desc="calibrating", unit="direction"):
+        measured, row = measure(G, direction, codes, attributes, identity)
+        rows[direction.name].update(row)
+        calibrated.append(measured)
+    return calibrated
+
+
+if __name__ == "__main__":
+    sys.exit(main())
