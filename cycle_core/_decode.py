@@ -124,7 +124,7 @@ def _sixteen_bit(path: Path, picture: Image.Image) -> np.ndarray | None:
         with Image.open(path) as low:
             low.tile = swapped  # type: ignore[attr-defined]
             bytes_low = np.asarray(low, np.uint16)
-    except ValueError:  # Pillow has no such layout
+    except (ValueError, OSError):  # Pillow has no such layout
         return None
     return (np.asarray(picture, np.uint16) * 256 + bytes_low).astype(np.float32) / 65535
 

@@ -49,9 +49,9 @@ def find(name: str | Path | Weight) -> Path | None:
     For an archive such as "buffalo_l" it is the folder that holds its .onnx files. In every folder
     that is searched a file may also lie one folder deeper."""
     weight = name if isinstance(name, Weight) else CATALOGUE.get(str(name))
-    if weight is None and Path(name).exists():  # type: ignore[arg-type]
-        return Path(name)  # type: ignore[arg-type]
     file = weight.file if weight else str(name)
+    if weight is None and Path(file).is_file():
+        return Path(file)
     if not file or Path(file).is_absolute() or ".." in Path(file).parts:
         return None
     for folder in folders(weight.kind if weight else ""):

@@ -121,8 +121,14 @@ def test_sixteen_bit_png_keeps_every_level(tmp_path, count):
 def test_sixteen_bit_colour_tiff_keeps_every_level(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     samples = np.random.default_rng(0).integers(0, 65536, (9, 7, 3)).astype(np.uint16)
-    for byteorder in "<>":
-        tifffile.imwrite(tmp_path / "a.tif", samples, byteorder=byteorder, photometric="rgb")
+    for byteorder, compression in (("<", None), (">", None), ("<", "zlib"), (">", "zlib")):
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            samples,
+            byteorder=byteorder,
+            photometric="rgb",
+            compression=compression,
+        )
         read = _levels(images.read_image(tmp_path / "a.tif")) * 257
         np.testing.assert_allclose(read, samples, atol=0.05)
 

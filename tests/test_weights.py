@@ -232,6 +232,7 @@ def test_a_path_or_a_file_name_is_found_too(machine, tmp_path):
     weights.add_folder("", tmp_path)
     assert weights.find("mine.pkl") == tmp_path / "mine.pkl"
     assert weights.find("../mine.pkl") is None
+    assert weights.find("") is None
 
 
 def test_an_unknown_name_lists_the_known_ones(machine):
