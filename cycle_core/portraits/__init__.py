@@ -1,4 +1,4 @@
-"""The embedded domain: procedural portraits whose identity and attribute factors are known exactly."""
+"""The embedded domain: procedural portraits whose causes are all known exactly."""
 
 from .factors import (
     ATTRIBUTES,

@@ -4,9 +4,9 @@
 
 A folder holds ``index.json`` (what was asked for) and shards ``00000-images.npy`` uint8 [n,3,R,R],
 ``-factors.npy`` float32 [n,COUNT], ``-points.npy`` float32 [n,5,2], ``-masks.npy`` uint8 [n,R,R].
-A shard exists once its images do: they are written last, and every file appears under its name only
-when it is whole. Running the same command again continues; portrait i depends on the seed and i only
-through its shard, so any number of workers makes the same files.
+A shard exists once its images do: they are written last, and every file appears under its name
+only when it is whole. Running the same command again continues. The factors depend on the seed and
+the shard's number alone, so any number of workers makes the same files.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class PortraitData:
         at = np.asarray(indices, dtype=np.int64)
         if at.size and (at.min() < 0 or at.max() >= len(self)):
             raise InputError(
-                f"Got index {int(at.max())} (smallest {int(at.min())}) for {len(self)} portraits in "
+                f"Got indices {int(at.min())} to {int(at.max())} for {len(self)} portraits in "
                 f"{self.folder}; expected 0 to {len(self) - 1}."
             )
         out = []
@@ -213,12 +213,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
-    parser.add_argument("--compile", action="store_true", help="several times as fast, slow to start")
-    parser.add_argument("--wide", action="store_true", help="uniform factors, heads turned to 1 rad")
+    parser.add_argument("--compile", action="store_true", help="much faster, slow to start")
+    parser.add_argument("--wide", action="store_true", help="uniform factors, turns to 1 rad")
     parser.add_argument("--unaligned", action="store_true", help="fixed camera, not the FFHQ crop")
     a = parser.parse_args(arguments)
     if a.count < 1 or a.workers < 1:
-        raise InputError(f"Got --count {a.count} --workers {a.workers}; expected at least 1 of each.")
+        raise InputError(f"Got --count {a.count} --workers {a.workers}; expected 1 or more.")
     recipe = Recipe(a.count, a.resolution, a.seed, a.wide, not a.unaligned)
     Path(a.folder).mkdir(parents=True, exist_ok=True)
     _claim(Path(a.folder), recipe)

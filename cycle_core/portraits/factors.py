@@ -1,9 +1,9 @@
 """The factors of a portrait: what each number means, and how a Gaussian code becomes a portrait.
 
-Every factor is a smooth monotone function of one coordinate of a standard Gaussian vector ``n``, and
-the coordinates are independent, so the domain has known and disentangled causes. A generator's input
-is ``z = n @ Q`` with a fixed rotation ``Q``: no coordinate of ``z`` belongs to one factor, hence
-finding a direction for "smile" in a trained generator is a real problem with a known answer.
+Every factor is a smooth monotone function of one coordinate of a standard Gaussian vector ``n``,
+and the coordinates are independent, so the domain has known and disentangled causes. A generator's
+input is ``z = n @ Q`` with a fixed rotation ``Q``: no coordinate of ``z`` belongs to one factor,
+hence finding a direction for "smile" in a trained generator is a real problem with a known answer.
 
 One formula serves all factors (``Phi`` is the normal distribution function)::
 
@@ -69,14 +69,14 @@ FACTORS: tuple[Factor, ...] = (
     Factor("smile", -1, 1, 0.25, 0.9, _AT, "mouth corners down to a broad smile"),
     Factor("mouth_open", 0, 1, 0, 1.0, _AT, "closed to open mouth", absent=0.5),
     Factor("eyes_open", 0, 1, 0.8, 0.75, _AT, "closed to wide open eyes"),
-    Factor("age", 0, 1, 0.35, 0.9, _AT, "smooth to wrinkled skin; above 0.7 hair and beard turn grey"),
+    Factor("age", 0, 1, 0.35, 0.9, _AT, "smooth to wrinkled skin; hair turns grey above 0.7"),
     Factor("glasses", 0, 1, 0, 1.0, _AT, "no glasses; thin to thick dark frames", absent=0.55),
     Factor("light_az", -1, 1, 0.2, 0.9, _AT, "light from the image's left to the right"),
     Factor("light_el", -1, 1, 0.2, 0.8, _AT, "light from the front to light from above"),
     Factor("bg_hue", 0, 0.85, 0.5, 1.0, _AT, "hue of the background, red to violet"),
-    Factor("bg_shift", -1, 1, 0, 0.7, _AT, "hue difference between the two ends of the background"),
+    Factor("bg_shift", -1, 1, 0, 0.7, _AT, "hue difference across the background"),
     Factor("bg_light", 0, 1, 0.5, 0.9, _AT, "dark to light background"),
-    Factor("bg_angle", -1, 1, 0.2, 0.9, _AT, "direction of the background's gradient; 1 is a quarter turn"),
+    Factor("bg_angle", -1, 1, 0.2, 0.9, _AT, "turn of the background's gradient, 1 is 90 degrees"),
 )
 NAMES: tuple[str, ...] = tuple(f.name for f in FACTORS)
 COUNT = len(FACTORS)
@@ -103,7 +103,7 @@ def defaults(count: int = 1) -> torch.Tensor:
 
 
 def replace(factors: torch.Tensor, **values: float | torch.Tensor) -> torch.Tensor:
-    """A copy of ``factors`` [B, COUNT] with the named columns set, e.g. ``replace(f, smile=1.0)``."""
+    """A copy of ``factors`` [B, COUNT] with the named columns set: ``replace(f, smile=1.0)``."""
     out = factors.clone()
     for name, value in values.items():
         out[:, index(name)] = value
@@ -149,9 +149,9 @@ def factors_to_gaussian(
 ) -> torch.Tensor:
     """Factors [B, COUNT] to the Gaussian code [B, COUNT] that makes them.
 
-    Values outside a range become the nearest value inside. A factor that is absent (no glasses) says
-    nothing about its code except a bound: the code is then drawn from the part of the Gaussian that
-    means "absent", with ``generator`` (a CPU generator; None: one seeded with 0).
+    Values outside a range become the nearest value inside. A factor that is absent (no glasses)
+    says nothing about its code except a bound: the code is then drawn from the part of the Gaussian
+    that means "absent", with ``generator`` (a CPU generator; None: one seeded with 0).
     """
     _check(factors, "factors")
     t = _columns(factors)
@@ -172,9 +172,7 @@ def rotation(like: torch.Tensor) -> torch.Tensor:
     return (q * torch.sign(torch.diagonal(r))).to(like)
 
 
-def factors_to_z(
-    factors: torch.Tensor, generator: torch.Generator | None = None
-) -> torch.Tensor:
+def factors_to_z(factors: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Factors [B, COUNT] to the generator's input z [B, Z_DIM]; see ``factors_to_gaussian``."""
     n = factors_to_gaussian(factors, generator)
     return n @ rotation(n)
@@ -211,6 +209,4 @@ def _columns(like: torch.Tensor) -> _Columns:
 
 def _check(values: torch.Tensor, what: str) -> None:
     if values.ndim != 2 or values.shape[1] != COUNT:
-        raise InputError(
-            f"Got {what} of shape {tuple(values.shape)}; expected [B, {COUNT}], one column a factor."
-        )
+        raise InputError(f"Got {what} of shape {tuple(values.shape)}; expected [B, {COUNT}].")

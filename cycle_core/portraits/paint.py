@@ -306,19 +306,20 @@ def _eye(
         * (1 - 0.20 * smoothstep(lower + 0.02, lower, ey))
         * (1 - 0.25 * smoothstep(0.5, 1.0, along.abs()))
     )
-    colour = _mix(_rgb(x, 0.84, 0.82, 0.80).expand(3, *x.shape), iris * (1.5 * limb * glow), in_iris)
+    white = _rgb(x, 0.84, 0.82, 0.80)
+    colour = white + (iris * (1.5 * limb * glow) - white) * in_iris
     colour = _mix(colour, _rgb(x, 0.006, 0.006, 0.006), in_pupil) * shade
     # The light is mirrored at the same side of both eyes.
     gx = ex * torch.sign(x)
     toward = (light[0] / 0.6).clamp(-1, 1)
     main = ((gx - 0.30 * f.iris * toward) ** 2 + (gy - f.iris * 0.38) ** 2 + 1e-9).sqrt()
     small = ((gx + 0.032 * toward) ** 2 + (gy + 0.040) ** 2 + 1e-9).sqrt()
-    glint = 0.95 * (1 - smoothstep(0.012, 0.022, main)) + 0.22 * (1 - smoothstep(0.006, 0.013, small))
-    return colour, mask, glint
+    main, small = smoothstep(0.022, 0.012, main), smoothstep(0.013, 0.006, small)
+    return colour, mask, 0.95 * main + 0.22 * small
 
 
 def _extras(albedo: Tensor, x: Tensor, y: Tensor, f: Features, front: Tensor) -> Tensor:
-    """Face paint (two stripes on the cheeks, one on the forehead) and moles; never in the domain."""
+    """Face paint (stripes on cheeks and forehead) and moles; never in the domain."""
     cheek = (1 - smoothstep(0.055, 0.075, (y + 0.13 - 0.3 * (x.abs() - 0.3)).abs())) * smoothstep(
         0.10, 0.13, x.abs()
     )
@@ -327,7 +328,7 @@ def _extras(albedo: Tensor, x: Tensor, y: Tensor, f: Features, front: Tensor) ->
     paint = _rgb(x, 0.02, 0.18, 0.75) * left + _rgb(x, 0.80, 0.65, 0.02) * (1 - left)
     albedo = _mix(albedo, paint, torch.maximum(cheek, brow) * front * f.paint)
     spots = torch.zeros_like(x)
-    for mx, my, r in ((0.21, -0.27, 0.026), (-0.13, -0.62, 0.022), (-0.33, -0.10, 0.019)):
+    for mx, my, r in ((0.21, -0.27, 0.034), (-0.13, -0.62, 0.030), (-0.33, -0.10, 0.026)):
         d = ((x - mx) ** 2 + (y - my) ** 2 + 1e-9).sqrt()
         spots = torch.maximum(spots, 1 - smoothstep(r - 0.008, r + 0.004, d))
     return _mix(albedo, _rgb(x, 0.035, 0.015, 0.012), spots * front * f.moles)
@@ -337,7 +338,7 @@ def _extras(albedo: Tensor, x: Tensor, y: Tensor, f: Features, front: Tensor) ->
 
 
 def palette_of(factors: Tensor) -> Palette:
-    """Colours for factors [B,COUNT]. From age 0.7 the hair turns grey (part of the factor `age`)."""
+    """Colours for factors [B,COUNT]. The factor `age` turns hair grey above 0.7."""
 
     def f(name: str) -> Tensor:
         return factors[:, index(name)]
@@ -368,12 +369,11 @@ _SKIN = [
 ]  # fmt: skip
 _HAIR = [
     linear(*c)
-    for c in ((28, 24, 26), (56, 39, 32), (96, 61, 40), (136, 72, 40), (180, 96, 46), (208, 160, 94),
-              (238, 210, 152))
+    for c in ((28, 24, 26), (56, 39, 32), (96, 61, 40), (136, 72, 40), (180, 96, 46),
+              (208, 160, 94), (238, 210, 152))
 ]  # fmt: skip
 _IRIS = [
-    linear(*c)
-    for c in ((58, 34, 22), (108, 66, 30), (128, 112, 50), (74, 132, 78), (66, 134, 188))
+    linear(*c) for c in ((58, 34, 22), (108, 66, 30), (128, 112, 50), (74, 132, 78), (66, 134, 188))
 ]
 
 

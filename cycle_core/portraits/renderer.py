@@ -1,8 +1,8 @@
 """Pictures of factors: rays are marched through the distance field, then shaded.
 
-Three grids save most of the work: rays are marched as thick cones on a quarter of the (supersampled)
+Three grids save most of the work: rays are marched as thick cones on a quarter of the supersampled
 resolution, then on half, then exactly; shadows are traced for one ray of each pixel. Nothing loops
-over images and the memory is bounded by chunks.
+over images, and chunks bound the memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .shading import Look, look_of, shade, surface
 from .shape import EYE_Y, Shape, head_distance, scene_distance, shape_of, smoothstep
 
 NEAR, FAR = 1.10, -1.60  # where rays start and give up, world z
-SCENE_CENTRE, SCENE_HALF = (0.0, 0.10), 1.30  # the camera of whole scenes: centre (y down), half side
+SCENE_CENTRE, SCENE_HALF = (0.0, 0.10), 1.30  # what a scene shows, world x and y down
 _RAYS = 1 << 19  # rays at a time: about half a gigabyte
 
 
 @dataclass(frozen=True)
 class Extras:
-    """Strengths in 0..1 of what no portrait of the domain has, for tests of editing out of domain."""
+    """Strengths in 0..1 of what no portrait of the domain has."""
 
     hat: float | Tensor = 0.0
     paint: float | Tensor = 0.0  # stripes on the face
@@ -41,7 +41,7 @@ class Extras:
 class Render:
     """``image`` [B,3,R,R] float32 in [-1,1]; ``points`` [B,5,2] pixels: the eye at the left of the
     image, the other eye, the nose's tip, the mouth's left and right corner; ``mask`` [B,1,R,R] in
-    0..1: skin and features of the face without hair; ``head`` [B,1,R,R]: the same with hair and hat.
+    0..1: skin and features of the face without hair; ``head`` [B,1,R,R]: with hair and hat.
     """
 
     image: Tensor
@@ -63,13 +63,13 @@ def render(
 
     ``aligned`` frames exactly the FFHQ crop of the five points, so that aligning the picture again
     changes nothing; otherwise a fixed camera shows head and shoulders. ``supersample`` 2 means four
-    rays a pixel. ``compile`` fuses the arithmetic (minutes the first time, seven times as fast then).
+    rays a pixel. ``compile`` fuses the arithmetic: minutes the first time, then ten times as fast.
     Raises InputError for factors of another shape or a resolution that is not a multiple of 4.
     """
     if factors.ndim != 2 or factors.shape[1] != COUNT:
         raise InputError(
-            f"Got factors of shape {tuple(factors.shape)}; expected [B, {COUNT}] as `sample_factors` "
-            "gives."
+            f"Got factors of shape {tuple(factors.shape)}; expected [B, {COUNT}] as from "
+            "`sample_factors`."
         )
     if resolution < 4 or resolution % 4 or supersample < 1:
         raise InputError(
@@ -103,8 +103,9 @@ def points_of(factors: Tensor) -> Tensor:
 def ffhq_frame(points: Tensor) -> tuple[Tensor, Tensor]:
     """The FFHQ crop of five points [B,5,2] (y down): its centre [B,2] and half-axis x [B,2].
 
-    The other half-axis is x turned by 90 degrees clockwise on the screen, (-x1, x0). The eyes and the
-    mouth's corners give the crop of 68 landmarks up to the last two constants (see docs of `align`).
+    The other half-axis is x turned clockwise on the screen, (-x1, x0). From eye centres and mouth
+    corners FFHQ's formula gives the crop of 68 landmarks up to a scale and a shift, the constants
+    1.0165 and 2.8 / 512.
     """
     eyes, mouth = (points[:, 0] + points[:, 1]) / 2, (points[:, 3] + points[:, 4]) / 2
     e2e, e2m = points[:, 1] - points[:, 0], mouth - eyes
@@ -268,7 +269,7 @@ def _finish(
 ) -> tuple[Tensor, Tensor]:
     """March on with the few rays that graze an edge: they need many small steps to pass it.
 
-    Left where they are, they would take the background's colour and draw a pale line round the chin.
+    Left where they are, they would take the background's colour: a pale line round the chin.
     """
     rows, columns = torch.nonzero((gap > 0.3 * radius) & (z > FAR), as_tuple=True)
     if len(rows) == 0:

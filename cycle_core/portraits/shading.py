@@ -1,8 +1,8 @@
 """Light and materials: from surface points to screen colours.
 
-`surface` names what each ray hit, `shade` lights it: soft skin, fibrous hair, matt cloth, background,
-and glasses laid over everything along the view ray. Colours are linear RGB [3,B,N] until the tone
-curve at the end. Only elementwise operations: one compiled kernel does all of it.
+`surface` names what each ray hit, `shade` lights it: soft skin, fibrous hair, matt cloth, and the
+background; glasses are laid over everything along the view ray. Colours are linear RGB [3,B,N] until
+the tone curve at the end. Only elementwise operations, so that one compiled kernel can do it all.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def _hair(
 
 
 def _glasses(out: Tensor, at: Surface, pose: Pose, f: Features, worn: Tensor) -> Tensor:
-    """Opaque frames over the picture: their width and darkness grow with the factor, never alpha."""
+    """Opaque frames: their width and darkness grow with the factor, never their alpha."""
     m = pose.m
     k = (GLASSES_Z - at.z) / (m[8] + 1e-4)  # along the view ray to the plane of the lenses
     px, py = at.x + m[6] * k, at.y + m[7] * k
@@ -253,9 +253,9 @@ def _glasses(out: Tensor, at: Surface, pose: Pose, f: Features, worn: Tensor) ->
     x_arm = side * (f.eye_x + 0.185 + flare * (GLASSES_Z - at.z))
     ka = (x_arm - at.x) / (m[6] + flare * side * m[8])
     ya, za = at.y + m[7] * ka, at.z + m[8] * ka
-    arm = (1 - smoothstep(width * 0.8, width * 0.8 + edge, (ya - 0.085).abs() + edge * (1 - worn)))
-    arm = arm * smoothstep(-0.02, 0.02, za)
-    arm = arm * (1 - smoothstep(GLASSES_Z - 0.01, GLASSES_Z + 0.01, za)) * smoothstep(-0.02, 0.0, ka)
+    arm = 1 - smoothstep(width * 0.8, width * 0.8 + edge, (ya - 0.085).abs() + edge * (1 - worn))
+    arm = arm * smoothstep(-0.02, 0.02, za) * smoothstep(-0.02, 0.0, ka)
+    arm = arm * (1 - smoothstep(GLASSES_Z - 0.01, GLASSES_Z + 0.01, za))
     arm = arm * (1 - smoothstep(0.25, 0.4, ka)) * smoothstep(0.03, 0.10, m[6].abs())
     frame = torch.maximum(frame, arm)
     lens = (1 - smoothstep(-0.02, 0.0, ring)) * in_front * worn

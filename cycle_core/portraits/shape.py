@@ -1,9 +1,9 @@
 """The portrait's geometry: signed distances to head, hair, body and hat.
 
-Two frames are used. The *world* has x right, y up, z towards the camera; the body stands in it. The
-*head frame* turns with the head; its features sit at fixed places there. All coordinates are tensors
-[B,N] (N rays a portrait), all parameters [B,1], so everything broadcasts without a loop over images.
-Distances are approximate near joints, never far too large: the marcher in `renderer.py` relies on it.
+Two frames are used. The *world* has x right, y up, z towards the camera; the body stands in it.
+The *head frame* turns with the head; its features sit at fixed places there. Coordinates are
+tensors [B,N] (N rays a portrait), parameters [B,1]: all broadcasts, without loops over images.
+Distances are approximate near joints, never far too large: the march in `renderer.py` relies on it.
 """
 
 from __future__ import annotations
@@ -158,9 +158,7 @@ def head_distance(x: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
     d = _ellipsoid(x, y - 0.24, z + 0.16, 0.545 * k.width, 0.56, 0.60)  # cranium
     mid = 0.485 * k.width * (0.9 + 0.1 * k.jaw)
     d = smooth_min(d, _ellipsoid(x, y + 0.13, z - 0.03, mid, 0.56, 0.40), 0.20)
-    jaw = _ellipsoid(
-        x, y + 0.40 + drop * 0.5, z - 0.05, 0.375 * k.jaw, 0.34 + 0.04 * k.chin, 0.34
-    )
+    jaw = _ellipsoid(x, y + 0.40 + drop * 0.5, z - 0.05, 0.375 * k.jaw, 0.34 + 0.04 * k.chin, 0.34)
     d = smooth_min(d, jaw, 0.22)
     chin_y = y + 0.655 + 0.095 * k.chin + drop
     d = smooth_min(d, _ellipsoid(x, chin_y, z - 0.22, 0.15 * (0.4 + 0.6 * k.jaw), 0.11, 0.11), 0.20)
@@ -197,9 +195,7 @@ def _ear(ax: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
     out = 0.53 * k.width + 0.055 * k.ears
     tilted = ax - out - 0.02 - (ax - 0.505 * k.width) * 0.05
     e = _ellipsoid(tilted, y + 0.03, z + 0.06, 0.060, 0.130 + 0.03 * k.ears, 0.085)
-    return smooth_max(
-        e, -_ellipsoid(ax - out - 0.045, y + 0.01, z - 0.02, 0.03, 0.075, 0.05), 0.03
-    )
+    return smooth_max(e, -_ellipsoid(ax - out - 0.045, y + 0.01, z - 0.02, 0.03, 0.075, 0.05), 0.03)
 
 
 def _hair(x: Tensor, y: Tensor, z: Tensor, h: Hair) -> Tensor:
