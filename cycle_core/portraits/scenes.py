@@ -20,8 +20,8 @@ from ..errors import InputError
 from .scenery import Dice, background, cut_out, dress, occlude, photograph, scrambled
 
 MIRRORED = (1, 0, 2, 4, 3)  # the order of the points in the mirror image
-# What the warp adds on average, in units of half a face's size: a smiling face in a photograph has a
-# mouth of about 0.85 eye distances, 1.05 below the eyes; the renders have 0.72 and 1.10.
+# What the warp adds on average, in units of half a face's size: a smiling face in a photograph has
+# a mouth of about 0.85 eye distances, 1.05 below the eyes; the renders have 0.72 and 1.10.
 _MOUTH_OUT, _MOUTH_DOWN = 0.055, -0.03
 
 
@@ -29,7 +29,8 @@ _MOUTH_OUT, _MOUTH_DOWN = 0.055, -0.03
 class Portraits:
     """Renders to take faces from, all on one device.
 
-    images: uint8 [N,3,R,R]; heads: uint8 [N,1,R,R], 255 where the head is, hair included;
+    images: uint8 [N,3,R,R]; heads: uint8 [N,1,r,r] of any r, 255 where the head
+    is, hair included;
     points: float32 [N,5,2] in pixels of the render."""
 
     images: Tensor
@@ -65,7 +66,7 @@ class Scenes:
 
 
 def synthesise(
-    portraits: Portraits, count: int, placement: Placement, seed: int, batch: int = 64
+    portraits: Portraits, count: int, placement: Placement, seed: int, batch: int = 32
 ) -> Scenes:
     """Make `count` scenes, the same for the same seed. Raises InputError without any portrait."""
     if not len(portraits.images):
@@ -100,30 +101,33 @@ def face_axes(points: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------- one batch
 def _scenes(portraits: Portraits, b: int, place: Placement, dice: Dice) -> tuple[Tensor, Tensor]:
     n = place.side
-    grid = _grid(n)  # [n,n,2]
+    grid, half = _grid(n), _grid(n, n // 2)  # [n,n,2]; what is soft is drawn on the half one
     texture, points = _portraits(portraits, b, dice)  # [B,2,R,R]: grey, head
     r = texture.shape[-1]
     warped, bend = _proportions(points, r, dice)
     matrix, present = _camera(warped, place, dice)  # [B,3,3] render to scene
-    at = _apply(torch.linalg.inv(matrix), grid.view(1, -1, 2)).view(b, n, n, 2)
+    coarse = _grid(n, n // 4 + 1)  # the map is smooth: worked out at every fourth pixel
+    at = bend(_apply(torch.linalg.inv(matrix), coarse.view(1, -1, 2)).view(b, *coarse.shape))
+    at = F.interpolate(at.movedim(3, 1), (n, n), mode="bilinear", align_corners=True).movedim(1, 3)
     scale = face_size(_apply(matrix, warped)) / face_size(warped)
-    sampled = _sample(texture, bend(at), scale)
+    sampled = _sample(texture, at, scale)
     points = _apply(matrix, warped)
 
     face, head = sampled[:, :1], sampled[:, 1:]
-    face = dress(face, grid, points, dice)
-    cover = cut_out(head, grid, points, dice) * (present > 0).float().view(b, 1, 1, 1)
+    face = dress(face, half, points, dice)
+    cover = cut_out(head, half, points, dice) * (present > 0).float().view(b, 1, 1, 1)
     image = background(b, n, grid, dice)
     image = scrambled(image, texture[:, :1], dice)
-    image = image * (1 - cover) + face * cover
-    image = occlude(image, grid, points, dice)
+    image = torch.lerp(image, face, cover)
+    image = occlude(image, half, points, dice)
     image = photograph(image, dice)
     points = torch.where((present == 1).view(b, 1, 1), points, torch.full_like(points, math.nan))
     return image, points
 
 
-def _grid(n: int) -> Tensor:
-    c = torch.arange(n) + 0.5
+def _grid(n: int, count: int | None = None) -> Tensor:
+    """Places [count,count,2] from the centre of the first to the last of n pixels."""
+    c = torch.linspace(0.5, n - 0.5, count or n)
     y, x = torch.meshgrid(c, c, indexing="ij")
     return torch.stack([x, y], -1)
 
@@ -138,7 +142,10 @@ def _apply(matrix: Tensor, points: Tensor) -> Tensor:
 def _portraits(portraits: Portraits, b: int, dice: Dice) -> tuple[Tensor, Tensor]:
     """Some renders in grey with their head's mask, half of them mirrored, and their points."""
     which = dice.whole(0, len(portraits.images), b)
-    texture = torch.cat([_grey(portraits.images[which], dice), portraits.heads[which] / 255.0], 1)
+    grey = _grey(portraits.images[which], dice)
+    heads = portraits.heads[which].float() / 255
+    heads = F.interpolate(heads, grey.shape[-2:], mode="bilinear", align_corners=False)
+    texture = torch.cat([grey, heads], 1)
     points = portraits.points[which].clone()
     mirror = dice.chance(0.5, b).bool()
     texture[mirror] = texture[mirror].flip(3)
@@ -227,9 +234,11 @@ def _camera(points: Tensor, place: Placement, dice: Dice) -> tuple[Tensor, Tenso
     if place.missed:
         kind = dice.chance(0.6, b).bool()
         away = dice.uniform(0, 2 * math.pi, b)
-        off = n / 2 + torch.stack([away.cos(), away.sin()], 1) * (
-            size * dice.uniform(0.75, 1.5, b)
-        )[:, None]
+        off = (
+            n / 2
+            + torch.stack([away.cos(), away.sin()], 1)
+            * (size * dice.uniform(0.75, 1.5, b))[:, None]
+        )
         centre = torch.where((missed & kind)[:, None], off, centre)
         wrong = torch.where(
             dice.chance(0.6, b).bool(), dice.uniform(2, 3, b), dice.uniform(0.25, 0.5, b)
