@@ -8,12 +8,16 @@ from .factors import (
     NAMES,
     Z_DIM,
     Factor,
+    defaults,
     factors_to_gaussian,
     factors_to_z,
     gaussian_to_factors,
+    index,
+    replace,
     sample_factors,
     z_to_factors,
 )
+from .renderer import Extras, Render, render
 
 __all__ = [
     "ATTRIBUTES",
@@ -22,10 +26,16 @@ __all__ = [
     "IDENTITY",
     "NAMES",
     "Z_DIM",
+    "Extras",
     "Factor",
+    "Render",
+    "defaults",
     "factors_to_gaussian",
     "factors_to_z",
     "gaussian_to_factors",
+    "index",
+    "render",
+    "replace",
     "sample_factors",
     "z_to_factors",
 ]

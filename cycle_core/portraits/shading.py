@@ -1,8 +1,8 @@
 """Light and materials: from surface points to screen colours.
 
 `surface` names what each ray hit, `shade` lights it: soft skin, fibrous hair, matt cloth, and the
-background; glasses are laid over everything along the view ray. Colours are linear RGB [3,B,N] until
-the tone curve at the end. Only elementwise operations, so that one compiled kernel can do it all.
+background; glasses are laid over everything along the view ray. Colours are linear RGB [3,B,N],
+until the tone curve at the end. All operations are elementwise: one compiled kernel can hold them.
 """
 
 from __future__ import annotations
