@@ -1,0 +1,179 @@
+"""Measures the embedded models; the numbers of docs/embedded-models.md come from here.
+
+    python benchmarks/embedded.py PORTRAITS --tune 20 --pictures docs/images \\
+        --card docs/embedded-models.md
+
+PORTRAITS is a folder of `python -m cycle_core.portraits.dataset`; its first 1,000 portraits, which
+no training saw, are the test set. Every network that measures here was kept out of all losses.
+--card writes the tables between the two `measured` marks of a Markdown file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import cycle_core as cc
+from cycle_core import metrics
+from cycle_core.generator import Generator
+from cycle_core.images import contact_sheet, save_image
+from cycle_core.invert import TUNE_PRESETS, TuneSettings
+from cycle_core.networks import PortraitNet, load_attributes, load_identity, load_perceptual
+from cycle_core.portraits import NAMES, Z_DIM, factors_to_z, z_to_factors
+from cycle_core.portraits.dataset import PortraitData
+
+MARKS = ("<!-- measured -->", "<!-- /measured -->")
+REQUIRED = ("yaw", "pitch", "smile", "mouth_open", "eyes_open", "age", "glasses", "light_az",
+            "light_el", "hair_color", "skin_tone")  # fmt: skip
+
+
+@torch.no_grad()
+def measure_generator(G: Generator, data: PortraitData, reader: PortraitNet) -> dict:
+    """PSNR on held-out renders, Frechet distance of samples, and the attributes read back."""
+    renders, factors, _, _ = data.batch(data.held_out)
+    z = factors_to_z(factors, torch.Generator().manual_seed(1))
+    drawn = _batches(lambda part: G(part), z)
+    error = (drawn.clamp(-1, 1) - renders).square().mean((1, 2, 3))
+    real = torch.cat([data.batch(at)[0] for at in _chunks(data.train[:4000])])
+    z = torch.randn(2000, Z_DIM, generator=torch.Generator().manual_seed(2))
+    samples = _batches(lambda part: G(part), z).clamp(-1, 1)
+    embed = lambda images: _batches(reader.embed, images)  # noqa: E731 - used three times below
+    features, fakes = embed(real), embed(samples)
+    halves = metrics.frechet_distance(features[:2000], features[2000:])
+    return {
+        "psnr": float((10 * torch.log10(4 / error)).mean()),
+        "frechet_samples": metrics.frechet_distance(features[:2000], fakes),
+        "frechet_halves": halves,
+        "frechet_ratio": metrics.frechet_distance(features[:2000], fakes) / halves,
+        "r2_renders": r_squared(_batches(reader.factors, renders), factors),
+        "r2_samples": r_squared(_batches(reader.factors, samples), z_to_factors(z)),
+    }
+
+
+def r_squared(read: Tensor, true: Tensor) -> dict[str, float]:
+    """Share of each factor's variance that reading it back explains; read, true: [B, COUNT]."""
+    share = 1 - (read - true).square().mean(0) / true.var(0, unbiased=False)
+    return {name: float(value) for name, value in zip(NAMES, share, strict=True)}
+
+
+def measure_inversion(data: PortraitData, pictures: int, tuned: int) -> dict:
+    """Distortion of the encoder on `pictures` held-out portraits and of tuning on `tuned`."""
+    G, E = cc.load_generator("portraits"), cc.load_encoder("portraits")
+    perceptual, person = load_perceptual("metrics"), load_identity("metrics")
+
+    def distortion(drawn: Tensor, target: Tensor) -> dict[str, float]:
+        return {
+            "mse": float(metrics.mse(drawn, target).mean()),
+            "psnr": float(metrics.psnr(drawn, target).mean()),
+            "ms_ssim": float(metrics.ms_ssim(drawn, target).mean()),
+            "lpips": float(metrics.lpips(drawn, target, perceptual).mean()),
+            "identity": float(metrics.identity(drawn, target, person).mean()),
+        }
+
+    target = data.batch(data.held_out[:pictures])[0]
+    code = cc.encode(E, target)
+    report: dict = {"encode": distortion(cc.generate(G, code), target) | {"pictures": pictures}}
+    if not tuned:
+        return report
+    results: dict[str, list[Tensor]] = {"refine": [], "tune": []}
+    seconds = dict.fromkeys(results, 0.0)
+    for picture in target[:tuned].split(1):
+        start = time.perf_counter()
+        pivot = cc.refine(E, G, picture, domain="generator").code
+        middle = time.perf_counter()
+        settings: TuneSettings = TUNE_PRESETS["embedded"]
+        results["refine"].append(cc.generate(G, pivot))
+        begin = time.perf_counter()
+        results["tune"].append(cc.tune(G, pivot, picture, settings).image)
+        seconds["refine"] += middle - start
+        seconds["tune"] += time.perf_counter() - begin
+    for step, images in results.items():
+        report[step] = distortion(torch.cat(images), target[:tuned])
+        report[step] |= {"pictures": tuned, "seconds": seconds[step] / tuned}
+    return report
+
+
+def pictures(G: Generator, data: PortraitData, folder: Path) -> None:
+    """Sheets to look at: samples, and renders beside G(z) of the same factors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        z = torch.randn(48, Z_DIM, generator=torch.Generator().manual_seed(4))
+        samples = G(z).clamp(-1, 1)
+        renders, factors, _, _ = data.batch(data.held_out[:24])
+        drawn = G(factors_to_z(factors)).clamp(-1, 1)
+    save_image(contact_sheet([[*row.split(1)] for row in samples.split(8)], cell=128),
+               folder / "samples.png")  # fmt: skip
+    rows = []
+    for a, b in zip(renders.split(8), drawn.split(8), strict=True):
+        rows += [[*a.split(1)], [*b.split(1)]]
+    save_image(contact_sheet(rows, cell=128), folder / "renders-and-samples.png")
+
+
+def _batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 100) -> Tensor:
+    return torch.cat([function(part) for part in x.split(size)])
+
+
+def _chunks(indices: np.ndarray, size: int = 500) -> list[np.ndarray]:
+    return [indices[i : i + size] for i in range(0, len(indices), size)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("portraits")
+    parser.add_argument("--generator", default="portraits")
+    parser.add_argument("--json", type=Path, help="write all numbers")
+    parser.add_argument("--card", type=Path, help="Markdown file whose tables are replaced")
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--encoded", type=int, default=200)
+    parser.add_argument("--tune", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    data, G = PortraitData(args.portraits), cc.load_generator(args.generator)
+    if args.pictures:
+        pictures(G, data, args.pictures)
+    report: dict = {"generator": measure_generator(G, data, load_attributes("metrics"))}
+    if args.encoded:
+        report["inversion"] = measure_inversion(data, args.encoded, args.tune)
+    text = markdown(report)
+    print(text)
+    if args.card:
+        head, _, rest = args.card.read_text(encoding="utf-8").partition(MARKS[0])
+        tail = rest.partition(MARKS[1])[2]
+        args.card.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{tail}", encoding="utf-8")
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def markdown(report: dict) -> str:
+    """The tables of the model card."""
+    generator = report["generator"]
+    lines = ["| generator | |", "| --- | --- |"]
+    lines += [
+        f"| {name.replace('_', ' ')} | {value:.3f} |"
+        for name, value in generator.items()
+        if not isinstance(value, dict)
+    ]
+    lines += ["", "| attribute read back, R2 | renders | samples |", "| --- | --- | --- |"]
+    for name in sorted(NAMES, key=lambda name: name not in REQUIRED):
+        pair = [generator[f"r2_{kind}"][name] for kind in ("renders", "samples")]
+        shown = f"**{name}**" if name in REQUIRED else name
+        lines.append(f"| {shown} | {pair[0]:.3f} | {pair[1]:.3f} |")
+    columns = ("pictures", "mse", "psnr", "ms_ssim", "lpips", "identity", "seconds")
+    if "inversion" in report:
+        lines += ["", "| step | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
+    for step, values in report.get("inversion", {}).items():
+        cells = [f"{values[c]:.4g}" if c in values else "" for c in columns]
+        lines.append(f"| {step} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
