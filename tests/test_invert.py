@@ -16,7 +16,7 @@ from cycle_core.invert import RefineSettings, TuneSettings
 from cycle_core.losses import Lpips
 from cycle_core.networks import PortraitNet, PortraitNetConfig
 
-REFINE = RefineSettings(steps=4, learning_rate=1e-3, identity=0.0, images=2, reg=1.0)
+REFINE = RefineSettings(steps=3, learning_rate=1e-3, identity=0.0, images=2, reg=1.0)
 TUNE = TuneSettings(steps=12, learning_rate=1e-2, threshold=0.0)
 
 
@@ -316,7 +316,7 @@ def test_locality_keeps_pictures_near_the_pivot_as_they_were(G, perceptual):
     near = others.with_w(torch.lerp(G.w_avg, others.w, 0.5))
 
     def drift(weight):
-        settings = replace(TUNE, steps=30, locality_l2=weight, locality_lpips=0.0)
+        settings = replace(TUNE, steps=20, locality_l2=weight, locality_lpips=0.0)
         tuned = tune(G, pivot, image, settings, perceptual=perceptual)
         a, b = (g.synthesis(near.w, "none") for g in (tuned.generator, G))
         return float((a - b).square().mean())
@@ -327,7 +327,7 @@ def test_locality_keeps_pictures_near_the_pivot_as_they_were(G, perceptual):
 def test_several_pictures_of_one_person_share_one_tuned_generator(G, perceptual):
     pictures = torch.rand(2, 3, 32, 32) * 2 - 1
     pivots = code_of(G, 2)
-    tuned = tune(G, pivots, pictures, replace(TUNE, steps=40), perceptual=perceptual)
+    tuned = tune(G, pivots, pictures, replace(TUNE, steps=20), perceptual=perceptual)
     before = (generate(G, pivots) - pictures).square().mean((1, 2, 3))
     after = (generate(tuned.generator, pivots) - pictures).square().mean((1, 2, 3))
     assert bool((after < before).all())

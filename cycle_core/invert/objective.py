@@ -90,20 +90,21 @@ class Terms:
 
 
 def perceptual_network(given: Distance | None, device: torch.device) -> Distance:
-    """The network of LPIPS to use: the given one, or the embedded one that is meant for losses."""
+    """The network of LPIPS: the given one, AlexNet where its files are on this machine, or the
+    embedded one that is meant for losses."""
     if given is None:
         from ..networks import load_perceptual
 
-        given = load_perceptual(role="loss").to(device)
+        given = load_perceptual("loss", network="auto").to(device)
     return _usable(given)
 
 
 def identity_network(given: Distance | None, device: torch.device) -> Distance:
-    """The same for identity."""
+    """The network of identity: the given one, ArcFace where found, or the embedded one."""
     if given is None:
         from ..networks import load_identity
 
-        given = load_identity(role="loss").to(device)
+        given = load_identity("loss", network="auto").to(device)
     return _usable(given)
 
 

@@ -102,7 +102,8 @@ def refine(
         [K,3,h,w] in [-1,1], or None for no pictures.
     callback(step, total, preview): after each step; what it raises ends the refinement and leaves
         everything as it was.  preview: float [1,3,R,R], not clamped.
-    perceptual, faces: the networks of LPIPS and ID; the embedded ones if None.
+    perceptual, faces: the networks of LPIPS and ID; if None AlexNet and ArcFace where their files
+        are on this machine, else the embedded ones.
     Raises InputError, MismatchError for an encoder of another generator, MissingFileError."""
     settings = settings or REFINE_PRESETS["paper"]
     check_image(image)

@@ -107,7 +107,8 @@ def tune(
     settings: `TUNE_PRESETS` has some; the published ones if None.
     callback(step, total, preview): after each step; what it raises ends the tuning, and G, which is
         never written to, stays as it was to the bit.  preview: float [B,3,R,R], not clamped.
-    perceptual: the network of LPIPS; the embedded one if None.
+    perceptual: the network of LPIPS; if None AlexNet where its files are on this machine, else the
+        embedded one.
     Raises InputError, MismatchError for a code of another generator, MissingFileError."""
     settings = settings or TUNE_PRESETS["paper"]
     pivot = as_code(pivot)
