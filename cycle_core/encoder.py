@@ -61,13 +61,15 @@ class EncoderConfig:
             input_size=input_size,
             widths=EMBEDDED_WIDTHS,
             units=EMBEDDED_UNITS,
+            reduction=EMBEDDED_REDUCTION,
             stem_stride=2,
             head_width=EMBEDDED_HEAD_WIDTH,
         )
 
 
-EMBEDDED_WIDTHS = (32, 32, 64, 128, 160)
+EMBEDDED_WIDTHS = (24, 24, 48, 96, 128)
 EMBEDDED_UNITS = (1, 2, 2, 2)
+EMBEDDED_REDUCTION = 8
 EMBEDDED_HEAD_WIDTH = 64
 
 

@@ -92,7 +92,7 @@ def load_identity(role: str = "loss", network: str = "embedded") -> IdentityNet:
 @dataclass(frozen=True)
 class PortraitNetConfig:
     names: tuple[str, ...]  # of the factors that it reads, see portraits.factors
-    widths: tuple[int, ...] = (48, 64, 96, 128)  # of the levels at 1/2, 1/4, 1/8 and 1/16 size
+    widths: tuple[int, ...] = (32, 64, 96, 128)  # of the levels at 1/2, 1/4, 1/8 and 1/16 size
     blocks: int = 1  # residual blocks in each level
     input_size: int = 64  # at which factors are read; features are taken at any size
     hidden: int = 256

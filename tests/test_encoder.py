@@ -3,9 +3,10 @@ import torch
 from parity import IRSE_TOLERANCE, image_of, load_case, relative_error
 
 from cycle_core.checkpoints import load_encoder, save_model
-from cycle_core.encoder import EMBEDDED_UNITS, EMBEDDED_WIDTHS, Encoder, EncoderConfig
+from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import InputError, MismatchError
-from cycle_core.irse import IdentityConfig, IdentityNet
+from cycle_core.irse import IdentityNet
+from cycle_core.training.features import FeatureTraining, make
 
 TINY = EncoderConfig(
     num_ws=10, w_dim=16, input_size=64, widths=(8, 8, 8, 16, 16), units=(1, 1, 1, 1), reduction=4
@@ -76,10 +77,9 @@ def test_encode_takes_any_size_and_adds_the_mean_code(encoder):
 
 
 def test_the_embedded_body_starts_as_the_identity_networks_body():
-    identity = IdentityNet(
-        IdentityConfig(EMBEDDED_WIDTHS, EMBEDDED_UNITS, embedding=64, input_size=64, crop=None)
-    )
     encoder = Encoder(EncoderConfig.embedded(num_ws=10, w_dim=128))
+    identity = make(FeatureTraining("identity", "loss"))
+    assert isinstance(identity, IdentityNet)
     encoder.init_body(identity)
     for name, tensor in encoder.body.state_dict().items():
         assert torch.equal(tensor, identity.body.state_dict()[name])
