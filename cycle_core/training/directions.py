@@ -36,6 +36,8 @@ from ..portraits import FACTORS, Z_DIM
 from ..portraits.factors import rotation
 
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
+# A readout of a smaller R2 knows next to nothing: its direction would leave the domain at once
+READABLE = 0.25
 HELD_OUT = 2000  # codes on which the readouts are judged
 
 
@@ -169,6 +171,14 @@ def run(
     G = load_generator(generator, device)
     directions, quality = fit(G, settings)
     rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
+    unread = [d.name for d in directions if quality[d.name] < READABLE]
+    directions = [d for d in directions if d.name not in unread]
+    if not directions:
+        raise InputError(
+            f"No factor can be read off the codes of {G.name}: train the generator for longer."
+        )
+    if unread:
+        print(f"left out, not readable off the generator's codes: {', '.join(unread)}")
     if settings.pictures:
         directions = _measure_all(G, directions, rows, settings)
     seconds = round(time.monotonic() - begin, 1)
