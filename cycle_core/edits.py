@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from .errors import InputError
 
 if TYPE_CHECKING:
-    from .codes import Code
+    from .codes import Code, HasCode
+    from .directions import Step
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,19 @@ def parse_edit(text: str) -> Edit:
     return Edit(tuple(changes))
 
 
-def apply_edit(code: Code, edit: Edit) -> Code:
+def apply_edit(code: Code | HasCode, edit: Edit) -> Code:
     """The code after all changes of one edit. Raises MissingFileError for an unknown direction,
     InputError and MismatchError for one that cannot be followed here."""
-    from .directions import Step, edit_many, load_direction
+    from .directions import edit_many
 
-    steps = [
+    return edit_many(code, steps_of(edit))
+
+
+def steps_of(edit: Edit) -> list[Step]:
+    """The changes with their directions opened. Raises MissingFileError, CheckpointError."""
+    from .directions import Step, load_direction
+
+    return [
         Step(
             load_direction(change.direction),
             strength=None if change.to else change.amount,
@@ -118,7 +126,6 @@ def apply_edit(code: Code, edit: Edit) -> Code:
         )
         for change in edit.changes
     ]
-    return edit_many(code, steps)
 
 
 def _number(value: str, text: str) -> float:

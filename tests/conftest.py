@@ -1,8 +1,51 @@
-"""Lets the tests import the helper modules that lie beside them (`parity`)."""
+"""What several test modules share; also lets them import the helpers that lie beside them."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def only_embedded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+    """No model files but those of the package, and no downloads: what a fresh machine has."""
+    empty = tmp_path_factory.mktemp("home")
+    for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(empty))
+    monkeypatch.delenv("CYCLE_CORE_MODELS", raising=False)
+    monkeypatch.setenv("CYCLE_CORE_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a photograph of a face, astronaut.png, and one without, coffee.png."""
+    data = pytest.importorskip("skimage.data")
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(data.astronaut()).save(folder / "astronaut.png")
+    Image.fromarray(data.coffee()).save(folder / "coffee.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """portrait.png: an aligned portrait of the embedded domain, 64 px, as an encoder takes it."""
+    from cycle_core.images import save_image
+    from cycle_core.portraits.factors import sample_factors
+    from cycle_core.portraits.renderer import render
+
+    path = tmp_path_factory.mktemp("portrait") / "portrait.png"
+    return save_image(render(sample_factors(1, seed=7), 64).image, path)
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """noise.png: a small square picture of nothing, for what happens before anything is seen."""
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    return tmp_path / "noise.png"

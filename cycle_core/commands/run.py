@@ -58,12 +58,14 @@ def add_commands(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from ..batch import Batch, find_pictures, run_batch
-    from ..edits import parse_edit
+    from ..edits import parse_edit, steps_of
     from ..pipeline import RunSettings, load_models
     from ..results import make_folder
 
     console = Console(arguments.quiet)
     edits = list({edit.name: edit for edit in map(parse_edit, arguments.edit)}.values())
+    for edit in edits:
+        steps_of(edit)  # an unknown direction is told before the work, not after it
     pictures = find_pictures(arguments.pictures)
     refining, tuning = settings_of(arguments)
     if arguments.refine_steps is not None:

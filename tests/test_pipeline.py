@@ -1,0 +1,139 @@
+"""The whole way for one picture: every step improves on the one before, and an edit edits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from cycle_core.edits import parse_edit
+from cycle_core.errors import InputError, MismatchError, NoFaceError
+from cycle_core.face import CENTRE
+from cycle_core.images import Photo, read_photo
+from cycle_core.pipeline import (
+    Inversion,
+    Models,
+    RunSettings,
+    edit_picture,
+    invert_picture,
+    load_models,
+    preset,
+    run_picture,
+)
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return load_models("portraits", "portraits", "cpu")
+
+
+@pytest.fixture(scope="module")
+def settings() -> RunSettings:
+    refining, tuning = preset("embedded")
+    return RunSettings(no_face=CENTRE, refine=replace(refining, steps=4), tune=replace(tuning, steps=25))
+
+
+@pytest.fixture(scope="module")
+def photo(portrait: Path) -> Photo:
+    return read_photo(portrait)
+
+
+@pytest.fixture(scope="module")
+def inversion(photo: Photo, models: Models, settings: RunSettings) -> Inversion:
+    return invert_picture(photo, CENTRE, models, settings)
+
+
+def test_every_step_is_measured_by_networks_that_no_loss_uses(inversion, models):
+    for step in ("encode", "refine", "tune"):
+        assert {"mse", "psnr", "ssim", "lpips", "identity", "seconds"} <= inversion.report[step].keys()
+    assert models.judge.names()["lpips"] != models.perceptual.name
+    assert models.judge.names()["identity"] != models.identity.name
+
+
+def test_each_step_comes_nearer_to_the_picture(inversion):
+    mse = {step: inversion.report[step]["mse"] for step in ("encode", "refine", "tune")}
+
+    assert mse["tune"] < 0.7 * mse["refine"]
+    assert mse["refine"] < 1.05 * mse["encode"]
+
+
+def test_an_inversion_is_the_same_for_the_same_seed(inversion, photo, models, settings):
+    again = invert_picture(photo, CENTRE, models, settings)
+
+    assert torch.equal(again.pivot.w, inversion.pivot.w)
+    assert torch.equal(again.tuned.image, inversion.tuned.image)
+
+
+def test_an_edit_moves_the_attribute_that_it_names(inversion, models):
+    more, less = edit_picture(inversion, [parse_edit("smile=2"), parse_edit("smile=-2")], models)
+    smile = models.judge.attributes.config.names.index("smile")
+    seen = [float(models.judge.attributes.codes(edited.image)[0, smile]) for edited in (less, more)]
+
+    assert seen[1] - seen[0] > 1.0
+    assert 0 < more.report["identity"] <= 1
+
+
+def test_no_edit_leaves_the_picture_as_the_tuned_generator_draws_it(inversion, models):
+    (edited,) = edit_picture(inversion, [parse_edit("smile=0")], models)
+
+    assert torch.equal(edited.image, inversion.tuned.image)
+    assert edited.report["attributes"] == {}
+    assert (edited.photo.image - inversion.photo.image).abs().max() < 0.02
+
+
+def test_progress_names_the_steps_and_counts_them(photo, models, settings):
+    told: list[tuple[str, int, int]] = []
+    short = replace(
+        settings, refine=replace(settings.refine, steps=2), tune=replace(settings.tune, steps=3)
+    )
+
+    run_picture(photo, models, [parse_edit("smile=1")], short, lambda *step: told.append(step))
+
+    assert told == [
+        ("refine", 1, 2), ("refine", 2, 2), ("tune", 1, 3), ("tune", 2, 3), ("tune", 3, 3),
+        ("edit", 1, 1),
+    ]  # fmt: skip
+
+
+def test_an_exception_from_progress_ends_the_run_and_changes_no_model(photo, models, settings):
+    before = models.fingerprint, models.generator.fingerprint
+
+    def stop(name: str, done: int, total: int) -> None:
+        if name == "tune" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_picture(photo, models, (), settings, stop)
+
+    fresh = Models(**{name: getattr(models, name) for name in models.__dataclass_fields__})
+    assert (fresh.fingerprint, models.generator.fingerprint) == before
+
+
+def test_nothing_is_found_in_an_empty_picture(models):
+    grey = Photo(torch.zeros(1, 3, 96, 128))
+
+    with pytest.raises(NoFaceError, match="No face"):
+        run_picture(grey, models, settings=RunSettings())
+    assert run_picture(grey, models, settings=RunSettings(no_face="skip")) == []
+
+
+def test_an_encoder_of_another_generator_is_refused(models, tmp_path):
+    from cycle_core.checkpoints import read_model, save_model
+
+    config, state, metadata = read_model("portraits", "generator")
+    state["synthesis.const"] = state["synthesis.const"] + 0.1
+    save_model(tmp_path / "other.safetensors", "generator", config, state, metadata)
+
+    with pytest.raises(MismatchError, match="trained together"):
+        load_models(tmp_path / "other.safetensors", "portraits", "cpu")
+
+
+def test_the_preset_follows_the_generator():
+    assert preset("auto", "portraits") == preset("embedded")
+    assert preset("auto", "ffhq.pkl") == preset("paper")
+    with pytest.raises(InputError, match="paper, fast, embedded"):
+        preset("best")
