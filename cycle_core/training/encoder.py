@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from tqdm import tqdm
 
 from ..checkpoints import load_generator, save_model
 from ..encoder import Encoder, EncoderConfig
-from ..errors import InputError
+from ..errors import CycleError, InputError
 from ..generator import Generator
 from ..invert.objective import Distance, Objective
 from ..irse import IdentityNet
@@ -114,7 +115,7 @@ def train(
         last = run.step == settings.total
         saving = last or run.step % settings.save_every == 0
         if saving or run.step % settings.log_every == 0:
-            phase = run.phase
+            phase = run.phase(run.step - 1)  # the one that was trained, not the one to come
             log.write(run.step, phase=phase.name, stage=phase.stage, **means.pop(run.step))
         preview = None
         if saving:
@@ -180,18 +181,16 @@ class _Run:
         self._order = common.Order(len(self.pictures), settings.batch, settings.seed)
         self._w_scale = self._measure_w_scale()
 
-    @property
-    def phase(self) -> Phase:
-        """What holds for the step that comes next; after the last one, what held for it."""
-        settings = self.settings
-        step = min(self.step, settings.total - 1) - settings.warmup
-        if step < 0:
+    def phase(self, step: int) -> Phase:
+        """What holds at a step of the run, counted from 0 and with the warm-up."""
+        if step < self.settings.warmup:
             return Phase("warmup", 0, 0.0, 0.0)
-        return at(step, self.generator.num_ws, settings.steps, settings.schedule)
+        step -= self.settings.warmup
+        return at(step, self.generator.num_ws, self.settings.steps, self.settings.schedule)
 
     def advance(self) -> dict[str, Tensor]:
         """One step; gives the losses, scalars."""
-        phase = self.phase
+        phase = self.phase(self.step)
         self.encoder.stage = phase.stage
         self.encoder.train()
         for group in self.optimizer.param_groups:
@@ -254,7 +253,7 @@ class _Run:
 
         mse in [-1,1]; lpips and identity as the losses have them (their networks, distances)."""
         self.encoder.eval()
-        stage = self.phase.stage
+        stage = self.encoder.stage
         stages = {"W": 0} if stage == 0 else {"W": 0, f"stage {stage}": stage}
         sums = {name: dict.fromkeys(("mse", "lpips", "identity"), 0.0) for name in stages}
         columns: dict[str, Tensor] = {}
@@ -388,23 +387,30 @@ def main(arguments: list[str] | None = None) -> int:
         **{name: getattr(a, name) for name in names},
         schedule=ScheduleSettings(a.path, not a.no_tightening, a.delta, a.adv),
     )
-    identity = load_identity(role="loss").to(a.device)
+    try:
+        _train(a, settings)
+    except CycleError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"Stopped: the same command resumes from the checkpoint in {a.out}.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(a: argparse.Namespace, settings: EncoderTraining) -> None:
+    generator = load_generator(a.generator, a.device)
+    # small generators are of the embedded domain, and so must be what compares their pictures
+    network = "auto" if generator.resolution >= MAX_SIZE else "embedded"
+    perceptual = load_perceptual("loss", network).to(a.device)
+    identity = load_identity("loss", network).to(a.device)
+    body = None if a.random_body else identity
     with tqdm(total=settings.total, unit="step") as bar:
 
         def show(step: int, total: int, preview: Tensor | None) -> None:
             bar.update(step - bar.n)
 
-        train(
-            load_generator(a.generator, a.device),
-            a.data,
-            a.out,
-            settings,
-            load_perceptual(role="loss").to(a.device),
-            identity,
-            body=None if a.random_body else identity,
-            callback=show,
-        )
-    return 0
+        train(generator, a.data, a.out, settings, perceptual, identity, body=body, callback=show)
 
 
 if __name__ == "__main__":
