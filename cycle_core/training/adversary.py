@@ -54,8 +54,8 @@ class Adversary:
     def train(self, codes: Tensor, stage: int, step: int) -> dict[str, Tensor]:
         """One update of the discriminator on as many real and fake vectors as there are codes.
 
-        Fake: one active vector of each code, drawn at random. (The published code takes the first
-        vector alone, so that what makes W+ was never shown to the discriminator.)
+        Fake: one active vector of each code, drawn at random, so that the discriminator sees those
+        that make W+ too.
         Gives the losses, scalars."""
         batch = len(codes)
         rows = torch.randint(stage + 1, (batch,), generator=self.random)
