@@ -24,20 +24,21 @@ MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. argv: without the program's name, default sys.argv."""
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    stopped: list[int] = []
     try:
-        with _killed_as_interrupted():
+        with _stopping(stopped):
             arguments = parser().parse_args(argv)
             arguments.command(arguments)
             sys.stdout.flush()  # here, where a closed pipe is still caught
         return 0
     except KeyboardInterrupt:
-        told = "stopped; what was finished is kept, nothing is half-written."
-        print(f"\ncycle-core: {told}", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:  # `cycle-core directions | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if stopped:  # compiled code turns the interrupt that it meets into errors of its own
+            return _interrupted()
         sentence = explain(error)
         if debug or sentence is None:  # None: a mistake of ours, whose trace is worth reporting
             raise
@@ -107,16 +108,28 @@ class Version(argparse.Action):
 
 
 @contextlib.contextmanager
-def _killed_as_interrupted() -> Iterator[None]:
-    """A polite kill cleans up as Ctrl-C does."""
+def _stopping(stopped: list[int]) -> Iterator[None]:
+    """Ctrl-C and a polite kill raise KeyboardInterrupt and are noted in `stopped`."""
     if threading.current_thread() is not threading.main_thread():  # signals belong to that one
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted() -> int:
+    told = "stopped; what was finished is kept, nothing is half-written."
+    print(f"\ncycle-core: {told}", file=sys.stderr)
+    return INTERRUPTED
 
 
 if __name__ == "__main__":
