@@ -53,13 +53,19 @@ def find_faces(photo: Photo | Tensor, threshold: float = 0.5) -> list[Face]:
 
     grey = _grey(as_image(photo))
     networks = _embedded(str(grey.device))
-    found = []
     with torch.inference_mode():
-        for heat, points in _candidates(networks.finder, grey)[:_FACES]:
-            points, sure = refine(networks.refiner, grey, points[None])
-            score = math.sqrt(heat * float(sure[0]))
-            if score >= threshold:
-                found.append((score, points[0].cpu()))
+        candidates = _candidates(networks.finder, grey)[:_FACES]
+        if not candidates:
+            return []
+        heat = torch.tensor([heat for heat, _ in candidates])
+        points = torch.stack([points for _, points in candidates])
+        points, sure = refine(networks.refiner, grey, points, rounds=1)
+        hopeful = (heat * sure).sqrt() > 0.5 * threshold  # most are not, which saves their looks
+        heat, points = heat[hopeful], points[hopeful]
+        if len(points):
+            points, sure = refine(networks.refiner, grey, points, rounds=2)
+    scores = (heat * sure[: len(heat)]).sqrt().tolist()
+    found = [pair for pair in zip(scores, points, strict=True) if pair[0] >= threshold]
     found.sort(key=lambda pair: -pair[0])
     kept: list[tuple[float, Tensor]] = []
     for score, points in found:  # two first looks may have led to the same face
@@ -288,8 +294,7 @@ def refine(
     refiner: Refiner, grey: Tensor, points: Tensor, rounds: int = 3
 ) -> tuple[Tensor, Tensor]:
     """Points [N,5,2] of faces in a grey photo [1,1,H,W], and how surely they are faces [N]."""
-    sure = points.new_ones(len(points))
-    points = points.to(grey.device)
+    points, sure = points.to(grey.device), points.new_ones(len(points))
     for _ in range(rounds):
         crops, matrix, centre = upright(grey, points)
         found, face, *_ = refiner(torch.cat([crops, crops.flip(3)]))
@@ -298,7 +303,7 @@ def refine(
         offset = (plain + mirror) / 2 - REFINER_SIDE / 2
         points = offset @ matrix + centre
         sure = face.view(2, -1).mean(0).sigmoid()
-    return points, sure
+    return points.cpu(), sure.cpu()
 
 
 def upright(grey: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -54,9 +54,10 @@ from .common import (
     set_random_states,
     update_average,
 )
+from .optim import Muon
 
 WEIGHTS = "landmarks.safetensors"
-_HELD_OUT_SCENES = 400
+_HELD_OUT_SCENES = 200
 _HEADS = 24  # resolution of the masks of the heads
 
 
@@ -66,12 +67,11 @@ class LandmarkTraining:
 
     steps: int = 0
     minutes: float = 45.0
-    finder_batch: int = 40
-    refiner_batch: int = 48
-    rate: float = 4e-3  # peak of a cosine with a short warm-up
-    decay: float = 0.02
-    pool: int = 1920  # scenes made at a time, for each network
-    reuse: int = 3  # times that a pool is gone through
+    finder_batch: int = 24
+    refiner_batch: int = 24
+    rate: float = 4e-3  # of Muon: peak of a cosine with a short warm-up
+    pool: int = 1200  # scenes made at a time, for each network
+    reuse: int = 5  # times that a pool is gone through
     seed: int = 0
     bf16: bool = False  # on CUDA
 
@@ -95,7 +95,7 @@ def train_landmarks(
     folder = make_run(out)
     model = Landmarks(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = deepcopy(model).requires_grad_(False)
-    optimiser = torch.optim.AdamW(_groups(model, settings.decay), settings.rate, betas=(0.9, 0.98))
+    optimiser = Muon(model.parameters(), settings.rate)
     step, spent = 0, 0.0
     if state := load_checkpoint(folder):
         check_same(folder, state["settings"], asdict(settings))
@@ -323,12 +323,6 @@ def _test_scenes(portraits: Portraits, place: Placement, seed: int) -> Scenes:
 
 
 # ------------------------------------------------------------------------------------- parts
-def _groups(model: nn.Module, decay: float) -> list[dict]:
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-
-
 def _done(settings: LandmarkTraining, step: int, seconds: float) -> float:
     return step / settings.steps if settings.steps else seconds / (60 * settings.minutes)
 
