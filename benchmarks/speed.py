@@ -129,7 +129,8 @@ def generate() -> float:
 def refine() -> float:
     from cycle_core import load_encoder, load_generator, refine
 
-    encoder, generator, crop = load_encoder("portraits"), load_generator("portraits"), embedded_crop()
+    encoder, generator = load_encoder("portraits"), load_generator("portraits")
+    crop = embedded_crop()
     return timed(lambda: refine(encoder, generator, crop), runs=1)
 
 

@@ -1,4 +1,4 @@
-"""The command line: what goes wrong is one sentence and exit code 2, and nothing is half-written."""
+"""The command line: a mistake is one sentence and exit code 2, and nothing is half-written."""
 
 from __future__ import annotations
 
