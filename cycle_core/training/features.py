@@ -54,6 +54,7 @@ REQUIRED += ("light_el", "hair_color", "skin_tone")
 # A person is the same in other clothes.
 PERSON = tuple(i for i, f in enumerate(FACTORS) if f.group == "identity" and "cloth" not in f.name)
 DISTANCE = 0.5  # mean perceptual distance of two random renders, about LPIPS of two faces
+LOG_EVERY, SAVE_EVERY, MEASURE_EVERY = 50, 250, 500  # steps; all three also at the end
 _PROJECTION_SEED = 7
 
 
@@ -154,14 +155,14 @@ class _Run:
         self.means.add(loss=loss)
 
     def keep(self, step: int) -> None:
-        """Log every 50 steps, measure every 500, checkpoint every 250 and at the end."""
+        """Log, measure and save where it is time."""
         last = step == self.settings.steps
-        if step % 50 == 0 or last:
+        if step % LOG_EVERY == 0 or last:
             values = self.means.pop(step)
-            if step % 500 == 0 or last:
+            if step % MEASURE_EVERY == 0 or last:
                 values |= measure(self.average, self.data)
             self.log.write(step, portraits=len(self.data), **values)
-        if step % 250 == 0 or last:
+        if step % SAVE_EVERY == 0 or last:
             common.save_checkpoint(
                 self.folder,
                 {

@@ -1,0 +1,129 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from cycle_core.errors import InputError
+from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe
+from cycle_core.portraits.factors import NAMES, index, replace, sample_factors
+from cycle_core.training import features
+from cycle_core.training.features import (
+    FeatureTraining,
+    augment,
+    calibrate,
+    identity_target,
+    main,
+    make,
+    objective,
+    train,
+    visible_codes,
+)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PortraitData:
+    """A folder in the layout of a data set, with noise for portraits: quick to make."""
+    folder = tmp_path_factory.mktemp("portraits")
+    recipe = Recipe(count=HELD_OUT + 100, shard=550)
+    rng = np.random.default_rng(0)
+    (folder / "index.json").write_text(json.dumps({"recipe": asdict(recipe), "names": NAMES}))
+    for i in range(recipe.shards):
+        arrays = {
+            "factors": sample_factors(550, seed=i).numpy(),
+            "points": np.zeros((550, 5, 2), np.float32),
+            "masks": np.zeros((550, 64, 64), np.uint8),
+            "images": rng.integers(0, 255, (550, 3, 64, 64), dtype=np.uint8),
+        }
+        for kind, array in arrays.items():
+            np.save(folder / f"{i:05d}-{kind}.npy", array)
+    return PortraitData(folder)
+
+
+def test_absent_glasses_have_the_code_at_which_they_begin_to_be_seen():
+    factors = replace(sample_factors(5, seed=0), glasses=0.0)
+    codes, bounds = visible_codes(factors)
+    i = index("glasses")
+    assert torch.equal(codes[:, i], bounds[i].expand(5))
+    seen, _ = visible_codes(replace(factors, glasses=0.2))
+    assert (seen[:, i] > bounds[i]).all()
+
+
+def test_any_low_code_is_right_for_what_is_absent_and_a_high_one_is_wrong():
+    factors = replace(sample_factors(4, seed=0), glasses=0.0, beard=0.0, mouth_open=0.0)
+    codes, _ = visible_codes(factors)
+    low, high = codes.clone(), codes.clone()
+    low[:, index("glasses")] -= 2
+    high[:, index("glasses")] += 2
+    assert objective("perceptual", codes, factors) == 0
+    assert objective("perceptual", low, factors) == 0
+    assert objective("perceptual", high, factors) > 0
+
+
+def test_a_person_keeps_the_identity_target_in_other_clothes_and_moods():
+    factors = sample_factors(6, seed=0)
+    other = replace(factors, smile=1.0, glasses=0.9, yaw=-0.5, light_az=1.0, cloth_hue=0.1)
+    target, same = (identity_target(visible_codes(f)[0]) for f in (factors, other))
+    assert torch.allclose(target, same)
+    assert torch.allclose(target.norm(dim=1), torch.ones(6))
+    assert (target @ target.T - torch.eye(6)).abs().max() < 0.9
+
+
+def test_augmentation_moves_pictures_a_little_and_only_by_its_own_random_numbers():
+    images = torch.rand(8, 3, 64, 64)
+    first = augment(images, torch.Generator().manual_seed(1))
+    assert torch.equal(first, augment(images, torch.Generator().manual_seed(1)))
+    assert not torch.equal(first, augment(images, torch.Generator().manual_seed(2)))
+    assert (first - images).mean().abs() < 0.05
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SAVE_EVERY", 2)
+    settings = FeatureTraining("perceptual", "loss", steps=4, batch=8)
+    whole = train(data, tmp_path / "whole", settings)
+
+    def stop(step: int, total: int) -> None:
+        if step == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(data, tmp_path / "halves", settings, callback=stop)
+    resumed = train(data, tmp_path / "halves", settings)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    log = (tmp_path / "halves" / "log.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in log]
+    assert steps == [4]
+
+
+def test_a_run_is_not_resumed_with_other_settings(data, tmp_path):
+    settings = FeatureTraining("identity", "loss", steps=1, batch=8)
+    train(data, tmp_path, settings)
+    with pytest.raises(InputError, match="seed=1"):
+        train(data, tmp_path, FeatureTraining("identity", "loss", seed=5, steps=1, batch=8))
+
+
+def test_calibration_gives_every_level_the_same_share_of_the_distance(data):
+    net = make(FeatureTraining("perceptual", "metrics")).eval()
+    calibrate(net, data)
+    images, _, _, _ = data.batch(data.held_out[:200])
+    distance = features.Lpips(net, "")(images[:100], images[100:])  # type: ignore[arg-type]
+    assert distance.mean().item() == pytest.approx(features.DISTANCE, rel=0.05)
+
+
+def test_the_roles_have_networks_of_different_width():
+    for kind in features.KINDS:
+        loss, metrics = (make(FeatureTraining(kind, role)) for role in features.ROLES)
+        assert loss.config != metrics.config
+
+
+def test_bad_input_is_answered_with_one_sentence_and_exit_code_2(tmp_path, capsys):
+    assert main(["identity", str(tmp_path), "--role", "loss", "--out", str(tmp_path / "r")]) == 2
+    assert "index.json" in capsys.readouterr().err
+    with pytest.raises(InputError, match="perceptual, identity"):
+        FeatureTraining("landmarks", "loss")
