@@ -133,7 +133,7 @@ class _Run:
         adversarial = self.seen >= s.regression_images
         begin = s.regression_images if adversarial else 0
         length = s.adversarial_images if adversarial else s.regression_images
-        left = 1 - (self.seen - begin) / length
+        left = 1 - (self.seen - begin) / max(length, 1)
         peak = s.adversarial_lr if adversarial else s.lr
         return peak * min(1.0, (self.seen - begin + s.batch) / s.warm_up, left / s.decay)
 

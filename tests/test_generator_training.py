@@ -1,0 +1,100 @@
+"""The training of the embedded generator: it learns, resumes to the bit and leaves a whole file."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from cycle_core.checkpoints import load_generator
+from cycle_core.errors import InputError
+from cycle_core.portraits import NAMES, sample_factors
+from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe
+from cycle_core.training.generator import (
+    GeneratorTraining,
+    feature_weights,
+    pyramid_loss,
+    train,
+)
+
+SMALL = GeneratorTraining(
+    channels=(8, 8, 8),
+    w_dim=8,
+    mapping_layers=2,
+    regression_images=320,
+    adversarial_images=96,
+    batch=8,
+    warm_up=16,
+    r1_interval=4,
+    every=160,
+)
+
+
+def write(folder, count) -> PortraitData:
+    """Pictures of 16 px whose colour follows three factors, in the layout of the data set."""
+    recipe = Recipe(count, resolution=16, shard=count)
+    index = {"recipe": asdict(recipe), "names": NAMES}
+    (folder / "index.json").write_text(json.dumps(index))
+    factors = sample_factors(count, seed=5)
+    colour = (factors[:, :3, None, None].expand(-1, -1, 16, 16) + 1) * 127.5
+    arrays = {
+        "images": colour.to(torch.uint8),
+        "factors": factors,
+        "points": torch.full((count, 5, 2), 8.0),
+        "masks": torch.full((count, 16, 16), 255, dtype=torch.uint8),
+    }
+    for kind, array in arrays.items():
+        np.save(folder / f"00000-{kind}.npy", array.numpy())
+    return PortraitData(folder)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("data"), HELD_OUT + 400)
+
+
+def test_a_resumed_run_ends_with_the_same_bits(data, tmp_path):
+    straight = train(data, tmp_path / "a", SMALL)
+    train(data, tmp_path / "b", replace(SMALL, adversarial_images=0))  # stops between the phases
+    resumed = train(data, tmp_path / "b", SMALL)
+    assert resumed.fingerprint == straight.fingerprint
+
+
+def test_training_brings_the_pictures_back_and_exports_them(data, tmp_path):
+    settings = replace(SMALL, regression_images=1600, adversarial_images=0)
+    generator = train(data, tmp_path, settings)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["psnr"] > log[0]["psnr"] + 3
+    exported = load_generator(tmp_path / "generator.safetensors")
+    assert exported.fingerprint == generator.fingerprint
+    assert exported.w_avg.abs().sum() > 0
+
+
+def test_another_runs_folder_is_refused(data, tmp_path):
+    train(data, tmp_path, replace(SMALL, regression_images=8, adversarial_images=0))
+    with pytest.raises(InputError, match="w_dim"):
+        train(data, tmp_path, replace(SMALL, w_dim=12))
+
+
+def test_a_data_set_without_training_portraits_is_refused(tmp_path):
+    with pytest.raises(InputError, match="render more"):
+        train(write(tmp_path, 100), tmp_path / "run", SMALL)
+
+
+def test_the_pyramid_loss_is_zero_for_equal_pictures_and_heeds_the_weights():
+    image, weight = torch.rand(2, 3, 16, 16), torch.ones(2, 1, 16, 16)
+    assert pyramid_loss(image, image, weight) == 0
+    other = image.clone()
+    other[:, :, 4, 4] += 1
+    heavy = weight.clone()
+    heavy[:, :, 4, 4] = 4
+    assert pyramid_loss(image, other, heavy) > 1.5 * pyramid_loss(image, other, weight)
+
+
+def test_eyes_and_mouth_weigh_more_than_the_corner():
+    points = torch.tensor([[[24.0, 30], [40, 30], [32, 38], [26, 44], [38, 44]]])
+    weight = feature_weights(points, 64)[0, 0]
+    assert weight[30, 24] > 3.5
+    assert weight[44, 32] > 3.5
+    assert weight[2, 2] == pytest.approx(1, abs=0.01)
