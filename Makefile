@@ -12,7 +12,7 @@ IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check benchmark clean
+.PHONY: help demo test check benchmark pictures clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,10 @@ check: $(VENV)/.has-dev  ## lint and type check
 
 benchmark: $(VENV)/.has-test  ## print the table of times and memory
 	$(BIN)/python benchmarks/speed.py
+
+pictures: demo  ## renew the README's pictures, from the demo
+	$(BIN)/python -c 'import cycle_core as c; c.save_image(c.read_image("$(OUT)/sheet.png"), \
+		"docs/images/sheet.jpg")'
 
 clean:  ## remove the demo's output and caches; the environment stays
 	rm -rf $(OUT) .pytest_cache .ruff_cache

@@ -29,6 +29,7 @@ from .pipeline import Edited, Inversion, Models, on_device
 
 STEPS = ("encode", "refine", "tune")
 PHOTO_WIDTH = 640  # of the photo on a sheet, pixels; nothing wider is shown
+CLOSE = 1.8  # side of what a sheet shows of an edited photo, in sides of the crop
 
 
 def write_inversion(folder: Path, inversion: Inversion, original: Generator) -> None:
@@ -73,20 +74,20 @@ def picture_rows(
     folder: Path, photo: Photo, report: dict[str, Any], width: int
 ) -> tuple[list[list[torch.Tensor | None]], list[list[str]]]:
     """The pictures in `folder` as rows of a sheet of `width` columns, and what to write below."""
-    steps = report["steps"]
+    steps, frame = report["steps"], read_frame(folder / "crop.frame.json")
     shown: list[torch.Tensor | None] = [_small(photo.image), read_image(folder / "crop.png")]
     told = ["photo", "aligned"]
     for step in STEPS:
         shown.append(read_image(folder / f"{step}.png"))
         told.append(f"{step}  LPIPS {steps[step]['lpips']:.3f}")
-    shown.append(_small(read_image(folder / "photo.png")))
+    shown.append(_face(read_image(folder / "photo.png"), frame))
     told.append("pasted back")
     rows, captions = [shown], [told]
     for start in range(0, len(report["edits"]), width):
         part = report["edits"][start : start + width]
         rows.append([read_image(folder / edit["image"]) for edit in part])
         captions.append([edit["edit"] for edit in part])
-        rows.append([_small(read_image(folder / edit["photo"])) for edit in part])
+        rows.append([_face(read_image(folder / edit["photo"]), frame) for edit in part])
         captions.append([""] * len(part))
     return rows, captions
 
@@ -120,6 +121,23 @@ def read_frame(path: Path) -> Frame:
             "align` wrote beside the crop."
         ) from error
     return Frame.from_json(values)
+
+
+def _face(image: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """The part of a photo around its face, a square where the photo has room for one."""
+    half = CLOSE * frame.side / 2
+    x, y = (sum(corner[i] for corner in frame.quad) / 4 for i in (0, 1))
+    height, width = image.shape[-2:]
+    left, right = _span(x, half, width)
+    top, bottom = _span(y, half, height)
+    return _small(image[..., top:bottom, left:right])
+
+
+def _span(centre: float, half: float, size: int) -> tuple[int, int]:
+    """From where to where, moved so that it lies in the photo, or all of it."""
+    length = min(round(2 * half), size)
+    first = min(max(round(centre - half), 0), size - length)
+    return first, first + length
 
 
 def _small(image: torch.Tensor) -> torch.Tensor:
