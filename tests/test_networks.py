@@ -1,0 +1,153 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cycle_core import weights
+from cycle_core.checkpoints import ASSETS
+from cycle_core.errors import CheckpointError, InputError, MissingFileError
+from cycle_core.losses import Lpips
+from cycle_core.networks import (
+    AlexNet,
+    PortraitNet,
+    PortraitNetConfig,
+    load_attributes,
+    load_identity,
+    load_perceptual,
+)
+
+ALEX_FILE, HEADS_FILE = "alexnet-owt-7be5be79.pth", "lpips_alex.pth"
+
+
+@pytest.fixture
+def alex():
+    torch.manual_seed(0)
+    net = AlexNet().eval()
+    for i in range(5):
+        net.get_parameter(f"lin{i}.model.1.weight").data.abs_()
+    return net
+
+
+def published_lpips(state, a, b):
+    """LPIPS 0.1 written out from the paper and the tensors of the published files."""
+    shift = torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1)
+    scale = torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1)
+
+    def taps(x):
+        x, out = (x - shift) / scale, []
+        for i, (stride, padding, pool) in {
+            0: (4, 2, False),
+            3: (1, 2, True),
+            6: (1, 1, True),
+            8: (1, 1, False),
+            10: (1, 1, False),
+        }.items():
+            x = F.max_pool2d(x, 3, 2) if pool else x
+            weight, bias = state[f"features.{i}.weight"], state[f"features.{i}.bias"]
+            x = F.relu(F.conv2d(x, weight, bias, stride, padding))
+            out.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return out
+
+    total = torch.zeros(len(a))
+    for i, (x, y) in enumerate(zip(taps(a), taps(b), strict=True)):
+        layer = F.conv2d((x - y) ** 2, state[f"lin{i}.model.1.weight"])
+        total += layer.mean((1, 2, 3))
+    return total
+
+
+@torch.no_grad()
+def test_alexnet_lpips_follows_the_published_formula(alex):
+    a, b = torch.rand(2, 3, 64, 96) * 2 - 1, torch.rand(2, 3, 64, 96) * 2 - 1
+    expected = published_lpips(alex.state_dict(), a, b)
+    assert torch.allclose(Lpips(alex, "LPIPS (AlexNet)")(a, b), expected, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_published_lpips_files_are_used_where_they_are_found(alex, tmp_path, monkeypatch):
+    monkeypatch.setenv("CYCLE_CORE_MODELS", str(tmp_path))
+    state = alex.state_dict()
+    backbone = {k: v for k, v in state.items() if k.startswith("features.")}
+    classifier = {"classifier.6.bias": torch.zeros(1000)}  # of no use here
+    torch.save(backbone | classifier, tmp_path / ALEX_FILE)
+    torch.save({k: v for k, v in state.items() if k.startswith("lin")}, tmp_path / HEADS_FILE)
+    a, b = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
+    found = load_perceptual("metrics", network="auto")
+    assert found.name == "LPIPS (AlexNet)"
+    assert torch.equal(found(a, b), Lpips(alex, "")(a, b))
+    assert "embedded" in load_perceptual("metrics").name
+
+
+def test_a_missing_or_damaged_published_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CYCLE_CORE_MODELS", str(tmp_path))
+    if weights.find("alexnet") is None:
+        with pytest.raises(MissingFileError, match="alexnet"):
+            load_perceptual(network="alex")
+    (tmp_path / "model_ir_se50.pth").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"model_ir_se50\.pth"):
+        load_identity(network="arcface")
+
+
+def test_unknown_roles_and_networks_are_refused_in_words():
+    with pytest.raises(InputError, match="loss, metrics"):
+        load_identity("test")
+    with pytest.raises(InputError, match="embedded, alex, auto"):
+        load_perceptual(network="vgg")
+
+
+@torch.no_grad()
+def test_a_portrait_network_gives_a_tap_for_each_level_and_a_code_for_each_factor():
+    net = PortraitNet(PortraitNetConfig(("smile", "age"), widths=(8, 8, 16), input_size=32)).eval()
+    assert [tuple(t.shape) for t in net.taps(torch.zeros(2, 3, 64, 64))] == [
+        (2, 8, 32, 32),
+        (2, 8, 16, 16),
+        (2, 16, 8, 8),
+    ]
+    for size in (32, 64):  # factors are read at the network's own size
+        assert net.codes(torch.zeros(2, 3, size, size)).shape == (2, 2)
+    assert net.embed(torch.zeros(2, 3, 32, 32)).shape == (2, net.config.hidden)
+
+
+# ------------------------------------------------------------------ embedded models
+@pytest.fixture(scope="module")
+def portraits():
+    """Four people, each with and without a smile and glasses; float [4, 2, 3, 64, 64]."""
+    from cycle_core.portraits.factors import replace, sample_factors
+    from cycle_core.portraits.renderer import render
+
+    plain = replace(sample_factors(4, seed=12345), smile=-0.5, glasses=0.0, beard=0.0)
+    changed = replace(plain, smile=0.9, glasses=0.8)
+    factors = torch.stack([plain, changed], 1)
+    return render(factors.flatten(0, 1), 64).image.view(4, 2, 3, 64, 64)
+
+
+@pytest.mark.parametrize("role", ["loss", "metrics"])
+def test_the_attribute_network_sees_a_smile_and_glasses(portraits, role):
+    net = load_attributes(role)
+    read = net.factors(portraits.flatten(0, 1)).view(4, 2, -1)
+    for name, change in (("smile", 1.4), ("glasses", 0.8)):
+        i = net.config.names.index(name)
+        assert (read[:, 1, i] - read[:, 0, i]).mean().item() == pytest.approx(change, abs=0.25)
+
+
+@pytest.mark.parametrize("role", ["loss", "metrics"])
+def test_the_identity_network_knows_people_in_spite_of_smile_and_glasses(portraits, role):
+    net = load_identity(role)
+    first, second = net(portraits[:, 0]), net(portraits[:, 1])
+    assert (first @ second.T).argmax(dim=1).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("role", ["loss", "metrics"])
+def test_the_perceptual_distance_grows_with_blur_and_is_half_between_strangers(portraits, role):
+    lpips = load_perceptual(role)
+    images = portraits[:, 0]
+    blurred = [F.avg_pool2d(images, k, 1, k // 2, count_include_pad=False) for k in (3, 5, 9)]
+    distances = [lpips(images, image).mean().item() for image in blurred]
+    assert 0 < distances[0] < distances[1] < distances[2]
+    assert lpips(images, images.roll(1, 0)).mean().item() == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_networks_of_losses_and_metrics_are_different_ones():
+    for kind in ("perceptual", "identity"):
+        files = [
+            (ASSETS / f"{kind}_{role}.safetensors").read_bytes() for role in ("loss", "metrics")
+        ]
+        assert files[0] != files[1]
