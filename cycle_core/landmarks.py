@@ -34,6 +34,8 @@ _SMALLEST, _LARGEST = 15.0, 68.0  # face sizes that are believed at one look, pi
 _FIRST_SIDE, _LAST_SIDE = 56.0, 1448.0  # longest sides that the photo is looked at
 _CANDIDATE = 0.10  # heat from which a cell is followed up
 _FACES = 12  # at most so many are refined
+_ZOOMS = (0.82, 1.0, 1.22)  # of the last looks
+_SPREAD = 0.05  # disagreement of the last looks, in face sizes, that halves the score
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,16 @@ def find_faces(photo: Photo | Tensor, threshold: float = 0.5) -> list[Face]:
             return []
         heat = torch.tensor([heat for heat, _ in candidates])
         points = torch.stack([points for _, points in candidates])
-        points, sure = refine(networks.refiner, grey, points, rounds=1)
-        hopeful = (heat * sure).sqrt() > 0.5 * threshold  # most are not, which saves their looks
+        points, sure, _ = refine(networks.refiner, grey, points, zooms=(1.0,))
+        hopeful = heat * sure >= 0.5 * threshold  # most are not, which saves their other looks
         heat, points = heat[hopeful], points[hopeful]
-        if len(points):
-            points, sure = refine(networks.refiner, grey, points, rounds=2)
-    scores = (heat * sure[: len(heat)]).sqrt().tolist()
+        if not len(points):
+            return []
+        first, _, _ = refine(networks.refiner, grey, points, zooms=(1.0,))
+        points, sure, spread = refine(networks.refiner, grey, first, _ZOOMS)
+    moved = (points - first).norm(dim=-1).mean(1) / face_size(points)
+    steady = torch.sigmoid((_SPREAD - spread - 0.5 * moved) / (0.15 * _SPREAD))
+    scores = (heat * sure * steady).tolist()
     found = [pair for pair in zip(scores, points, strict=True) if pair[0] >= threshold]
     found.sort(key=lambda pair: -pair[0])
     kept: list[tuple[float, Tensor]] = []
@@ -291,26 +297,35 @@ def _look(finder: Finder, grey: Tensor, factor: float) -> list[tuple[float, floa
 
 
 def refine(
-    refiner: Refiner, grey: Tensor, points: Tensor, rounds: int = 3
-) -> tuple[Tensor, Tensor]:
-    """Points [N,5,2] of faces in a grey photo [1,1,H,W], and how surely they are faces [N]."""
-    points, sure = points.to(grey.device), points.new_ones(len(points))
-    for _ in range(rounds):
-        crops, matrix, centre = upright(grey, points)
-        found, face, *_ = refiner(torch.cat([crops, crops.flip(3)]))
-        plain, mirror = found.chunk(2)
+    refiner: Refiner, grey: Tensor, points: Tensor, zooms: tuple[float, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Better points [N,5,2] of faces in a grey photo [1,1,H,W], how surely they are faces [N], and
+    how far the looks differ [N], in units of the faces' sizes.
+
+    One look for each zoom (1 is what the refiner was trained on) and one at its mirror image; the
+    result is their mean. On a face all looks agree; on what merely resembles one they do not."""
+    found, faces = [], []
+    points = points.to(grey.device)
+    for zoom in zooms:
+        crops, matrix, centre = upright(grey, points, zoom)
+        offset, face, *_ = refiner(torch.cat([crops, crops.flip(3)]))
+        plain, mirror = offset.chunk(2)
         mirror = torch.cat([REFINER_SIDE - mirror[..., :1], mirror[..., 1:]], -1)[:, MIRRORED]
-        offset = (plain + mirror) / 2 - REFINER_SIDE / 2
-        points = offset @ matrix + centre
-        sure = face.view(2, -1).mean(0).sigmoid()
-    return points.cpu(), sure.cpu()
+        for look in (plain, mirror):
+            found.append((look - REFINER_SIDE / 2) @ matrix + centre)
+        faces.append(face.view(2, -1).mean(0))
+    looks = torch.stack(found)
+    mean = looks.mean(0)
+    spread = (looks - mean).norm(dim=-1).mean((0, 2)) / face_size(mean)
+    return mean.cpu(), torch.stack(faces).mean(0).sigmoid().cpu(), spread.cpu()
 
 
-def upright(grey: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Upright crops [N,1,96,96] around faces with points [N,5,2]; and matrix [N,2,2] and centre
+def upright(grey: Tensor, points: Tensor, zoom: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Upright crops [N,1,96,96] around faces with points [N,5,2], shown at `zoom` times
+    REFINER_SIZE; and matrix [N,2,2] and centre
     [N,1,2], with which a place (row vector, from the crop's middle) is place @ matrix + centre."""
     x = face_axis(points)
-    scale = (face_size(points) / REFINER_SIZE)[:, None]
+    scale = (face_size(points) / (REFINER_SIZE * zoom))[:, None]
     matrix = torch.stack([x, torch.stack([-x[:, 1], x[:, 0]], 1)], 1) * scale[..., None]
     centre = points.mean(1, keepdim=True)
     c = torch.arange(REFINER_SIDE, device=grey.device) + 0.5 - REFINER_SIDE / 2

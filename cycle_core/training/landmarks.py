@@ -57,7 +57,6 @@ from .common import (
 from .optim import Muon
 
 WEIGHTS = "landmarks.safetensors"
-_HELD_OUT_SCENES = 200
 _HEADS = 24  # resolution of the masks of the heads
 
 
@@ -72,6 +71,7 @@ class LandmarkTraining:
     rate: float = 4e-3  # of Muon: peak of a cosine with a short warm-up
     pool: int = 1200  # scenes made at a time, for each network
     reuse: int = 5  # times that a pool is gone through
+    checked: int = 200  # held-out scenes, for each network, on which errors are measured
     seed: int = 0
     bf16: bool = False  # on CUDA
 
@@ -105,7 +105,10 @@ def train_landmarks(
         set_random_states(state["random"])
         step, spent = state["step"], state["spent"]
     log, means, start = Log(folder, step), Means(), time.monotonic() - spent
-    tests = [_test_scenes(held_out, place, settings.seed) for place in (FINDING, REFINING)]
+    tests = [
+        synthesise(held_out, settings.checked, place, 900_001 + settings.seed)
+        for place in (FINDING, REFINING)
+    ]
     pools = [
         _Pool(portraits, FINDING, settings.finder_batch, settings, 0),
         _Pool(portraits, REFINING, settings.refiner_batch, settings, 1),
@@ -318,10 +321,6 @@ def open_portraits(
     return Portraits(torch.cat(images), torch.cat(heads), torch.cat(points))
 
 
-def _test_scenes(portraits: Portraits, place: Placement, seed: int) -> Scenes:
-    return synthesise(portraits, _HELD_OUT_SCENES, place, 900_001 + seed)
-
-
 # ------------------------------------------------------------------------------------- parts
 def _done(settings: LandmarkTraining, step: int, seconds: float) -> float:
     return step / settings.steps if settings.steps else seconds / (60 * settings.minutes)
@@ -351,7 +350,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(a.threads)
     settings = LandmarkTraining(a.steps, a.minutes, seed=a.seed, bf16=a.bf16)
     train = open_portraits(a.data)
-    held_out = open_portraits(a.data[:1], "held_out", _HELD_OUT_SCENES)
+    held_out = open_portraits(a.data[:1], "held_out", 200)
     path = train_landmarks(train, held_out, a.out, settings)
     print(path)
     return 0
