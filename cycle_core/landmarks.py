@@ -35,7 +35,9 @@ _FIRST_SIDE, _LAST_SIDE = 56.0, 1448.0  # longest sides that the photo is looked
 _CANDIDATE = 0.10  # heat from which a cell is followed up
 _FACES = 12  # at most so many are refined
 _ZOOMS = (0.82, 1.0, 1.22)  # of the last looks
-_SPREAD = 0.05  # disagreement of the last looks, in face sizes, that halves the score
+# Scores are 0.5 for a face that was seen at so many sizes, and whose looks differ so much, in units
+# of its size; between what photographs with faces and without gave (docs/embedded-models.md).
+_WARMTH, _SPREAD = 2.2, 0.04
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,17 @@ def find_faces(photo: Photo | Tensor, threshold: float = 0.5) -> list[Face]:
         candidates = _candidates(networks.finder, grey)[:_FACES]
         if not candidates:
             return []
-        heat = torch.tensor([heat for heat, _ in candidates])
+        warmth = torch.tensor([warmth for warmth, _ in candidates])
         points = torch.stack([points for _, points in candidates])
         points, sure, _ = refine(networks.refiner, grey, points, zooms=(1.0,))
-        hopeful = heat * sure >= 0.5 * threshold  # most are not, which saves their other looks
-        heat, points = heat[hopeful], points[hopeful]
+        hopeful = _score(warmth, sure, 0.0) >= threshold  # most are not: that saves their looks
+        warmth, points = warmth[hopeful], points[hopeful]
         if not len(points):
             return []
         first, _, _ = refine(networks.refiner, grey, points, zooms=(1.0,))
         points, sure, spread = refine(networks.refiner, grey, first, _ZOOMS)
     moved = (points - first).norm(dim=-1).mean(1) / face_size(points)
-    steady = torch.sigmoid((_SPREAD - spread - 0.5 * moved) / (0.15 * _SPREAD))
-    scores = (heat * sure * steady).tolist()
+    scores = _score(warmth, sure, spread + 0.5 * moved).tolist()
     found = [pair for pair in zip(scores, points, strict=True) if pair[0] >= threshold]
     found.sort(key=lambda pair: -pair[0])
     kept: list[tuple[float, Tensor]] = []
@@ -247,8 +248,14 @@ def _grey(image: Tensor) -> Tensor:
     return ((image.float() * weights).sum(1, keepdim=True) + 1) / 2
 
 
+def _score(warmth: Tensor, sure: Tensor, spread: Tensor | float) -> Tensor:
+    """0..1 of a face's warmth, how sure the refiner is, and how much its looks differ."""
+    return sure * torch.sigmoid(3 * (warmth - _WARMTH) + 120 * (_SPREAD - spread))
+
+
 def _candidates(finder: Finder, grey: Tensor) -> list[tuple[float, Tensor]]:
-    """(heat 0..1, points [5,2] in photo pixels), best first; seen at one size only counts half."""
+    """(warmth, points [5,2] in photo pixels), warmest first; the warmth is the sum of the heats at
+    all sizes of the photo, 3 to 4 for most faces."""
     looks: list[tuple[float, float, Tensor]] = []
     longest = max(grey.shape[-2:])
     side = _FIRST_SIDE
@@ -269,7 +276,7 @@ def _candidates(finder: Finder, grey: Tensor) -> list[tuple[float, Tensor]]:
                 total, weight, used[j] = total + trust * other, weight + trust, True
             elif away < 0.7:
                 used[j] = True
-        merged.append((min(weight / 2, 1.0), total / weight))
+        merged.append((weight, total / weight))
     return sorted(merged, key=lambda pair: -pair[0])
 
 

@@ -1,0 +1,210 @@
+"""The embedded detector: what it finds in a photograph and in renders, what it leaves alone, and
+how it is trained."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cycle_core import landmarks
+from cycle_core.checkpoints import read_model
+from cycle_core.errors import InputError
+from cycle_core.face import Face, ffhq_quad
+from cycle_core.landmarks import face_size, find_faces
+from cycle_core.portraits import sample_factors
+from cycle_core.portraits.renderer import render
+from cycle_core.portraits.scenes import FINDING, REFINING, Portraits, synthesise
+from cycle_core.training.landmarks import (
+    LandmarkTraining,
+    finder_losses,
+    refiner_losses,
+    train_landmarks,
+)
+
+# eyes, nose, mouth corners of the astronaut, as YuNet (kornia) finds them
+ASTRONAUT = torch.tensor(
+    [[201.93, 104.17], [245.04, 103.69], [221.74, 128.31], [203.16, 143.46], [241.73, 143.15]]
+)
+FACELESS = (
+    *("brick", "chelsea", "clock", "coffee", "colorwheel", "grass", "gravel", "hubble_deep_field"),
+    *("immunohistochemistry", "moon", "page", "retina", "rocket", "text"),
+)
+
+
+def photograph(name: str) -> torch.Tensor:
+    """A picture that comes with scikit-image, float [1,3,H,W] in [-1,1], at most 700 pixels."""
+    data = pytest.importorskip("skimage.data")
+    pixels = torch.from_numpy(getattr(data, name)()).float()
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None].expand(-1, -1, 3)
+    image = pixels[..., :3].permute(2, 0, 1)[None] / 127.5 - 1
+    shrink = min(1.0, 700 / max(image.shape[-2:]))
+    return F.interpolate(image, scale_factor=shrink, mode="area") if shrink < 1 else image
+
+
+@pytest.fixture(scope="module")
+def portraits() -> Portraits:
+    made = render(sample_factors(4, 5), 64, supersample=1)
+    images = ((made.image.clamp(-1, 1) + 1) * 127.5).byte()
+    return Portraits(images, (made.head * 255).byte(), made.points)
+
+
+def put(image: torch.Tensor, points: torch.Tensor, size: float, angle: float, side: int):
+    """A picture [1,3,side,side] with the image turned and scaled in its middle, and its points;
+    size: of the face (half the side of its crop), in pixels."""
+    n, factor = image.shape[-1], size / float(face_size(points))
+    turn = torch.tensor(
+        [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+    )  # of row vectors
+    c = torch.arange(side) + 0.5 - side / 2
+    y, x = torch.meshgrid(c, c, indexing="ij")
+    grid = (torch.stack([x, y], -1) @ turn.T) / (factor * n / 2)
+    if factor < 1:
+        step = 2 ** round(-math.log2(factor))
+        image = F.avg_pool2d(image, step) if step > 1 else image
+    picture = F.grid_sample(image, grid[None], padding_mode="zeros", align_corners=False)
+    return picture, (points - n / 2) @ turn * factor + side / 2
+
+
+def overlap(points: torch.Tensor, others: torch.Tensor) -> float:
+    """Intersection over union of the FFHQ crops of two sets of points."""
+    masks = []
+    lo = torch.cat([ffhq_quad(points), ffhq_quad(others)]).amin(0)
+    hi = torch.cat([ffhq_quad(points), ffhq_quad(others)]).amax(0)
+    steps = torch.linspace(0, 1, 400)
+    y, x = torch.meshgrid(*(lo[k] + (hi[k] - lo[k]) * steps for k in (1, 0)), indexing="ij")
+    for quad in (ffhq_quad(points), ffhq_quad(others)):
+        origin, down, right = quad[0], quad[1] - quad[0], quad[3] - quad[0]
+        p = torch.stack([x, y], -1) - origin
+        u, v = (p @ right) / right.square().sum(), (p @ down) / down.square().sum()
+        masks.append((u >= 0) & (u <= 1) & (v >= 0) & (v <= 1))
+    return float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
+
+
+def error(face: Face, points: torch.Tensor) -> float:
+    """Mean distance of the points in eye distances."""
+    eyes = float((points[1] - points[0]).norm())
+    return float((face.points - points).norm(dim=1).mean()) / eyes
+
+
+# ------------------------------------------------------------------------------------ finding
+def test_the_astronaut_is_found_where_another_detector_finds_her() -> None:
+    faces = find_faces(photograph("astronaut"))
+    assert len(faces) == 1
+    assert overlap(faces[0].points, ASTRONAUT) > 0.8
+    x0, y0, x1, y1 = faces[0].box
+    assert x0 < 202 < 245 < x1
+    assert y0 < 104 < 143 < y1
+
+
+def test_points_are_in_the_order_of_the_picture_also_when_mirrored() -> None:
+    mirror = find_faces(photograph("astronaut").flip(3))[0].points
+    expected = ASTRONAUT[list(landmarks.MIRRORED)]
+    expected = torch.stack([512 - expected[:, 0], expected[:, 1]], 1)
+    assert (mirror - expected).norm(dim=1).max() < 0.25 * 43
+
+
+@pytest.mark.parametrize(
+    ("size", "angle"), [(40, 0.0), (90, 0.5), (90, -0.7), (200, 0.2), (400, 0.0)]
+)
+def test_renders_are_found_at_any_size_and_turn(size: int, angle: float) -> None:
+    made = render(sample_factors(1, 3), 128, supersample=1)
+    picture, points = put(made.image, made.points[0], size / 1.3, angle, max(256, int(2 * size)))
+    faces = find_faces(picture)
+    assert len(faces) == 1
+    assert error(faces[0], points) < 0.12
+
+
+@pytest.mark.parametrize("name", FACELESS)
+def test_no_face_is_found_where_there_is_none(name: str) -> None:
+    assert find_faces(photograph(name)) == []
+
+
+def test_tiny_and_empty_pictures_have_no_faces() -> None:
+    assert find_faces(torch.zeros(1, 3, 5, 9)) == []
+    assert find_faces(torch.rand(1, 3, 70, 33) * 2 - 1) == []
+
+
+# ------------------------------------------------------------------------------------- scenes
+def test_scenes_are_the_same_for_the_same_seed(portraits: Portraits) -> None:
+    one, two = (synthesise(portraits, 6, FINDING, 7, batch=3) for _ in range(2))
+    assert torch.equal(one.images, two.images)
+    assert torch.equal(one.points.nan_to_num(), two.points.nan_to_num())
+    assert not torch.equal(one.images, synthesise(portraits, 6, FINDING, 8, batch=3).images)
+
+
+def test_points_follow_the_face_into_the_scene(portraits: Portraits) -> None:
+    """Renders are replaced by dark pictures with a light disc at each point: there it is light."""
+    n = 64
+    c = torch.arange(n) + 0.5
+    y, x = torch.meshgrid(c, c, indexing="ij")
+    discs = torch.zeros(4, n, n)
+    for k in range(5):
+        p = portraits.points[:, k, :, None, None]
+        discs += torch.exp(-((x - p[:, 0]).square() + (y - p[:, 1]).square()) / 8)
+    images = (discs.clamp(0, 1) * 200 + 20).byte()[:, None].expand(-1, 3, -1, -1)
+    marked = replace(portraits, images=images, heads=torch.full((4, 1, n, n), 255).byte())
+    scenes = synthesise(marked, 200, replace(REFINING, empty=0.0, missed=0.0), 1)
+
+    def brightness(points: torch.Tensor) -> float:
+        grid = points[:, :, None] / scenes.images.shape[-1] * 2 - 1
+        return float(F.grid_sample(scenes.images.float(), grid, align_corners=False).mean())
+
+    away = brightness(scenes.points + torch.tensor([5.0, 3.0]))
+    assert brightness(scenes.points) > away + 40
+
+
+def test_scenes_need_portraits() -> None:
+    none = Portraits(
+        torch.zeros(0, 3, 8, 8).byte(), torch.zeros(0, 1, 8, 8).byte(), torch.zeros(0, 5, 2)
+    )
+    with pytest.raises(InputError, match="no portrait"):
+        synthesise(none, 1, FINDING, 0)
+
+
+# ----------------------------------------------------------------------------------- training
+def test_right_points_cost_nothing_and_empty_scenes_do_not_count() -> None:
+    points = torch.rand(2, 5, 2) * 40 + 20
+    there = points.clone()
+    there[1] = math.nan
+    each = points[:, None, None].expand(-1, 2, 2, -1, -1)
+    weights = torch.full((2, 2, 2, 5), 0.25)
+    right = refiner_losses(points, torch.tensor([20.0, -20.0]), each, weights, there)
+    assert sum(map(float, right.values())) == pytest.approx(0, abs=1e-6)
+    wrong = points + torch.tensor([[[0.0]], [[9.0]]])  # in the empty one
+    assert float(refiner_losses(wrong, torch.zeros(2), each, weights, there)["points"]) < 1e-9
+
+    places = points[:, None, None].expand(-1, 14, 14, -1, -1)
+    size = (face_size(points) / landmarks.FINDER_SIZE).log().view(2, 1, 1).expand(-1, 14, 14)
+    losses = finder_losses(torch.full((2, 14, 14), -20.0), size, places, there)
+    assert float(losses["found"]) == pytest.approx(0, abs=1e-6)
+    assert float(losses["size"]) == pytest.approx(0, abs=1e-6)
+    assert float(losses["heat"]) > 0.1  # the face that is there was not seen
+
+
+def test_an_interrupted_training_continues_to_the_bit(portraits: Portraits, tmp_path) -> None:
+    settings = LandmarkTraining(
+        steps=4, finder_batch=4, refiner_batch=4, pool=8, reuse=1, checked=8
+    )
+    config = landmarks.LandmarkConfig((4, 4, 8, 8), (4, 4, 8, 8))
+
+    def stop(step: int, done: float, preview: None) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    whole = train_landmarks(portraits, portraits, tmp_path / "a", settings, config, every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train_landmarks(portraits, portraits, tmp_path / "b", settings, config, 2, stop)
+    resumed = train_landmarks(portraits, portraits, tmp_path / "b", settings, config, every=2)
+    states = [read_model(path, "landmarks")[1] for path in (whole, resumed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    lines = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+    assert "refiner_error" in lines[-1]
+    model = landmarks.load_landmarks(str(resumed))
+    assert model.config == config
+    with pytest.raises(InputError, match="seed"):
+        train_landmarks(portraits, portraits, tmp_path / "b", replace(settings, seed=1), config)
