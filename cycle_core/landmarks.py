@@ -120,7 +120,7 @@ class Finder(nn.Module):
         nn.init.constant_(self.out.bias[:1], -4.0)  # type: ignore[index]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y = self.out(self.trunk(normalise(x))[0])
+        y = self.out(self.trunk(normalise(x))[0]).float()
         return y[:, 0], y[:, 1], _places(y[:, 2:])
 
 
@@ -137,12 +137,12 @@ class Refiner(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         fine, coarse = self.trunk(normalise(x))
-        y = self.out(fine)
+        y = self.out(fine).float()
         each = _places(y[:, 5:])
         weights = y[:, :5].flatten(2).softmax(-1).view(y.shape[0], 5, *y.shape[2:])
         weights = weights.permute(0, 2, 3, 1)  # [B,h,w,5]
         points = (each * weights[..., None]).sum((1, 2))
-        face = self.face(torch.cat([fine.amax((2, 3)), coarse.mean((2, 3))], 1))[:, 0]
+        face = self.face(torch.cat([fine.amax((2, 3)), coarse.mean((2, 3))], 1))[:, 0].float()
         return points, face, each, weights
 
 
@@ -263,20 +263,26 @@ def _candidates(finder: Finder, grey: Tensor) -> list[tuple[float, Tensor]]:
         looks += _look(finder, grey, side / longest)
         side *= math.sqrt(2)
     looks.sort(key=lambda look: -look[0])
+    if not looks:
+        return []
+    # plain numbers: there may be hundreds of looks, most of them at nothing
+    every = torch.stack([points for _, _, points in looks])
+    centres, sizes = every.mean(1).tolist(), face_size(every).tolist()
     merged, used = [], [False] * len(looks)
-    for i, (_, _, points) in enumerate(looks):
+    for i, (x, y) in enumerate(centres):
         if used[i]:
             continue
-        size, total, weight = float(face_size(points)), torch.zeros_like(points), 0.0
-        for j, (trust, _, other) in enumerate(looks):
-            if used[j]:
+        same = []
+        for j, (p, q) in enumerate(centres):
+            away = math.hypot(p - x, q - y) / sizes[i]
+            if used[j] or away >= 0.7:
                 continue
-            away = float((other.mean(0) - points.mean(0)).norm()) / size
-            if away < 0.35 and 0.55 < float(face_size(other)) / size < 1.8:
-                total, weight, used[j] = total + trust * other, weight + trust, True
-            elif away < 0.7:
-                used[j] = True
-        merged.append((weight, total / weight))
+            used[j] = True
+            if away < 0.35 and 0.55 < sizes[j] / sizes[i] < 1.8:
+                same.append(j)
+        trust = torch.tensor([looks[j][0] for j in same])
+        mean = (every[same] * trust[:, None, None]).sum(0) / trust.sum()
+        merged.append((float(trust.sum()), mean))
     return sorted(merged, key=lambda pair: -pair[0])
 
 

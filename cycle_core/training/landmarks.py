@@ -105,10 +105,9 @@ def train_landmarks(
         set_random_states(state["random"])
         step, spent = state["step"], state["spent"]
     log, means, start = Log(folder, step), Means(), time.monotonic() - spent
-    tests = [
-        synthesise(held_out, settings.checked, place, 900_001 + settings.seed)
-        for place in (FINDING, REFINING)
-    ]
+    test_seed = 900_001 + settings.seed
+    finding = synthesise(held_out, settings.checked, FINDING, test_seed)
+    refining = synthesise(held_out, settings.checked, REFINING, test_seed)
     pools = [
         _Pool(portraits, FINDING, settings.finder_batch, settings, 0),
         _Pool(portraits, REFINING, settings.refiner_batch, settings, 1),
@@ -127,8 +126,8 @@ def train_landmarks(
         with autocast(device, settings.bf16):
             found = model.finder(pools[0].images(step))
             refined = model.refiner(pools[1].images(step))
-        losses = finder_losses(*(t.float() for t in found), pools[0].points(step))
-        losses |= refiner_losses(*(t.float() for t in refined), pools[1].points(step))
+        losses = finder_losses(*found, pools[0].points(step))
+        losses |= refiner_losses(*refined, pools[1].points(step))
         total = torch.stack(list(losses.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -141,13 +140,13 @@ def train_landmarks(
             log.write(step, done=done, rate=rate, **means.pop(step))
         if step % every == 0:
             save()
-            log.write(step, **measure(average, *tests))
+            log.write(step, **measure(average, finding, refining))
             _save(folder, average, step)
         if callback:
             callback(step, done, None)
     save()
     settle(average, pools, step)
-    log.write(step, **measure(average, *tests))
+    log.write(step, **measure(average, finding, refining))
     return _save(folder, average, step)
 
 
