@@ -124,10 +124,10 @@ def train_landmarks(
         for group in optimiser.param_groups:
             group["lr"] = rate + 1e-5
         with autocast(device, settings.bf16):
-            found = model.finder(pools[0].images(step))
-            refined = model.refiner(pools[1].images(step))
-        losses = finder_losses(*found, pools[0].points(step))
-        losses |= refiner_losses(*refined, pools[1].points(step))
+            heat, size, places = model.finder(pools[0].images(step))
+            found, face, each, weights = model.refiner(pools[1].images(step))
+        losses = finder_losses(heat, size, places, pools[0].points(step))
+        losses |= refiner_losses(found, face, each, weights, pools[1].points(step))
         total = torch.stack(list(losses.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -158,7 +158,7 @@ def finder_losses(heat: Tensor, size: Tensor, places: Tensor, points: Tensor) ->
     there = ~points[:, 0, 0].isnan()
     points = points.nan_to_num()
     true = face_size(points).clamp(min=8)
-    centres = cells(*heat.shape[1:], heat)[None, :, :, 0]  # [1,h,w,2]
+    centres = cells(heat.shape[1], heat.shape[2], heat)[None, :, :, 0]  # [1,h,w,2]
     away = (centres - points.mean(1)[:, None, None]).square().sum(-1)
     width = (0.13 * true).clamp(min=4.5)[:, None, None]
     bump = torch.exp(-away / (2 * width**2)) * there[:, None, None]
