@@ -43,7 +43,7 @@ from ..schedule import Phase, ScheduleSettings, at
 from . import common
 from .adversary import Adversary, sample_w
 from .data import open_pictures
-from .optim import Ranger
+from .optim import Muon, Ranger
 
 MAX_SIZE = 256  # pictures are compared at this size at most (the paper's)
 Callback = Callable[[int, int, "Tensor | None"], None]
@@ -64,7 +64,9 @@ class EncoderTraining:
     r1_gamma: float = 10.0
     r1_interval: int = 16
     pool: int = 50
-    warmup: int = 0  # steps on generated pictures before the schedule (not the paper's)
+    warmup: int = 0  # steps on generated pictures before the schedule (not the paper's) ...
+    warmup_batch: int = 32
+    warmup_lr: float = 6e-3  # ... by Muon, falling to zero: Ranger needs ten times the steps
     lr_decay: float = 0.0  # share at the end in which lr falls to zero (the paper's is constant)
     seed: int = 0
     bf16: bool = False  # for CUDA: some CPUs trap on it
@@ -178,6 +180,7 @@ class _Run:
             settings.pool,
         )
         self.optimizer = Ranger(self.encoder.parameters(), settings.lr)
+        self.warm_optimizer = Muon(self.encoder.parameters(), settings.warmup_lr)
         self._order = common.Order(len(self.pictures), settings.batch, settings.seed)
         self._w_scale = self._measure_w_scale()
 
@@ -193,8 +196,6 @@ class _Run:
         phase = self.phase(self.step)
         self.encoder.stage = phase.stage
         self.encoder.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr()
         losses = self._warm_up() if phase.name == "warmup" else self._cycle(phase)
         self.step += 1
         return losses
@@ -215,29 +216,33 @@ class _Run:
             losses["delta"] = delta_loss(offsets, phase.stage)
             loss = loss + phase.delta * losses["delta"]
         losses["loss"] = loss
-        self._update(loss)
+        self._update(loss, self.optimizer, self._lr())
         return losses | self.adversary.train(codes, phase.stage, self.step)
 
     def _warm_up(self) -> dict[str, Tensor]:
         with common.autocast(self.device, self.settings.bf16):
             with torch.no_grad():
-                w = sample_w(self.generator, self.settings.batch, self.random)  # [B, w_dim]
+                w = sample_w(self.generator, self.settings.warmup_batch, self.random)  # [B, w_dim]
                 codes = w[:, None].expand(-1, self.generator.num_ws, -1)
                 image = self.generator.synthesis(codes, noise="const").clamp(-1, 1)
             offsets = self.encoder(self.encoder.resize(resize(image, self.size)), 0).float()
         error = self.encoder.w_avg[0] + offsets[:, 0] - w
         loss = error.square().mean() / self._w_scale
-        self._update(loss)
+        done = self.step / self.settings.warmup
+        lr = self.settings.warmup_lr * min(1.0, 20 * done + 0.01, 2 * (1 - done))
+        self._update(loss, self.warm_optimizer, lr)
         return {"w": loss}
 
-    def _update(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)  # heads that are off must rest, see Ranger
+    def _update(self, loss: Tensor, optimizer: torch.optim.Optimizer, lr: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.zero_grad(set_to_none=True)  # heads that are off must rest, see Ranger
         loss.backward()
-        self.optimizer.step()
+        optimizer.step()
 
     def _lr(self) -> float:
         settings = self.settings
-        left = (settings.total - self.step) / settings.total
+        left = (settings.total - self.step) / settings.steps
         return settings.lr * (min(1.0, left / settings.lr_decay) if settings.lr_decay else 1.0)
 
     @torch.no_grad()
@@ -303,6 +308,7 @@ class _Run:
             "stage": self.encoder.stage,
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "warm_optimizer": self.warm_optimizer.state_dict(),
             "adversary": self.adversary.state(),
             "random": common.random_states({"run": self.random}),
         }
@@ -314,6 +320,7 @@ class _Run:
         self.encoder.stage = state["stage"]
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.warm_optimizer.load_state_dict(state["warm_optimizer"])
         self.adversary.load_state(state["adversary"], self.device)
         common.set_random_states(state["random"], {"run": self.random})
 
@@ -365,12 +372,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--random-body", action="store_true",
                         help="do not start from the identity network's body")  # fmt: skip
-    for name in ("steps", "batch", "seed", "held_out", "log_every", "save_every", "pool"):
+    for name in ("steps", "batch", "seed", "held_out", "log_every", "save_every", "pool",
+                 "warmup_batch"):  # fmt: skip
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=int, default=getattr(defaults, name))
     parser.add_argument("--warmup-samples", type=int, default=0, metavar="STEPS", dest="warmup",
                         help="first, steps on generated pictures of known w")  # fmt: skip
-    for name in ("lr", "l2", "lpips", "identity", "discriminator_lr", "lr_decay"):
+    for name in ("lr", "warmup_lr", "l2", "lpips", "identity", "discriminator_lr", "lr_decay"):
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=float, default=getattr(defaults, name))
     parser.add_argument("--delta", type=float, default=schedule.delta)
