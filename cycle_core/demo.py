@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 EDITS = (
     "smile=+2",
-    "age=+2,keep=glasses",
-    "yaw=+1.5",
+    "smile=-2",
+    "age=+1.5,keep=glasses",
+    "yaw=+1",
     "glasses=+2",
-    "mouth_open=+2",
     "hair_color=+2",
 )
 SIZE, PORTRAIT = (600, 400), 256  # of the scene (width, height) and of the portrait rendered for it

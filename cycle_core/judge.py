@@ -12,7 +12,7 @@ from torch import Tensor
 from . import metrics
 from .networks import load_attributes, load_identity, load_perceptual
 
-NOTICEABLE = 0.25  # standard deviations of an attribute
+NOTICEABLE = 0.5  # standard deviations of an attribute
 
 
 class Judge:
