@@ -43,14 +43,15 @@ def save_model(
 ) -> None:
     """Write one model as safetensors, atomically: the old file stays whole until the new one is.
 
-    config: a dataclass or a plain dict. dtype: floating tensors are stored in it (torch.float16
-    halves the file). Raises InputError where the file cannot be written."""
+    config: a dataclass or a plain dict. dtype: floating weights are stored in it (torch.float16
+    halves the file); vectors stay as they are: they are small, and the statistics of norms among
+    them can exceed half precision. Raises InputError where the file cannot be written."""
     config = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
     header = {**(metadata or {}), "kind": kind, "config": json.dumps(config)}
     tensors = {}
     for name, tensor in state.items():
         tensor = tensor.detach().cpu()
-        if dtype is not None and tensor.is_floating_point():
+        if dtype is not None and tensor.is_floating_point() and tensor.ndim > 1:
             tensor = tensor.to(dtype)
         tensors[name] = tensor.contiguous().clone()  # safetensors refuses shared storage
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))

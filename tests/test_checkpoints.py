@@ -42,6 +42,14 @@ def test_half_precision_files_give_float32(generator, tmp_path):
     assert torch.allclose(loaded.synthesis(w), generator.synthesis(w), atol=0.05)
 
 
+def test_vectors_beyond_half_precision_are_kept(tmp_path):
+    state = {"running_var": torch.tensor([1e6, 1e-9]), "weight": torch.randn(2, 2)}
+    save_model(tmp_path / "a.safetensors", "encoder", {}, state, dtype=torch.float16)
+    _, loaded, _ = read_model(tmp_path / "a.safetensors", "encoder")
+    assert torch.equal(loaded["running_var"], state["running_var"])
+    assert torch.allclose(loaded["weight"], state["weight"], rtol=1e-3)
+
+
 def test_metadata_is_kept(file):
     config, _, metadata = read_model(file, "generator")
     assert config["resolution"] == 8

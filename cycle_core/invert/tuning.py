@@ -54,7 +54,7 @@ TUNE_PRESETS = {
     "paper": TuneSettings(),
     "fast": TuneSettings(steps=100, learning_rate=1e-3),
     # a small generator has less to move and a perceptual network of its own scale
-    "embedded": TuneSettings(steps=100, learning_rate=1e-3, threshold=0.0),
+    "embedded": TuneSettings(steps=100, learning_rate=3e-3, threshold=0.0),
 }
 
 
