@@ -34,7 +34,7 @@ def models() -> Models:
 @pytest.fixture(scope="module")
 def settings() -> RunSettings:
     refining, tuning = preset("embedded")
-    refining, tuning = replace(refining, steps=4), replace(tuning, steps=25)
+    refining, tuning = replace(refining, steps=3, images=2), replace(tuning, steps=25)
     return RunSettings(no_face=CENTRE, refine=refining, tune=tuning)
 
 
