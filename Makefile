@@ -31,8 +31,8 @@ benchmark: $(VENV)/.has-test  ## print the table of times and memory
 	$(BIN)/python benchmarks/speed.py
 
 pictures: demo  ## renew the README's pictures, from the demo
-	$(BIN)/python -c 'import cycle_core as c; c.save_image(c.read_image("$(OUT)/sheet.png"), \
-		"docs/images/sheet.jpg")'
+	$(BIN)/python -c 'from PIL import Image; \
+		Image.open("$(OUT)/sheet.png").save("docs/images/sheet.jpg", quality=85)'
 
 clean:  ## remove the demo's output and caches; the environment stays
 	rm -rf $(OUT) .pytest_cache .ruff_cache
