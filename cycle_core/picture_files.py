@@ -80,8 +80,8 @@ def picture_rows(
     for step in STEPS:
         shown.append(read_image(folder / f"{step}.png"))
         told.append(f"{step}  LPIPS {steps[step]['lpips']:.3f}")
-    shown.append(_face(read_image(folder / "photo.png"), frame))
-    told.append("pasted back")
+    shown.append(_face(photo.image, frame))  # what the edited photos below are to be compared with
+    told.append("face in the photo")
     rows, captions = [shown], [told]
     for start in range(0, len(report["edits"]), width):
         part = report["edits"][start : start + width]
