@@ -46,11 +46,6 @@ from .losses import Lpips
 from .networks import load_identity, load_perceptual
 
 Progress = Callable[[str, int, int], object]  # (step's name, done, total)
-PRESETS = {  # how long to refine and tune
-    "paper": ("paper", "paper"),
-    "fast": ("fast", "fast"),
-    "embedded": ("paper", "embedded"),
-}
 
 
 @dataclass(frozen=True)
@@ -149,10 +144,9 @@ def preset(name: str, generator: str | Path = "portraits") -> tuple[RefineSettin
     generator, "paper" for any other. Raises InputError for another name."""
     if name == "auto":
         name = "embedded" if is_embedded(generator) else "paper"
-    if name not in PRESETS:
-        raise InputError(f"The presets are auto, {', '.join(PRESETS)}, not {name!r}.")
-    refining, tuning = PRESETS[name]
-    return REFINE_PRESETS[refining], TUNE_PRESETS[tuning]
+    if name not in TUNE_PRESETS:
+        raise InputError(f"The presets are auto, {', '.join(TUNE_PRESETS)}, not {name!r}.")
+    return REFINE_PRESETS[name], TUNE_PRESETS[name]
 
 
 def run_picture(

@@ -56,6 +56,8 @@ class RefineSettings:
 REFINE_PRESETS = {
     "paper": RefineSettings(),
     "fast": RefineSettings(steps=10, images=3, reg=3.0),
+    # a small encoder takes, and in as many steps needs, larger ones
+    "embedded": RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0),
 }
 
 
