@@ -125,7 +125,7 @@ def _chunks(indices: np.ndarray, size: int = 500) -> list[np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Measure the embedded models.")
     parser.add_argument("portraits")
     parser.add_argument("--generator", default="portraits")
     parser.add_argument("--json", type=Path, help="write all numbers")
