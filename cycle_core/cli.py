@@ -23,6 +23,9 @@ MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. argv: without the program's name, default sys.argv."""
+    if argv is None:  # as a program, before torch reads it:
+        # on a busy machine torch's threads lose minutes by spinning while they wait for each other
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     stopped: list[int] = []
     try:
