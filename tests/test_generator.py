@@ -1,5 +1,9 @@
 """The generator computes what the reference networks compute, and names what is wrong."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from parity import TOLERANCE, Case, case_names, load_case, relative_error
@@ -100,11 +104,25 @@ def test_conv_clamp_bounds_the_activations():
     assert clamped.synthesis(w).abs().max() < free.synthesis(w).abs().max()
 
 
-def test_bfloat16_is_close_and_gives_float32(small):
-    w = small.mapping(torch.randn(2, 8))
-    image = small.synthesis(w, dtype=torch.bfloat16)
-    assert image.dtype == torch.float32
-    assert relative_error(image, small.synthesis(w)) < 0.05
+def test_bfloat16_is_close_and_gives_float32():
+    # in a process of its own, whose oneDNN may not use AMX: some virtual machines announce it and
+    # then end the program with an illegal instruction
+    code = """
+import torch
+from cycle_core.generator import Generator, GeneratorConfig
+torch.manual_seed(0)
+G = Generator(GeneratorConfig(16, 8, 12, mapping_layers=2, channels=(8, 6, 4)))
+with torch.no_grad():
+    w = G.mapping(torch.randn(2, 8))
+    half, full = G.synthesis(w, dtype=torch.bfloat16), G.synthesis(w)
+print(half.dtype, float((half - full).norm() / full.norm()))
+"""
+    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    dtype, error = done.stdout.split()
+    assert dtype == "torch.float32"
+    assert 0 < float(error) < 0.05
 
 
 def test_every_resolution_from_4_on_has_its_styles_and_size():
