@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
-import os
-import resource
 import signal
 import struct
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from limits import full_disk, rights_count
 from PIL import Image
 
 from cycle_core.checkpoints import ASSETS, load_generator, read_model, save_model
@@ -225,37 +221,6 @@ def test_a_crop_that_is_not_square_is_refused(photos, tmp_path, capsys):
 
 
 # ------------------------------------------------------------------ the machine's limits
-@contextlib.contextmanager
-def full_disk(room: int) -> Iterator[None]:
-    """No file can grow beyond `room` bytes: a write fails in the middle, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextlib.contextmanager
-def rights_count() -> Iterator[None]:
-    """The rights of folders hold for root, too (its capability to override them is put aside)."""
-    if os.geteuid() != 0:
-        yield
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
-    rights = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
-    assert libc.capget(header, rights) == 0
-    all_rights = rights[0]
-    rights[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    assert libc.capset(header, rights) == 0
-    try:
-        yield
-    finally:
-        rights[0] = all_rights
-        assert libc.capset(header, rights) == 0
-
-
 @pytest.mark.parametrize("room", [0, 2000], ids=["at once", "in the middle"])
 def test_a_full_disk_is_told_and_leaves_no_part_of_a_file(room, noise, tmp_path, capsys):
     code_file(tmp_path / "code.safetensors")
