@@ -442,3 +442,11 @@ def test_debug_shows_where_an_error_came_from(noise, tmp_path):
 
     with pytest.raises(InputError):
         main(["encode", str(noise), "--debug", "--out", str(tmp_path)])
+
+
+def test_a_run_that_comes_to_nothing_leaves_no_folder(tmp_path, capsys):
+    (tmp_path / "a.png").write_text("no picture")
+    arguments = ["run", str(tmp_path / "a.png"), "--edit", "smile=1", "--out", str(tmp_path / "o")]
+    assert main(arguments) == 2
+    assert "not a picture" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
