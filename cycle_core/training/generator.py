@@ -49,8 +49,8 @@ class GeneratorTraining:
     channels: tuple[int, ...] = (128, 128, 128, 64, 32)  # for 4, 8, 16, ... up to the resolution
     w_dim: int = 128
     mapping_layers: int = 4
-    regression_images: int = 300_000
-    adversarial_images: int = 60_000
+    regression_images: int = 200_000
+    adversarial_images: int = 0  # none made what is embedded
     batch: int = 16
     lr: float = 6e-3  # Muon, regression
     adversarial_lr: float = 1e-3  # Muon for G, Adam for D
