@@ -69,7 +69,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor("smile", -1, 1, 0.25, 0.9, _AT, "mouth corners down to a broad smile"),
     Factor("mouth_open", 0, 1, 0, 1.0, _AT, "closed to open mouth", absent=0.5),
     Factor("eyes_open", 0, 1, 0.8, 0.75, _AT, "closed to wide open eyes"),
-    Factor("age", 0, 1, 0.35, 0.9, _AT, "smooth to wrinkled skin; hair turns grey above 0.7"),
+    Factor("age", 0, 1, 0.35, 0.9, _AT, "smooth to lined, pale skin; hair turns grey above 0.2"),
     Factor("glasses", 0, 1, 0, 1.0, _AT, "no glasses; thin to thick dark frames", absent=0.55),
     Factor("light_az", -1, 1, 0.2, 0.9, _AT, "light from the image's left to the right"),
     Factor("light_el", -1, 1, 0.2, 0.8, _AT, "light from the front to light from above"),

@@ -72,26 +72,26 @@ def features_of(factors: Tensor, paint: Tensor, moles: Tensor) -> Features:
 
     size, smile, age = f("eye_size"), f("smile"), f("age")
     grin = ((smile - 0.40) * 2.2).clamp(0, 1)
-    width = 0.178 * (1 + 0.28 * f("mouth_width"))
+    width = 0.178 * (1 + 0.32 * f("mouth_width"))
     return Features(
         eye_x=EYE_X * (1 + 0.13 * f("eye_spacing")),
         eye_tilt=f("eye_tilt"),
-        eye_width=0.128 * (1 + 0.20 * size),
-        eye_height=0.080 * (1 + 0.30 * size),
+        eye_width=0.128 * (1 + 0.24 * size),
+        eye_height=0.080 * (1 + 0.36 * size),
         eyes_open=f("eyes_open"),
-        iris=0.064 * (1 + 0.16 * size),
+        iris=0.064 * (1 + 0.18 * size),
         mouth_width=width * (1 + 0.24 * smile.clamp(min=0)) * (1 - 0.12 * f("mouth_open")),
         smile=smile,
         mouth_open=f("mouth_open"),
         grin=grin,
-        lips=1 + 0.65 * f("lip_full"),
+        lips=(1.20 + 0.80 * f("lip_full")) * (1 - 0.25 * age),
         nose_len=f("nose_len"),
-        nose_width=1 + 0.55 * f("nose_width"),
-        brow_thick=1 + 0.65 * f("brow_thick"),
+        nose_width=1 + 0.70 * f("nose_width"),
+        brow_thick=1.15 + 0.80 * f("brow_thick"),
         brow_height=f("brow_height"),
         beard=f("beard"),
-        age=age**1.7,
-        wrinkles=((age - 0.30) / 0.70).clamp(0, 1),
+        age=age,
+        wrinkles=((age - 0.15) / 0.85).clamp(0, 1),
         glasses=f("glasses"),
         paint=paint,
         moles=moles,
@@ -152,7 +152,26 @@ def _fold(x: Tensor, y: Tensor, f: Features) -> Tensor:
     t = (-0.21 - y) / 0.26
     centre = 0.095 * f.nose_width + t * (0.115 + 0.03 * f.smile) + 0.02 * t * t
     along = smoothstep(-0.05, 0.12, t) * (1 - smoothstep(0.7, 1.05, t))
-    return (-(((x.abs() - centre) / 0.022) ** 2)).exp() * along
+    return (-(((x.abs() - centre) / (0.022 + 0.012 * f.age)) ** 2)).exp() * along
+
+
+def _jowl(x: Tensor, y: Tensor, f: Features) -> Tensor:
+    """The line from the mouth's corner down to the chin."""
+    t = (-0.47 - y) / 0.20
+    along = smoothstep(-0.05, 0.15, t) * (1 - smoothstep(0.7, 1.05, t))
+    return (-(((x.abs() - f.mouth_width - 0.03 * t) / 0.028) ** 2)).exp() * along
+
+
+def _frown(x: Tensor, y: Tensor) -> Tensor:
+    """Three lines across the forehead: one is as wide as a pixel of a 64 px image."""
+    brow = smoothstep(0.27, 0.31, y) * (1 - smoothstep(0.52, 0.58, y))
+    brow = brow * (1 - smoothstep(0.26, 0.40, x.abs()))
+    return brow * smoothstep(0.1, 0.9, ((y + 0.02 * (x * 9).cos()) * 70.0).sin())
+
+
+def _bag(ex: Tensor, ey: Tensor) -> Tensor:
+    """The swelling under an eye."""
+    return (-(((ey + 0.105 + ex * ex) / 0.03) ** 2)).exp() * (1 - smoothstep(0.08, 0.14, ex.abs()))
 
 
 def glasses_ring(x: Tensor, y: Tensor, f: Features) -> Tensor:
@@ -172,12 +191,9 @@ def relief(x: Tensor, y: Tensor, f: Features) -> Tensor:
     philtrum = smoothstep(-0.39, -0.35, y) * (1 - smoothstep(-0.30, -0.27, y))
     h = h - 0.004 * (-((x / 0.020) ** 2)).exp() * philtrum
     h = h - _fold(x, y, f) * (0.001 + 0.018 * f.age + 0.006 * f.smile.clamp(min=0))
-    brow = smoothstep(0.30, 0.36, y) * (1 - smoothstep(0.52, 0.62, y))
-    brow = brow * (1 - smoothstep(0.22, 0.36, x.abs()))
-    h = h + f.wrinkles * 0.0060 * brow * ((y + 0.02 * (x * 9).cos()) * 62.0).sin()
+    h = h - f.wrinkles * 0.0060 * _frown(x, y)
     ex, ey = _eye_frame(x, y, f)
-    bag = (-(((ey + 0.100 + ex * ex) / 0.02) ** 2)).exp() * (1 - smoothstep(0.08, 0.14, ex.abs()))
-    h = h - (0.001 + 0.012 * f.age) * bag
+    h = h - (0.001 + 0.012 * f.age) * _bag(ex, ey)
     upper, lower, _ = _lids(ex, f)
     side = (ex / f.eye_width).abs()
     crease = (ey - upper - 0.030 - 0.012 * (1 - f.eyes_open)) / 0.013
@@ -215,8 +231,10 @@ def paint_skin(
     line = (-(((y - half) / (0.009 + 0.35 * (lips.upper_in - lips.lower_in))) ** 2)).exp()
     line = line * smoothstep(1.06, 0.94, lips.u.abs()) * front * (1 - mouth_mask)
     albedo = albedo * (1 - 0.66 * line)
-    fold = _fold(x, y, f) * front * (0.24 * f.age + 0.10 * f.smile.clamp(min=0))
-    albedo = albedo * (1 - _tint(fold, 1.0, 1.12, 1.15))
+    fold = _fold(x, y, f) * (0.50 * f.age + 0.10 * f.smile.clamp(min=0))
+    lines = fold + 0.40 * f.age * _jowl(x, y, f) + 0.40 * f.wrinkles * _frown(x, y)
+    lines = lines + 0.42 * f.age * _bag(ex, ey)
+    albedo = albedo * (1 - _tint(lines.clamp(max=0.7) * front * (1 - beard), 1.0, 1.12, 1.15))
     nostril_y = y + 0.205 + 0.070 * f.nose_len + 0.038
     nostril = ((x.abs() - 0.040 * f.nose_width) / 0.021) ** 2 + (nostril_y / 0.013) ** 2
     albedo = albedo * (1 - 0.65 * (-nostril).exp() * front)
@@ -246,6 +264,7 @@ def _blush(skin: Tensor, x: Tensor, y: Tensor, f: Features, front: Tensor) -> Te
     cheek = (-(((x.abs() - 0.29) / 0.13) ** 2) - ((y + 0.17) / 0.11) ** 2).exp()
     nose = (-((x / 0.07) ** 2) - ((y + 0.2) / 0.06) ** 2).exp()
     amount = (0.75 * cheek + 0.35 * nose) * front * (0.9 + 0.3 * f.smile)
+    amount = amount * (1.3 - 1.1 * f.age)
     return skin * (1 - _tint(amount, -0.05, 0.20, 0.22))
 
 
@@ -338,14 +357,17 @@ def _extras(albedo: Tensor, x: Tensor, y: Tensor, f: Features, front: Tensor) ->
 
 
 def palette_of(factors: Tensor) -> Palette:
-    """Colours for factors [B,COUNT]. The factor `age` turns hair grey above 0.7."""
+    """Colours for factors [B,COUNT]. The factor `age` turns hair grey and skin pale."""
 
     def f(name: str) -> Tensor:
         return factors[:, index(name)]
 
-    skin = _ramp(f("skin_tone"), _SKIN)
-    grey = smoothstep(0.70, 1.0, f("age"))[:, None]
-    hair = _mix(_ramp(f("hair_color"), _HAIR), _rgb(grey, 0.55, 0.55, 0.57), grey * 0.92)
+    skin, hair = _ramp(f("skin_tone"), _SKIN), _ramp(f("hair_color"), _HAIR)
+    skin = _mix(skin, skin.mean(0, keepdim=True), 0.26 * f("age")[:, None])
+    # Grey hair is as light as its colour was, and a trace of the colour stays.
+    grey = smoothstep(0.20, 1.0, f("age"))[:, None]
+    silver = 0.22 + 0.75 * hair.mean(0, keepdim=True) * _rgb(grey, 1.0, 1.0, 1.03)
+    hair = _mix(hair, silver, 0.82 * grey)
     red = f("lip_red")[:, None]
     lip = _mix(skin * _rgb(red, 0.92, 0.68, 0.66), _rgb(red, 0.58, 0.035, 0.075), red * 0.85)
     return Palette(skin, hair, _ramp(f("eye_color"), _IRIS), lip)

@@ -336,6 +336,9 @@ def _visibility(
     if supersample > 1:
         side = n // supersample
         both = torch.stack([shadow, occlusion], 1).view(batch, 2, side, side)
-        both = F.interpolate(both, size=(n, n), mode="nearest").view(batch, 2, -1)
+        # Where one surface passes behind another, every pixel took a side: without smoothing its
+        # choice is a row of dark dots along the chin and the hair.
+        both = F.avg_pool2d(F.pad(both, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        both = F.interpolate(both, size=(n, n), mode="bilinear").view(batch, 2, -1)
         return both[:, 0], both[:, 1]
     return shadow, occlusion

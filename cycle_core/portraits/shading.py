@@ -80,8 +80,8 @@ def look_of(factors: Tensor, extras: dict[str, Tensor]) -> Look:
     h, v = f("cloth_hue"), f("cloth_light")
     cloth = hsv(h, 0.62 - 0.25 * v, 0.14 + 0.62 * v) ** 1.6
     v, h = f("bg_light"), f("bg_hue")
-    first = hsv(h + 0.10 * f("bg_shift"), 0.40 - 0.16 * v, 0.36 + 0.54 * v) ** 2.2
-    second = hsv(h - 0.10 * f("bg_shift"), 0.48 - 0.20 * v, 0.22 + 0.60 * v) ** 2.2
+    first = hsv(h + 0.17 * f("bg_shift"), 0.40 - 0.16 * v, 0.36 + 0.54 * v) ** 2.2
+    second = hsv(h - 0.17 * f("bg_shift"), 0.48 - 0.20 * v, 0.22 + 0.60 * v) ** 2.2
     az, el = f("light_az")[:, None] * 1.0, 0.35 + f("light_el")[:, None] * 0.38
     light = Light(
         direction=(el.cos() * az.sin(), el.sin(), el.cos() * az.cos()),

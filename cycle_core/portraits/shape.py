@@ -97,9 +97,9 @@ def shape_of(factors: Tensor, hat: Tensor) -> Shape:
         width=width,
         jaw=1 + 0.30 * f("jaw_width"),
         chin=f("chin_len"),
-        cheek=1 + 0.26 * f("cheeks"),
+        cheek=(1 + 0.38 * f("cheeks")) * (1 - 0.12 * f("age")),
         nose_len=f("nose_len"),
-        nose_width=1 + 0.55 * f("nose_width"),
+        nose_width=1 + 0.70 * f("nose_width"),
         ears=f("ears"),
         smile=f("smile"),
         open=f("mouth_open"),
@@ -163,7 +163,7 @@ def head_distance(x: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
     chin_y = y + 0.655 + 0.095 * k.chin + drop
     d = smooth_min(d, _ellipsoid(x, chin_y, z - 0.22, 0.15 * (0.4 + 0.6 * k.jaw), 0.11, 0.11), 0.20)
     cheek = _ellipsoid(
-        ax - 0.265 * k.width,
+        ax - (0.205 + 0.06 * k.cheek) * k.width,
         y + 0.175 - 0.04 * k.smile,
         z - 0.255,
         0.15 * k.cheek,
@@ -202,7 +202,7 @@ def _hair(x: Tensor, y: Tensor, z: Tensor, h: Hair) -> Tensor:
     ax = x.abs()
     # Broad locks only: finer ones would alias at 64 px.
     curl = (9.0 * y + 3.0 * x).sin() * (7.0 * x + 2.0 * z).sin()
-    curl = h.wave * 0.026 * (curl + 0.4 * (15.0 * y + 5.0 * z).sin() * (10.0 * x).cos())
+    curl = h.wave * 0.032 * (curl + 0.4 * (15.0 * y + 5.0 * z).sin() * (10.0 * x).cos())
     px = x - h.part * 0.10
     groove = 0.016 * smoothstep(0.0, 0.20, px.abs()) - 0.010
     cap = _ellipsoid(
@@ -213,7 +213,9 @@ def _hair(x: Tensor, y: Tensor, z: Tensor, h: Hair) -> Tensor:
     lock = 0.020 * (13.0 * x + 2.0 * h.part).sin()
     top = 0.555 - 0.34 * h.fringe + h.part * 0.24 * x * (0.6 + 0.6 * h.fringe) + lock
     half = (top + 0.95) * 0.5
-    ex, ey = x / ((0.475 - 0.02 * h.fringe) * h.width), (y - top + half) / half
+    # Clamped: below the chin the opening goes on, or hair would close there like a beard.
+    ey = ((y - top + half) / half).clamp(min=-0.8)
+    ex = x / ((0.475 - 0.02 * h.fringe) * h.width)
     rim = ((ex.square().square() + ey.square().square() + 1e-8).sqrt().sqrt() - 1.0) * 0.45
     cap = smooth_max(cap, -smooth_max(rim, -(z + 0.03 + 0.05 * h.length), 0.06), 0.045)
     # Ears stay free: hair is tucked behind them.
