@@ -21,12 +21,15 @@ class Code:
     space: "W" or "W+" (METHOD: all deltas zero, or not).
     generator: fingerprint of the generator whose space this is ("" if unknown).
     stage: the encoder stage that made it (0 is W, num_ws - 1 is all of W+), None if no encoder did.
+    offsets: float32 [B, channels], what edits in StyleSpace add to the styles that the generator
+        makes of w (see `Synthesis.style_layers`); None if there were none.
     """
 
     w: torch.Tensor
     space: str
     generator: str = ""
     stage: int | None = None
+    offsets: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.w.ndim != 3:
@@ -36,6 +39,13 @@ class Code:
             )
         if self.space not in SPACES:
             raise InputError(f'The space of a code is "W" or "W+", not {self.space!r}.')
+        if self.offsets is not None and (
+            self.offsets.ndim != 2 or len(self.offsets) != len(self.w)
+        ):
+            raise InputError(
+                f"The style offsets have the shape {tuple(self.offsets.shape)}, but "
+                f"[{len(self.w)}, channels] is expected: give one row for each code."
+            )
 
     @property
     def batch(self) -> int:
@@ -46,7 +56,8 @@ class Code:
         return replace(self, w=w, space=space or self.space)
 
     def to(self, device: torch.device | str) -> Code:
-        return replace(self, w=self.w.to(device))
+        offsets = None if self.offsets is None else self.offsets.to(device)
+        return replace(self, w=self.w.to(device), offsets=offsets)
 
 
 class HasCode(Protocol):

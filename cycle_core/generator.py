@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -145,6 +147,12 @@ class Generator(nn.Module):
                 f"generator takes {self.num_ws} of {self.w_dim}: use the generator that the code "
                 "was made for."
             )
+        channels = sum(self.synthesis.style_channels)
+        if code.offsets is not None and code.offsets.shape[1] != channels:
+            raise MismatchError(
+                f"The code moves {code.offsets.shape[1]} style channels, but this generator has "
+                f"{channels}: use the generator that the code was made for."
+            )
         if code.generator and code.generator not in (self.base_fingerprint, self.fingerprint):
             raise MismatchError(
                 f"The code was made for the generator {code.generator}, but this is "
@@ -204,6 +212,15 @@ class Mapping(nn.Module):
             )
 
 
+class StyleLayer(NamedTuple):
+    """A layer of StyleSpace (Wu et al. 2021): the affine map from a style to the factors of a
+    convolution's input channels, the index of that style in w, and whether the RGB is drawn."""
+
+    affine: Linear
+    style: int
+    rgb: bool
+
+
 class Synthesis(nn.Module):
     """w -> image: one block per resolution, each adding its RGB to the up-sampled sum."""
 
@@ -217,10 +234,34 @@ class Synthesis(nn.Module):
             for i, o, r in zip([0, *widths[:-1]], widths, config.resolutions, strict=True)
         )
 
-    def forward(self, w: Tensor, noise: str = "const", dtype: torch.dtype | None = None) -> Tensor:
+    @property
+    def style_layers(self) -> list[StyleLayer]:
+        """The layers of StyleSpace in the order of its paper: 26 at 1024."""
+        layers: list[StyleLayer] = []
+        block: Any
+        for i, block in enumerate(self.blocks):
+            if block.conv0 is not None:
+                layers.append(StyleLayer(block.conv0.affine, 2 * i - 1, False))
+            layers.append(StyleLayer(block.conv1.affine, 2 * i, False))
+            layers.append(StyleLayer(block.to_rgb.affine, 2 * i + 1, True))
+        return layers
+
+    @property
+    def style_channels(self) -> tuple[int, ...]:
+        """The number of channels of each layer of StyleSpace."""
+        return tuple(layer.affine.bias.shape[0] for layer in self.style_layers)
+
+    def forward(
+        self,
+        w: Tensor,
+        noise: str = "const",
+        dtype: torch.dtype | None = None,
+        offsets: Tensor | None = None,
+    ) -> Tensor:
         """w: float [B, num_ws, w_dim]. noise: "const" (the stored maps), "random" (drawn anew from
         torch's generator) or "none". dtype: of the convolutions, e.g. torch.bfloat16; the image
-        is summed up in float32. Gives [B, 3, R, R], about [-1, 1], not clamped.
+        is summed up in float32. offsets: float [B, sum(style_channels)], added to the styles.
+        Gives [B, 3, R, R], about [-1, 1], not clamped.
         Raises InputError where the shape or the noise mode is wrong."""
         if w.ndim != 3 or w.shape[1:] != (self.config.num_ws, self.config.w_dim):
             raise InputError(
@@ -229,12 +270,16 @@ class Synthesis(nn.Module):
             )
         if noise not in NOISE_MODES:
             raise InputError(f"The noise is one of {', '.join(NOISE_MODES)}, not {noise!r}.")
+        styles = [layer.affine(w[:, layer.style]) for layer in self.style_layers]  # [B, I] each
+        if offsets is not None:
+            parts = offsets.split(self.style_channels, dim=1)
+            styles = [style + part for style, part in zip(styles, parts, strict=True)]
         dtype = dtype or self.const.dtype
         x = self.const.to(dtype).expand(w.shape[0], -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
-        image = None
-        for i, block in enumerate(self.blocks):
-            x, image = block(x, image, w, 2 * i - 1, noise)
+        image, remaining = None, iter(styles)
+        for block in self.blocks:
+            x, image = block(x, image, remaining, noise)
         assert image is not None  # there is at least one block
         return image
 
@@ -254,13 +299,13 @@ class SynthesisBlock(nn.Module):
         self.to_rgb = ToRGB(channels, w_dim, clamp=clamp)
 
     def forward(
-        self, x: Tensor, image: Tensor | None, w: Tensor, first: int, noise: str
+        self, x: Tensor, image: Tensor | None, styles: Iterator[Tensor], noise: str
     ) -> tuple[Tensor, Tensor]:
-        """`first` is the index of conv0's style; conv1 and the RGB take the next two."""
+        """Takes the next styles [B, I], one for each of its layers."""
         if self.conv0 is not None:
-            x = self.conv0(x, w[:, first], noise)
-        x = self.conv1(x, w[:, first + 1], noise)
-        rgb = self.to_rgb(x, w[:, first + 2]).float()
+            x = self.conv0(x, next(styles), noise)
+        x = self.conv1(x, next(styles), noise)
+        rgb = self.to_rgb(x, next(styles)).float()
         return x, rgb if image is None else upsample(image) + rgb
 
 
@@ -286,11 +331,9 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
-    def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor, noise: str) -> Tensor:
         # leaky ReLU keeps factors: its gain goes into the demodulation, the noise and the bias
-        x = modulated_conv(
-            x, self.weight, self.affine(w), upsample=self.upsample, gain=ACTIVATION_GAIN
-        )
+        x = modulated_conv(x, self.weight, styles, upsample=self.upsample, gain=ACTIVATION_GAIN)
         if noise == "const":
             x = x + (self.noise_const * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype)
         elif noise == "random":
@@ -311,8 +354,8 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        styles = self.affine(w) / math.sqrt(self.weight.shape[1])
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        styles = styles / math.sqrt(self.weight.shape[1])
         x = modulated_conv(x, self.weight, styles, demodulate=False)
         x = x + self.bias[:, None, None].to(x.dtype)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)

@@ -43,11 +43,17 @@ def generate(
     that there is not."""
     code = as_code(code)
     G.check_code(code)
-    w = code.w.to(G.device)
+    w, offsets = code.w.to(G.device), code.offsets
     if truncation != 1.0:
         w = torch.lerp(G.w_avg.to(w), w, truncation)
+        offsets = None if offsets is None else offsets * truncation
     with torch.no_grad():
-        return torch.cat([G.synthesis(part, noise).clamp(-1, 1) for part in w.split(BATCH)])
+        images = []
+        for i in range(0, len(w), BATCH):
+            moved = None if offsets is None else offsets[i : i + BATCH].to(w)
+            drawn = G.synthesis(w[i : i + BATCH], noise, offsets=moved)
+            images.append(drawn.clamp(-1, 1))
+        return torch.cat(images)
 
 
 def check_pair(E: Encoder, G: Generator) -> None:

@@ -114,6 +114,11 @@ def tune(
     pivot = as_code(pivot)
     check_image(image)
     G.check_code(pivot)
+    if pivot.offsets is not None:
+        raise InputError(
+            "The pivot was edited in StyleSpace: tune the generator at the pivot as it was before "
+            "the edit, and edit afterwards."
+        )
     if pivot.batch != image.shape[0]:
         raise InputError(
             f"{image.shape[0]} pictures and {pivot.batch} pivots were given to tune one generator: "
