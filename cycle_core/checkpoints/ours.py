@@ -1,4 +1,4 @@
-"""Model files: our safetensors layout, and the translation of other projects' generators.
+"""Our model files: safetensors with a configuration.
 
 One file holds one model: its tensors, and in the header the kind, the configuration as JSON and
 free metadata (how it was trained). safetensors stores nothing that could be executed. Half
@@ -8,31 +8,24 @@ precision tensors come back as float32.
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .errors import CheckpointError, InputError, MissingFileError
-from .generator import Generator, GeneratorConfig
+from ..errors import CheckpointError, InputError, MissingFileError
 
-if TYPE_CHECKING:
-    from .encoder import Encoder
-
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 State = dict[str, Tensor]
 
 
-# ------------------------------------------------------------------ our layout
 def save_model(
     path: str | Path,
     kind: str,
@@ -131,30 +124,6 @@ def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> 
     return model.eval().requires_grad_(False)
 
 
-def load_generator(name: str | Path, device: str | torch.device = "cpu") -> Generator:
-    """Open a generator by path or embedded name ("portraits"), ready to use on `device`.
-
-    Raises MissingFileError, CheckpointError."""
-    config, state, _ = read_model(name, "generator")
-    generator = Generator(_config(GeneratorConfig, config, name))
-    build(generator, state, name)
-    generator.name = Path(name).stem
-    return generator.to(device)
-
-
-def load_encoder(name: str | Path, device: str | torch.device = "cpu") -> Encoder:
-    """Open an encoder by path or embedded name ("portraits"), ready to use on `device`.
-
-    Raises MissingFileError, CheckpointError."""
-    from .encoder import Encoder, EncoderConfig
-
-    config, state, metadata = read_model(name, "encoder")
-    encoder = Encoder(_config(EncoderConfig, config, name))
-    build(encoder, state, name)
-    encoder.generator = metadata.get("generator", "")
-    return encoder.to(device)
-
-
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path`, then put it in the place of `path`.
 
@@ -180,100 +149,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-# ------------------------------------------------------------------ other projects' generators
-def from_rosinality(
-    state: Mapping[str, Tensor], latent_avg: Tensor | None = None
-) -> tuple[GeneratorConfig, State]:
-    """Translate the `g_ema` of rosinality's stylegan2-pytorch: (configuration, our state).
-
-    latent_avg: [w_dim] or [N, w_dim]; zero if None (the caller computes it from mapped z).
-    Raises CheckpointError where tensors are missing."""
-    try:
-        layers = sum(1 for key in state if key.startswith("style.") and key.endswith(".weight"))
-        blocks = 1 + sum(1 for key in state if re.fullmatch(r"to_rgbs\.\d+\.bias", key))
-        convs = ["conv1"] + [f"convs.{2 * j + 1}" for j in range(blocks - 1)]
-        config = GeneratorConfig(
-            resolution=2 ** (blocks + 1),
-            z_dim=state["style.1.weight"].shape[1],
-            w_dim=state["style.1.weight"].shape[0],
-            mapping_layers=layers,
-            channels=tuple(state[f"{c}.conv.weight"].shape[1] for c in convs),
-        )
-        out: State = {"synthesis.const": state["input.input"][0]}
-        for i in range(layers):
-            for part in ("weight", "bias"):
-                out[f"mapping.layers.{i}.{part}"] = state[f"style.{i + 1}.{part}"]
-        average = torch.zeros(config.w_dim) if latent_avg is None else latent_avg
-        out["mapping.w_avg"] = average if average.ndim == 1 else average[0]
-        for b in range(blocks):
-            names = {"conv1": (convs[b], 2 * b), "to_rgb": (f"to_rgbs.{b - 1}", None)}
-            if b:
-                names["conv0"] = (f"convs.{2 * (b - 1)}", 2 * b - 1)
-            else:
-                names["to_rgb"] = ("to_rgb1", None)
-            for ours, (theirs, noise) in names.items():
-                to = f"synthesis.blocks.{b}.{ours}"
-                out[f"{to}.weight"] = state[f"{theirs}.conv.weight"][0]
-                out[f"{to}.affine.weight"] = state[f"{theirs}.conv.modulation.weight"]
-                out[f"{to}.affine.bias"] = state[f"{theirs}.conv.modulation.bias"]
-                if noise is None:
-                    out[f"{to}.bias"] = state[f"{theirs}.bias"].reshape(3)
-                else:
-                    out[f"{to}.bias"] = state[f"{theirs}.activate.bias"]
-                    out[f"{to}.noise_strength"] = state[f"{theirs}.noise.weight"].reshape([])
-                    size = 2 ** (b + 2)
-                    out[f"{to}.noise_const"] = state[f"noises.noise_{noise}"].reshape(size, size)
-    except KeyError as error:
-        raise _missing("rosinality", error) from error
-    return config, out
-
-
-def from_nvidia(
-    state: Mapping[str, Tensor], conv_clamp: float | None = None
-) -> tuple[GeneratorConfig, State]:
-    """Translate the state dict of NVIDIA's PyTorch StyleGAN2 `G_ema`: (configuration, our state).
-
-    Raises CheckpointError where tensors are missing."""
-    try:
-        layers = sum(1 for key in state if key.startswith("mapping.fc") and _last(key, "weight"))
-        sizes = sorted(int(key.split(".")[1][1:]) for key in state if key.endswith(".torgb.weight"))
-        embed = state.get("mapping.embed.weight")
-        w_dim = state["mapping.w_avg"].shape[0]
-        config = GeneratorConfig(
-            resolution=sizes[-1],
-            z_dim=state["mapping.fc0.weight"].shape[1] - (0 if embed is None else w_dim),
-            w_dim=w_dim,
-            c_dim=0 if embed is None else embed.shape[1],
-            mapping_layers=layers,
-            channels=tuple(state[f"synthesis.b{r}.torgb.weight"].shape[1] for r in sizes),
-            conv_clamp=conv_clamp,
-        )
-        out: State = {
-            "mapping.w_avg": state["mapping.w_avg"],
-            "synthesis.const": state["synthesis.b4.const"],
-        }
-        pairs = {f"mapping.fc{i}": f"mapping.layers.{i}" for i in range(layers)}
-        if embed is not None:
-            pairs["mapping.embed"] = "mapping.embed"
-        for theirs, ours in pairs.items():
-            for part in ("weight", "bias"):
-                out[f"{ours}.{part}"] = state[f"{theirs}.{part}"]
-        for r in sizes:
-            block = int(math.log2(r)) - 2
-            for theirs, ours in (("conv0", "conv0"), ("conv1", "conv1"), ("torgb", "to_rgb")):
-                if theirs == "conv0" and r == 4:
-                    continue
-                parts = ["weight", "bias", "affine.weight", "affine.bias"]
-                parts += [] if theirs == "torgb" else ["noise_strength", "noise_const"]
-                for part in parts:
-                    key = f"synthesis.b{r}.{theirs}.{part}"
-                    out[f"synthesis.blocks.{block}.{ours}.{part}"] = state[key]
-    except (KeyError, IndexError, ValueError) as error:
-        raise _missing("NVIDIA", error) from error
-    return config, out
-
-
-def _config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
+def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
     try:
         return kind(**values)
     except (TypeError, InputError) as error:
@@ -283,15 +159,11 @@ def _config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
         ) from error
 
 
-def _missing(project: str, error: Exception) -> CheckpointError:
+def incomplete(project: str, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"This is not a whole {project} StyleGAN2 generator: {error} is missing; choose the file "
         "that holds the generator (g_ema)."
     )
-
-
-def _last(key: str, part: str) -> bool:
-    return key.rsplit(".", 1)[-1] == part
 
 
 def _first_line(error: Exception) -> str:
