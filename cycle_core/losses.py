@@ -49,7 +49,7 @@ class Lpips(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Unit-normalised features of pictures [B, 3, H, W] in [-1, 1], for `distance`."""
-        taps = self.network.taps(image)
+        taps = [x.float() for x in self.network.taps(image)]  # halves lose small differences
         # the published normalisation, epsilon outside the root, but with a gradient at zero
         return [x / (x.square().sum(1, keepdim=True).clamp(min=1e-20).sqrt() + 1e-10) for x in taps]
 

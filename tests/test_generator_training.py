@@ -27,6 +27,7 @@ SMALL = GeneratorTraining(
     batch=8,
     warm_up=16,
     r1_interval=4,
+    perceptual_weight=0.0,
     every=160,
 )
 

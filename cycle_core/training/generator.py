@@ -3,7 +3,8 @@
     python -m cycle_core.training.generator DATA --out RUN
 
 Two phases. *Regression*: every render's factors are known, so z is known, and G(z) is compared with
-the render itself; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
+the render itself, by pixels and by the features of the perceptual network of the losses, which see what few
+pixels show; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
 loss, lazy R1; StyleGAN2, section 4.1) sharpens what regression averages, while the regression goes
 on, so that no attribute is traded for sharpness. Each phase ends with its learning rate at zero.
 """
@@ -26,11 +27,13 @@ from torch import Tensor, nn
 from ..checkpoints import save_model
 from ..errors import InputError
 from ..generator import Generator, GeneratorConfig, Linear
+from ..networks import load_perceptual
 from ..portraits import Z_DIM, factors_to_z
 from ..portraits.dataset import HELD_OUT, PortraitData
 from .common import (
     Log,
     Means,
+    autocast,
     average_decay,
     check_same,
     load_checkpoint,
@@ -46,13 +49,14 @@ from .optim import Muon
 class GeneratorTraining:
     """Settings of one run; the defaults made the embedded 64 px generator on one CPU thread."""
 
-    channels: tuple[int, ...] = (128, 128, 128, 64, 32)  # for 4, 8, 16, ... up to the resolution
+    channels: tuple[int, ...] = (128, 128, 128, 96, 48)  # for 4, 8, 16, ... up to the resolution
     w_dim: int = 128
     mapping_layers: int = 4
-    regression_images: int = 200_000
-    adversarial_images: int = 0  # none made what is embedded
-    batch: int = 16
-    lr: float = 6e-3  # Muon, regression
+    regression_images: int = 400_000
+    adversarial_images: int = 60_000
+    batch: int = 32
+    lr: float = 8e-3  # Muon, regression
+    perceptual_weight: float = 1.0  # of the perceptual distance; 0: without the network
     adversarial_lr: float = 1e-3  # Muon for G, Adam for D
     adversarial_weight: float = 0.05  # of the non-saturating loss beside the regression
     r1_gamma: float = 0.3
@@ -61,6 +65,7 @@ class GeneratorTraining:
     decay: float = 0.4  # share of each phase in which the learning rate falls to zero
     seed: int = 0
     device: str = "cpu"
+    bf16: bool = False  # twice as fast where the processor multiplies bfloat16
     compile: bool = False
     every: int = 10_000  # images between two checkpoints, evaluations and sample grids
 
@@ -77,6 +82,7 @@ def train(data: PortraitData, out: str | Path, settings: GeneratorTraining) -> G
     state = load_checkpoint(out)
     if state is not None:
         same = {"regression_images": 0, "adversarial_images": 0, "every": 0, "compile": False}
+        same |= {"device": "", "bf16": False}
         check_same(out, {**state["settings"], **same}, {**asdict(settings), **same})
         run.load_state(state)
     log, means = Log(out, run.seen), Means()
@@ -115,6 +121,11 @@ class _Run:
             if name.endswith("noise_strength"):  # the renders have no noise to learn
                 parameter.requires_grad_(False)
         self.discriminator = Discriminator(config).to(device)
+        self.perceptual = (
+            load_perceptual("loss").to(device, memory_format=torch.channels_last)
+            if settings.perceptual_weight
+            else None
+        )
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         trained = [p for p in self.generator.parameters() if p.requires_grad]
         self.optimizer = Muon(trained, settings.lr)
@@ -144,14 +155,20 @@ class _Run:
         target, z, weight = batch
         for group in self.optimizer.param_groups + self.d_optimizer.param_groups:
             group["lr"] = self.lr
-        image = self.synthesis(self.generator.mapping(z), noise="none")
-        regression = pyramid_loss(image, target, weight)
-        losses = {"regression": regression}
-        loss = regression
+        dtype = torch.bfloat16 if s.bf16 else None
+        image = self.synthesis(self.generator.mapping(z), noise="none", dtype=dtype)
+        loss = pyramid_loss(image, target, weight)
+        losses = {"regression": loss}
+        if self.perceptual is not None:
+            with autocast(device, s.bf16):
+                losses["perceptual"] = self.perceptual(image, target).mean()
+            loss = loss + s.perceptual_weight * losses["perceptual"]
         adversarial = self.seen >= s.regression_images
         if adversarial:
             self.discriminator.requires_grad_(False)
-            losses["generator"] = F.softplus(-self.discriminator(image)).mean()
+            with autocast(device, s.bf16):
+                logits = self.discriminator(image)
+            losses["generator"] = F.softplus(-logits.float()).mean()
             loss = loss + s.adversarial_weight * losses["generator"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -166,9 +183,10 @@ class _Run:
 
     def _train_discriminator(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
         s, losses = self.settings, {}
+        with autocast(real.device, s.bf16):
+            wrong, right = self.discriminator(fake), self.discriminator(real)
         losses["discriminator"] = (
-            F.softplus(self.discriminator(fake)).mean()
-            + F.softplus(-self.discriminator(real)).mean()
+            F.softplus(wrong.float()).mean() + F.softplus(-right.float()).mean()
         )
         loss = losses["discriminator"]
         if (self.seen // s.batch) % s.r1_interval == 0:
@@ -346,6 +364,7 @@ def main(argv: list[str] | None = None) -> None:
         help="for 4, 8, 16, ..., joined by -",
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile the synthesis")
+    parser.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
     parser.add_argument("--device", default=defaults.device)
     parser.add_argument("--threads", type=int, default=1)
     for name, default in asdict(defaults).items():  # every number of the settings is an option
