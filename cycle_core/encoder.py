@@ -1,9 +1,13 @@
-"""The pyramid encoder with stages: a picture -> a code in W, W+ or anything between.
+"""The encoders: a picture -> a code in W, W+ or anything between.
 
 Encoder4editing's architecture (Tov et al. 2021) as Cycle Encoding uses it (METHOD section 1): an
 IR-SE body, a pyramid of three levels, one map-to-style head for each style input. Head 0 gives w_0,
 head i gives D_i; at stage s the heads 0..s are active, so stage 0 is W. Tensor names are those of
 the published checkpoints without their prefix `encoder.`.
+
+Its relatives differ in the configuration alone: in pSp (Richardson et al. 2021) each head gives a
+whole w of its own, or one head gives the w of all styles; ReStyle (Alaluf et al. 2021) corrects its
+code several times, looking at the picture and at what the generator draws of the code so far.
 
 The published code switches on every head when it refines and when it is used, although training
 ended with them off. Here the default is the stage that was trained last, and any other can be asked
@@ -20,9 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import InputError, MismatchError
-from .generator import Linear
+from .generator import Generator, Linear
 from .irse import IdentityNet, check_body, make_body
-from .resize import resize
+from .resize import average_pool, resize
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,22 @@ class EncoderConfig:
     input_size: int = 256
     widths: tuple[int, ...] = (64, 64, 128, 256, 512)  # of the input layer and the four stages
     units: tuple[int, ...] = (3, 4, 14, 3)
-    reduction: int = 16
+    reduction: int = 16  # of squeeze-and-excitation, 0 for none
     stem_stride: int = 1
     head_width: int | None = None  # channels inside the heads, w_dim if None
     coarse: int = 3  # heads below this read the coarse level,
     middle: int = 7  # heads below this the middle one, the others the fine one
-    stage: int | None = None  # trained last, num_ws - 1 if None
+    stage: int | None = None  # trained last, the last one if None
+    deltas: bool = True  # head i gives D_i; False: a whole w (pSp)
+    pooled: bool = False  # one head, which reads the mean of the coarse level: W only
+    iterations: int = 0  # of ReStyle; 0: the code is given at once
+    resnet: bool = False  # the body is a ResNet
+    rows: tuple[int, int] | None = None  # of the square picture that are read, all if None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives lists
         object.__setattr__(self, "units", tuple(self.units))
+        object.__setattr__(self, "rows", None if self.rows is None else tuple(self.rows))
         check_body(self.widths, self.units, self.stem_stride, self.input_size)
         if self.input_size & (self.input_size - 1):
             raise InputError(
@@ -81,49 +91,97 @@ class Encoder(nn.Module):
         self.config = config = config or EncoderConfig()
         self.generator = ""  # fingerprint of the generator that it was trained for
         self.input_layer, self.body = make_body(
-            config.widths, config.units, config.reduction, config.stem_stride
+            config.widths,
+            config.units,
+            config.reduction,
+            config.stem_stride,
+            config.resnet,
+            6 if config.iterations else 3,
         )
         fine, middle, coarse = config.widths[2:]
-        self.latlayer1 = nn.Conv2d(middle, coarse, 1)
-        self.latlayer2 = nn.Conv2d(fine, coarse, 1)
+        if config.coarse < config.num_ws and not config.pooled:
+            self.latlayer1 = nn.Conv2d(middle, coarse, 1)
+            self.latlayer2 = nn.Conv2d(fine, coarse, 1)
         head_width = config.head_width or config.w_dim
+        sizes = [config.input_size // 2 ** (4 - self._level(i)) for i in range(config.num_ws)]
         self.styles = nn.ModuleList(
-            Head(coarse, head_width, config.w_dim, config.input_size // 2 ** (4 - self._level(i)))
-            for i in range(config.num_ws)
+            [PooledHead(coarse, config.w_dim)]
+            if config.pooled
+            else [Head(coarse, head_width, config.w_dim, size) for size in sizes]
         )
         self.register_buffer("w_avg", torch.zeros(config.num_ws, config.w_dim))
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The spaces that it can encode into; both only where head 0 gives what all styles share."""
+        if self.config.pooled:
+            return ("W",)
+        return ("W", "W+") if self.config.deltas else ("W+",)
+
+    @property
+    def stages(self) -> range:
+        """The stages that there are: 0 is W, num_ws - 1 is W+."""
+        last = self.config.num_ws - 1
+        first = 0 if "W" in self.spaces else last
+        return range(first, 1 if self.config.pooled else last + 1)
 
     @property
     def stage(self) -> int:
         """The stage that was trained last, the default of `forward`. Assign to change it; it is
         part of `config` and so of a saved file."""
-        return self.config.num_ws - 1 if self.config.stage is None else self.config.stage
+        return self.stages[-1] if self.config.stage is None else self.config.stage
 
     @stage.setter
     def stage(self, stage: int) -> None:
         self.config = replace(self.config, stage=self._checked(stage))
 
     def forward(self, image: Tensor, stage: int | None = None) -> Tensor:
-        """image: float [B, 3, S, S] in [-1, 1] with S = config.input_size (see `resize`).
+        """image: float [B, 3, S, S] in [-1, 1] with S = config.input_size (see `resize`); ReStyle
+        takes [B, 6, S, S], the picture and what the generator draws of its code so far.
         stage: 0 (W) ... num_ws - 1 (W+); the stage trained last if None.
-        Gives offsets [B, num_ws, w_dim]: the code is `w_avg + offsets`. Row i is w_0 + D_i, and
-        equals row 0 where i > stage. Raises InputError where a shape or the stage is wrong."""
+        Gives offsets [B, num_ws, w_dim]: the code is `w_avg + offsets`, in ReStyle the code so far
+        plus them. Row i is w_0 + D_i, and equals row 0 where i > stage; in pSp it is head i's own.
+        Raises InputError where a shape or the stage is wrong."""
         stage = self.stage if stage is None else self._checked(stage)
         self._check_image(image)
         levels = self._levels(image, stage)
         w0 = self.styles[0](levels[0])
         rows = [w0]
         for i in range(1, self.config.num_ws):
-            rows.append(w0 + self.styles[i](levels[self._level(i)]) if i <= stage else w0)
+            if i > stage:
+                rows.append(w0)
+                continue
+            row = self.styles[i](levels[self._level(i)])
+            rows.append(w0 + row if self.config.deltas else row)
         return torch.stack(rows, dim=1)  # [B, N, w_dim]
 
-    def encode(self, image: Tensor, stage: int | None = None) -> Tensor:
-        """The code [B, num_ws, w_dim] of pictures of any size: `w_avg + forward(resize(image))`."""
-        return self.w_avg + self(self.resize(image), stage)
+    def encode(
+        self, image: Tensor, stage: int | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """The code [B, num_ws, w_dim] of pictures [B, 3, H, W] of any size in [-1, 1].
+
+        It is `w_avg + forward(resize(image))`. ReStyle begins with `w_avg` and adds as much in each
+        of its iterations: it sees what `generator` draws, with constant noise, and corrects it.
+        Raises InputError where ReStyle is given no generator."""
+        image = self.resize(image)
+        if not self.config.iterations:
+            return self.w_avg + self(image, stage)
+        if generator is None:
+            raise InputError(
+                "This is a ReStyle encoder, which compares the picture with what the generator "
+                "draws of its code: give the generator, too."
+            )
+        w = self.w_avg[None]
+        for _ in range(self.config.iterations):
+            drawn = average_pool(generator.synthesis(w, "const"), self.config.input_size)
+            drawn = self._cut(drawn).expand(len(image), -1, -1, -1)
+            w = w + self(torch.cat([image, drawn], dim=1), stage)
+        return w
 
     def resize(self, image: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] at the encoder's input size, antialiased."""
-        return resize(image, self.config.input_size)
+        """Square pictures [B, 3, H, W] at the encoder's input size, antialiased; only the rows that
+        it reads."""
+        return self._cut(resize(image, self.config.input_size))
 
     def init_body(self, identity: IdentityNet) -> None:
         """Take over the body of an identity network, where training starts in the paper.
@@ -133,7 +191,7 @@ class Encoder(nn.Module):
         if any(
             getattr(ours, part) != getattr(theirs, part)
             for part in ("widths", "units", "reduction", "stem_stride")
-        ):
+        ) or (ours.resnet or ours.iterations):
             raise MismatchError(
                 f"The encoder's body has the widths {ours.widths} and units {ours.units}, the "
                 f"identity network's {theirs.widths} and {theirs.units}: give both the same."
@@ -162,19 +220,25 @@ class Encoder(nn.Module):
         return (head >= self.config.coarse) + (head >= self.config.middle)
 
     def _checked(self, stage: int) -> int:
-        if not 0 <= stage < self.config.num_ws:
+        if stage not in self.stages:
+            first, last = self.stages[0], self.stages[-1]
             raise InputError(
-                f"The stages of this encoder are 0 (W) to {self.config.num_ws - 1} (W+), "
-                f"not {stage}."
+                f"The stages of this encoder are {first} ({self.spaces[0]}) to {last} "
+                f"({self.spaces[-1]}), not {stage}."
             )
         return stage
 
+    def _cut(self, image: Tensor) -> Tensor:
+        top, bottom = self.config.rows or (0, self.config.input_size)
+        return image[:, :, top:bottom]
+
     def _check_image(self, image: Tensor) -> None:
-        size = self.config.input_size
-        if image.ndim != 4 or image.shape[1:] != (3, size, size):
+        top, bottom = self.config.rows or (0, self.config.input_size)
+        shape = (self.input_layer[0].in_channels, bottom - top, self.config.input_size)
+        if image.ndim != 4 or image.shape[1:] != shape:
             raise InputError(
-                f"The encoder takes images [batch, 3, {size}, {size}], but {tuple(image.shape)} "
-                "was given: resize them with `encoder.resize`."
+                f"The encoder takes images [batch, {', '.join(map(str, shape))}], but "
+                f"{tuple(image.shape)} was given: resize them with `encoder.resize`."
             )
 
 
@@ -191,6 +255,17 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.convs(x).flatten(1))
+
+
+class PooledHead(nn.Module):
+    """The mean over all positions, then one linear layer."""
+
+    def __init__(self, in_width: int, w_dim: int):
+        super().__init__()
+        self.linear = Linear(in_width, w_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.mean((2, 3)))
 
 
 def _upsample_add(small: Tensor, large: Tensor) -> Tensor:

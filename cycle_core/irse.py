@@ -1,8 +1,10 @@
 """IR-SE: the residual network with squeeze-and-excitation of ArcFace (Deng et al. 2019), and the
 identity network that is made of it.
 
-The pyramid encoder uses the same body. Tensor names are those of the published `model_ir_se50.pth`
-(and of e4e, pSp and Cycle Encoding for the body), so such files load without renaming.
+The encoders use the same body, or one of its relatives: IR, without squeeze-and-excitation, and
+ResNet, which ReStyle takes for other things than faces. Tensor names are those of the published
+`model_ir_se50.pth` (and of e4e, pSp and Cycle Encoding for the body), so such files load without
+renaming.
 """
 
 from __future__ import annotations
@@ -83,20 +85,34 @@ class IdentityNet(nn.Module):
 
 
 def make_body(
-    widths: tuple[int, ...], units: tuple[int, ...], reduction: int, stem_stride: int
+    widths: tuple[int, ...],
+    units: tuple[int, ...],
+    reduction: int,
+    stem_stride: int,
+    resnet: bool = False,
+    channels: int = 3,
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """(input_layer, body) of an IR-SE network; a stage halves the size in its first unit, unless
-    the input layer has done so for the first stage (half the arithmetic for small pictures)."""
+    """(input_layer, body) of an IR-SE network, of IR if `reduction` is 0, of a ResNet if `resnet`.
+
+    channels: of the input. A stage halves the size in its first unit, unless the input layer has
+    done so for the first stage (half the arithmetic for small pictures; so does every ResNet)."""
+    size = 7 if resnet else 3
     input_layer = nn.Sequential(
-        nn.Conv2d(3, widths[0], 3, stem_stride, 1, bias=False),
+        nn.Conv2d(channels, widths[0], size, stem_stride, size // 2, bias=False),
         nn.BatchNorm2d(widths[0]),
         nn.PReLU(widths[0]),
     )
+
+    def unit(in_width: int, width: int, stride: int) -> nn.Module:
+        if resnet:
+            return BasicUnit(in_width, width, stride)
+        return Unit(in_width, width, stride, reduction)
+
     body = []
     for in_width, width, count in zip(widths[:-1], widths[1:], units, strict=True):
         stride = 1 if not body and stem_stride == 2 else 2
-        body.append(Unit(in_width, width, stride, reduction))
-        body += [Unit(width, width, 1, reduction) for _ in range(count - 1)]
+        body.append(unit(in_width, width, stride))
+        body += [unit(width, width, 1) for _ in range(count - 1)]
     return input_layer, nn.Sequential(*body)
 
 
@@ -118,7 +134,8 @@ def check_body(
 
 
 class Unit(nn.Module):
-    """BN, 3x3, PReLU, 3x3 (with the stride), BN, squeeze-and-excitation, plus the shortcut."""
+    """BN, 3x3, PReLU, 3x3 (with the stride), BN, squeeze-and-excitation (if `reduction` is not 0),
+    plus the shortcut."""
 
     def __init__(self, in_width: int, width: int, stride: int, reduction: int):
         super().__init__()
@@ -134,7 +151,7 @@ class Unit(nn.Module):
             nn.PReLU(width),
             nn.Conv2d(width, width, 3, stride, 1, bias=False),
             nn.BatchNorm2d(width),
-            SqueezeExcite(width, reduction),
+            *([SqueezeExcite(width, reduction)] if reduction else []),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,6 +160,28 @@ class Unit(nn.Module):
         else:  # the reference writes this as a max-pooling of one pixel
             shortcut = x[:, :, :: self.stride, :: self.stride]
         return self.res_layer(x) + shortcut
+
+
+class BasicUnit(nn.Module):
+    """The unit of ResNet34 (He et al. 2016): 3x3 (with the stride), BN, ReLU, 3x3, BN, plus the
+    shortcut, ReLU."""
+
+    def __init__(self, in_width: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_width, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(in_width, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            if in_width != width or stride != 1
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
 class SqueezeExcite(nn.Module):

@@ -190,7 +190,7 @@ def invert_picture(
     crop, frame = align(on_device(photo, G.device), target, G.resolution)
     report["align"] = {"size": frame.size, "found_by": frame.source, "seconds": clock.seconds()}
 
-    code = encode(E, crop, settings.refine.space)
+    code = encode(E, crop, settings.refine.space, G)
     images["encode"] = generate(G, code)
     report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.seconds()}
 

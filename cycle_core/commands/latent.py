@@ -42,6 +42,7 @@ def add_commands(commands: Any) -> None:
     encode.add_argument("crop", type=Path, help="an aligned crop, as `align` makes it")
     add_out(encode, "the code")
     add_encoder(encode)
+    add_generator(encode)
     add_space(encode)
     add_device(encode)
 
@@ -137,14 +138,17 @@ def add_space(command: argparse.ArgumentParser) -> None:
 
 
 def run_encode(arguments: argparse.Namespace) -> None:
-    from ..checkpoints import load_encoder
+    from ..checkpoints import load_encoder, load_generator
     from ..codes import save_code
     from ..invert import encode
 
     out = output_file(arguments.out, [arguments.crop])
     crop = read_crop(arguments.crop)
     device = device_of(arguments)
-    code = encode(load_encoder(arguments.encoder, device), crop.to(device), arguments.space)
+    encoder = load_encoder(arguments.encoder, device)
+    # the others need none, and their codes are checked where they meet a generator
+    generator = load_generator(arguments.generator, device) if encoder.config.iterations else None
+    code = encode(encoder, crop.to(device), arguments.space, generator)
     save_code(code, out)
     Console(arguments.quiet).say(f"{out}: a code of {code.w.shape[1]} styles in {code.space}")
 

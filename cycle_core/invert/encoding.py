@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from ..codes import Code, HasCode, as_code
+from ..codes import SPACES, Code, HasCode, as_code
 from ..encoder import Encoder
 from ..errors import InputError, MismatchError
 from ..generator import Generator
@@ -16,21 +16,29 @@ from ..generator import Generator
 BATCH = 8  # pictures that pass through a network at once: bounds the memory of a long batch
 
 
-def encode(E: Encoder, image: Tensor, space: str | None = None) -> Code:
+def encode(
+    E: Encoder, image: Tensor, space: str | None = None, generator: Generator | None = None
+) -> Code:
     """The code that the encoder gives for pictures (METHOD section 1), head by head.
 
     image: float [B,3,H,W] in [-1,1], any size (aligned crops; resized with antialiasing).
     space: "W" uses head 0 alone, "W+" the heads of the stage that was trained last, or every head
         where that stage is 0, which are then stale: they were trained before the last phase. None
-        takes the stage that was trained last, in which the encoder is best.
+        takes the stage that was trained last, in which the encoder is best. An encoder may have
+        one space only (`E.spaces`).
+    generator: whose codes they are to be; ReStyle needs it, for other encoders it is only checked.
     Gives a Code with w float32 [B, num_ws, w_dim] that knows its space, stage and generator.
-    Raises InputError for another shape or space, or for values that are not finite."""
+    Raises InputError for another shape or space, for values that are not finite, for ReStyle
+    without a generator; MismatchError for another generator than the encoder's."""
     check_image(image)
     stage = stage_of(E, space)
+    if generator is not None:
+        check_pair(E, generator)
     image = image.to(E.w_avg.device)
     with torch.no_grad(), evaluating(E):
-        w = torch.cat([E.encode(part.float(), stage) for part in image.split(BATCH)])
-    return Code(w.float(), "W" if stage == 0 else "W+", E.generator, stage)
+        w = torch.cat([E.encode(part.float(), stage, generator) for part in image.split(BATCH)])
+    fingerprint = E.generator or (generator.base_fingerprint if generator else "")
+    return Code(w.float(), "W" if stage == 0 else "W+", fingerprint, stage)
 
 
 def generate(
@@ -75,11 +83,14 @@ def stage_of(E: Encoder, space: str | None) -> int:
     """The encoder stage that stands for a space, see `encode`."""
     if space is None:
         return E.stage
-    if space == "W":
-        return 0
-    if space == "W+":
-        return E.stage or E.config.num_ws - 1
-    raise InputError(f'The space to encode into is "W" or "W+", not {space!r}.')
+    if space not in SPACES:
+        raise InputError(f'The space to encode into is "W" or "W+", not {space!r}.')
+    if space not in E.spaces:
+        raise InputError(
+            f"This encoder gives codes in {E.spaces[0]} only: encode into {E.spaces[0]} or choose "
+            "an encoder of e4e or Cycle Encoding, which has both spaces."
+        )
+    return 0 if space == "W" else E.stage or E.stages[-1]
 
 
 def check_image(image: Tensor) -> None:

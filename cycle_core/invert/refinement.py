@@ -173,7 +173,7 @@ def _refine_one(
     def look(loss: bool) -> _State:
         nonlocal best
         with torch.set_grad_enabled(loss):
-            w = E.encode(image, stage)
+            w = E.encode(image, stage, G)
             drawn = G.synthesis(w, "const")
             terms = objective(drawn, target)
         state = _State(w.detach(), drawn.detach(), terms)
@@ -190,7 +190,7 @@ def _refine_one(
         if others is not None:
             for part in others.split(settings.batch):
                 held = objective.target(resize(part, G.resolution))
-                terms = objective(G.synthesis(E.encode(part, stage), "const"), held)
+                terms = objective(G.synthesis(E.encode(part, stage, G), "const"), held)
                 (settings.reg / len(others) * terms.total.sum()).backward()
         _centralise(E)
         optimizer.step()
