@@ -24,6 +24,7 @@ class Weight:
     perceptual, detector); file: its name on disk, for an archive (.zip) the folder's name.
     url: where it is downloaded, "" if it can only be fetched by hand from `page`.
     size: bytes, None if unknown. sha256: leading hexadecimal digits, as many as are known, or None.
+    aliases: other names under which people have the same weights.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Weight:
     size: int | None = None
     sha256: str | None = None
     note: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 CATALOGUE: dict[str, Weight] = {
@@ -113,6 +115,18 @@ CATALOGUE: dict[str, Weight] = {
             "https://github.com/richzhang/PerceptualSimilarity",
             size=6009,
             note="the five linear heads of LPIPS 0.1; the features are `alexnet`",
+            aliases=("alex.pth",),
+        ),
+        Weight(
+            "lpips-vgg",
+            "perceptual",
+            "lpips_vgg.pth",
+            "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/"
+            "v0.1/vgg.pth",
+            "BSD-2-Clause",
+            "https://github.com/richzhang/PerceptualSimilarity",
+            note="the five linear heads of LPIPS 0.1; the features are `vgg16`",
+            aliases=("vgg.pth",),
         ),
         Weight(
             "alexnet",
@@ -123,6 +137,7 @@ CATALOGUE: dict[str, Weight] = {
             "https://pytorch.org/vision/stable/models.html",
             sha256="7be5be79",
             note="torchvision's AlexNet, ImageNet",
+            aliases=("alexnet-owt-4df8aa71.pth",),
         ),
         Weight(
             "vgg16",

@@ -113,7 +113,7 @@ class Encoder(nn.Module):
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The spaces that it can encode into; both only where head 0 gives what all styles share."""
+        """The spaces that it can encode into; both only where head 0 stands for all styles."""
         if self.config.pooled:
             return ("W",)
         return ("W", "W+") if self.config.deltas else ("W+",)

@@ -30,20 +30,23 @@ ROLES = ("loss", "metrics")
 def load_perceptual(role: str = "loss", network: str = "embedded") -> Lpips:
     """The perceptual distance, on the CPU, frozen. Its `name` belongs in every report.
 
-    network: "embedded"; "alex", LPIPS 0.1 with AlexNet from the files `alexnet` and `lpips-alex` of
-    `weights` (one network for both roles); "auto", alex where its files are found, else embedded.
+    network: "embedded"; "alex" or "vgg", LPIPS 0.1 with AlexNet or VGG-16 from the files `alexnet`
+    and `lpips-alex`, or `vgg16` and `lpips-vgg`, of `weights` (one network for both roles); "auto",
+    alex where its files are found, else embedded.
     Raises InputError for another name, MissingFileError, CheckpointError."""
     _check_choice("role", role, ROLES)
-    _check_choice("network", network, ("embedded", "alex", "auto"))
-    files = find("alexnet"), find("lpips-alex")
-    if network != "embedded" and all(files):
-        return Lpips(_load_alex(*files), "LPIPS (AlexNet)").eval().requires_grad_(False)
-    if network == "alex":
-        missing = "alexnet" if files[0] is None else "lpips-alex"
-        raise MissingFileError(
-            f"LPIPS with AlexNet needs the file `{missing}`, which is not on this machine: fetch "
-            'it or use network="embedded".'
-        )
+    _check_choice("network", network, ("embedded", *_PUBLISHED, "auto"))
+    if network != "embedded":
+        kind, features, heads = _PUBLISHED["alex" if network == "auto" else network]
+        files = find(features), find(heads)
+        if files[0] and files[1]:
+            net = _load_published(kind(), files[0], files[1])
+            return Lpips(net, f"LPIPS ({kind.__name__})").eval().requires_grad_(False)
+        if network != "auto":
+            raise MissingFileError(
+                f"LPIPS with {kind.__name__} needs the file `{heads if files[0] else features}`, "
+                'which is not on this machine: fetch it or use network="embedded".'
+            )
     net = load_attributes(role)
     return Lpips(net, f"LPIPS (embedded, {role})").eval().requires_grad_(False)
 
@@ -183,17 +186,46 @@ class _Residual(nn.Module):
 
 
 # ------------------------------------------------------------------ published
-class AlexNet(nn.Module):
-    """torchvision's AlexNet up to its fifth ReLU, with the linear heads of LPIPS 0.1 (Zhang et al.
-    2018). Tensor names are those of the two published files."""
+class _Published(nn.Module):
+    """The features of a network of torchvision with the linear heads of LPIPS 0.1 (Zhang et al.
+    2018), one head behind each layer of `tapped`. Tensor names are those of the two files."""
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, features: list[nn.Module], tapped: dict[int, int]):
+        """tapped: index of a layer in `features` -> number of its channels."""
         super().__init__()
-        widths = (64, 192, 384, 256, 256)
-        self.features = nn.Sequential(
+        self.features = nn.Sequential(*features)
+        self.tapped = tapped
+        for i, width in enumerate(tapped.values()):
+            head = nn.Conv2d(width, 1, 1, bias=False)  # its weight [1, C, 1, 1] weighs channels
+            self.add_module(f"lin{i}", nn.ModuleDict({"model": nn.ModuleDict({"1": head})}))
+        # ImageNet's statistics for pictures in [-1, 1], with the rounding of LPIPS
+        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+
+    def taps(self, image: Tensor) -> list[Tensor]:
+        """image: float [B, 3, H, W] in [-1, 1], H and W at least 35 -> the features to compare."""
+        x, taps = (image - self.shift) / self.scale, []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.tapped:
+                taps.append(x)
+        return taps
+
+    def layer_weights(self) -> list[Tensor]:
+        """The weight of every channel in the distance, one [C] for each tap."""
+        heads = range(len(self.tapped))
+        return [self.get_parameter(f"lin{i}.model.1.weight").flatten() for i in heads]
+
+
+class AlexNet(_Published):
+    """AlexNet up to its fifth ReLU; every ReLU is tapped."""
+
+    def __init__(self) -> None:
+        features = [
             nn.Conv2d(3, 64, 11, 4, 2),
             nn.ReLU(),
             nn.MaxPool2d(3, 2),
@@ -206,34 +238,35 @@ class AlexNet(nn.Module):
             nn.ReLU(),
             nn.Conv2d(256, 256, 3, padding=1),
             nn.ReLU(),
-        )
-        for i, width in enumerate(widths):
-            head = nn.Conv2d(width, 1, 1, bias=False)  # its weight [1, C, 1, 1] weighs channels
-            self.add_module(f"lin{i}", nn.ModuleDict({"model": nn.ModuleDict({"1": head})}))
-        # ImageNet's statistics for pictures in [-1, 1], with the rounding of LPIPS
-        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
-        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
-
-    def taps(self, image: Tensor) -> list[Tensor]:
-        """image: float [B, 3, H, W] in [-1, 1], H and W at least 35 -> the outputs of the ReLUs."""
-        x, taps = (image - self.shift) / self.scale, []
-        for layer in self.features:
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                taps.append(x)
-        return taps
-
-    def layer_weights(self) -> list[Tensor]:
-        """The weight of every channel in the distance, one [C] for each tap."""
-        return [self.get_parameter(f"lin{i}.model.1.weight").flatten() for i in range(5)]
+        ]
+        super().__init__(features, {1: 64, 4: 192, 7: 384, 9: 256, 11: 256})
 
 
-def _load_alex(features: Path | None, heads: Path | None) -> AlexNet:
-    assert features is not None
-    assert heads is not None
+class VGG16(_Published):
+    """VGG-16 up to its last ReLU; the last ReLU before each pooling is tapped."""
+
+    def __init__(self) -> None:
+        features: list[nn.Module] = []
+        tapped, in_width = {}, 3
+        for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+            if features:
+                features.append(nn.MaxPool2d(2))
+            for _ in range(count):
+                features += [nn.Conv2d(in_width, width, 3, padding=1), nn.ReLU()]
+                in_width = width
+            tapped[len(features) - 1] = width
+        super().__init__(features, tapped)
+
+
+# network of `load_perceptual` -> its class, the names of its features and its heads in `weights`
+_PUBLISHED: dict[str, tuple[type[AlexNet | VGG16], str, str]] = {
+    "alex": (AlexNet, "alexnet", "lpips-alex"),
+    "vgg": (VGG16, "vgg16", "lpips-vgg"),
+}
+
+
+def _load_published(net: _Published, features: Path, heads: Path) -> _Published:
     state = {k: v for k, v in _read_tensors(features).items() if k.startswith("features.")}
-    net = AlexNet()
     build(net, state | _read_tensors(heads), features)
     return net
 

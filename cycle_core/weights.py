@@ -49,18 +49,18 @@ def find(name: str | Path | Weight) -> Path | None:
     For an archive such as "buffalo_l" it is the folder that holds its .onnx files. In every folder
     that is searched a file may also lie one folder deeper."""
     weight = name if isinstance(name, Weight) else CATALOGUE.get(str(name))
-    file = weight.file if weight else str(name)
-    if weight is None and Path(file).is_file():
-        return Path(file)
-    if not file or Path(file).is_absolute() or ".." in Path(file).parts:
-        return None
-    for folder in folders(weight.kind if weight else ""):
-        for place in (folder / file, *_deeper(folder, file)):
-            if weight and _is_archive(weight):
-                if place.is_dir() and any(place.glob("*.onnx")):
+    if weight is None and Path(str(name)).is_file():
+        return Path(str(name))
+    for file in (weight.file, *weight.aliases) if weight else (str(name),):
+        if not file or Path(file).is_absolute() or ".." in Path(file).parts:
+            continue
+        for folder in folders(weight.kind if weight else ""):
+            for place in (folder / file, *_deeper(folder, file)):
+                if weight and _is_archive(weight):
+                    if place.is_dir() and any(place.glob("*.onnx")):
+                        return place
+                elif place.is_file():
                     return place
-            elif place.is_file():
-                return place
     return None
 
 

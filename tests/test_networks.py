@@ -7,6 +7,7 @@ from cycle_core.checkpoints import ASSETS
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.losses import Lpips
 from cycle_core.networks import (
+    VGG16,
     AlexNet,
     PortraitNet,
     PortraitNetConfig,
@@ -16,6 +17,7 @@ from cycle_core.networks import (
 )
 
 ALEX_FILE, HEADS_FILE = "alexnet-owt-7be5be79.pth", "lpips_alex.pth"
+VGG_FILE = "vgg16-397923af.pth"
 
 
 @pytest.fixture
@@ -62,6 +64,30 @@ def test_alexnet_lpips_follows_the_published_formula(alex):
 
 
 @torch.no_grad()
+def test_vgg_lpips_taps_the_last_layer_before_each_pooling(tmp_path, monkeypatch):
+    monkeypatch.setenv("CYCLE_CORE_MODELS", str(tmp_path))
+    torch.manual_seed(0)
+    state = VGG16().state_dict()
+    torch.save({k: v for k, v in state.items() if k[:8] == "features"}, tmp_path / VGG_FILE)
+    torch.save({k: v for k, v in state.items() if k[:3] == "lin"}, tmp_path / "vgg.pth")
+    a, b = torch.rand(2, 1, 3, 48, 48) * 2 - 1
+    shift = torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1)
+    scale = torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1)
+    x, total, tap = torch.cat([(a - shift) / scale, (b - shift) / scale]), torch.zeros(1), 0
+    for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28):  # the published convolutions
+        if i in (5, 10, 17, 24):
+            x = F.max_pool2d(x, 2)
+        x = F.relu(F.conv2d(x, state[f"features.{i}.weight"], state[f"features.{i}.bias"], 1, 1))
+        if i in (2, 7, 14, 21, 28):
+            y = F.normalize(x, dim=1, eps=1e-10)
+            weight = state[f"lin{tap}.model.1.weight"]
+            total, tap = total + F.conv2d((y[:1] - y[1:]) ** 2, weight).mean(), tap + 1
+    found = load_perceptual("metrics", network="vgg")
+    assert found.name == "LPIPS (VGG16)"
+    assert torch.allclose(found(a, b), total, rtol=1e-4)
+
+
+@torch.no_grad()
 def test_the_published_lpips_files_are_used_where_they_are_found(alex, tmp_path, monkeypatch):
     monkeypatch.setenv("CYCLE_CORE_MODELS", str(tmp_path))
     state = alex.state_dict()
@@ -89,8 +115,8 @@ def test_a_missing_or_damaged_published_file_is_named(tmp_path, monkeypatch):
 def test_unknown_roles_and_networks_are_refused_in_words():
     with pytest.raises(InputError, match="loss, metrics"):
         load_identity("test")
-    with pytest.raises(InputError, match="embedded, alex, auto"):
-        load_perceptual(network="vgg")
+    with pytest.raises(InputError, match="embedded, alex, vgg, auto"):
+        load_perceptual(network="squeeze")
 
 
 @torch.no_grad()
