@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import InputError, MismatchError
-from .generator import Generator, Linear
+from .generator import Generator
 from .irse import IdentityNet, check_body, make_body
+from .layers import Linear
 from .resize import average_pool, resize
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import InputError
-from .generator import Linear
+from .layers import Linear
 
 
 def l2(a: Tensor, b: Tensor) -> Tensor:

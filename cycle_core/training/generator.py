@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from ..checkpoints import save_model
 from ..errors import InputError
-from ..generator import Generator, GeneratorConfig, Linear
+from ..generator import Generator, GeneratorConfig
+from ..layers import Linear
 from ..networks import load_perceptual
 from ..portraits import Z_DIM, factors_to_z
 from ..portraits.dataset import HELD_OUT, PortraitData

@@ -1,0 +1,131 @@
+"""What the networks of StyleGAN2 and StyleGAN3 are made of."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import InputError
+
+NOISE_MODES = ("const", "random", "none")
+SLOPE = 0.2  # of every leaky ReLU
+ACTIVATION_GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
+BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)  # the binomial filter of every up-sampling in StyleGAN2
+
+
+class StyleLayer(NamedTuple):
+    """A layer of StyleSpace (Wu et al. 2021): the affine map from a style to the factors of a
+    convolution's input channels, the index of that style in w, and whether the RGB is drawn."""
+
+    affine: Linear
+    style: int
+    rgb: bool
+
+
+class Synthesis(nn.Module):
+    """w -> image: what the synthesis networks share; their own `forward` tells the rest."""
+
+    def __init__(self, num_ws: int, w_dim: int):
+        super().__init__()
+        self.num_ws, self.w_dim = num_ws, w_dim
+
+    @property
+    def style_layers(self) -> list[StyleLayer]:
+        """Every layer that takes a style, in the order of the styles."""
+        raise NotImplementedError
+
+    @property
+    def style_channels(self) -> tuple[int, ...]:
+        """The number of channels of each layer of StyleSpace."""
+        return tuple(layer.affine.bias.shape[0] for layer in self.style_layers)
+
+    def styles(self, w: Tensor, noise: str, offsets: Tensor | None) -> list[Tensor]:
+        """The styles [B, channels] of every layer. Raises InputError as `forward`."""
+        if w.ndim != 3 or w.shape[1:] != (self.num_ws, self.w_dim):
+            raise InputError(
+                f"The codes have the shape {tuple(w.shape)}, but this generator takes "
+                f"[batch, {self.num_ws}, {self.w_dim}]."
+            )
+        if noise not in NOISE_MODES:
+            raise InputError(f"The noise is one of {', '.join(NOISE_MODES)}, not {noise!r}.")
+        styles = [layer.affine(w[:, layer.style]) for layer in self.style_layers]
+        if offsets is None:
+            return styles
+        parts = offsets.split(self.style_channels, dim=1)
+        return [style + part for style, part in zip(styles, parts, strict=True)]
+
+
+class Linear(nn.Module):
+    """Fully connected layer with an equalised learning rate (Progressive GAN, section 4.1)."""
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: float = 0.0, lr_multiplier: float = 1.0
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+
+
+def modulated_conv(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    demodulate: bool = True,
+    upsample: bool = False,
+    gain: float = 1.0,
+) -> Tensor:
+    """Weight (de)modulation (StyleGAN2, equations 1 and 3).
+
+    x: [B,I,H,W]; weight: [O,I,k,k]; styles: [B,I]. Gives [B,O,H,W], twice the size if `upsample`.
+    A demodulated result is multiplied by `gain`.
+    A batch of one scales the weight; a larger one scales the activations before and after one
+    shared convolution, which is the same and avoids a grouped convolution.
+    """
+    dtype = x.dtype
+    demod = None
+    if demodulate:
+        energy = styles.square() @ weight.square().sum((2, 3)).t()  # [B,O]
+        demod = (energy + 1e-8).rsqrt() * gain
+    if x.shape[0] == 1:
+        weight = weight * styles[0, :, None, None]
+        if demod is not None:
+            weight = weight * demod[0, :, None, None, None]
+        demod = None
+    else:
+        x = x * styles[:, :, None, None].to(dtype)
+    x = _upsampling_conv(x, weight) if upsample else _conv(x, weight)
+    return x if demod is None else x * demod[:, :, None, None].to(dtype)
+
+
+def upsample(image: Tensor) -> Tensor:
+    """Twice the size with the binomial filter: [B,C,H,W] -> [B,C,2H,2W]."""
+    kernel = _blur_kernel(image)
+    return F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=image.shape[1])
+
+
+def _conv(x: Tensor, weight: Tensor) -> Tensor:
+    return F.conv2d(x, weight.to(x.dtype), padding=weight.shape[-1] // 2)
+
+
+def _upsampling_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """Transposed convolution of stride two, then the binomial blur; [B,I,H,W] -> [B,O,2H,2W].
+
+    One sub-pixel convolution with the product of both kernels gives the same, but took three times
+    as long on a CPU: it has four times the multiplications."""
+    x = F.conv_transpose2d(x, weight.to(x.dtype).transpose(0, 1), stride=2)  # [B,O,2H+1,2W+1]
+    return F.conv2d(x, _blur_kernel(x), padding=1, groups=x.shape[1])
+
+
+def _blur_kernel(x: Tensor) -> Tensor:
+    """[C,1,4,4], sums to 4: the gain that makes up for the zeros between the pixels."""
+    taps = torch.tensor(BLUR_TAPS, dtype=x.dtype, device=x.device) / 4
+    return (taps[:, None] * taps).expand(x.shape[1], 1, 4, 4)
