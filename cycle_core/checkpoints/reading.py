@@ -1,0 +1,474 @@
+"""Any model file as plain data, without running code that is stored in it.
+
+    contents = read_file("network.pkl")
+    contents.container, contents.data           # "pickle", {"G_ema": PersistentObject(...), ...}
+    state = load_tensors(module_state(contents.data["G_ema"]))     # {name: float32 tensor}
+
+The data is made of dict, list, tuple, set, str, bytes, numbers, None and the records of `records`.
+Tensors and numpy arrays are `StoredTensor`s, which stay in the file until `load_tensors` (a state
+dict), `load_all` (anything small) or `.tensor()` read them.
+
+Known containers: safetensors, the zip files of torch.save, its older format, bare pickles of the
+protocols 0 to 5 (with the torch files nested in them), .npy and .npz. `unpickling` says why they do
+not go through torch.load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError, CycleError, MissingFileError
+from .records import (
+    Damaged,
+    FileBytes,
+    OpaqueObject,
+    PersistentObject,
+    Region,
+    Storage,
+    StoredTensor,
+    TFNetwork,
+    check_sizes,
+    contiguous,
+    numpy_storage,
+)
+from .unpickling import STORAGE_TYPES, Global, Limits, Unpickler
+
+__all__ = [
+    "Contents",
+    "OpaqueObject",
+    "PersistentObject",
+    "StoredTensor",
+    "TFNetwork",
+    "load_all",
+    "load_tensors",
+    "module_state",
+    "read_file",
+    "reported",
+]
+
+MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
+MAX_HEADER = 16 << 20  # bytes of a safetensors header, a zip directory, a pickle in a zip
+MAX_UNPACKED = 64 << 20  # bytes of compressed members, and 8 times what the file has
+MAX_PARTS = 100_000  # modules of a network, values of a small file
+MAX_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a file."""
+
+    path: Path
+    container: str  # "safetensors", "torch zip", "torch legacy", "pickle", "npy" or "npz"
+    data: Any = field(repr=False)
+    metadata: dict[str, str] = field(default_factory=dict)  # of safetensors
+    foreign: tuple[str, ...] = ()  # names of classes and functions that are not known here
+
+
+def read_file(path: str | Path, strict: bool = True) -> Contents:
+    """Read what the file holds; tensors stay in it until they are asked for.
+
+    strict: refuse files that name classes or functions which have no place in a model file. Without
+        it they are `OpaqueObject`s, which is enough to tell what a file is.
+    Raises MissingFileError; CheckpointError for folders, damaged and unknown files."""
+    path = Path(path)
+    with reported(path):
+        _check_file(path)
+        region = Region(source := FileBytes.of(path), 0, source.size)
+        limits = Limits()
+        container, data, metadata = _read(region, limits)
+    contents = Contents(path, container, data, metadata, tuple(sorted(limits.foreign)))
+    if strict and contents.foreign:
+        raise CheckpointError(refusal(contents))
+    return contents
+
+
+def refusal(contents: Contents) -> str:
+    """The sentence for a file with names that are not known here."""
+    return (
+        f"{contents.path} asks for {contents.foreign[0]}, which is neither a tensor nor anything "
+        "else that a model file needs, so it is not opened and nothing in it was run: get the file "
+        "from its authors, or have it saved again as a state dict."
+    )
+
+
+def module_state(module: Any) -> dict[str, StoredTensor]:
+    """The tensors of a pickled module by the names that its `state_dict()` would give them.
+
+    Raises Damaged for something that is no module."""
+    state: dict[str, StoredTensor] = {}
+    parts = [("", module, 0)]
+    seen = 0
+    while parts:
+        prefix, module, depth = parts.pop()
+        seen += 1
+        if not isinstance(module, PersistentObject) or depth > MAX_DEPTH or seen > MAX_PARTS:
+            raise Damaged("it holds something else where a module is expected")
+        for kind in ("_parameters", "_buffers"):
+            for name, value in _items(module.state.get(kind)):
+                if isinstance(value, StoredTensor):
+                    state[f"{prefix}{name}"] = value
+        for name, part in _items(module.state.get("_modules")):
+            if part is not None:
+                parts.append((f"{prefix}{name}.", part, depth + 1))
+    return state
+
+
+def load_tensors(values: Any, prefix: str = "") -> dict[str, Tensor]:
+    """Read the tensors of a state dict whose names begin with `prefix`, which is taken away.
+
+    Gives {name: CPU tensor}; floating ones as float32.
+    Raises Damaged where they are not finite numbers."""
+    chosen = {
+        str(name)[len(prefix) :]: value
+        for name, value in _items(values)
+        if isinstance(value, StoredTensor) and str(name).startswith(prefix)
+    }
+    _check_total(list(chosen.values()))
+    return {name: _finite(name, value.tensor()) for name, value in chosen.items()}
+
+
+def load_all(value: Any) -> Any:
+    """The same data with every array read: StoredTensor -> CPU tensor of its own type.
+
+    For small files: whatever it takes is bounded. Raises Damaged."""
+    tensors: list[StoredTensor] = []
+
+    def walk(value: Any, depth: int, read: bool) -> Any:
+        if depth > MAX_DEPTH or len(tensors) > MAX_PARTS:
+            raise Damaged("it has more in it than any model file")
+        if isinstance(value, StoredTensor):
+            if value.items is not None:  # a numpy array of objects
+                items = [walk(item, depth + 1, read) for item in value.items]
+                return items if value.shape else items[0]
+            tensors.append(value)
+            return value.tensor() if read else value
+        if isinstance(value, dict):
+            return {key: walk(item, depth + 1, read) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(walk(item, depth + 1, read) for item in value)
+        tensors.append(_NOTHING)  # counts
+        return value
+
+    walk(value, 0, read=False)
+    _check_total(tensors)
+    tensors.clear()
+    return walk(value, 0, read=True)
+
+
+@contextlib.contextmanager
+def reported(path: str | Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read becomes one sentence about that file."""
+    try:
+        yield
+    except CycleError:
+        raise
+    except MemoryError as error:
+        raise CheckpointError(
+            f"{path} needs more memory than is free: close other programs, or get a smaller file."
+        ) from error
+    except Exception as error:
+        reason = "its parts do not fit together"
+        if isinstance(error, Damaged):
+            reason = str(error)
+        elif isinstance(error, OSError):
+            reason = error.strerror or reason
+        raise CheckpointError(
+            f"{path} cannot be read as a model file ({reason}): it is damaged or of another "
+            "format; get it again or choose another file."
+        ) from error
+
+
+# ------------------------------------------------------------------ containers
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise MissingFileError(f"There is no file {path}: check the path.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise CheckpointError(f"{path} is a folder, but a model file is needed.")
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{path} is a device or a pipe, but a model file is needed.")
+
+
+def _read(region: Region, limits: Limits) -> tuple[str, Any, dict[str, str]]:
+    """(container, data, metadata)"""
+    start = region.part(0, min(region.size, 512)).read()
+    if not start:
+        raise Damaged("it is empty")
+    if start.startswith(b"PK\3\4"):
+        return *_read_zip(region, limits), {}
+    if start.startswith(b"\x93NUMPY"):
+        return "npy", _read_npy(region, limits), {}
+    if start[8:9] == b"{" and start[:1] != b"\x80":
+        return "safetensors", *_read_safetensors(region)
+    for beginning, name in OTHER_FILES.items():
+        if start.lstrip().startswith(beginning):
+            raise Damaged(f"it is {name}")
+    return *_read_pickle(region, limits), {}
+
+
+# what is found in the place of a model file, by its first bytes
+OTHER_FILES = {
+    b"<": "a web page: the download gave a page instead of the file",
+    b"version https://git-lfs": "only a pointer of Git LFS to the file",
+    b"GGUF": "a GGUF language model",
+    b"\x89HDF": "an HDF5 file, as Keras writes",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"\x1f\x8b": "a gzip archive: unpack it",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"Rar!": "a RAR archive: unpack it",
+    b"\x08\x04\x12": "an ONNX model",
+    b"\x08\x06\x12": "an ONNX model",
+    b"\x08\x07\x12": "an ONNX model",
+    b"\x08\x08\x12": "an ONNX model",
+}
+
+
+def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:
+    """A bare pickle, or torch's older format: five pickles and the numbers of the storages."""
+    storages: dict[str, Storage] = {}
+
+    def persistent(identity: Any) -> Any:
+        if identity[0] == "module":
+            return identity[1]
+        kind, key, count = _storage_identity(identity)
+        if identity[5:] not in ((), (None,)):
+            raise Damaged("it was written by a PyTorch before 0.4")
+        return storages.setdefault(key, Storage(kind, count))
+
+    machine = Unpickler(region, limits, lambda nested: _nested(nested, limits), persistent)
+    first = machine.load()
+    if type(first) is not int or first != MAGIC:
+        if storages:
+            raise Damaged("it refers to something outside of it")
+        return "pickle", first
+    machine.load(machine.at)  # the version of the format
+    system = machine.load(machine.at)
+    if system["little_endian"] is not True:
+        raise Damaged("it was written by a big-endian machine")
+    data = machine.load(machine.at)
+    keys, at = machine.load(machine.at), machine.at
+    for key in keys:
+        storage = storages[key]
+        (count,) = struct.unpack("<q", region.part(at, 8).read())
+        if count != storage.count:
+            raise Damaged("its storages have other sizes than it says")
+        storage.fill(region.part(at + 8, storage.nbytes))
+        at += 8 + storage.nbytes
+    return "torch legacy", data
+
+
+def _nested(region: Region, limits: Limits) -> Any:
+    """The storage in a torch file inside of a pickle."""
+    limits.depth -= 1
+    if limits.depth < 0:
+        raise Damaged("it holds files in files in files")
+    is_zip = region.part(0, min(4, region.size)).read() == b"PK\3\4"
+    container, data = (_read_zip if is_zip else _read_pickle)(region, limits)
+    limits.depth += 1
+    if container not in ("torch zip", "torch legacy"):
+        raise Damaged("it holds something else where a storage is expected")
+    return data
+
+
+def _storage_identity(identity: Any) -> tuple[torch.dtype, str, int]:
+    name, kind, key, _, count = identity[:5]
+    if name != "storage" or not isinstance(kind, Global) or kind.name not in STORAGE_TYPES:
+        raise Damaged("it holds tensors of an unknown type")
+    return STORAGE_TYPES[kind.name], str(key), count
+
+
+def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
+    """torch.save's zip, or .npz."""
+    members = _Members(region)
+    pickles = [n for n in members.names if n.count("/") == 1 and n.endswith("/data.pkl")]
+    if not pickles:
+        arrays = {n[:-4]: n for n in members.names if n.endswith(".npy")}
+        if not arrays:
+            raise Damaged("it is a zip archive without a model: unpack it")
+        return "npz", {k: _read_npy(members.region(n), limits) for k, n in arrays.items()}
+    folder = pickles[0].removesuffix("data.pkl")
+    if f"{folder}constants.pkl" in members.names:
+        raise Damaged("it is a TorchScript program, which would have to be run")
+    if f"{folder}byteorder" in members.names:
+        if members.region(f"{folder}byteorder").part(0, 3).read() != b"lit":
+            raise Damaged("it was written by a big-endian machine")
+    storages: dict[tuple[str, torch.dtype], Storage] = {}
+
+    def persistent(identity: Any) -> Storage:
+        kind, key, count = _storage_identity(identity)
+        if (key, kind) not in storages:
+            check_sizes(count)
+            storages[key, kind] = Storage(kind, count, members.region(f"{folder}data/{key}"))
+        if storages[key, kind].count != count:
+            raise Damaged("its storages have other sizes than it says")
+        return storages[key, kind]
+
+    code = members.region(pickles[0])
+    if code.size > MAX_HEADER:
+        raise Damaged("it has more in it than any model file")
+    machine = Unpickler(code, limits, lambda nested: _nested(nested, limits), persistent)
+    return "torch zip", machine.load()
+
+
+class _Members:
+    """The members of a zip file as regions: in place if stored, unpacked within limits if not."""
+
+    def __init__(self, region: Region):
+        self._whole = region
+        self._left = MAX_UNPACKED + 8 * region.size
+        _check_directory(region)
+        self._zip = zipfile.ZipFile(io.BufferedReader(_RegionFile(region)))
+        self.names = set(self._zip.namelist())
+
+    def region(self, name: str) -> Region:
+        member = self._zip.getinfo(name)
+        if member.compress_type == zipfile.ZIP_STORED:
+            header = self._whole.part(member.header_offset, 30).read()
+            if header[:4] != b"PK\3\4" or member.file_size != member.compress_size:
+                raise Damaged("its directory does not fit its contents")
+            name_size, extra_size = struct.unpack("<HH", header[26:30])
+            start = member.header_offset + 30 + name_size + extra_size
+            return self._whole.part(start, member.file_size)
+        self._left -= member.file_size
+        if self._left < 0:
+            raise Damaged("it unpacks to far more than it is")
+        with self._zip.open(member) as file:
+            return Region.of(file.read(member.file_size))
+
+
+def _check_directory(region: Region) -> None:
+    """zipfile reads the whole directory at once: refuse one of absurd size before."""
+    tail = region.part(max(0, region.size - 66_000), min(region.size, 66_000)).read()
+    end, end64 = tail.rfind(b"PK\5\6"), tail.rfind(b"PK\6\6")
+    if end < 0 or end + 22 > len(tail):
+        raise Damaged("it ends too early")
+    (size,) = struct.unpack("<I", tail[end + 12 : end + 16])
+    if size == 0xFFFFFFFF and 0 <= end64 <= len(tail) - 48:
+        (size,) = struct.unpack("<Q", tail[end64 + 40 : end64 + 48])
+    if size > MAX_HEADER:
+        raise Damaged("it has more in it than any model file")
+
+
+class _RegionFile(io.RawIOBase):
+    """A region as an open file, for zipfile."""
+
+    def __init__(self, region: Region):
+        self._region, self._at = region, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._region.size}[whence]
+        if start + offset < 0:
+            raise Damaged("it ends too early")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        size = max(0, min(len(buffer), self._region.size - self._at))
+        if size:
+            self._region.read_into(self._at, memoryview(buffer)[:size])
+        self._at += size
+        return size
+
+
+def _read_npy(region: Region, limits: Limits) -> Any:
+    with io.BufferedReader(_RegionFile(region)) as file:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read is None:
+            raise Damaged("it is an array of a newer numpy")
+        shape, fortran, dtype = read(file)
+        content = region.part(file.tell(), region.size - file.tell())
+    if dtype.hasobject:  # the array itself is a pickle
+        return _read_pickle(content, limits)[1]
+    check_sizes(*shape)
+    storage, swapped = numpy_storage(dtype.str, content, shape)
+    if storage is None:
+        raise Damaged("it holds arrays of an unknown type")
+    return StoredTensor(storage, 0, shape, contiguous(shape, fortran), swapped=swapped)
+
+
+def _read_safetensors(region: Region) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    (size,) = struct.unpack("<Q", region.part(0, 8).read())
+    if size > MAX_HEADER:
+        raise Damaged("it claims a header that is too large")
+    header = json.loads(region.part(8, size).read())
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        check_sizes(start, end, *entry["shape"])
+        shape = tuple(entry["shape"])
+        content = region.part(8 + size + start, end - start)
+        storage = Storage(SAFETENSORS_TYPES[entry["dtype"]], math.prod(shape), content)
+        tensors[name] = StoredTensor(storage, 0, shape, contiguous(shape))
+    return tensors, {str(key): str(value) for key, value in metadata.items()}
+
+
+SAFETENSORS_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+# ------------------------------------------------------------------ checks
+_NOTHING = StoredTensor(None)
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    return list(value.items()) if isinstance(value, Mapping) else []
+
+
+def _check_total(tensors: list[StoredTensor]) -> None:
+    """Tensors may share numbers, but not so that a small file fills the memory."""
+    sources = {}
+    for tensor in tensors:
+        if tensor.storage is not None and tensor.storage.region is not None:
+            source = tensor.storage.region.source
+            sources[id(source)] = source.size
+    if sum(tensor.nbytes for tensor in tensors) > 2 * sum(sources.values()):
+        raise Damaged("it names the same numbers again and again")
+
+
+def _finite(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    tensor = tensor.float()
+    # a sum is quicker than isfinite, and finite only if all are; a huge one may still overflow
+    if not math.isfinite(tensor.sum().item()) and not torch.isfinite(tensor).all():
+        raise Damaged(f"it holds values that are not finite numbers, in {name}")
+    return tensor
