@@ -22,13 +22,17 @@ if TYPE_CHECKING:
         edit_many,
         fit_directions,
         ganspace,
+        global_direction,
         lerp,
         list_directions,
         load_direction,
+        load_style_deviations,
         mix,
         save_directions,
         sefa,
         slerp,
+        style_channel,
+        style_deviations,
     )
     from .errors import (
         CheckpointError,
@@ -82,12 +86,14 @@ __all__ = [
     "fit_directions",
     "ganspace",
     "generate",
+    "global_direction",
     "lerp",
     "list_directions",
     "load_code",
     "load_direction",
     "load_encoder",
     "load_generator",
+    "load_style_deviations",
     "load_tuned",
     "mix",
     "paste",
@@ -100,6 +106,8 @@ __all__ = [
     "save_tuned",
     "sefa",
     "slerp",
+    "style_channel",
+    "style_deviations",
     "tune",
 ]
 
@@ -107,8 +115,9 @@ __all__ = [
 _HOME = {
     "checkpoints": "load_encoder load_generator",
     "codes": "Code load_code save_code",
-    "directions": "Direction Step calibrate edit edit_many fit_directions ganspace lerp "
-    "list_directions load_direction mix save_directions sefa slerp",
+    "directions": "Direction Step calibrate edit edit_many fit_directions ganspace "
+    "global_direction lerp list_directions load_direction load_style_deviations mix "
+    "save_directions sefa slerp style_channel style_deviations",
     "errors": "CheckpointError CycleError InputError MismatchError MissingFileError NoFaceError",
     "face": "Face Frame align choose detect paste",
     "images": "Photo contact_sheet read_image read_photo save_image",

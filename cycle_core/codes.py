@@ -79,26 +79,81 @@ def save_code(code: Code | HasCode, path: str | Path) -> None:
     from .checkpoints import save_model  # here: it imports the generator, which imports this
 
     code = as_code(code)
-    if not bool(torch.isfinite(code.w).all()):
+    if not all(bool(torch.isfinite(x).all()) for x in (code.w, code.offsets) if x is not None):
         raise InputError(
             "The code holds values that are not finite numbers and was not saved: look at the "
             "picture or the model that it came from."
         )
     config = {"space": code.space, "generator": code.generator, "stage": code.stage}
-    save_model(path, "code", config, {"w": code.w.float()})
+    state = {"w": code.w.float()}
+    if code.offsets is not None:
+        state["offsets"] = code.offsets.float()
+    save_model(path, "code", config, state)
 
 
 def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
-    """Open a file that `save_code` wrote. Whether it fits a generator is checked where both meet.
+    """Open codes: a file that `save_code` wrote, or the latents of another project.
 
+    Others are tensors [N, w_dim] or [B, N, w_dim], one or a table or list of them, in a .pt, .pth,
+    .npy or .npz file: pivots of PTI, latents of e4e, `projected_w.npz` of NVIDIA's projector. They
+    are in W where the styles are all equal, else in W+; their generator is not known. Whether a
+    code fits a generator is checked where both meet.
     Raises MissingFileError, and CheckpointError for a damaged file or one that is no code."""
+    path = Path(path)
+    foreign = path.suffix in (".pt", ".pth", ".npy", ".npz") and path.is_file()
+    return (_read_latents(path) if foreign else _read_ours(path)).to(device)
+
+
+def _read_ours(path: Path) -> Code:
     from .checkpoints import read_model
 
     config, state, _ = read_model(path, "code")
     try:
-        code = Code(state["w"], config["space"], config["generator"], config["stage"])
+        return Code(
+            state["w"],
+            config["space"],
+            config["generator"],
+            config["stage"],
+            state.get("offsets"),
+        )
     except (KeyError, InputError) as error:
         raise CheckpointError(
             f"{path} does not hold a whole code ({error}): it is damaged; save the code again."
         ) from error
-    return code.to(device)
+
+
+def _read_latents(path: Path) -> Code:
+    from .checkpoints.reading import StoredTensor, load_all, read_file, reported
+
+    def is_latent(entry: object) -> bool:
+        return (
+            isinstance(entry, StoredTensor)
+            and entry.dtype is not None
+            and entry.dtype.is_floating_point
+            and entry.ndim in (2, 3)
+            and entry.shape[-2] > 1
+            and 0 not in entry.shape
+        )
+
+    content = read_file(path).data
+    if isinstance(content, dict):
+        content = [content["w"]] if "w" in content else list(content.values())
+    entries = content if isinstance(content, list | tuple) else [content]
+    if not entries or not all(map(is_latent, entries)):
+        raise CheckpointError(
+            f"{path} does not hold codes: numbers of the shape [styles, dimensions] or "
+            "[batch, styles, dimensions] are expected; a single w is repeated for each style."
+        )
+    if len({x.shape[-2:] for x in entries}) > 1:
+        raise CheckpointError(
+            f"{path} holds codes of several generators, with other numbers of styles or "
+            "dimensions: take the codes of one."
+        )
+    with reported(path):
+        w = torch.cat([x.float().reshape(-1, *x.shape[-2:]) for x in load_all(entries)])
+    if not bool(torch.isfinite(w).all()):
+        raise CheckpointError(
+            f"{path} holds values that are not finite numbers: the inversion that wrote it went "
+            "wrong; invert the picture again."
+        )
+    return Code(w, "W" if torch.equal(w, w[:, :1].expand_as(w)) else "W+")

@@ -6,7 +6,8 @@
             | layers=A-B[+C]    of the change before it: the styles that it moves, from 0 on
     edit    = change or option, joined by commas; the changes of one edit act together
 
-A NAME is an embedded direction (`cycle-core directions`) or the path of a direction file.
+A NAME is an embedded direction (`cycle-core directions`), the path of a direction file, or a
+direction in StyleSpace; see `load_direction` for all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .codes import Code, HasCode
     from .directions import Step
+    from .generator import Generator
 
 
 @dataclass(frozen=True)
@@ -104,25 +106,33 @@ def parse_edit(text: str) -> Edit:
     return Edit(tuple(changes))
 
 
-def apply_edit(code: Code | HasCode, edit: Edit) -> Code:
-    """The code after all changes of one edit. Raises MissingFileError for an unknown direction,
-    InputError and MismatchError for one that cannot be followed here."""
+def apply_edit(code: Code | HasCode, edit: Edit, generator: Generator | None = None) -> Code:
+    """The code after all changes of one edit; directions in StyleSpace need the generator. Raises
+    MissingFileError for an unknown direction, InputError and MismatchError for one that cannot be
+    followed here."""
     from .directions import edit_many
 
-    return edit_many(code, steps_of(edit))
+    return edit_many(code, steps_of(edit, generator))
 
 
-def steps_of(edit: Edit) -> list[Step]:
+def needs_generator(edit: Edit) -> bool:
+    """Whether one of the directions lies in StyleSpace."""
+    from .directions import needs_generator as needs
+
+    return any(needs(name) for x in edit.changes for name in (x.direction, *x.keep))
+
+
+def steps_of(edit: Edit, generator: Generator | None = None) -> list[Step]:
     """The changes with their directions opened. Raises MissingFileError, CheckpointError."""
     from .directions import Step, load_direction
 
     return [
         Step(
-            load_direction(change.direction),
+            load_direction(change.direction, generator=generator),
             strength=None if change.to else change.amount,
             to=change.amount if change.to else None,
             layers=change.layers,
-            keep=[load_direction(name) for name in change.keep],
+            keep=[load_direction(name, generator=generator) for name in change.keep],
         )
         for change in edit.changes
     ]
@@ -146,7 +156,8 @@ def _text(number: float) -> str:
 
 
 def _stem(direction: str) -> str:
-    return re.sub(r"[^\w.-]", "-", Path(direction).stem)
+    name = re.sub(r"\.(safetensors|pt|pth|npy|npz)(?=:|$)", "", Path(direction).name)
+    return re.sub(r"[^\w.-]", "-", name)
 
 
 def _names(value: str) -> tuple[str, ...]:

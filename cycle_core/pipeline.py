@@ -233,7 +233,7 @@ def edit_picture(
     results = []
     for number, edit in enumerate(edits, start=1):
         clock = Clock()
-        code = apply_edit(inversion.pivot, edit)
+        code = apply_edit(inversion.pivot, edit, models.generator)
         image = generate(inversion.tuned.generator, code)
         photo = paste(inversion.photo, image, inversion.frame, reference=inversion.tuned.image)
         seconds = clock.seconds()

@@ -95,6 +95,7 @@ def add_commands(commands: Any) -> None:
     edit.add_argument("code", type=Path, help="a code")
     add_edit(edit, repeated=False)
     add_out(edit, "the edited code")
+    add_generator(edit)  # whose channels a direction in StyleSpace moves
 
     generate = add_command(
         commands,
@@ -214,8 +215,9 @@ def run_tune(arguments: argparse.Namespace) -> None:
 
 
 def run_edit(arguments: argparse.Namespace) -> None:
+    from ..checkpoints import load_generator
     from ..codes import load_code, save_code
-    from ..edits import apply_edit, parse_edit
+    from ..edits import apply_edit, needs_generator, parse_edit
 
     if len(arguments.edit) > 1:
         raise InputError(
@@ -224,7 +226,8 @@ def run_edit(arguments: argparse.Namespace) -> None:
         )
     out = output_file(arguments.out, [arguments.code])
     edit = parse_edit(arguments.edit[0])
-    save_code(apply_edit(load_code(arguments.code), edit), out)
+    generator = load_generator(arguments.generator) if needs_generator(edit) else None
+    save_code(apply_edit(load_code(arguments.code), edit, generator), out)
     Console(arguments.quiet).say(f"{out}: {edit}")
 
 

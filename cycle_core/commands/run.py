@@ -59,14 +59,15 @@ def add_commands(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from ..batch import Batch, find_pictures, run_batch
-    from ..edits import parse_edit, steps_of
+    from ..edits import needs_generator, parse_edit, steps_of
     from ..pipeline import RunSettings, load_models
     from ..results import make_folder
 
     console = Console(arguments.quiet)
     edits = list({edit.name: edit for edit in map(parse_edit, arguments.edit)}.values())
     for edit in edits:
-        steps_of(edit)  # an unknown direction is told before the work, not after it
+        if not needs_generator(edit):
+            steps_of(edit)  # an unknown direction is told before the work, not after it
     pictures = find_pictures(arguments.pictures)
     refining, tuning = settings_of(arguments)
     if arguments.refine_steps is not None:
@@ -80,6 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
     make_folder(arguments.out)
     try:
         models = load_models(arguments.generator, arguments.encoder, device_of(arguments))
+        for edit in filter(needs_generator, edits):
+            steps_of(edit, models.generator)
         batch = Batch(models, settings, edits, arguments.out, console.say, console.progress)
         run_batch(batch, pictures)
     finally:

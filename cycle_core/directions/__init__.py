@@ -3,13 +3,17 @@
 direction.py  what a direction is
 editing.py    by a strength, to a value, several at once, keeping others; mixing, interpolation
 discovery.py  from labelled codes, GANSpace, SeFa; calibration
-files.py      our files, InterFaceGAN's and GANSpace's
+stylespace.py style channels, StyleCLIP's global directions
+files.py      by name and in our files
+foreign.py    InterFaceGAN's, GANSpace's, SeFa's and StyleCLIP's files
 """
 
 from .direction import Direction, parse_layers
 from .discovery import calibrate, fit_directions, ganspace, sefa
 from .editing import Step, edit, edit_many, lerp, mix, slerp
-from .files import list_directions, load_direction, save_directions
+from .files import list_directions, load_direction, needs_generator, save_directions
+from .foreign import load_style_deviations
+from .stylespace import global_direction, style_channel, style_deviations
 
 __all__ = [
     "Direction",
@@ -19,12 +23,17 @@ __all__ = [
     "edit_many",
     "fit_directions",
     "ganspace",
+    "global_direction",
     "lerp",
     "list_directions",
     "load_direction",
+    "load_style_deviations",
     "mix",
+    "needs_generator",
     "parse_layers",
     "save_directions",
     "sefa",
     "slerp",
+    "style_channel",
+    "style_deviations",
 ]

@@ -13,6 +13,7 @@ from ..codes import Code
 from ..errors import InputError, MismatchError
 
 UNITS = ("sd", "raw")
+SPACES = ("W", "S")
 Layers = str | Sequence[int] | None
 
 
@@ -20,9 +21,11 @@ Layers = str | Sequence[int] | None
 class Direction:
     """One way to change a picture, in the latent space of one generator.
 
-    vectors: float32 [w_dim], the same for every style, or [num_ws, w_dim].
+    vectors: float32 [w_dim], the same for every style, or [num_ws, w_dim]; in StyleSpace
+        [channels], those of all `Synthesis.style_layers` one after the other.
     layers: the styles that it moves, None for all.
-    unit: "sd": a strength of 1 is one standard deviation of the attribute over the domain.
+    unit: "sd": a strength of 1 is one standard deviation of the attribute (in StyleSpace: of the
+        channels) over the domain.
         "raw": a strength of 1 is the vector as it was found, such as InterFaceGAN's unit normal.
     readout, bias: a linear probe of the attribute, float32 [w_dim] or None where none is known:
         value(w) = readout . w + bias, in the direction's unit, 0 for the domain's mean. Of a W+
@@ -31,6 +34,7 @@ class Direction:
     generator: fingerprint of the generator whose space it is, "" if unknown.
     curve: measured (strength, change of the attribute in standard deviations), see `calibrate`.
     meaning: what it does, in a few words.
+    space: "W", which W+ belongs to, or "S", StyleSpace: without layers and readout.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Direction:
     generator: str = ""
     curve: tuple[tuple[float, float], ...] = ()
     meaning: str = ""
+    space: str = "W"
 
     def __post_init__(self) -> None:
         if self.vectors.ndim not in (1, 2):
@@ -62,6 +67,20 @@ class Direction:
             )
         if self.unit not in UNITS:
             raise InputError(f'The unit of a direction is "sd" or "raw", not {self.unit!r}.')
+        if self.space not in SPACES:
+            raise InputError(f'The space of a direction is "W" or "S", not {self.space!r}.')
+        if self.space == "S" and not (
+            self.vectors.ndim == 1 and self.layers is None and self.readout is None
+        ):
+            raise InputError(
+                f"The direction {self.name!r} lies in StyleSpace, where a direction has one number "
+                "for each channel, no layers and no readout: leave these out."
+            )
+
+    @property
+    def length(self) -> float:
+        """The norm of the vectors, the mean over the styles: 1 for InterFaceGAN's unit normals."""
+        return float(self.vectors.norm(dim=-1).mean())
 
     def value(self, code: Code, layers: Layers = None) -> Tensor:
         """What the readout says of each code: float32 [B]. Raises InputError without a readout."""
@@ -89,8 +108,13 @@ class Direction:
     def check(self, code: Code) -> None:
         """Raise MismatchError unless the direction lies in the code's latent space."""
         num_ws, w_dim = code.w.shape[1:]
-        fits = self.vectors.shape in ((w_dim,), (num_ws, w_dim))
-        if not fits:
+        if self.space == "S":
+            if code.offsets is not None and code.offsets.shape[1:] != self.vectors.shape:
+                raise MismatchError(
+                    f"The direction {self.name!r} has {len(self.vectors)} style channels, but the "
+                    f"code {code.offsets.shape[1]}: use a direction of the same generator."
+                )
+        elif self.vectors.shape not in ((w_dim,), (num_ws, w_dim)):
             raise MismatchError(
                 f"The direction {self.name!r} has the shape {tuple(self.vectors.shape)}, but the "
                 f"code has {num_ws} styles of {w_dim} dimensions: use a direction of the same "

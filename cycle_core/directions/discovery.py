@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from ..errors import InputError
 from ..generator import Generator
 from ..invert import generate
 from ..invert.refinement import draw_inputs
+from ..layers import StyleLayer
 from .direction import Direction, Layers, parse_layers
 from .editing import edit
 
@@ -89,12 +89,8 @@ def ganspace(
 
     A strength of 1 is one standard deviation of the component; its readout is the component's own
     coordinate. Named "ganspace:0" and so on; `layers`: the styles that they move."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        parts = [min(1000, samples - i) for i in range(0, samples, 1000)]
-        w = torch.cat([G.mapping(*draw_inputs(G, n, random))[:, 0].cpu() for n in parts]).double()
-    mean = w.mean(0)
-    variances, vectors = torch.linalg.eigh((w - mean).T @ (w - mean) / len(w))
+    mean, covariance = w_statistics(G, samples, seed)
+    variances, vectors = torch.linalg.eigh(covariance)
     chosen = parse_layers(layers, G.num_ws)
     found = []
     for k in range(min(count, len(variances))):
@@ -104,6 +100,16 @@ def ganspace(
             break  # the codes have fewer dimensions than w
         found.append(component_direction(f"ganspace:{k}", component, mean, deviation))
     return [replace(d, layers=chosen, generator=G.base_fingerprint) for d in found]
+
+
+def w_statistics(G: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Mean [w_dim] and covariance [w_dim, w_dim] of w over random z, double, on the CPU."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        parts = [min(1000, samples - i) for i in range(0, samples, 1000)]
+        w = torch.cat([G.mapping(*draw_inputs(G, n, random))[:, 0].cpu() for n in parts]).double()
+    mean = w.mean(0)
+    return mean, (w - mean).T @ (w - mean) / len(w)
 
 
 def component_direction(name: str, component: Tensor, mean: Tensor, deviation: float) -> Direction:
@@ -211,13 +217,12 @@ def _label(name: str, values: Tensor, count: int) -> Tensor:
 
 def _affine(G: Generator, style: int) -> Tensor:
     """The affine map of the convolution that takes a style (of the last RGB for the last style)."""
-    block: Any = G.synthesis.blocks[(style + 1) // 2 if style < G.num_ws - 1 else -1]
-    if style == G.num_ws - 1:
-        layer = block.to_rgb
-    elif style % 2:
-        layer = block.conv0
-    else:
-        layer = block.conv1
+    layers = [layer for layer in G.synthesis.style_layers if layer.style == style]
+    return style_matrix(layers[-1])  # an RGB takes the style of the convolution after it
+
+
+def style_matrix(layer: StyleLayer) -> Tensor:
+    """What a layer's affine map multiplies its style by: double [channels, w_dim], on the CPU."""
     return (layer.affine.weight * layer.affine.weight_gain).detach().cpu().double()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,13 +36,14 @@ def edit(
     layers: Layers = None,
     keep: Sequence[Direction] = (),
 ) -> Code:
-    """Codes moved along a direction (METHOD section 4): w + strength * vectors.
+    """Codes moved along a direction (METHOD section 4): w + strength * vectors. A direction in
+    StyleSpace moves the code's style offsets instead.
 
     strength: how far, in the direction's unit; a sequence or float [K] makes K codes of one.
     to: the value of the attribute to arrive at instead, as the direction's readout reads it (0 is
         the domain's mean), whatever it is in the code; needs a readout.
     layers: the styles that move, such as "0-3,6"; the direction's own if None. A code in W of which
-        only some move becomes one in W+.
+        only some move becomes one in W+. Not for StyleSpace, whose channels belong to a layer.
     keep: directions whose attributes stay: the direction is first made orthogonal to their
         readouts, or to their vectors where they have none (conditional manipulation, InterFaceGAN
         section 3.3), and its strength still means the same change of its own attribute.
@@ -64,8 +65,15 @@ def edit_many(code: Code | HasCode, steps: Sequence[Step]) -> Code:
                 f"For the direction {step.direction.name!r} give either a strength or a value to "
                 "arrive at, one of the two."
             )
-        for direction in (step.direction, *step.keep):
+        involved = (step.direction, *step.keep)
+        for direction in involved:
             direction.check(code)
+        if any(d.space == "S" for d in involved) and (step.keep or step.layers is not None):
+            raise InputError(
+                f"For the direction {step.direction.name!r} neither attributes can be kept nor "
+                "layers be chosen, because it or what is kept lies in StyleSpace: give a strength "
+                "alone."
+            )
     # codes are small: double precision on the CPU is exact enough and works beside every device
     w = code.w.detach().cpu().double()
     moves = torch.stack([_move(step, code) for step in steps])  # [S, N, w_dim]
@@ -73,14 +81,21 @@ def edit_many(code: Code | HasCode, steps: Sequence[Step]) -> Code:
     moved = w + torch.einsum("bs,snd->bnd", strengths, moves)
     uniform = bool((moves == moves[:, :1]).all())
     space = "W" if code.space == "W" and uniform else "W+"
-    return code.with_w(moved.to(code.w.device, code.w.dtype), space)
+    offsets = _moved_offsets(code, steps, strengths)
+    return replace(code, w=moved.to(code.w.device, code.w.dtype), space=space, offsets=offsets)
 
 
 def mix(a: Code | HasCode, b: Code | HasCode, layers: Layers) -> Code:
     """Style mixing: the code a with the styles `layers` ("8-17") of b. Batches of one repeat.
 
-    Raises MismatchError for codes of two generators, InputError for another range or batch."""
+    Raises MismatchError for codes of two generators, InputError for another range or batch, or
+    after edits in StyleSpace."""
     a, b = _pair(a, b)
+    if a.offsets is not None or b.offsets is not None:
+        raise InputError(
+            "Codes that were edited in StyleSpace cannot be mixed style by style: mix them first "
+            "and edit the mixture."
+        )
     chosen = list(parse_layers(layers, a.w.shape[1]) or range(a.w.shape[1]))
     first, second = torch.broadcast_tensors(a.w, b.w.to(a.w))
     w = first.clone()
@@ -96,7 +111,7 @@ def lerp(a: Code | HasCode, b: Code | HasCode, t: Amount) -> Code:
     a, b = _pair(a, b)
     share = _amount(t, "The share to interpolate at").to(a.w)[:, None, None]
     w = _fit(a.w, share) * (1 - share) + _fit(b.w.to(a.w), share) * share
-    return a.with_w(w, "W" if a.space == b.space == "W" else "W+")
+    return _between(a, b, w, share)
 
 
 def slerp(a: Code | HasCode, b: Code | HasCode, t: Amount, center: Tensor | None = None) -> Code:
@@ -116,13 +131,15 @@ def slerp(a: Code | HasCode, b: Code | HasCode, t: Amount, center: Tensor | None
     arc = arc * (long_u * (1 - share) + long_v * share)
     straight = u * (1 - share) + v * share
     w = middle + torch.where(sine < 1e-4, straight, arc)
-    return a.with_w(w, "W" if a.space == b.space == "W" else "W+")
+    return _between(a, b, w, share)
 
 
 def _move(step: Step, code: Code) -> Tensor:
     """What a strength of 1 adds, after the kept attributes were taken out: double [N, w_dim]."""
     num_ws = code.w.shape[1]
     direction = step.direction
+    if direction.space == "S":
+        return torch.zeros(code.w.shape[1:], dtype=torch.double)
     move = direction.spread(num_ws, step.layers).cpu().double()
     if not step.keep:
         return move
@@ -191,6 +208,35 @@ def _strengths(w: Tensor, moves: Tensor, code: Code, steps: Sequence[Step]) -> T
     return strengths
 
 
+def _moved_offsets(code: Code, steps: Sequence[Step], strengths: Tensor) -> Tensor | None:
+    """The code's style offsets after the steps that lie in StyleSpace: [B or K, channels]."""
+    in_s = [i for i, step in enumerate(steps) if step.direction.space == "S"]
+    if not in_s:
+        return None if code.offsets is None else code.offsets.expand(len(strengths), -1)
+    vectors = [steps[i].direction.vectors for i in in_s]
+    if len({len(vector) for vector in vectors}) > 1:
+        raise MismatchError(
+            f"The directions have {' and '.join(str(len(vector)) for vector in vectors)} style "
+            "channels: use directions of one generator."
+        )
+    moved = strengths[:, in_s] @ torch.stack(vectors).cpu().double()
+    if code.offsets is not None:
+        moved = moved + code.offsets.cpu().double()
+    return moved.to(code.w.device, code.w.dtype)
+
+
+def _between(a: Code, b: Code, w: Tensor, share: Tensor) -> Code:
+    """The code a with the vectors of an interpolation; style offsets are interpolated straight."""
+    offsets = None
+    if a.offsets is not None or b.offsets is not None:
+        first, second = (
+            w.new_zeros(1, 1) if x.offsets is None else x.offsets.to(w) for x in (a, b)
+        )
+        offsets = (first * (1 - share[:, 0]) + second * share[:, 0]).expand(len(w), -1)
+    space = "W" if a.space == b.space == "W" else "W+"
+    return replace(a, w=w, space=space, offsets=offsets)
+
+
 def _amount(value: Amount | None, name: str) -> Tensor:
     """A number or numbers as double [1] or [K]."""
     if isinstance(value, Tensor):
@@ -205,7 +251,8 @@ def _pair(a: Code | HasCode, b: Code | HasCode) -> tuple[Code, Code]:
     """Two codes of one generator whose batches fit."""
     a, b = as_code(a), as_code(b)
     foreign = a.generator and b.generator and a.generator != b.generator
-    if foreign or a.w.shape[1:] != b.w.shape[1:]:
+    channels = {x.offsets.shape[1] for x in (a, b) if x.offsets is not None}
+    if foreign or a.w.shape[1:] != b.w.shape[1:] or len(channels) > 1:
         raise MismatchError(
             f"The codes belong to two generators ({a.generator or tuple(a.w.shape)} and "
             f"{b.generator or tuple(b.w.shape)}): use codes of one."

@@ -1,42 +1,64 @@
-"""Directions in files: ours, with everything that is known about them, and InterFaceGAN's and
-GANSpace's, which hold bare vectors."""
+"""Directions by name: embedded ones, those of files, and channels of StyleSpace."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..checkpoints import ASSETS, read_model, save_model
 from ..errors import CheckpointError, InputError, MissingFileError
+from ..generator import Generator
 from .direction import Direction
-from .discovery import component_direction
+from .foreign import load_style_deviations, load_vectors, read_foreign
+from .stylespace import BETA, global_direction, style_channel
 
 EMBEDDED = ASSETS / "directions.safetensors"
 _TEXTS = ("unit", "bias", "generator", "meaning")
+_FILE = re.compile(r"(.+\.(?:safetensors|pth?|npy|npz))(?::([^/\\]+))?")
+_CHANNEL = re.compile(r"S:(\d+)_(\d+)")
+_GLOBAL = re.compile(r"(.+\.npy):(.+\.(?:npy|pt|pth))(?::(\d*\.?\d+))?")
 
 
 def list_directions(path: str | Path | None = None) -> list[Direction]:
-    """The directions of one of our files, the embedded ones if None (none before they are made).
+    """The directions of a file, the embedded ones if None (none before they are made).
 
     Raises MissingFileError, CheckpointError."""
-    if path is None:
-        return _read(EMBEDDED) if EMBEDDED.is_file() else []
-    return _read(Path(path))
+    path = EMBEDDED if path is None else Path(path)
+    if not path.is_file():
+        if path == EMBEDDED:
+            return []
+        raise MissingFileError(f"There is no file {path}: check the path of the direction.")
+    return _read(path) if path.suffix == ".safetensors" else read_foreign(path)
 
 
-def load_direction(name: str | Path, device: torch.device | str = "cpu") -> Direction:
+def needs_generator(name: str | Path) -> bool:
+    """Whether a name stands for a direction in StyleSpace, see `load_direction`."""
+    return bool(_CHANNEL.fullmatch(str(name)) or _GLOBAL.fullmatch(str(name)))
+
+
+def load_direction(
+    name: str | Path, device: torch.device | str = "cpu", generator: Generator | None = None
+) -> Direction:
     """One direction: an embedded one by its name, or of a file.
 
     name: "smile"; "mine.safetensors", with ":smile" behind it if the file holds several; "age.pt"
-        or "age.npy" as InterFaceGAN has them ([512], [1,512], [1,N,512] or [1,N*512]);
-        "pca.pt:3", a component of a GANSpace file. Nothing that a file stores is executed.
-    Raises MissingFileError, and CheckpointError for a file that holds no direction."""
+        or "age.npy" as InterFaceGAN has them ([512], [1,512], [1,N,512] or [1,N*512]), at the
+        length that they have there (`Direction.length`);
+        "pca.pt:3", a component of a GANSpace file (.pt, or its cache .npz) or a SeFa factor;
+        "S:6_501", a channel of StyleSpace (layer 6, channel 501);
+        "fs3.npy:smile.npy:0.15", StyleCLIP's global direction of a text, see `global_direction`:
+        its relevances, the difference of two text embeddings, beta (0.15 if left out). The file
+        S_mean_std beside the first is used where there is one.
+    generator: needed for directions in StyleSpace, whose channels are the generator's.
+    Nothing that a file stores is executed.
+    Raises MissingFileError, CheckpointError for a file that holds no direction, InputError and
+    MismatchError for what the generator does not have."""
+    if needs_generator(name):
+        return _in_stylespace(str(name), generator).to(device)
     path, entry = _split(name)
     if path is None:
         known = {direction.name: direction for direction in list_directions()}
@@ -47,11 +69,7 @@ def load_direction(name: str | Path, device: torch.device | str = "cpu") -> Dire
                 f"({listed})."
             )
         return known[entry].to(device)
-    if not path.is_file():
-        raise MissingFileError(f"There is no file {path}: check the path of the direction.")
-    if path.suffix == ".safetensors":
-        return _choose(_read(path), entry, path).to(device)
-    return _foreign(path, entry).to(device)
+    return _choose(list_directions(path), entry, path).to(device)
 
 
 def save_directions(
@@ -78,6 +96,7 @@ def save_directions(
                 "layers": direction.layers,
                 "range": direction.range,
                 "curve": direction.curve,
+                "space": direction.space,
                 **{key: getattr(direction, key) for key in _TEXTS},
             }
         )
@@ -95,6 +114,7 @@ def _read(path: Path) -> list[Direction]:
                 layers=None if entry["layers"] is None else tuple(entry["layers"]),
                 range=None if entry["range"] is None else tuple(entry["range"]),
                 curve=tuple((s, c) for s, c in entry["curve"]),
+                space=entry.get("space", "W"),
                 **{key: entry[key] for key in _TEXTS},
             )
             for i, entry in enumerate(config["directions"])
@@ -108,73 +128,44 @@ def _read(path: Path) -> list[Direction]:
 def _split(name: str | Path) -> tuple[Path | None, str]:
     """ "a/b.pt:3" -> (a/b.pt, "3"); "smile" -> (None, "smile")."""
     text = str(name)
-    path, colon, entry = text.rpartition(":")
-    if not colon or Path(text).exists() or re.search(r"[/\\]", entry):  # also C:\age.pt
-        path, entry = text, ""
-    if Path(path).suffix in (".safetensors", ".pt", ".pth", ".npy") or Path(path).is_file():
-        return Path(path), entry
+    if Path(text).is_file():
+        return Path(text), ""
+    if match := _FILE.fullmatch(text):
+        return Path(match[1]), match[2] or ""
     return (None, text) if re.fullmatch(r"[^/\\]+", text) else (Path(text), "")
 
 
 def _choose(directions: list[Direction], entry: str, path: Path) -> Direction:
-    known = {direction.name: direction for direction in directions}
+    prefix = f"{path.stem}:"  # of numbered ones
+    known = {direction.name.removeprefix(prefix): direction for direction in directions}
     if not entry and len(directions) == 1:
         return directions[0]
     if entry not in known:
+        names = list(known)
+        listed = f"{names[0]} to {names[-1]}" if names[0] == "0" else ", ".join(names)
         raise MissingFileError(
             f"{path} holds {len(known)} directions and which one is meant is not clear: write "
-            f"{path.name}:NAME with one of {', '.join(known)}."
+            f"{path.name}:NAME with one of {listed}."
         )
     return known[entry]
 
 
-def _foreign(path: Path, entry: str) -> Direction:
-    """InterFaceGAN's vectors and GANSpace's components."""
-    if re.search(r"pggan|stylegan1|stylegan_(?!2|xl)", path.stem, re.IGNORECASE):
-        raise CheckpointError(
-            f"{path.name} is a boundary of StyleGAN1 or PGGAN by its name, whose latent space is "
-            "another: use one that was made for your StyleGAN2 generator."
-        )
-    try:
-        if path.suffix == ".npy":
-            content = torch.from_numpy(np.load(path, allow_pickle=False))
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        EOFError,
-        TypeError,
-    ) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a direction: a vector [512] or [1, N, 512] is expected, as "
-            "InterFaceGAN stores it, in a .pt, .npy or .safetensors file."
-        ) from error
-    if isinstance(content, dict) and {"comp", "mean", "std"} <= content.keys():
-        return _component(path, entry, content)
-    if not isinstance(content, Tensor) or not content.is_floating_point():
-        raise CheckpointError(
-            f"{path} holds {type(content).__name__} and not a direction: a vector [512] or "
-            "[1, N, 512] of numbers is expected."
-        )
-    vectors = content.float().squeeze()
-    if vectors.ndim == 1 and len(vectors) > 512 and len(vectors) % 512 == 0:
-        vectors = vectors.view(-1, 512)  # InterFaceGAN's W+ boundaries are flattened
-    try:
-        return Direction(path.stem, vectors)
-    except InputError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _component(path: Path, entry: str, content: dict[str, Tensor]) -> Direction:
-    count = len(content["std"])
-    if not entry.isdecimal() or int(entry) >= count:
+def _in_stylespace(name: str, generator: Generator | None) -> Direction:
+    if generator is None:
         raise InputError(
-            f"{path.name} holds {count} GANSpace components: say which one, from {path.name}:0 to "
-            f"{path.name}:{count - 1}."
+            f"The direction {name} moves style channels of a generator: give the generator, too."
         )
-    k = int(entry)
-    component, mean = content["comp"][k].flatten().double(), content["mean"].flatten().double()
-    return component_direction(f"{path.stem}:{k}", component, mean, float(content["std"][k]))
+    if match := _CHANNEL.fullmatch(name):
+        return style_channel(generator, int(match[1]), int(match[2]))
+    match = _GLOBAL.fullmatch(name)
+    assert match is not None  # by `needs_generator`
+    relevance, text = Path(match[1]), Path(match[2])
+    statistics = relevance.with_name("S_mean_std")
+    return global_direction(
+        generator,
+        load_vectors(relevance, "one row for each convolution channel, as in StyleCLIP's fs3.npy,"),
+        load_vectors(text, "the difference of two text embeddings [512]"),
+        float(match[3] or BETA),
+        load_style_deviations(statistics) if statistics.is_file() else None,
+        text.stem,
+    )

@@ -1,0 +1,149 @@
+"""Directions as other projects store them: InterFaceGAN, GANSpace, SeFa, StyleCLIP.
+
+Nothing that a file holds is executed. Files of another latent space have the same shapes as usable
+ones, so that only their names tell them apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checkpoints.reading import StoredTensor, load_all, read_file, reported
+from ..errors import CheckpointError, InputError
+from .direction import Direction
+from .discovery import component_direction
+
+_MOST_STYLES = 64  # a table with more rows is not one vector for each style
+
+# name -> reason; InterFaceGAN names its boundaries GENERATOR_DATA_ATTRIBUTE[_w]_boundary
+_OTHER_SPACES = (
+    (
+        r"pggan",
+        "is a boundary of PGGAN by its name, whose latent space is another: use one that was made "
+        "for your generator",
+    ),
+    (
+        r"stylegan1|stylegan[-_](?!2|3|xl|human)",
+        "is of StyleGAN1 by its name, whose latent space is another: use one that was made for "
+        "your generator",
+    ),
+    (
+        r"stylegan.*(?<!_w)_boundary|_z_boundary",
+        "is a boundary in Z by its name, before the mapping network, but codes are edited in W: "
+        "use the one that ends in _w_boundary (or call it so if it is one)",
+    ),
+    (
+        r"_ipca_c\d+_n\d+(_seed\d+)?$",
+        "holds GANSpace components of Z by its name, before the mapping network, but codes are "
+        "edited in W: compute them with --use_w (the file's name then has _w)",
+    ),
+)
+
+
+def read_foreign(path: Path) -> list[Direction]:
+    """All directions of a file; those of a numbered list are named "pca:0", "pca:1", ...
+
+    Raises CheckpointError for a file that holds none, or one of another latent space."""
+    for pattern, reason in _OTHER_SPACES:
+        if re.search(pattern, path.stem, re.IGNORECASE):
+            raise CheckpointError(f"{path.name} {reason}.")
+    content = read_file(path).data
+    for fits, read in _LAYOUTS:
+        if fits(content):
+            try:
+                with reported(path):
+                    return read(path, load_all(content))
+            except InputError as error:
+                raise CheckpointError(f"{path}: {error}") from error
+    raise CheckpointError(
+        f"{path} holds {_described(content)} and no direction: a vector [512] or [1, N, 512] as "
+        "InterFaceGAN stores it, GANSpace components or SeFa factors are expected."
+    )
+
+
+def load_style_deviations(path: str | Path) -> Tensor:
+    """The standard deviations of StyleCLIP's `S_mean_std`, a pair of lists with one array for each
+    layer of StyleSpace: float32 [channels]. Raises MissingFileError, CheckpointError."""
+    content = read_file(path).data
+    if not isinstance(content, list | tuple) or len(content) != 2:
+        raise CheckpointError(
+            f"{path} holds {_described(content)} and not StyleCLIP's statistics: the means and the "
+            "standard deviations of the style channels are expected, as in S_mean_std."
+        )
+    with reported(path):
+        return torch.cat([layer.float().flatten() for layer in load_all(content[1])])
+
+
+def load_vectors(path: Path, what: str) -> Tensor:
+    """A file that holds one array of numbers: float32. Raises CheckpointError for any other."""
+    content = read_file(path).data
+    if not is_numbers(content):
+        raise CheckpointError(f"{path} holds {_described(content)}, but {what} is expected.")
+    with reported(path):
+        return load_all(content).float()
+
+
+def is_numbers(content: Any) -> bool:
+    """Whether what `read_file` gives is one array of floating-point numbers."""
+    return (
+        isinstance(content, StoredTensor)
+        and content.dtype is not None
+        and content.dtype.is_floating_point
+    )
+
+
+def _interfacegan(path: Path, content: Tensor) -> list[Direction]:
+    vectors = content.float().squeeze()
+    if vectors.ndim == 1 and len(vectors) > 512 and len(vectors) % 512 == 0:
+        vectors = vectors.view(-1, 512)  # boundaries of W+ are flattened
+    if vectors.ndim == 2 and len(vectors) > _MOST_STYLES:
+        raise InputError(
+            f"{len(vectors)} rows are not one for each style; if these are StyleCLIP's relevances, "
+            f"give the text, too, as {path.name}:TEXT.npy"
+        )
+    return [Direction(path.stem, vectors)]
+
+
+def _ganspace(path: Path, content: dict[str, Tensor]) -> list[Direction]:
+    keys = ("mean", "comp", "std")
+    if "comp" not in content:  # its cache: of the latent code where there is one, else of w itself
+        part = "lat" if "lat_comp" in content else "act"
+        keys = (f"{part}_mean", f"{part}_comp", f"{part}_stdev")
+    mean, components, deviations = (content[key].double() for key in keys)
+    mean = mean.flatten()
+    components = components.reshape(len(deviations), len(mean))
+    return [
+        component_direction(f"{path.stem}:{k}", component, mean, float(deviation))
+        for k, (component, deviation) in enumerate(zip(components, deviations, strict=True))
+    ]
+
+
+def _sefa(path: Path, content: dict[str, Tensor]) -> list[Direction]:
+    columns = content["eigvec"].float()  # [w_dim, K]
+    return [Direction(f"{path.stem}:{k}", vector) for k, vector in enumerate(columns.T)]
+
+
+def _has(*keys: str) -> Callable[[Any], bool]:
+    return lambda content: isinstance(content, dict) and content.keys() >= set(keys)
+
+
+_LAYOUTS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], list[Direction]]], ...] = (
+    (is_numbers, _interfacegan),
+    (_has("comp", "mean", "std"), _ganspace),
+    (_has("act_comp", "act_mean", "act_stdev"), _ganspace),
+    (_has("eigvec"), _sefa),
+)
+
+
+def _described(content: Any) -> str:
+    if isinstance(content, StoredTensor):
+        return f"numbers [{', '.join(map(str, content.shape))}]"
+    if isinstance(content, dict):
+        names = [str(key) for key in list(content)[:3]]
+        return f"a table ({', '.join(names)}{', ...' if len(content) > 3 else ''})"
+    return f"a {type(content).__name__}"
