@@ -1,33 +1,96 @@
-"""Every layout that can be opened, in the order in which they are tried."""
+"""Every layout that can be opened, in the order in which they are tried; see `format.Format`."""
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..encoder import Encoder, EncoderConfig
-from ..generator import Generator, GeneratorConfig
-from .ours import build, make_config, read_model
+from ..encoder import Encoder
+from ..errors import CheckpointError
+from ..generator import Generator
+from . import others
+from .format import Format
+from .ours import OURS, a, base_of, resolve
+from .reading import Contents, read_file, refusal, reported
+
+MODULES = (
+    "cycle_core.checkpoints.ours",
+    "cycle_core.checkpoints.nvidia",
+    "cycle_core.checkpoints.rosinality",
+    "cycle_core.checkpoints.encoders",
+    "cycle_core.checkpoints.loss_networks",
+)
 
 
 def load_generator(name: str | Path, device: str | torch.device = "cpu") -> Generator:
     """Open a generator by path or embedded name ("portraits"), ready to use on `device`.
 
     Raises MissingFileError, CheckpointError."""
-    config, state, _ = read_model(name, "generator")
-    generator = Generator(make_config(GeneratorConfig, config, name))
-    build(generator, state, name)
+    generator: Generator = open_model(name, "generator")
     generator.name = Path(name).stem
     return generator.to(device)
 
 
-def load_encoder(name: str | Path, device: str | torch.device = "cpu") -> Encoder:
+def load_encoder(name: str | Path, device: str | torch.device = "cpu", **options: Any) -> Encoder:
     """Open an encoder by path or embedded name ("portraits"), ready to use on `device`.
 
     Raises MissingFileError, CheckpointError."""
-    config, state, metadata = read_model(name, "encoder")
-    encoder = Encoder(make_config(EncoderConfig, config, name))
-    build(encoder, state, name)
-    encoder.generator = metadata.get("generator", "")
+    encoder: Encoder = open_model(name, "encoder", **options)
     return encoder.to(device)
+
+
+def open_model(name: str | Path, kind: str, **options: Any) -> Any:
+    """Read a file, tell its format, load it. Raises MissingFileError, CheckpointError."""
+    contents = read_file(resolve(name, kind), strict=False)
+    formats()  # a mistake in one of them is ours and not the file's
+    with reported(contents.path):
+        return find(contents, kind).load(contents, **options)
+
+
+def find(contents: Contents, kind: str) -> Format:
+    """The format of this kind that a file has. Raises CheckpointError, which says what it is."""
+    found = {one.kind: one for one in matching(contents)}
+    if kind in found and not contents.foreign:
+        return found[kind]
+    if kind in found:
+        raise CheckpointError(refusal(contents))
+    if kind == "generator" and "delta" in found:
+        raise CheckpointError(
+            f"{contents.path} is what tuning changed of the generator {base_of(contents)}: load "
+            "that generator and put this on it with `load_tuned` or --tuned."
+        )
+    known = next(map(said, found.values()), None) or others.name(contents)
+    if known is not None:
+        raise CheckpointError(
+            f"{contents.path} is {known}, but {a(kind)} is needed here: choose another file."
+        )
+    if contents.foreign:
+        raise CheckpointError(refusal(contents))
+    raise CheckpointError(
+        f"{contents.path} is not one of our model files, nor in any other layout that is known "
+        f"here, but {a(kind)} is needed: choose another file."
+    )
+
+
+def said(one: Format) -> str:
+    """ "an encoder (e4e)" """
+    return a(one.kind) if one.name == OURS else f"{a(one.kind)} ({one.name})"
+
+
+@cache
+def formats() -> tuple[Format, ...]:
+    """All of them. They are imported when they are needed: some of them need this module."""
+    return tuple(one for module in MODULES for one in import_module(module).FORMATS)
+
+
+def matching(contents: Contents) -> list[Format]:
+    """Every format that a file has, at most one of a kind."""
+    found: dict[str, Format] = {}
+    for one in formats():
+        if one.kind not in found and one.detect(contents):
+            found[one.kind] = one
+    return list(found.values())

@@ -1,18 +1,29 @@
-"""StyleGAN2 generators of NVIDIA's PyTorch projects (stylegan2-ada-pytorch, stylegan3)."""
+"""Generators of NVIDIA's PyTorch projects: pickles with `G_ema`, and modules that PTI saved whole.
+
+Every module in them was pickled by `torch_utils.persistence` together with its source code, which
+the original loader executes. Here it is text that nobody looks at.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-from ..generator import GeneratorConfig
-from .ours import State, incomplete
+from ..errors import CheckpointError
+from ..generator import Generator
+from ..stylegan2 import GeneratorConfig
+from .format import Format
+from .ours import State, assemble, incomplete
+from .reading import Contents, PersistentObject, load_tensors, module_state
 
 
 def from_nvidia(
-    state: Mapping[str, Tensor], conv_clamp: float | None = None
+    state: Mapping[str, Tensor],
+    conv_clamp: float | None = None,
+    mapping_lr_multiplier: float = 0.01,
 ) -> tuple[GeneratorConfig, State]:
     """Translate the state dict of NVIDIA's PyTorch StyleGAN2 `G_ema`: (configuration, our state).
 
@@ -28,6 +39,7 @@ def from_nvidia(
             w_dim=w_dim,
             c_dim=0 if embed is None else embed.shape[1],
             mapping_layers=layers,
+            mapping_lr_multiplier=mapping_lr_multiplier,
             channels=tuple(state[f"synthesis.b{r}.torgb.weight"].shape[1] for r in sizes),
             conv_clamp=conv_clamp,
         )
@@ -54,6 +66,74 @@ def from_nvidia(
     except (KeyError, IndexError, ValueError) as error:
         raise incomplete("NVIDIA", error) from error
     return config, out
+
+
+# ------------------------------------------------------------------ files
+def generator_module(contents: Contents) -> PersistentObject | None:
+    """The pickled generator of a file: the averaged one of a training, or the module itself."""
+    data = contents.data
+    if isinstance(data, dict):
+        data = data.get("G_ema") or data.get("G")
+    return data if isinstance(data, PersistentObject) else None
+
+
+def part(module: PersistentObject | None, *names: str) -> PersistentObject | None:
+    """The module `names[0].names[1]...` inside of a module, None if there is none."""
+    for name in names:
+        parts = module.state.get("_modules") if module else None
+        inner = parts.get(name) if isinstance(parts, dict) else None
+        module = inner if isinstance(inner, PersistentObject) else None
+    return module
+
+
+def attribute(module: PersistentObject | None, name: str) -> Any:
+    """A plain attribute of a pickled module, None if there is none."""
+    return module.state.get(name) if module else None
+
+
+def _is_stylegan2(contents: Contents) -> bool:
+    module = generator_module(contents)
+    return bool(part(module, "mapping") and part(module, "synthesis", "b4", "conv1"))
+
+
+def _load_stylegan2(contents: Contents) -> Generator:
+    module = generator_module(contents)
+    _check_supported(module, contents)
+    clamp = attribute(part(module, "synthesis", "b4", "conv1"), "conv_clamp")
+    # a layer multiplies its bias by just its learning rate's multiplier
+    multiplier = attribute(part(module, "mapping", "fc0"), "bias_gain")
+    config, state = from_nvidia(
+        load_tensors(module_state(module)),
+        conv_clamp=None if clamp is None else float(clamp),
+        mapping_lr_multiplier=0.01 if multiplier is None else float(multiplier),
+    )
+    return assemble(config, state, contents.path)
+
+
+def _check_supported(module: PersistentObject | None, contents: Contents) -> None:
+    """Raise CheckpointError for a StyleGAN2 with another arithmetic than ours."""
+    last = part(module, "synthesis", f"b{attribute(module, 'img_resolution')}")
+    found = {
+        "architecture": (attribute(last, "architecture"), "skip"),
+        "number of channels": (attribute(module, "img_channels"), 3),
+        "activation": (attribute(part(last, "conv1"), "activation"), "lrelu"),
+    }
+    for name, (value, supported) in found.items():
+        if value not in (supported, None):
+            raise CheckpointError(
+                f"{contents.path} is a StyleGAN2 whose {name} is {value!r}, but only {supported!r} "
+                "is supported: choose another generator."
+            )
+
+
+FORMATS = (
+    Format(
+        "NVIDIA StyleGAN2, PyTorch (stylegan2-ada-pytorch, stylegan3, PTI)",
+        "generator",
+        _is_stylegan2,
+        _load_stylegan2,
+    ),
+)
 
 
 def _last(key: str, part: str) -> bool:

@@ -20,9 +20,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..encoder import Encoder, EncoderConfig
 from ..errors import CheckpointError, InputError, MissingFileError
+from ..generator import Generator
+from ..stylegan2 import GeneratorConfig
+from .format import Format
+from .reading import Contents
 
 ASSETS = Path(__file__).parents[1] / "assets"
+OURS = "our layout"
 State = dict[str, Tensor]
 
 
@@ -63,8 +69,8 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
             found = metadata.get("kind")
             if found != kind:
                 raise CheckpointError(
-                    f"{path} is {_a(found) if found else 'not one of our model files'}, but "
-                    f"{_a(kind)} is needed here: choose another file."
+                    f"{path} is {a(found) if found else 'not one of our model files'}, but "
+                    f"{a(kind)} is needed here: choose another file."
                 )
             config = json.loads(metadata["config"])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
@@ -76,7 +82,7 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
     for key, tensor in state.items():
         if tensor.is_floating_point():
             state[key] = tensor = tensor.float()
-            if not torch.isfinite(tensor).all():
+            if metadata.get("finite") != "checked" and not torch.isfinite(tensor).all():
                 raise CheckpointError(
                     f"{path} holds values that are not finite numbers (in {key}): the training "
                     "that wrote it went wrong; use an earlier checkpoint."
@@ -92,7 +98,7 @@ def resolve(name: str | Path, kind: str) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, but a file with {_a(kind)} is needed.")
+        raise CheckpointError(f"{path} is a folder, but a file with {a(kind)} is needed.")
     if path.name == str(name) and not path.suffix:
         for file in (ASSETS / f"{name}_{kind}.safetensors", ASSETS / f"{name}.safetensors"):
             if file.is_file():
@@ -120,8 +126,21 @@ def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> 
             f"{source} does not fit its own configuration ({len(wrong)} tensors, such as {names}): "
             "it is damaged or from another version; get it again."
         )
-    model.load_state_dict(state)
+    # a model on the meta device has no memory of its own: it takes the tensors as they are
+    model.load_state_dict(state, assign=any(tensor.is_meta for tensor in own.values()))
     return model.eval().requires_grad_(False)
+
+
+def assemble(config: GeneratorConfig, state: Mapping[str, Tensor], source: str | Path) -> Generator:
+    """The generator of a configuration and its whole state, which it takes over without a copy.
+
+    Raises CheckpointError where they do not fit."""
+    if config.mapping_layers > len(state):  # before so many are made
+        raise incomplete("StyleGAN", KeyError(f"mapping layer {len(state)}"))
+    with torch.device("meta"):  # 30 million weights need not be drawn to be replaced
+        generator = Generator(config)
+    build(generator, {name: tensor.contiguous() for name, tensor in state.items()}, source)
+    return generator
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
@@ -170,7 +189,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _a(kind: str) -> str:
+def a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
@@ -178,3 +197,55 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+# ------------------------------------------------------------------ as formats among others
+def _load_generator(contents: Contents) -> Generator:
+    config, state, metadata = read_model(contents.path, "generator")
+    generator = assemble(make_config(GeneratorConfig, config, contents.path), state, contents.path)
+    if "fingerprint" in metadata:
+        generator.remember_fingerprint(metadata["fingerprint"])
+    return generator
+
+
+def _load_encoder(contents: Contents, **_: Any) -> Encoder:
+    config, state, metadata = read_model(contents.path, "encoder")
+    encoder = Encoder(make_config(EncoderConfig, config, contents.path))
+    build(encoder, state, contents.path)
+    encoder.generator = metadata.get("generator", "")
+    return encoder
+
+
+def base_of(contents: Contents) -> str:
+    """The fingerprint of the generator that a file of kind "delta" was tuned from."""
+    return json.loads(contents.metadata["config"])["original"]
+
+
+def _format(kind: str, load: Callable[..., Any] | None = None, *facts: str) -> Format:
+    """facts: entries of the configuration that are shown."""
+
+    def detect(contents: Contents) -> bool:
+        ours = contents.container == "safetensors" and "config" in contents.metadata
+        return ours and contents.metadata.get("kind") == kind
+
+    def load_config(contents: Contents) -> dict[str, Any]:
+        return read_model(contents.path, kind)[0]
+
+    def describe(config: dict[str, Any]) -> dict[str, Any]:
+        return {fact: config.get(fact) for fact in facts}
+
+    if load is not None:
+        return Format(OURS, kind, detect, load)
+    return Format(OURS, kind, detect, load_config, describe)
+
+
+FORMATS = (
+    _format("generator", _load_generator),
+    _format("encoder", _load_encoder),
+    _format("delta", None, "original", "space", "stage", "best"),
+    _format("code", None, "space", "stage", "generator"),
+    _format("direction"),
+    _format("landmarks"),
+    _format("identity"),
+    _format("perceptual"),
+)

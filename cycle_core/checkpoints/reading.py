@@ -305,9 +305,9 @@ def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
     folder = pickles[0].removesuffix("data.pkl")
     if f"{folder}constants.pkl" in members.names:
         raise Damaged("it is a TorchScript program, which would have to be run")
-    if f"{folder}byteorder" in members.names:
-        if members.region(f"{folder}byteorder").part(0, 3).read() != b"lit":
-            raise Damaged("it was written by a big-endian machine")
+    order = f"{folder}byteorder"
+    if order in members.names and members.region(order).read() != b"little":
+        raise Damaged("it was written by a big-endian machine")
     storages: dict[tuple[str, torch.dtype], Storage] = {}
 
     def persistent(identity: Any) -> Storage:

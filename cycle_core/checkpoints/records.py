@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -227,7 +226,9 @@ def _checked_span(count: int, offset: int, shape: Any, strides: Any) -> int:
     return reach
 
 
-def numpy_storage(code: str, content: Region, shape: tuple[int, ...]) -> tuple[Storage | None, bool]:
+def numpy_storage(
+    code: str, content: Region, shape: tuple[int, ...]
+) -> tuple[Storage | None, bool]:
     """The storage of a numpy array with the dtype `code` such as "<f4", and whether it is swapped;
     None for other types than numbers."""
     order, kind = (code[0], code[1:]) if code[:1] in ("<", ">", "|", "=") else ("=", code)
@@ -239,6 +240,16 @@ def numpy_storage(code: str, content: Region, shape: tuple[int, ...]) -> tuple[S
 
 
 NUMPY_TYPES: dict[str, torch.dtype] = {
-    np.dtype(getattr(np, name)).str[1:]: getattr(torch, name)
-    for name in ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "complex64", "complex128"]
-} | {"b1": torch.bool}
+    "b1": torch.bool,
+    "f2": torch.float16,
+    "f4": torch.float32,
+    "f8": torch.float64,
+    "i1": torch.int8,
+    "i2": torch.int16,
+    "i4": torch.int32,
+    "i8": torch.int64,
+    "u1": torch.uint8,
+    "u2": torch.uint16,
+    "u4": torch.uint32,
+    "u8": torch.uint64,
+}

@@ -1,15 +1,23 @@
-"""Generators of rosinality's stylegan2-pytorch: `.pt` files with `g_ema`."""
+"""Generators of rosinality's stylegan2-pytorch: `.pt` files with `g_ema`, and the `decoder` of the
+encoders that were trained with it (pSp, e4e, ReStyle, Cycle Encoding)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..generator import GeneratorConfig
-from .ours import State, incomplete
+from ..generator import Generator
+from ..stylegan2 import GeneratorConfig
+from .format import Format
+from .ours import State, assemble, incomplete
+from .reading import Contents, load_tensors
+
+MEAN_SAMPLES = 10_000  # z that are mapped for the mean of w where a file does not hold it
 
 
 def from_rosinality(
@@ -57,3 +65,75 @@ def from_rosinality(
     except KeyError as error:
         raise incomplete("rosinality", error) from error
     return config, out
+
+
+# ------------------------------------------------------------------ files
+def load_decoder(
+    values: Mapping[str, Any], latent_avg: Any, source: str | Path, prefix: str = ""
+) -> Generator:
+    """The generator of a state dict that is still in its file.
+
+    values: names begin with `prefix`. latent_avg: a StoredTensor [w_dim] or [N, w_dim], or None:
+    then the mean of w is computed from 10,000 z of a fixed seed."""
+    average = load_tensors({"latent_avg": latent_avg}).get("latent_avg")
+    if average is not None:
+        average = average.reshape(-1, average.shape[-1])
+    config, state = from_rosinality(load_tensors(values, prefix), average)
+    generator = assemble(config, state, source)
+    if average is None:
+        _measure_mean(generator)
+    return generator
+
+
+@torch.no_grad()
+def _measure_mean(generator: Generator) -> None:
+    random = torch.Generator().manual_seed(0)
+    total, size = torch.zeros(generator.w_dim), 500  # few enough for little memory
+    for _ in range(MEAN_SAMPLES // size):
+        z = torch.randn(size, generator.config.z_dim, generator=random)
+        total += generator.mapping(z)[:, 0].sum(0)
+    generator.w_avg.copy_(total / MEAN_SAMPLES)
+
+
+def _state(contents: Contents) -> dict[Any, Any]:
+    data = contents.data
+    if not isinstance(data, dict):
+        return {}
+    for name in ("g_ema", "g"):
+        if isinstance(data.get(name), dict):
+            return data[name]
+    return data
+
+
+def _is_generator(names: Any, prefix: str = "") -> bool:
+    return all(
+        f"{prefix}{name}" in names
+        for name in ("style.1.weight", "input.input", "conv1.conv.weight")
+    )
+
+
+def _decoder_state(contents: Contents) -> dict[Any, Any]:
+    state = contents.data.get("state_dict") if isinstance(contents.data, dict) else None
+    return state if isinstance(state, dict) else {}
+
+
+def _load(contents: Contents) -> Generator:
+    return load_decoder(_state(contents), contents.data.get("latent_avg"), contents.path)
+
+
+def _load_decoder(contents: Contents) -> Generator:
+    average = contents.data.get("latent_avg")
+    return load_decoder(_decoder_state(contents), average, contents.path, "decoder.")
+
+
+FORMATS = (
+    Format(
+        "rosinality StyleGAN2", "generator", lambda contents: _is_generator(_state(contents)), _load
+    ),
+    Format(
+        "the decoder in a pSp, e4e, ReStyle or Cycle Encoding checkpoint",
+        "generator",
+        lambda contents: _is_generator(_decoder_state(contents), "decoder."),
+        _load_decoder,
+    ),
+)

@@ -4,8 +4,8 @@ Python's own unpicklers, torch's `weights_only` one among them, read every byte 
 memory, and only refuse the calls that they are told to. This one goes through the opcodes of
 protocols 0 to 5 itself: it knows a fixed table of names, each with a function *of ours* that makes
 an inert record; it imports and calls nothing else. Bytes of any length stay in the file until they
-are needed, so that a pickle of three networks opens in the memory of one. Work and text are bounded,
-and whatever is wrong raises an exception; `reading.read_file` makes one sentence of it.
+are needed, so that a pickle of three networks opens in the memory of one. Work and text are
+bounded, and whatever is wrong raises an exception; `reading.read_file` makes one sentence of it.
 """
 
 from __future__ import annotations
