@@ -16,18 +16,25 @@ from torch import Tensor, nn
 
 from .codes import Code
 from .errors import InputError, MismatchError
-from .layers import ACTIVATION_GAIN, SLOPE, Linear, Synthesis
+from .layers import ACTIVATION_GAIN, SLOPE, Linear, Synthesis, normalize
 from .stylegan2 import GeneratorConfig, StyleGAN2Synthesis
+from .stylegan3 import StyleGAN3Config, StyleGAN3Synthesis
+
+Config = GeneratorConfig | StyleGAN3Config
 
 
 class Generator(nn.Module):
     """mapping + synthesis. See `Mapping.forward` and `Synthesis.forward` for the shapes."""
 
-    def __init__(self, config: GeneratorConfig):
+    def __init__(self, config: Config):
         super().__init__()
         self.config = config
         self.mapping = Mapping(config)
-        self.synthesis: Synthesis = StyleGAN2Synthesis(config)
+        self.synthesis: Synthesis = (
+            StyleGAN3Synthesis(config)
+            if isinstance(config, StyleGAN3Config)
+            else StyleGAN2Synthesis(config)
+        )
         self.name = "generator"
         self._base_fingerprint: str | None = None
         self._fingerprint: tuple[object, str] | None = None
@@ -60,19 +67,27 @@ class Generator(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hex digits that depend on the configuration and on every weight."""
-        tensors = dict(self.state_dict())
-        try:  # inference tensors have no version counter: then nothing is remembered
-            key = tuple((t.data_ptr(), t._version) for t in tensors.values())
-        except RuntimeError:
-            key = None
+        key = self._versions()
         if key is not None and self._fingerprint is not None and self._fingerprint[0] == key:
             return self._fingerprint[1]
         digest = hashlib.sha256(repr(self.config).encode())
+        tensors = self.state_dict()
         for name in sorted(tensors):
             digest.update(name.encode())
             digest.update(tensors[name].detach().float().cpu().contiguous().numpy())
         self._fingerprint = (key, digest.hexdigest()[:16])
         return self._fingerprint[1]
+
+    def remember_fingerprint(self, fingerprint: str) -> None:
+        """Take what a file says about the weights that were just loaded from it, until they
+        change: hashing 30 million of them takes longer than opening the file."""
+        self._fingerprint = (self._versions(), fingerprint)
+
+    def _versions(self) -> object:
+        try:  # inference tensors have no version counter: then nothing is remembered
+            return tuple((t.data_ptr(), t._version) for t in self.state_dict().values())
+        except RuntimeError:
+            return None
 
     @property
     def base_fingerprint(self) -> str:
@@ -111,7 +126,7 @@ class Mapping(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, config: GeneratorConfig):
+    def __init__(self, config: Config):
         super().__init__()
         self.config = config
         lr = config.mapping_lr_multiplier
@@ -129,9 +144,9 @@ class Mapping(nn.Module):
         Gives w: [B, num_ws, w_dim], the same vector num_ws times.
         Raises InputError where a shape or the class is wrong."""
         self._check(z, c)
-        x = _normalize(z) if self.config.normalize_z else z
+        x = normalize(z) if self.config.normalize_z else z
         if self.embed is not None and c is not None:
-            x = torch.cat([x, _normalize(self.embed(c.to(x.dtype)))], dim=1)
+            x = torch.cat([x, normalize(self.embed(c.to(x.dtype)))], dim=1)
         for layer in self.layers:
             x = _leaky_relu(layer(x))
         if truncation != 1.0:
@@ -159,7 +174,3 @@ class Mapping(nn.Module):
 
 def _leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE) * ACTIVATION_GAIN
-
-
-def _normalize(x: Tensor) -> Tensor:
-    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()

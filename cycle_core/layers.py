@@ -81,12 +81,13 @@ def modulated_conv(
     styles: Tensor,
     demodulate: bool = True,
     upsample: bool = False,
-    gain: float = 1.0,
+    gain: float | Tensor = 1.0,
+    padding: int | None = None,
 ) -> Tensor:
     """Weight (de)modulation (StyleGAN2, equations 1 and 3).
 
     x: [B,I,H,W]; weight: [O,I,k,k]; styles: [B,I]. Gives [B,O,H,W], twice the size if `upsample`.
-    A demodulated result is multiplied by `gain`.
+    A demodulated result is multiplied by `gain`. padding: on every side, k // 2 if None.
     A batch of one scales the weight; a larger one scales the activations before and after one
     shared convolution, which is the same and avoids a grouped convolution.
     """
@@ -102,18 +103,23 @@ def modulated_conv(
         demod = None
     else:
         x = x * styles[:, :, None, None].to(dtype)
-    x = _upsampling_conv(x, weight) if upsample else _conv(x, weight)
+    if upsample:
+        x = _upsampling_conv(x, weight)
+    else:
+        padding = weight.shape[-1] // 2 if padding is None else padding
+        x = F.conv2d(x, weight.to(x.dtype), padding=padding)
     return x if demod is None else x * demod[:, :, None, None].to(dtype)
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Rows [B,C] of mean square 1."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 def upsample(image: Tensor) -> Tensor:
     """Twice the size with the binomial filter: [B,C,H,W] -> [B,C,2H,2W]."""
     kernel = _blur_kernel(image)
     return F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=image.shape[1])
-
-
-def _conv(x: Tensor, weight: Tensor) -> Tensor:
-    return F.conv2d(x, weight.to(x.dtype), padding=weight.shape[-1] // 2)
 
 
 def _upsampling_conv(x: Tensor, weight: Tensor) -> Tensor:
