@@ -42,7 +42,7 @@ class Preset:
 PRESETS = {
     "cpu": Preset(
         resolution=64,
-        portraits=80_000,
+        portraits=40_000,
         wide=6_000,
         features=1_500,
         generator=("--compile",),
