@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .checkpoints import build, read_model
+from .checkpoints.formats import open_model
 from .errors import CheckpointError, InputError, MissingFileError
 from .irse import IdentityConfig, IdentityNet
 from .losses import Lpips
@@ -74,10 +75,7 @@ def load_identity(role: str = "loss", network: str = "embedded") -> IdentityNet:
     _check_choice("network", network, ("embedded", "arcface", "auto"))
     file = find("arcface")
     if network != "embedded" and file is not None:
-        net = IdentityNet()
-        net.name = "ArcFace IR-SE50"
-        build(net, _read_tensors(file), file)
-        return net
+        return open_model(file, "identity")
     if network == "arcface":
         raise MissingFileError(
             "The identity network of ArcFace needs the file `arcface` (model_ir_se50.pth), which "
@@ -266,23 +264,8 @@ _PUBLISHED: dict[str, tuple[type[AlexNet | VGG16], str, str]] = {
 
 
 def _load_published(net: _Published, features: Path, heads: Path) -> _Published:
-    state = {k: v for k, v in _read_tensors(features).items() if k.startswith("features.")}
-    build(net, state | _read_tensors(heads), features)
+    build(net, open_model(features, "perceptual") | open_model(heads, "perceptual"), features)
     return net
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """A bare state dict of a published file; nothing in it is executed."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise CheckpointError(
-            f"{path} cannot be read as a PyTorch weight file ({type(error).__name__}): it is "
-            "damaged or another file; get it again."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} is not a bare state dict of tensors: choose another file.")
-    return state
 
 
 def _config(kind: type, values: dict[str, Any], name: str) -> Any:

@@ -6,6 +6,7 @@ from torch import nn
 
 from cycle_core.errors import InputError
 from cycle_core.irse import IdentityConfig, IdentityNet
+from cycle_core.networks import load_identity
 from cycle_core.resize import average_pool, resize
 
 SMALL = IdentityConfig(
@@ -19,10 +20,13 @@ SMALL = IdentityConfig(
 
 
 @pytest.fixture(scope="module")
-def arcface():
-    case = load_case("arcface_irse50")
-    net = IdentityNet().eval()
-    net.load_state_dict(case.state_dict())  # the published names, without renaming
+def arcface(tmp_path_factory):
+    """The network from a file as ArcFace is published."""
+    case, folder = load_case("arcface_irse50"), tmp_path_factory.mktemp("arcface")
+    torch.save(case.state_dict(), folder / "model_ir_se50.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CYCLE_CORE_MODELS", str(folder))
+        net = load_identity(network="arcface")
     return net, image_of(case), case.expected["embedding"]
 
 
