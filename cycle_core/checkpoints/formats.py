@@ -20,6 +20,7 @@ from .reading import Contents, read_file, refusal, reported
 MODULES = (
     "cycle_core.checkpoints.ours",
     "cycle_core.checkpoints.nvidia",
+    "cycle_core.checkpoints.tensorflow",
     "cycle_core.checkpoints.rosinality",
     "cycle_core.checkpoints.encoders",
     "cycle_core.checkpoints.loss_networks",
@@ -35,11 +36,17 @@ def load_generator(name: str | Path, device: str | torch.device = "cpu") -> Gene
     return generator.to(device)
 
 
-def load_encoder(name: str | Path, device: str | torch.device = "cpu", **options: Any) -> Encoder:
+def load_encoder(
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    generator: Generator | None = None,
+    architecture: str | None = None,
+) -> Encoder:
     """Open an encoder by path or embedded name ("portraits"), ready to use on `device`.
 
-    Raises MissingFileError, CheckpointError."""
-    encoder: Encoder = open_model(name, "encoder", **options)
+    generator, architecture ("e4e" or "psp"): for files that lack what they say; an error asks for
+    them. Raises MissingFileError, CheckpointError, InputError for another architecture."""
+    encoder: Encoder = open_model(name, "encoder", generator=generator, architecture=architecture)
     return encoder.to(device)
 
 
