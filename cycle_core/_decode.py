@@ -38,13 +38,13 @@ def decode(path: Path, max_pixels: int) -> Channels:
         raise InputError(f"{path} is empty: 0 bytes, where a picture is expected.")
     too_large = (
         f"is larger than the {max_pixels / 1e6:g} million pixels that are read: make it smaller "
-        "first, or raise max_pixels if the memory allows."
+        "first."
     )
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures; the limit here is ours
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            # Pillow warns of large pictures and of odd metadata; what matters is told below
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_formats()) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise InputError(f"{path} ({width}x{height}) {too_large}")
@@ -81,6 +81,15 @@ def channels(picture: Image.Image, deep: np.ndarray | None = None) -> Channels:
         np.ascontiguousarray(rgb, np.float32),
         None if alpha is None else np.ascontiguousarray(_upright(alpha, orientation), np.float32),
     )
+
+
+def _formats() -> list[str]:
+    """The formats of READABLE by Pillow's names. It knows more, and hands some of them (EPS) to
+    other programs of the machine, which no picture from anywhere should start."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return sorted({known[ending] for ending in READABLE if ending in known})
 
 
 def _eight_bit(picture: Image.Image, profile: bytes | None) -> Channels:

@@ -229,6 +229,20 @@ def test_a_truncated_jpeg_is_refused(tmp_path, colours):
         images.read_photo(tmp_path / "a.jpg")
 
 
+def test_odd_metadata_is_passed_over_without_a_word(tmp_path, colours, recwarn):
+    twice = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x02\0\6\0\6\0\0\0\0"
+    Image.fromarray(colours).save(tmp_path / "a.jpg", exif=twice)  # the orientation, two times
+    images.read_photo(tmp_path / "a.jpg")
+    assert not recwarn.list
+
+
+def test_a_format_that_another_program_would_draw_is_refused(tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "a.eps")  # drawn by Ghostscript where that is there
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(InputError, match="not a picture that can be read"):
+        images.read_photo(tmp_path / "a.png")
+
+
 def test_a_png_with_a_bad_checksum_is_refused(tmp_path):
     data = bytearray(_png16(np.zeros((9, 7, 3), int)))
     data[data.index(b"IHDR") + 18] ^= 255
