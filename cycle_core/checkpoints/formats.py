@@ -20,6 +20,7 @@ from .reading import Contents, read_file, refusal, reported
 MODULES = (
     "cycle_core.checkpoints.ours",
     "cycle_core.checkpoints.nvidia",
+    "cycle_core.checkpoints.stylegan3",
     "cycle_core.checkpoints.tensorflow",
     "cycle_core.checkpoints.rosinality",
     "cycle_core.checkpoints.encoders",

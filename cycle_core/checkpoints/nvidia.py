@@ -29,30 +29,16 @@ def from_nvidia(
 
     Raises CheckpointError where tensors are missing."""
     try:
-        layers = sum(1 for key in state if key.startswith("mapping.fc") and _last(key, "weight"))
         sizes = sorted(int(key.split(".")[1][1:]) for key in state if key.endswith(".torgb.weight"))
-        embed = state.get("mapping.embed.weight")
-        w_dim = state["mapping.w_avg"].shape[0]
+        numbers, out = mapping_network(state)
         config = GeneratorConfig(
             resolution=sizes[-1],
-            z_dim=state["mapping.fc0.weight"].shape[1] - (0 if embed is None else w_dim),
-            w_dim=w_dim,
-            c_dim=0 if embed is None else embed.shape[1],
-            mapping_layers=layers,
+            **numbers,
             mapping_lr_multiplier=mapping_lr_multiplier,
             channels=tuple(state[f"synthesis.b{r}.torgb.weight"].shape[1] for r in sizes),
             conv_clamp=conv_clamp,
         )
-        out: State = {
-            "mapping.w_avg": state["mapping.w_avg"],
-            "synthesis.const": state["synthesis.b4.const"],
-        }
-        pairs = {f"mapping.fc{i}": f"mapping.layers.{i}" for i in range(layers)}
-        if embed is not None:
-            pairs["mapping.embed"] = "mapping.embed"
-        for theirs, ours in pairs.items():
-            for part in ("weight", "bias"):
-                out[f"{ours}.{part}"] = state[f"{theirs}.{part}"]
+        out["synthesis.const"] = state["synthesis.b4.const"]
         for r in sizes:
             block = int(math.log2(r)) - 2
             for theirs, ours in (("conv0", "conv0"), ("conv1", "conv1"), ("torgb", "to_rgb")):
@@ -66,6 +52,28 @@ def from_nvidia(
     except (KeyError, IndexError, ValueError) as error:
         raise incomplete("NVIDIA", error) from error
     return config, out
+
+
+def mapping_network(state: Mapping[str, Tensor]) -> tuple[dict[str, int], State]:
+    """The mapping network in NVIDIA's state dicts: its numbers for a configuration, and its tensors
+    in our layout. Raises KeyError where tensors are missing."""
+    layers = sum(1 for key in state if key.startswith("mapping.fc") and _last(key, "weight"))
+    embed = state.get("mapping.embed.weight")
+    w_dim = state["mapping.w_avg"].shape[0]
+    numbers = {
+        "z_dim": state["mapping.fc0.weight"].shape[1] - (0 if embed is None else w_dim),
+        "w_dim": w_dim,
+        "c_dim": 0 if embed is None else embed.shape[1],
+        "mapping_layers": layers,
+    }
+    out: State = {"mapping.w_avg": state["mapping.w_avg"]}
+    pairs = {f"mapping.fc{i}": f"mapping.layers.{i}" for i in range(layers)}
+    if embed is not None:
+        pairs["mapping.embed"] = "mapping.embed"
+    for theirs, ours in pairs.items():
+        for part in ("weight", "bias"):
+            out[f"{ours}.{part}"] = state[f"{theirs}.{part}"]
+    return numbers, out
 
 
 # ------------------------------------------------------------------ files
@@ -91,6 +99,12 @@ def attribute(module: PersistentObject | None, name: str) -> Any:
     return module.state.get(name) if module else None
 
 
+def mapping_lr_multiplier(module: PersistentObject | None) -> float:
+    """A layer multiplies its bias by just its learning rate's multiplier."""
+    gain = attribute(part(module, "mapping", "fc0"), "bias_gain")
+    return 0.01 if gain is None else float(gain)
+
+
 def _is_stylegan2(contents: Contents) -> bool:
     module = generator_module(contents)
     return bool(part(module, "mapping") and part(module, "synthesis", "b4", "conv1"))
@@ -100,12 +114,10 @@ def _load_stylegan2(contents: Contents) -> Generator:
     module = generator_module(contents)
     _check_supported(module, contents)
     clamp = attribute(part(module, "synthesis", "b4", "conv1"), "conv_clamp")
-    # a layer multiplies its bias by just its learning rate's multiplier
-    multiplier = attribute(part(module, "mapping", "fc0"), "bias_gain")
     config, state = from_nvidia(
         load_tensors(module_state(module)),
         conv_clamp=None if clamp is None else float(clamp),
-        mapping_lr_multiplier=0.01 if multiplier is None else float(multiplier),
+        mapping_lr_multiplier=mapping_lr_multiplier(module),
     )
     return assemble(config, state, contents.path)
 

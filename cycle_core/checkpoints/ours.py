@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from ..encoder import Encoder, EncoderConfig
 from ..errors import CheckpointError, InputError, MissingFileError
-from ..generator import Generator
+from ..generator import Config, Generator
 from ..stylegan2 import GeneratorConfig
+from ..stylegan3 import StyleGAN3Config
 from .format import Format
 from .reading import Contents
 
@@ -131,7 +132,7 @@ def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> 
     return model.eval().requires_grad_(False)
 
 
-def assemble(config: GeneratorConfig, state: Mapping[str, Tensor], source: str | Path) -> Generator:
+def assemble(config: Config, state: Mapping[str, Tensor], source: str | Path) -> Generator:
     """The generator of a configuration and its whole state, which it takes over without a copy.
 
     Raises CheckpointError where they do not fit."""
@@ -180,8 +181,8 @@ def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
 
 def incomplete(project: str, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"This is not a whole {project} StyleGAN2 generator: {error} is missing; choose the file "
-        "that holds the generator (g_ema)."
+        f"This is not a whole {project} generator: {error} is missing; choose the file that holds "
+        "the generator (g_ema)."
     )
 
 
@@ -202,7 +203,9 @@ def _umask() -> int:
 # ------------------------------------------------------------------ as formats among others
 def _load_generator(contents: Contents) -> Generator:
     config, state, metadata = read_model(contents.path, "generator")
-    generator = assemble(make_config(GeneratorConfig, config, contents.path), state, contents.path)
+    # a StyleGAN2 configuration does not name its architecture
+    kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else GeneratorConfig
+    generator = assemble(make_config(kind, config, contents.path), state, contents.path)
     if "fingerprint" in metadata:
         generator.remember_fingerprint(metadata["fingerprint"])
     return generator
