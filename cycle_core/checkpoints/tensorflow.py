@@ -1,0 +1,141 @@
+"""StyleGAN2 generators of the TensorFlow projects (stylegan2, stylegan2-ada): `.pkl` files with one
+`dnnlib.tflib.network.Network` or the tuple (G, D, Gs).
+
+The layouts differ from PyTorch's as every public converter has it:
+- convolutions are [k, k, in, out], fully connected weights [in, out];
+- TensorFlow's up-sampling convolution turns its kernel round before it is applied as a transposed
+  convolution, PyTorch's applies it as it is, so `Conv0_up` is flipped in both directions;
+- `mod_bias` is stored without the 1 that is added to a style.
+Learning-rate multipliers and gains are applied at run time in both, so the numbers stay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..generator import Generator
+from ..stylegan2 import GeneratorConfig
+from .format import Format
+from .ours import State, assemble, incomplete
+from .reading import Contents, StoredTensor, TFNetwork, load_tensors
+
+_SCOPES = ("G_synthesis/", "synthesis/", "G_mapping/", "mapping/")
+# what is read from the stored settings, and the only value of it that this arithmetic has
+_SETTINGS: dict[str, Any] = {
+    "architecture": "skip",
+    "normalize_latents": True,
+    "mapping_nonlinearity": "lrelu",
+    "nonlinearity": "lrelu",
+    "num_channels": 3,
+    "resample_kernel": [1, 3, 3, 1],
+}
+
+
+def from_tensorflow(
+    variables: dict[str, Tensor], settings: dict[str, Any]
+) -> tuple[GeneratorConfig, State]:
+    """Translate the variables of a StyleGAN2 in TensorFlow: (configuration, our state).
+
+    variables: names without the scope of the network, such as "8x8/Conv0_up/weight", "noise0",
+    "Dense0/weight", "dlatent_avg". settings: the `static_kwargs` of the network and its parts.
+    Raises CheckpointError where variables are missing."""
+    try:
+        sizes = sorted(int(n.split("x")[0]) for n in variables if n.endswith("/ToRGB/weight"))
+        layers = sum(1 for n in variables if n.startswith("Dense") and n.endswith("/weight"))
+        embed = variables.get("LabelEmbed/weight")  # [c_dim, w_dim]
+        w_dim = variables["dlatent_avg"].shape[0]
+        clamp = settings.get("conv_clamp")
+        config = GeneratorConfig(
+            resolution=sizes[-1],
+            z_dim=variables["Dense0/weight"].shape[0] - (0 if embed is None else embed.shape[1]),
+            w_dim=w_dim,
+            c_dim=0 if embed is None else embed.shape[0],
+            mapping_layers=layers,
+            mapping_lr_multiplier=float(settings.get("mapping_lrmul") or 0.01),
+            channels=tuple(variables[f"{r}x{r}/ToRGB/weight"].shape[2] for r in sizes),
+            conv_clamp=None if clamp is None else float(clamp),
+        )
+        state = {
+            "mapping.w_avg": variables["dlatent_avg"],
+            "synthesis.const": variables["4x4/Const/const"][0],
+        }
+        dense = {f"Dense{i}": f"mapping.layers.{i}" for i in range(layers)}
+        if embed is not None:
+            dense["LabelEmbed"] = "mapping.embed"
+        for theirs, ours in dense.items():
+            state[f"{ours}.weight"] = variables[f"{theirs}/weight"].T
+            state[f"{ours}.bias"] = variables[f"{theirs}/bias"]
+        for block, size in enumerate(sizes):
+            last = "Conv1" if block else "Conv"
+            names = {last: ("conv1", 2 * block), "ToRGB": ("to_rgb", None)}
+            if block:
+                names["Conv0_up"] = ("conv0", 2 * block - 1)
+            for theirs, (layer, noise) in names.items():
+                at, to = f"{size}x{size}/{theirs}", f"synthesis.blocks.{block}.{layer}"
+                weight = variables[f"{at}/weight"].permute(3, 2, 0, 1)  # [OIkk]
+                state[f"{to}.weight"] = weight.flip(2, 3) if theirs == "Conv0_up" else weight
+                state[f"{to}.bias"] = variables[f"{at}/bias"]
+                state[f"{to}.affine.weight"] = variables[f"{at}/mod_weight"].T
+                state[f"{to}.affine.bias"] = variables[f"{at}/mod_bias"] + 1
+                if noise is not None:
+                    state[f"{to}.noise_strength"] = variables[f"{at}/noise_strength"].reshape([])
+                    state[f"{to}.noise_const"] = variables[f"noise{noise}"][0, 0]
+    except (KeyError, IndexError, ValueError) as error:
+        raise incomplete("TensorFlow", error) from error
+    return config, state
+
+
+# ------------------------------------------------------------------ files
+def _network(contents: Contents) -> TFNetwork | None:
+    data = contents.data
+    if isinstance(data, tuple | list) and data:
+        data = data[-1]  # Gs, the averaged one
+    return data if isinstance(data, TFNetwork) else None
+
+
+def _variables(network: TFNetwork | None) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+    """The variables and the settings of a network and of the networks in it."""
+    variables: dict[str, StoredTensor] = {}
+    settings: dict[str, Any] = {}
+    components = network.state.get("components") if network else None
+    inner = list(components.values()) if isinstance(components, dict) else []
+    for part in [network, *inner]:
+        state = part.state if isinstance(part, TFNetwork) else {}
+        static, pairs = state.get("static_kwargs"), state.get("variables")
+        settings |= static if isinstance(static, dict) else {}
+        for pair in pairs if isinstance(pairs, list) else []:
+            if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], StoredTensor):
+                name = str(pair[0])
+                for scope in _SCOPES:
+                    name = name.removeprefix(scope)
+                variables[name] = pair[1]
+    return variables, settings
+
+
+def _detect(contents: Contents) -> bool:
+    variables, _ = _variables(_network(contents))
+    return "4x4/Const/const" in variables and "4x4/Conv/mod_weight" in variables
+
+
+def _load(contents: Contents) -> Generator:
+    variables, settings = _variables(_network(contents))
+    for name, supported in _SETTINGS.items():
+        value = settings.get(name, supported)
+        if value not in (supported, None):
+            raise CheckpointError(
+                f"{contents.path} is a StyleGAN2 in TensorFlow whose {name} is {value!r}, but only "
+                f"{supported!r} is supported: choose another generator."
+            )
+    if "LabelConcat/weight" in variables:
+        raise CheckpointError(
+            f"{contents.path} is a StyleGAN2 in TensorFlow with classes as before ADA, which are "
+            "not supported: choose a generator of stylegan2-ada."
+        )
+    config, state = from_tensorflow(load_tensors(variables), settings)
+    return assemble(config, state, contents.path)
+
+
+FORMATS = (Format("StyleGAN2, TensorFlow (stylegan2, stylegan2-ada)", "generator", _detect, _load),)
