@@ -108,7 +108,7 @@ def save_image(
     if kind in _WITHOUT_ALPHA and alpha is not None:
         image, alpha = _over_white(image.float(), alpha), None
     picture = to_pil(image, alpha)
-    part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}.part")
+    part = path.with_name(f".{uuid.uuid4().hex[:12]}.part")  # a long name leaves no room for more
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "xb") as file:

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,14 +76,13 @@ def whole_folder(folder: Path, keep: Iterable[str] = ()) -> Iterator[Path]:
     `folder` that the run did not write. What ends the block early (an error, Ctrl-C) leaves the
     older state. Raises InputError where `folder` is not a run's, or cannot be written."""
     check_ours(folder)
+    folder = folder.resolve()  # what a link points to is replaced, not the link
     old = read_report(folder) or {}
     leave = set(old.get("files", [])) - set(keep) | {REPORT}
-    part = Path(
-        tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:100]}.", suffix=".part")
-    )
+    part = folder.with_name(f".{uuid.uuid4().hex[:12]}.part")
     aside = part.with_suffix(".old")
     try:
-        os.chmod(part, 0o777 & ~_umask())  # mkdtemp makes folders private
+        part.mkdir()
         if folder.is_dir():
             for path in folder.iterdir():
                 if path.name not in leave:
@@ -112,9 +112,3 @@ def _copy(source: Path, target: Path) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

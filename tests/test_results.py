@@ -57,6 +57,29 @@ def test_a_new_result_replaces_the_old_one_and_carries_over_what_the_user_put_th
     assert content(tmp_path / "anna") == {"crop": "new", "tuned": "old", "notes": "mine"}
 
 
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out" / "anna").symlink_to(tmp_path / "disk")
+
+    for crop in ("old", "new"):
+        with whole_folder(tmp_path / "out" / "anna") as part:
+            fill(part, crop=crop)
+
+    assert (tmp_path / "out" / "anna").is_symlink()
+    assert content(tmp_path / "disk") == {"crop": "new"}
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        "anna", "crop", "disk", "out", "report.json",
+    ]  # fmt: skip
+
+
+def test_the_longest_name_that_a_disk_takes_is_no_trouble(tmp_path: Path):
+    with whole_folder(tmp_path / ("€" * 85)) as part:
+        fill(part, crop="1")
+
+    assert content(tmp_path / ("€" * 85)) == {"crop": "1"}
+
+
 def test_a_folder_of_the_users_own_is_refused(tmp_path: Path):
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / "holiday.jpg").write_text("mine")
