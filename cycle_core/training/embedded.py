@@ -30,7 +30,8 @@ class Preset:
     resolution: int
     portraits: int
     wide: int  # portraits with heads turned further, for the landmark network
-    features: int  # steps
+    perceptual: int  # steps
+    identity: int  # steps
     generator: tuple[str, ...]
     encoder: tuple[str, ...]
     landmarks: int  # minutes
@@ -44,7 +45,8 @@ PRESETS = {
         resolution=64,
         portraits=40_000,
         wide=6_000,
-        features=1_500,
+        perceptual=1_500,
+        identity=700,
         generator=("--compile",),
         encoder=("--warmup-samples", "1000", "--steps", "2400", "--lr", "3e-4",
                  "--lr-decay", "0.4", "--discriminator-lr", "5e-4"),
@@ -55,7 +57,8 @@ PRESETS = {
         resolution=128,
         portraits=150_000,
         wide=12_000,
-        features=4_000,
+        perceptual=4_000,
+        identity=4_000,
         generator=("--channels", "256-256-256-256-128-64", "--w-dim", "256", "--batch", "64",
                    "--regression-images", "4000000", "--adversarial-images", "500000"),
         encoder=("--warmup-samples", "4000", "--steps", "30000", "--lr", "3e-4",
@@ -77,10 +80,10 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
                            "--resolution", 128, "--wide", "--unaligned", *size],
     }  # fmt: skip
     for role in ("loss", "metrics"):
-        for kind in ("perceptual", "identity"):
+        for kind, count in (("perceptual", preset.perceptual), ("identity", preset.identity)):
             name = f"{kind}_{role}"
             steps[name] = ["training.features", kind, data, "--role", role, "--out", folder / name,
-                           "--steps", preset.features, *preset.device]  # fmt: skip
+                           "--steps", count, *preset.device]  # fmt: skip
     steps["generator"] = ["training.generator", data, "--out", folder / "generator",
                           *preset.generator, *preset.device]  # fmt: skip
     steps["encoder"] = ["training.encoder", "--generator", "portraits", "--data", data,
