@@ -213,7 +213,8 @@ def _load_generator(contents: Contents) -> Generator:
 
 def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     config, state, metadata = read_model(contents.path, "encoder")
-    encoder = Encoder(make_config(EncoderConfig, config, contents.path))
+    with torch.device("meta"):  # 267 million weights need not be drawn to be replaced
+        encoder = Encoder(make_config(EncoderConfig, config, contents.path))
     build(encoder, state, contents.path)
     encoder.generator = metadata.get("generator", "")
     return encoder
@@ -224,31 +225,32 @@ def base_of(contents: Contents) -> str:
     return json.loads(contents.metadata["config"])["original"]
 
 
-def _format(kind: str, load: Callable[..., Any] | None = None, *facts: str) -> Format:
-    """facts: entries of the configuration that are shown."""
+def is_ours(kind: str) -> Callable[[Contents], bool]:
+    """The `detect` of files that `save_model` wrote."""
 
     def detect(contents: Contents) -> bool:
         ours = contents.container == "safetensors" and "config" in contents.metadata
         return ours and contents.metadata.get("kind") == kind
 
-    def load_config(contents: Contents) -> dict[str, Any]:
-        return read_model(contents.path, kind)[0]
+    return detect
+
+
+def _plain(kind: str, *facts: str) -> Format:
+    """A kind that is told from its configuration alone. facts: entries of it to be shown."""
 
     def describe(config: dict[str, Any]) -> dict[str, Any]:
         return {fact: config.get(fact) for fact in facts}
 
-    if load is not None:
-        return Format(OURS, kind, detect, load)
-    return Format(OURS, kind, detect, load_config, describe)
+    return Format(
+        OURS, kind, is_ours(kind), lambda contents: read_model(contents.path, kind)[0], describe
+    )
 
 
 FORMATS = (
-    _format("generator", _load_generator),
-    _format("encoder", _load_encoder),
-    _format("delta", None, "original", "space", "stage", "best"),
-    _format("code", None, "space", "stage", "generator"),
-    _format("direction"),
-    _format("landmarks"),
-    _format("identity"),
-    _format("perceptual"),
+    Format(OURS, "generator", is_ours("generator"), _load_generator),
+    Format(OURS, "encoder", is_ours("encoder"), _load_encoder),
+    _plain("delta", "original", "space", "stage", "best"),
+    _plain("landmarks"),
+    _plain("identity"),
+    _plain("perceptual"),
 )
