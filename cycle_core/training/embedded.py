@@ -131,8 +131,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="for data and runs")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
-    parser.add_argument("--float32", action="store_true",
-                        help="for processors that do not multiply bfloat16: twice as long")  # fmt: skip
+    parser.add_argument(
+        "--float32", action="store_true", help="for processors without bfloat16: twice as long"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     args = parser.parse_args(argv)
     preset = PRESETS[args.preset]

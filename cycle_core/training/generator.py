@@ -3,8 +3,8 @@
     python -m cycle_core.training.generator DATA --out RUN
 
 Two phases. *Regression*: every render's factors are known, so z is known, and G(z) is compared with
-the render itself, by pixels and by the features of the perceptual network of the losses, which see what few
-pixels show; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
+the render itself, by pixels and by the features of the losses' perceptual network, which heed what
+few pixels show; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
 loss, lazy R1; StyleGAN2, section 4.1) sharpens what regression averages, while the regression goes
 on, so that no attribute is traded for sharpness. Each phase ends with its learning rate at zero.
 """
