@@ -13,23 +13,29 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from .errors import CycleError, InputError
 
 MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT
+_STOPS = [stop for stop in signal.Signals if stop.name in ("SIGINT", "SIGTERM", "SIGHUP")]
+_PATIENCE = 3.0  # seconds for tidying up, in which pressing Ctrl-C again changes nothing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. argv: without the program's name, default sys.argv."""
-    if argv is None:  # as a program, before torch reads it:
+    program = argv is None
+    if program:  # before torch reads it:
         # on a busy machine torch's threads lose minutes by spinning while they wait for each other
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
-    stopped: list[int] = []
+    argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv
+    stopped: list[float] = []
     try:
-        with _stopping(stopped):
+        with _stopping(stopped, lasting=program):
+            _check_not_empty(argv)
             arguments = parser().parse_args(argv)
             arguments.command(arguments)
             sys.stdout.flush()  # here, where a closed pipe is still caught
@@ -74,7 +80,7 @@ def explain(error: Exception) -> str | None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
-    from .commands import faces, inventory, latent, run
+    from .commands import faces, inventory, latent, model_files, run
 
     top = Parser(
         prog="cycle-core",
@@ -85,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (run, faces, latent, inventory):
+    for module in (run, faces, latent, inventory, model_files):
         module.add_commands(commands)
     return top
 
@@ -110,22 +116,37 @@ class Version(argparse.Action):
         parser.exit()
 
 
+def _check_not_empty(argv: Sequence[str]) -> None:
+    """As a path, an empty argument would be the folder that one is in."""
+    if "" in argv:
+        raise InputError(
+            "An argument is empty, as a variable of the shell is that was never set: give a name "
+            "in its place, or leave it out."
+        )
+
+
 @contextlib.contextmanager
-def _stopping(stopped: list[int]) -> Iterator[None]:
-    """Ctrl-C and a polite kill raise KeyboardInterrupt and are noted in `stopped`."""
+def _stopping(stopped: list[float], lasting: bool) -> Iterator[None]:
+    """Ctrl-C, a polite kill and a closed terminal raise KeyboardInterrupt; `stopped` gets when.
+
+    lasting: go on listening afterwards, so that being impatient does not disturb the ending."""
     if threading.current_thread() is not threading.main_thread():  # signals belong to that one
         yield
         return
 
-    def stop(number: int, _: object) -> None:
-        stopped.append(number)
-        raise KeyboardInterrupt
+    def stop(*_: object) -> None:
+        now = time.monotonic()
+        if not stopped or now > stopped[-1] + _PATIENCE:
+            stopped.append(now)
+            raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # what is ignored stays so: nohup, jobs in the background of a script
+    heard = [number for number in _STOPS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in () if lasting else before.items():
             signal.signal(number, handler)
 
 
