@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _stopping(stopped, lasting=program):
             _check_not_empty(argv)
             arguments = parser().parse_args(argv)
+            _load_torch()
             arguments.command(arguments)
             sys.stdout.flush()  # here, where a closed pipe is still caught
         return 0
@@ -148,6 +149,18 @@ def _stopping(stopped: list[float], lasting: bool) -> Iterator[None]:
     finally:
         for number, handler in () if lasting else before.items():
             signal.signal(number, handler)
+
+
+def _load_torch() -> None:
+    """Every command needs it; an interrupt in its loading would end the process in a crash, and
+    waits until it is there."""
+    mask = getattr(signal, "pthread_sigmask", None)  # which Windows lacks
+    before = mask(signal.SIG_BLOCK, _STOPS) if mask else ()
+    try:
+        import torch  # noqa: F401
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, before)
 
 
 def _interrupted() -> int:

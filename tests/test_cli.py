@@ -318,6 +318,23 @@ def test_being_stopped_ends_the_program_with_130_and_without_a_trace(number, noi
     assert not tree(tmp_path / "out")
 
 
+def test_ctrl_c_while_torch_is_loaded_is_no_crash(tmp_path):
+    """Where it is loaded, exceptions meet compiled code that ends the process (SIGABRT)."""
+    script = (
+        "import signal, sys, cycle_core.cli as cli\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch._ops': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"code = cli.main(['sample', '--out', {str(tmp_path / 's')!r}])\n"
+        "print(code, hasattr(sys.modules['torch'], 'compile'))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert ended.stdout.split() == ["130", "True"]  # only once it was there
+    assert not tree(tmp_path)
+
+
 # ------------------------------------------------------------------ what works
 def test_the_whole_way_writes_every_step_and_the_report(photos, tmp_path):
     out = tmp_path / "out"
