@@ -30,7 +30,7 @@ from cycle_core.portraits.factors import (
     sample_gaussian,
     sample_wide,
 )
-from cycle_core.portraits.renderer import Extras, ffhq_frame, render
+from cycle_core.portraits.renderer import Extras, ffhq_frame, points_of, render
 
 # --------------------------------------------------------------------------------------- factors
 
@@ -103,6 +103,17 @@ def test_wide_samples_turn_to_one_radian():
     yaw = sample_wide(2000, 0)[:, index("yaw")]
     assert WIDE_YAW - 0.05 < yaw.max() <= WIDE_YAW
     assert -WIDE_YAW <= yaw.min() < -WIDE_YAW + 0.05
+
+
+def test_wide_mouths_are_as_wide_and_noses_as_low_as_in_photographs():
+    """A mouth 0.87 and a nose 0.59 times as far as the mouth is from the eyes."""
+    f = replace(sample_wide(400, 1), yaw=0.0, pitch=0.0)
+    p = points_of(f)
+    height = p[:, 3:, 1].mean(1) - p[:, :2, 1].mean(1)
+    width = (p[:, 4, 0] - p[:, 3, 0]) / height
+    nose = (p[:, 2, 1] - p[:, 0, 1]) / height
+    assert width.mean() == pytest.approx(0.87, abs=0.06)
+    assert nose.mean() == pytest.approx(0.59, abs=0.04)
 
 
 def test_an_unknown_factor_and_a_wrong_shape_are_refused():
@@ -227,6 +238,13 @@ def test_the_mask_covers_the_face_and_not_the_hair_or_the_corners(portraits):
     share = r.mask.mean((1, 2, 3))
     assert (share > 0.10).all()
     assert (share < 0.50).all()
+
+
+def test_an_extra_nose_stands_out_from_a_turned_head():
+    f = replace(defaults(), yaw=1.0)
+    plain, out = (render(f, 32, extras=Extras(nose=v)).points[0] for v in (0.0, 1.0))
+    assert out[2, 0] - plain[2, 0] > 1.0
+    assert torch.allclose(out[3:], plain[3:], atol=0.3)
 
 
 def test_hair_colour_changes_outside_the_face_mask():

@@ -25,7 +25,7 @@ import torch
 
 from ..errors import CheckpointError, InputError, MismatchError, MissingFileError
 from .factors import NAMES, sample_factors, sample_wide
-from .renderer import render
+from .renderer import Extras, render
 
 HELD_OUT = 1000  # the first portraits of every folder never train
 _KINDS = ("factors", "points", "masks", "images")  # images last: they declare the shard ready
@@ -33,7 +33,7 @@ _KINDS = ("factors", "points", "masks", "images")  # images last: they declare t
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a folder holds. ``wide`` draws with `sample_wide`, beyond the domain."""
+    """What a folder holds. ``wide`` draws with `sample_wide` and extras, beyond the domain."""
 
     count: int
     resolution: int = 64
@@ -156,7 +156,10 @@ def _write_shard(folder: Path, recipe: Recipe, number: int, compile: bool) -> No
     seed = int(np.random.SeedSequence([recipe.seed, number]).generate_state(1)[0])
     # The last shard is drawn whole and cut: a longer data set begins with a shorter one.
     factors = (sample_wide if recipe.wide else sample_factors)(recipe.shard, seed)[:count]
-    made = render(factors, recipe.resolution, aligned=recipe.aligned, compile=compile)
+    extras = _wide_extras(recipe.shard, seed, count) if recipe.wide else None
+    made = render(
+        factors, recipe.resolution, extras=extras, aligned=recipe.aligned, compile=compile
+    )
     arrays = {
         "factors": factors,
         "points": made.points,
@@ -169,6 +172,13 @@ def _write_shard(folder: Path, recipe: Recipe, number: int, compile: bool) -> No
         with open(part, "wb") as file:
             np.save(file, arrays[kind].numpy())
         os.replace(part, path)
+
+
+def _wide_extras(total: int, seed: int, count: int) -> Extras:
+    """Noses that stand out as far as those of photographs do; now and then a hat and the rest."""
+    u = torch.rand(6, total, generator=torch.Generator().manual_seed(seed + 1))[:, :count]
+    some = torch.where(u[:5] < 0.12, u[5], torch.zeros(()))
+    return Extras(hat=some[0], nose=u[1], paint=some[2], moles=some[3], light=some[4])
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -214,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--compile", action="store_true", help="much faster, slow to start")
-    parser.add_argument("--wide", action="store_true", help="uniform factors, turns to 1 rad")
+    parser.add_argument("--wide", action="store_true", help="beyond the domain, turns to 1 rad")
     parser.add_argument("--unaligned", action="store_true", help="fixed camera, not the FFHQ crop")
     a = parser.parse_args(arguments)
     if a.count < 1 or a.workers < 1:

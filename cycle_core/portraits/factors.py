@@ -83,7 +83,16 @@ COUNT = len(FACTORS)
 Z_DIM = COUNT  # a generator of this domain takes z [B, Z_DIM]
 IDENTITY: tuple[int, ...] = tuple(i for i, f in enumerate(FACTORS) if f.group == _ID)
 ATTRIBUTES: tuple[int, ...] = tuple(i for i, f in enumerate(FACTORS) if f.group == _AT)
-WIDE_YAW, WIDE_PITCH = 1.0 / 0.6, 1.6  # limits of `sample_wide`: 1 rad and 0.48 rad
+# Ranges of `sample_wide` that differ: heads turn to 1 rad; mouths, noses and eyes have the sizes that
+# photographs show, which the domain's are a little beside.
+WIDE_YAW = 1.0 / 0.6
+_WIDE = {
+    "yaw": (-WIDE_YAW, WIDE_YAW),
+    "pitch": (-1.3, 1.3),
+    "mouth_width": (-0.6, 2.0),
+    "nose_len": (-0.7, 1.4),
+    "eye_size": (-1.3, 0.7),
+}
 
 _INDEX = {name: i for i, name in enumerate(NAMES)}
 _ROTATION_SEED = 2022
@@ -121,7 +130,7 @@ def sample_gaussian(count: int, seed: int) -> torch.Tensor:
 
 
 def sample_wide(count: int, seed: int) -> torch.Tensor:
-    """Uniform over each factor's range, head turns up to 1 rad; half the portraits bare of extras.
+    """Uniform over each factor's range, some of which are wider; half have no glasses, no beard.
 
     Meant for networks that must work beyond the domain (landmarks), not for a generator.
     Returns float32 [count, COUNT].
@@ -130,8 +139,8 @@ def sample_wide(count: int, seed: int) -> torch.Tensor:
     t = _columns(u)
     u = torch.where(t.absent > 0, (2 * u - 1).clamp(min=0), u)
     out = t.low + (t.high - t.low) * u
-    for name, limit in (("yaw", WIDE_YAW), ("pitch", WIDE_PITCH)):
-        out[:, index(name)] *= limit
+    for name, (low, high) in _WIDE.items():
+        out[:, index(name)] = low + (high - low) * u[:, index(name)]
     return out
 
 

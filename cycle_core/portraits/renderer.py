@@ -31,6 +31,7 @@ class Extras:
     """Strengths in 0..1 of what no portrait of the domain has."""
 
     hat: float | Tensor = 0.0
+    nose: float | Tensor = 0.0  # one that stands out further
     paint: float | Tensor = 0.0  # stripes on the face
     moles: float | Tensor = 0.0
     pattern: float | Tensor = 0.0  # checks on the background
@@ -95,7 +96,7 @@ def render(
 def points_of(factors: Tensor) -> Tensor:
     """The five landmarks [B,5,2] of factors [B,COUNT], world x and -y (down), before any camera."""
     zero = factors.new_zeros(len(factors), 1)
-    shape = shape_of(factors, zero)
+    shape = shape_of(factors, zero, zero)
     look = look_of(factors, {f.name: zero for f in fields(Extras)})
     return _landmarks(shape, look)
 
@@ -145,7 +146,7 @@ def _render_chunk(
     kernels: _Kernels,
 ) -> Render:  # fmt: skip
     batch, n = len(factors), resolution * supersample
-    shape, look = shape_of(factors, extras["hat"]), look_of(factors, extras)
+    shape, look = shape_of(factors, extras["hat"], extras["nose"]), look_of(factors, extras)
     points = _landmarks(shape, look)
     centre, axis = ffhq_frame(points) if aligned else _scene_frame(points)
 

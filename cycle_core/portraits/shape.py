@@ -28,6 +28,7 @@ class Head(NamedTuple):
     cheek: Tensor
     nose_len: Tensor
     nose_width: Tensor
+    nose_out: Tensor  # how far it stands out beyond what the domain has
     ears: Tensor
     smile: Tensor
     open: Tensor  # mouth
@@ -86,8 +87,8 @@ class Shape(NamedTuple):
     hair: Hair
 
 
-def shape_of(factors: Tensor, hat: Tensor) -> Shape:
-    """The geometry of factors [B,COUNT]; ``hat`` [B,1] in 0..1 is its size."""
+def shape_of(factors: Tensor, hat: Tensor, nose: Tensor) -> Shape:
+    """The geometry of factors [B,COUNT]; ``hat`` and ``nose`` [B,1] in 0..1 are extras."""
 
     def f(name: str) -> Tensor:
         return factors[:, index(name), None]
@@ -100,6 +101,7 @@ def shape_of(factors: Tensor, hat: Tensor) -> Shape:
         cheek=(1 + 0.38 * f("cheeks")) * (1 - 0.12 * f("age")),
         nose_len=f("nose_len"),
         nose_width=1 + 0.70 * f("nose_width"),
+        nose_out=0.15 * nose,
         ears=f("ears"),
         smile=f("smile"),
         open=f("mouth_open"),
@@ -176,17 +178,17 @@ def head_distance(x: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
     d = smooth_max(d, -_ellipsoid(eye + 0.005, y - 0.07, z - 0.565, 0.135, 0.085, 0.125), 0.13)
     ball = 0.10 + 0.012 * k.eye_size
     d = smooth_min(d, _ellipsoid(eye, y - 0.06, z - 0.31, 0.125, ball, 0.105), 0.035)
-    tip_y, tip_z = -0.205 - 0.070 * k.nose_len, 0.465 + 0.045 * k.nose_len
+    tip_y, tip_z = -0.205 - 0.070 * k.nose_len, 0.465 + 0.045 * k.nose_len + k.nose_out
     end = torch.zeros_like(tip_y)
     bridge = _capsule(
-        x, y, z, (end, end + 0.13, end + 0.365), (end, tip_y, tip_z),
+        x, y, z, (end, end + 0.13, 0.365 + 0.3 * k.nose_out), (end, tip_y, tip_z),
         0.036, 0.050 * (0.55 + 0.45 * k.nose_width),
     )  # fmt: skip
     d = smooth_min(d, bridge, 0.14)
     tip_r = 0.058 * (0.45 + 0.55 * k.nose_width)
     d = smooth_min(d, _ellipsoid(x, y - tip_y, z - tip_z + 0.005, tip_r, 0.050, 0.055), 0.05)
     wing = ax - 0.066 * k.nose_width
-    d = smooth_min(d, _ellipsoid(wing, y - tip_y + 0.012, z - 0.415, 0.042, 0.036, 0.05), 0.06)
+    d = smooth_min(d, _ellipsoid(wing, y - tip_y + 0.012, z - 0.415 - 0.4 * k.nose_out, 0.042, 0.036, 0.05), 0.06)
     d = smooth_min(d, _ellipsoid(x, y + 0.45 + drop * 0.5, z - 0.335, 0.17, 0.12, 0.085), 0.09)
     return smooth_min(d, _ear(ax, y, z, k), 0.04)
 
