@@ -53,8 +53,8 @@ class GeneratorTraining:
     channels: tuple[int, ...] = (128, 128, 128, 96, 48)  # for 4, 8, 16, ... up to the resolution
     w_dim: int = 128
     mapping_layers: int = 4
-    regression_images: int = 320_000
-    adversarial_images: int = 50_000
+    regression_images: int = 280_000
+    adversarial_images: int = 40_000
     batch: int = 32
     lr: float = 8e-3  # Muon, regression
     perceptual_weight: float = 1.0  # of the perceptual distance; 0: without the network
