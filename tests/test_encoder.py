@@ -71,7 +71,8 @@ def test_the_stage_trained_last_is_the_default_and_survives_saving(encoder, tmp_
     save_model(tmp_path / "e.safetensors", "encoder", encoder.config, encoder.state_dict())
     loaded = load_encoder(tmp_path / "e.safetensors")
     assert loaded.stage == 4
-    assert torch.equal(loaded(image), encoder(image, 4))
+    # the last bit depends on where in memory a tensor lies
+    assert torch.allclose(loaded(image), encoder(image, 4), atol=1e-6)
     assert torch.equal(loaded.w_avg, encoder.w_avg)
 
 

@@ -335,9 +335,10 @@ def test_a_converted_encoder_is_the_same(kind, changes, save, G, image, tmp_path
     save_model(tmp_path / "ours.safetensors", "encoder", E.config, E.state_dict(), origin)
     ours = load_encoder(tmp_path / "ours.safetensors")
     assert (ours.config, ours.generator) == (E.config, E.generator)
+    for name, tensor in E.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], tensor)
     before, after = encode(E, image, generator=G), encode(ours, image, generator=G)
-    assert torch.equal(before.w, after.w)
-    assert before.generator == after.generator
+    assert torch.allclose(before.w, after.w, rtol=1e-3, atol=1e-4)
 
 
 # ------------------------------------------------------------------ what cannot be used
