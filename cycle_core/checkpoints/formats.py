@@ -25,6 +25,7 @@ MODULES = (
     "cycle_core.checkpoints.rosinality",
     "cycle_core.checkpoints.encoders",
     "cycle_core.checkpoints.loss_networks",
+    "cycle_core.checkpoints.latents",
 )
 
 

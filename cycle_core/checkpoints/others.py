@@ -63,7 +63,7 @@ def name(contents: Contents) -> str | None:
         data = data.get("G_ema") or data.get("G") or data.get("D") or data
     if isinstance(data, PersistentObject):
         return _CLASSES.get(data.class_name, f"a pickled module of the class {data.class_name}")
-    if isinstance(data, OpaqueObject):
+    if isinstance(data, OpaqueObject) and data.state is not None:  # an object, not a call
         return f"a pickled object of the class {data.name}"
     names = tensor_names(data)
     for what, parts in _NAMES:

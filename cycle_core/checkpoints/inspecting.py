@@ -1,0 +1,154 @@
+"""What a file is, in facts; and the same model in our layout."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ..encoder import Encoder
+from ..errors import CheckpointError, CycleError, InputError
+from ..generator import Generator
+from . import others
+from .format import Format
+from .formats import formats, matching
+from .ours import a, save_model
+from .reading import Contents, read_file, refusal, reported
+
+_USES = {
+    "generator": "--generator, with codes and encoders of {styles} styles of {dimensions}",
+    "encoder": "--encoder, with a generator of {styles} styles of {dimensions}",
+    "delta": "--tuned, with the generator {original}",
+    "code": "edit, tune, generate, with a generator of {styles} styles of {dimensions}",
+    "direction": "--edit",
+    "landmarks": "finding faces",
+    "identity": "losses and measures",
+    "perceptual": "losses and measures",
+}
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """{"file", "bytes", "container", "holds": [facts of each thing in it]}, ready for JSON.
+
+    Raises MissingFileError; CheckpointError for damaged files, those that nobody here knows, and
+    those that ask for something to be run."""
+    contents = read_file(path, strict=False)
+    found = _found(contents)
+    other = None if found else others.name(contents)
+    if contents.foreign and other is None:
+        raise CheckpointError(refusal(contents))
+    if not found and other is None:
+        raise CheckpointError(
+            f"{path} can be read, but holds nothing that is known here: choose another file."
+        )
+    with reported(path):
+        holds = [_facts(contents, one) for one in found]
+    return {
+        "file": str(path),
+        "bytes": Path(path).stat().st_size,
+        "container": contents.container,
+        "holds": holds or [{"kind": "nothing for this project", "format": other}],
+    }
+
+
+def convert(path: str | Path, out: str | Path, kind: str | None = None) -> str:
+    """Write the generator or the encoder of a file in our layout, atomically; gives its kind.
+
+    The metadata tell where it comes from, and the fingerprint of a generator. kind: "generator" or
+    "encoder", for files that hold both.
+    Raises MissingFileError, CheckpointError, InputError where it cannot be written."""
+    contents = read_file(path)
+    found = {one.kind: one for one in _found(contents) if one.kind in ("generator", "encoder")}
+    if kind is None and len(found) > 1:
+        raise InputError(f"{path} holds {' and '.join(map(a, found))}: say which one with --kind.")
+    one = found.get(kind or next(iter(found), ""))
+    if one is None:
+        raise CheckpointError(f"{path} holds no {kind or 'generator and no encoder'} to convert.")
+    if Path(out).suffix != ".safetensors":
+        raise InputError(f"{out}: the name of a file in our layout ends in .safetensors.")
+    with reported(path):
+        model: Generator | Encoder = one.load(contents)
+    facts = {"generator": model.generator} if isinstance(model, Encoder) else {}
+    if isinstance(model, Generator):
+        facts = {"fingerprint": model.fingerprint}
+    metadata = {
+        **{k: v for k, v in contents.metadata.items() if k not in ("kind", "config")},
+        **facts,
+        "finite": "checked",
+        "source": f"{Path(path).name} ({one.name})",
+        "source_version": _version(path),
+        "source_sha256": _sha256(path),
+    }
+    save_model(out, one.kind, model.config, model.state_dict(), metadata)
+    return one.kind
+
+
+def cached_conversion(path: str | Path, kind: str, allow: bool) -> Path:
+    """The same model in our layout, NAME.KIND.safetensors beside the file; made if `allow`, and
+    again when the file changes. Gives `path` itself where there is none and none may be made.
+
+    Raises MissingFileError, CheckpointError as `convert`."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return path
+    cached = path.with_name(f"{path.name}.{kind}.safetensors")
+    try:
+        if read_file(cached).metadata.get("source_version") == _version(path):
+            return cached
+    except CycleError:
+        pass  # none yet, or a broken one
+    if not allow:
+        return path
+    try:
+        convert(path, cached, kind)
+    except InputError:  # a folder or a disk that takes no file: the original still opens
+        return path
+    return cached
+
+
+def _found(contents: Contents) -> list[Format]:
+    formats()  # a mistake in one of them is ours and not the file's
+    with reported(contents.path):
+        return [] if contents.foreign else matching(contents)
+
+
+def _facts(contents: Contents, one: Format) -> dict[str, Any]:
+    loaded = one.load(contents)
+    facts: dict[str, Any] = {"kind": one.kind, "format": one.name}
+    if isinstance(loaded, Generator):
+        facts |= {
+            "resolution": loaded.resolution,
+            "styles": loaded.num_ws,
+            "dimensions": loaded.w_dim,
+            "conditional": loaded.config.c_dim > 0,
+        }
+        if loaded.config.c_dim:
+            facts["classes"] = loaded.config.c_dim
+    if isinstance(loaded, Encoder):
+        facts |= {
+            "input size": loaded.config.input_size,
+            "styles": loaded.config.num_ws,
+            "dimensions": loaded.config.w_dim,
+            "stage": loaded.stage,
+            "generator": loaded.generator or "not known",
+        }
+    if isinstance(loaded, Generator | Encoder):
+        facts["parameters"] = sum(parameter.numel() for parameter in loaded.parameters())
+    if isinstance(loaded, Generator):
+        facts["fingerprint"] = loaded.fingerprint
+    facts |= one.describe(loaded)
+    return facts | {"used with": _USES[one.kind].format_map(facts)}
+
+
+def _version(path: str | Path) -> str:
+    """Changes with the file."""
+    status = Path(path).stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _sha256(path: str | Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
