@@ -12,8 +12,10 @@ direction in StyleSpace; see `load_direction` for all of them.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from .codes import Code, HasCode
     from .directions import Step
     from .generator import Generator
+
+LONGEST = 160  # bytes of an edit's name: with what is put around it, less than a disk takes
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Edit:
 
     @property
     def name(self) -> str:
-        """The same as part of a file name: "smile+2", "smile_to_0", "age+1_keep_glasses"."""
+        """The same as part of a file name: "smile+2", "smile_to_0", "age+1_keep_glasses". Long ones
+        are cut, and end with a digest that keeps them apart."""
         names = []
         for change in self.changes:
             amount = _text(change.amount)
@@ -74,7 +79,11 @@ class Edit:
             if change.layers is not None:
                 name += "_layers_" + _ranges(change.layers)
             names.append(name)
-        return "_".join(names)
+        name = "_".join(names).encode()
+        if len(name) > LONGEST:
+            digest = hashlib.sha256(name).hexdigest()[:8]
+            return f"{name[: LONGEST - 9].decode(errors='ignore')}_{digest}"
+        return name.decode()
 
 
 def parse_edit(text: str) -> Edit:
@@ -113,6 +122,32 @@ def apply_edit(code: Code | HasCode, edit: Edit, generator: Generator | None = N
     from .directions import edit_many
 
     return edit_many(code, steps_of(edit, generator))
+
+
+def check_edit(edit: Edit, generator: Generator) -> None:
+    """Try an edit on the generator's mean code, so that what is wrong is told before long work.
+
+    Raises what `apply_edit` raises, and InputError where the code leaves all numbers."""
+    from .codes import Code
+
+    mean = generator.w_avg.expand(1, generator.num_ws, -1)
+    code = apply_edit(Code(mean, "W", generator.base_fingerprint), edit, generator)
+    if not all(bool(x.isfinite().all()) for x in (code.w, code.offsets) if x is not None):
+        raise InputError(
+            f"The edit {str(edit)!r} goes beyond all numbers: give a smaller strength."
+        )
+
+
+def check_names(edits: Sequence[Edit]) -> None:
+    """Raise InputError where two edits would be written into one file."""
+    names: dict[str, Edit] = {}
+    for edit in edits:
+        other = names.setdefault(edit.name, edit)
+        if other != edit:
+            raise InputError(
+                f"The edits {str(other)!r} and {str(edit)!r} would both be written as {edit.name}: "
+                "give one direction's file another name."
+            )
 
 
 def needs_generator(edit: Edit) -> bool:

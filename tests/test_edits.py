@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cycle_core.edits import Change, Edit, parse_edit
+from cycle_core.checkpoints import load_generator
+from cycle_core.edits import Change, Edit, check_edit, check_names, parse_edit
 from cycle_core.errors import InputError
 
 
@@ -33,6 +34,31 @@ def test_the_file_name_tells_the_edit_and_holds_no_path():
     assert parse_edit("smile=2").name == "smile+2"
     assert parse_edit("age:=-1,keep=glasses").name == "age_to_-1_keep_glasses"
     assert parse_edit("/home/me/my smile.pt=2").name == "my-smile+2"
+
+
+def test_a_long_edit_has_a_name_that_a_disk_takes_and_no_other_edit_has():
+    names = [parse_edit(",".join(["smile=1"] * 60 + [last])).name for last in ("age=1", "age=2")]
+
+    assert names[0] != names[1]
+    assert max(len(name.encode()) for name in names) <= 160
+
+
+def test_two_edits_of_one_name_are_refused():
+    with pytest.raises(InputError, match="would both be written as smile"):
+        check_names([parse_edit("a/smile.pt=1"), parse_edit("b/smile.pt=1")])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("smile=1,layers=99", "99"),
+        ("smile=1,keep=smile", "Nothing of the direction"),
+        ("smile=1e39", "beyond all numbers"),
+    ],
+)
+def test_an_edit_that_cannot_be_followed_is_told_before_there_is_a_code(text: str, told: str):
+    with pytest.raises(InputError, match=told):
+        check_edit(parse_edit(text), load_generator("portraits"))
 
 
 @pytest.mark.parametrize(

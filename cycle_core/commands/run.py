@@ -59,12 +59,13 @@ def add_commands(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from ..batch import Batch, find_pictures, run_batch
-    from ..edits import needs_generator, parse_edit, steps_of
+    from ..edits import check_edit, check_names, needs_generator, parse_edit, steps_of
     from ..pipeline import RunSettings, load_models
     from ..results import make_folder
 
     console = Console(arguments.quiet)
-    edits = list({edit.name: edit for edit in map(parse_edit, arguments.edit)}.values())
+    edits = list(dict.fromkeys(map(parse_edit, arguments.edit)))
+    check_names(edits)
     for edit in edits:
         if not needs_generator(edit):
             steps_of(edit)  # an unknown direction is told before the work, not after it
@@ -81,8 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
     make_folder(arguments.out)
     try:
         models = load_models(arguments.generator, arguments.encoder, device_of(arguments))
-        for edit in filter(needs_generator, edits):
-            steps_of(edit, models.generator)
+        for edit in edits:
+            check_edit(edit, models.generator)
         batch = Batch(models, settings, edits, arguments.out, console.say, console.progress)
         run_batch(batch, pictures)
     finally:
