@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from .pipeline import (
     find_targets,
     invert_picture,
 )
-from .results import files_of, read_report, whole_folder, write_report
+from .results import REPORT, check_report, files_of, read_report, whole_folder, write_report
 
 Say = Callable[[str], object]
 
@@ -49,10 +49,11 @@ def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
     """Go the whole way for each picture (name -> file) and write out/report.json.
 
     Raises what a single picture raises; of several, InputError at the end that names the failed."""
+    check_report(batch.out)
     failed: dict[str, str] = {}
     for name, path in pictures.items():
         try:
-            run_one(batch, name, path)
+            run_one(batch, name, path, pictures)
         except CycleError as error:
             failed[name] = " ".join(str(error).split())
             if len(pictures) == 1:
@@ -66,8 +67,10 @@ def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
         )
 
 
-def run_one(batch: Batch, name: str, path: Path) -> None:
-    """One picture file: all its faces that are chosen, into out/NAME or out/NAME-0, NAME-1, ..."""
+def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -> None:
+    """One picture file: all its faces that are chosen, into out/NAME or out/NAME-0, NAME-1, ...
+
+    pictures: all of the run by their names, of which none may be a face's."""
     photo = read_photo(path)
     key = fingerprint(path, batch)
     names = finished(batch.out, name, key)
@@ -79,6 +82,11 @@ def run_one(batch: Batch, name: str, path: Path) -> None:
     if not targets:
         batch.say(f"{name}: no face, left out")
     names = [name] if len(targets) == 1 else [f"{name}-{i}" for i in range(len(targets))]
+    for taken in pictures.keys() & set(names) - {name}:
+        raise InputError(
+            f"{path} has {len(targets)} faces, and the results of one of them would have the name "
+            f"{taken} of {pictures[taken]}: rename one file, or run them into two folders."
+        )
     for target, folder in zip(targets, names, strict=True):
         with whole_folder(batch.out / folder) as part:
             inversion = invert_picture(photo, target, batch.models, batch.settings, batch.progress)
@@ -113,10 +121,10 @@ def find_pictures(given: Sequence[Path]) -> dict[str, Path]:
     it where two differ in nothing else. Raises InputError where there is none."""
     files = [path for one in given for path in (list_images(one) if one.is_dir() else [one])]
     files = list(dict.fromkeys(files))
-    stems = [path.stem for path in files]
+    stems = [_stem(path) for path in files]
     pictures: dict[str, Path] = {}
-    for path in files:
-        name = path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_")
+    for path, stem in zip(files, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else path.name.replace(".", "_")
         if name in pictures:
             raise InputError(
                 f"{pictures[name]} and {path} have the same name, and so would their results: "
@@ -145,6 +153,12 @@ def summary(batch: Batch, failed: dict[str, str]) -> dict[str, Any]:
         "pictures": [r for r in map(read_report, folders) if r is not None and "steps" in r],
         "failed": [{"name": name, "error": error} for name, error in failed.items()],
     }
+
+
+def _stem(path: Path) -> str:
+    """The file's name without its ending, as the name of a folder that is seen and our own."""
+    stem = path.stem.lstrip(".")
+    return path.name.replace(".", "_") if stem in ("", REPORT) else stem
 
 
 def _add_edits(batch: Batch, name: str, photo: Photo) -> None:

@@ -57,6 +57,15 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
+def check_report(folder: Path) -> None:
+    """Raise InputError where the report would take the place of a file that a run did not write."""
+    if os.path.lexists(folder / REPORT) and read_report(folder) is None:
+        raise InputError(
+            f"{folder / REPORT} is there already and was not written by this program: choose "
+            "another --out, or move it away."
+        )
+
+
 def check_ours(folder: Path) -> None:
     """Raise InputError where `folder` exists and was not written by a run."""
     if folder.is_dir() and not any(folder.iterdir()):

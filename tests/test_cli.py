@@ -271,6 +271,29 @@ def test_a_folder_of_the_users_own_is_not_touched(noise, tmp_path, capsys):
     assert mine.read_text() == "dear me"
 
 
+def test_a_report_of_the_users_own_is_not_overwritten(noise, tmp_path, capsys):
+    report = tmp_path / "out" / "report.json"
+    report.parent.mkdir()
+    report.write_text('{"sales": 3}')
+
+    told = refused(capsys, "run", noise, *QUICK, "--out", tmp_path / "out")
+
+    assert "not written by this program" in told
+    assert tree(tmp_path).keys() == {"noise.png", "out/report.json"}
+    assert report.read_text() == '{"sales": 3}'
+
+
+@pytest.mark.parametrize("name", [".noise.png", "..png", "report.json.png"])
+def test_results_have_a_folder_that_is_seen_whatever_the_picture_is_called(name, noise, tmp_path):
+    from cycle_core.batch import find_pictures
+
+    noise.rename(tmp_path / name)
+    (folder,) = find_pictures([tmp_path / name])
+
+    assert not folder.startswith(".")
+    assert folder not in ("", "report.json")
+
+
 # ------------------------------------------------------------------ interruption
 @pytest.mark.parametrize("seconds", [0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
 def test_ctrl_c_at_any_moment_leaves_only_what_is_whole(seconds, noise, tmp_path, capsys):
