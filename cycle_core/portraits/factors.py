@@ -83,8 +83,8 @@ COUNT = len(FACTORS)
 Z_DIM = COUNT  # a generator of this domain takes z [B, Z_DIM]
 IDENTITY: tuple[int, ...] = tuple(i for i, f in enumerate(FACTORS) if f.group == _ID)
 ATTRIBUTES: tuple[int, ...] = tuple(i for i, f in enumerate(FACTORS) if f.group == _AT)
-# Ranges of `sample_wide` that differ: heads turn to 1 rad; mouths, noses and eyes have the sizes that
-# photographs show, which the domain's are a little beside.
+# Ranges of `sample_wide` that differ: heads turn to 1 rad; mouths, noses and eyes have the sizes
+# that photographs show, which the domain's are a little beside.
 WIDE_YAW = 1.0 / 0.6
 _WIDE = {
     "yaw": (-WIDE_YAW, WIDE_YAW),

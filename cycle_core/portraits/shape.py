@@ -187,8 +187,8 @@ def head_distance(x: Tensor, y: Tensor, z: Tensor, k: Head) -> Tensor:
     d = smooth_min(d, bridge, 0.14)
     tip_r = 0.058 * (0.45 + 0.55 * k.nose_width)
     d = smooth_min(d, _ellipsoid(x, y - tip_y, z - tip_z + 0.005, tip_r, 0.050, 0.055), 0.05)
-    wing = ax - 0.066 * k.nose_width
-    d = smooth_min(d, _ellipsoid(wing, y - tip_y + 0.012, z - 0.415 - 0.4 * k.nose_out, 0.042, 0.036, 0.05), 0.06)
+    wing, wing_z = ax - 0.066 * k.nose_width, z - 0.415 - 0.4 * k.nose_out
+    d = smooth_min(d, _ellipsoid(wing, y - tip_y + 0.012, wing_z, 0.042, 0.036, 0.05), 0.06)
     d = smooth_min(d, _ellipsoid(x, y + 0.45 + drop * 0.5, z - 0.335, 0.17, 0.12, 0.085), 0.09)
     return smooth_min(d, _ear(ax, y, z, k), 0.04)
 
