@@ -63,10 +63,14 @@ def rosinality_names(generator: Generator) -> dict[str, Tensor]:
 
 
 def nvidia_names(generator: Generator) -> dict[str, Tensor]:
-    """The state dict of NVIDIA's PyTorch StyleGAN2."""
+    """The state dict of NVIDIA's PyTorch StyleGAN2 or StyleGAN3."""
     out = {}
     for name, tensor in generator.state_dict().items():
-        if name == "synthesis.const":
+        if name.startswith("synthesis.layers."):
+            _, _, layer, rest = name.split(".", 3)
+            signal = generator.config.signals[int(layer)]
+            name = f"synthesis.L{layer}_{signal.size}_{signal.channels}.{rest}"
+        elif name == "synthesis.const":
             name = "synthesis.b4.const"
         elif name.startswith("synthesis.blocks."):
             _, _, block, layer, rest = name.split(".", 4)
@@ -221,7 +225,8 @@ def _branch(path: str, state: dict[str, Tensor], attributes: dict[str, Any]) -> 
         first, _, rest = name.partition(".")
         if rest:
             inner.setdefault(first, {})[rest] = tensor
-    buffers = ("w_avg", "noise_const", "resample_filter")
+    buffers = ("w_avg", "noise_const", "resample_filter", "magnitude_ema", "up_filter")
+    buffers += ("down_filter", "freqs", "phases", "transform")
     values = {
         "training": False,
         "_parameters": OrderedDict(
