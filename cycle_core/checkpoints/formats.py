@@ -18,14 +18,14 @@ from .ours import OURS, a, base_of, resolve
 from .reading import Contents, read_file, refusal, reported
 
 MODULES = (
-    "cycle_core.checkpoints.ours",
-    "cycle_core.checkpoints.nvidia",
-    "cycle_core.checkpoints.stylegan3",
-    "cycle_core.checkpoints.tensorflow",
-    "cycle_core.checkpoints.rosinality",
-    "cycle_core.checkpoints.encoders",
-    "cycle_core.checkpoints.loss_networks",
-    "cycle_core.checkpoints.latents",
+    "ours",
+    "nvidia",
+    "stylegan3",
+    "tensorflow",
+    "rosinality",
+    "encoders",
+    "loss_networks",
+    "latents",
 )
 
 
@@ -93,7 +93,8 @@ def said(one: Format) -> str:
 @cache
 def formats() -> tuple[Format, ...]:
     """All of them. They are imported when they are needed: some of them need this module."""
-    return tuple(one for module in MODULES for one in import_module(module).FORMATS)
+    modules = [import_module(f".{name}", __package__) for name in MODULES]
+    return tuple(one for module in modules for one in module.FORMATS)
 
 
 def matching(contents: Contents) -> list[Format]:
