@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,10 +14,16 @@ from ..errors import InputError, MismatchError
 from ..generator import Generator
 
 BATCH = 8  # pictures that pass through a network at once: bounds the memory of a long batch
+Callback = Callable[[int, int, Tensor], object]  # (pictures done, total, the last ones [b,3,h,w])
 
 
 def encode(
-    E: Encoder, image: Tensor, space: str | None = None, generator: Generator | None = None
+    E: Encoder,
+    image: Tensor,
+    space: str | None = None,
+    generator: Generator | None = None,
+    batch: int = BATCH,
+    callback: Callback | None = None,
 ) -> Code:
     """The code that the encoder gives for pictures (METHOD section 1), head by head.
 
@@ -27,6 +33,7 @@ def encode(
         takes the stage that was trained last, in which the encoder is best. An encoder may have
         one space only (`E.spaces`).
     generator: whose codes they are to be; ReStyle needs it, for other encoders it is only checked.
+    batch: pictures at once. callback(done, total, pictures): after each; what it raises ends this.
     Gives a Code with w float32 [B, num_ws, w_dim] that knows its space, stage and generator.
     Raises InputError for another shape or space, for values that are not finite, for ReStyle
     without a generator; MismatchError for another generator than the encoder's."""
@@ -34,19 +41,33 @@ def encode(
     stage = stage_of(E, space)
     if generator is not None:
         check_pair(E, generator)
-    image = image.to(E.w_avg.device)
+    codes: list[Tensor] = []
     with torch.no_grad(), evaluating(E):
-        w = torch.cat([E.encode(part.float(), stage, generator) for part in image.split(BATCH)])
+        for part in image.split(batch):
+            part = part.to(E.w_avg.device, torch.float32)
+            codes.append(E.encode(part, stage, generator).float())
+            if callback is not None:
+                callback(sum(map(len, codes)), len(image), part)
     fingerprint = E.generator or (generator.base_fingerprint if generator else "")
-    return Code(w.float(), "W" if stage == 0 else "W+", fingerprint, stage)
+    return Code(torch.cat(codes), "W" if stage == 0 else "W+", fingerprint, stage)
 
 
 def generate(
-    G: Generator, code: Code | HasCode, noise: str = "const", truncation: float = 1.0
+    G: Generator,
+    code: Code | HasCode,
+    noise: str = "const",
+    truncation: float = 1.0,
+    seed: int | None = None,
+    dtype: torch.dtype | None = None,
+    batch: int = BATCH,
+    callback: Callback | None = None,
 ) -> Tensor:
     """The pictures of a code: float32 [B,3,R,R], clamped to [-1,1].
 
     truncation: 1 draws the code itself, 0 the generator's mean face, between them a mixture.
+    seed: of random noise, the same for one batch size; None draws from torch's own generator.
+    dtype: of the convolutions, such as torch.bfloat16; that of the weights if None.
+    batch: pictures at once. callback(done, total, pictures): after each; what it raises ends this.
     Raises MismatchError where the code belongs to another generator, InputError for a noise mode
     that there is not."""
     code = as_code(code)
@@ -55,13 +76,18 @@ def generate(
     if truncation != 1.0:
         w = torch.lerp(G.w_avg.to(w), w, truncation)
         offsets = None if offsets is None else offsets * truncation
-    with torch.no_grad():
-        images = []
-        for i in range(0, len(w), BATCH):
-            moved = None if offsets is None else offsets[i : i + BATCH].to(w)
-            drawn = G.synthesis(w[i : i + BATCH], noise, offsets=moved)
-            images.append(drawn.clamp(-1, 1))
-        return torch.cat(images)
+    images: list[Tensor] = []
+    devices = [w.device] if w.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices, enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        for i in range(0, len(w), batch):
+            moved = None if offsets is None else offsets[i : i + batch].to(w)
+            drawn = G.synthesis(w[i : i + batch], noise, dtype, offsets=moved).clamp(-1, 1)
+            images.append(drawn)
+            if callback is not None:
+                callback(min(i + batch, len(w)), len(w), drawn)
+    return torch.cat(images)
 
 
 def check_pair(E: Encoder, G: Generator) -> None:
