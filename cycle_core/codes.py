@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from .errors import CheckpointError, InputError
 
 SPACES = ("W", "W+")
+MOST_STYLES = 64  # a table with more rows is no code; StyleGAN2 has 18 styles at 1024
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,10 @@ def _read_ours(path: Path) -> Code:
         ) from error
 
 
-def _read_latents(path: Path) -> Code:
-    from .checkpoints.reading import StoredTensor, load_all, read_file, reported
+def latents_in(content: Any) -> list[Any]:
+    """The codes in what `read_file` gives of another project's file: StoredTensors [N, w_dim] or
+    [B, N, w_dim] of one generator; none if it holds anything else."""
+    from .checkpoints.reading import StoredTensor
 
     def is_latent(entry: object) -> bool:
         return (
@@ -131,23 +134,26 @@ def _read_latents(path: Path) -> Code:
             and entry.dtype is not None
             and entry.dtype.is_floating_point
             and entry.ndim in (2, 3)
-            and entry.shape[-2] > 1
+            and 1 < entry.shape[-2] <= MOST_STYLES
             and 0 not in entry.shape
         )
 
-    content = read_file(path).data
     if isinstance(content, dict):
         content = [content["w"]] if "w" in content else list(content.values())
-    entries = content if isinstance(content, list | tuple) else [content]
-    if not entries or not all(map(is_latent, entries)):
+    entries = list(content) if isinstance(content, list | tuple) else [content]
+    same = all(map(is_latent, entries)) and len({x.shape[-2:] for x in entries}) == 1
+    return entries if same else []
+
+
+def _read_latents(path: Path) -> Code:
+    from .checkpoints.reading import load_all, read_file, reported
+
+    entries = latents_in(read_file(path).data)
+    if not entries:
         raise CheckpointError(
             f"{path} does not hold codes: numbers of the shape [styles, dimensions] or "
-            "[batch, styles, dimensions] are expected; a single w is repeated for each style."
-        )
-    if len({x.shape[-2:] for x in entries}) > 1:
-        raise CheckpointError(
-            f"{path} holds codes of several generators, with other numbers of styles or "
-            "dimensions: take the codes of one."
+            "[batch, styles, dimensions] are expected, all of one generator; a single w is "
+            "repeated for each style."
         )
     with reported(path):
         w = torch.cat([x.float().reshape(-1, *x.shape[-2:]) for x in load_all(entries)])

@@ -116,8 +116,9 @@ def test_several_latents_in_one_file_are_a_batch_in_their_order(pack, pivot, tmp
         (torch.ones(1, 18, 512, dtype=torch.int64), "does not hold codes"),
         (torch.ones(1, 18, 512, 1), "does not hold codes"),
         ({"weight": torch.ones(1, 18, 512), "bias": torch.ones(3)}, "does not hold codes"),
+        (torch.ones(6048, 512), "does not hold codes"),
         ({}, "does not hold codes"),
-        ([torch.ones(1, 18, 512), torch.ones(1, 14, 512)], "several generators"),
+        ([torch.ones(1, 18, 512), torch.ones(1, 14, 512)], "all of one generator"),
         (torch.full((1, 18, 512), torch.nan), "not finite"),
     ],
 )

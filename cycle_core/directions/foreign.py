@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.reading import StoredTensor, load_all, read_file, reported
+from ..codes import MOST_STYLES
 from ..errors import CheckpointError, InputError
 from .direction import Direction
 from .discovery import component_direction
-
-_MOST_STYLES = 64  # a table with more rows is not one vector for each style
 
 # name -> reason; InterFaceGAN names its boundaries GENERATOR_DATA_ATTRIBUTE[_w]_boundary
 _OTHER_SPACES = (
@@ -53,6 +52,11 @@ def read_foreign(path: Path) -> list[Direction]:
         if re.search(pattern, path.stem, re.IGNORECASE):
             raise CheckpointError(f"{path.name} {reason}.")
     content = read_file(path).data
+    if is_relevance(content):
+        raise CheckpointError(
+            f"{path} holds {content.shape[0]} rows as StyleCLIP's relevances do: give the text, "
+            f"too, as {path.name}:TEXT.npy."
+        )
     for fits, read in _LAYOUTS:
         if fits(content):
             try:
@@ -70,7 +74,7 @@ def load_style_deviations(path: str | Path) -> Tensor:
     """The standard deviations of StyleCLIP's `S_mean_std`, a pair of lists with one array for each
     layer of StyleSpace: float32 [channels]. Raises MissingFileError, CheckpointError."""
     content = read_file(path).data
-    if not isinstance(content, list | tuple) or len(content) != 2:
+    if not is_statistics(content):
         raise CheckpointError(
             f"{path} holds {_described(content)} and not StyleCLIP's statistics: the means and the "
             "standard deviations of the style channels are expected, as in S_mean_std."
@@ -88,6 +92,11 @@ def load_vectors(path: Path, what: str) -> Tensor:
         return load_all(content).float()
 
 
+def is_direction(content: Any) -> bool:
+    """Whether what `read_file` gives looks like one of the layouts here."""
+    return any(fits(content) for fits, _ in _LAYOUTS)
+
+
 def is_numbers(content: Any) -> bool:
     """Whether what `read_file` gives is one array of floating-point numbers."""
     return (
@@ -97,15 +106,30 @@ def is_numbers(content: Any) -> bool:
     )
 
 
+def is_relevance(content: Any) -> bool:
+    """Whether it looks like StyleCLIP's `fs3.npy`: a row for each convolution channel."""
+    return is_numbers(content) and content.ndim == 2 and content.shape[0] > MOST_STYLES
+
+
+def is_statistics(content: Any) -> bool:
+    """Whether it looks like StyleCLIP's `S_mean_std`: two lists of as many arrays, a layer each."""
+    if not isinstance(content, list | tuple) or len(content) != 2:
+        return False
+    means, deviations = content
+    if not all(isinstance(part, list) and part and all(map(is_numbers, part)) for part in content):
+        return False
+    return [layer.shape for layer in means] == [layer.shape for layer in deviations]
+
+
+def _is_vector(content: Any) -> bool:
+    shape = [size for size in content.shape if size != 1] if is_numbers(content) else []
+    return len(shape) == 1 or (len(shape) == 2 and shape[0] <= MOST_STYLES)
+
+
 def _interfacegan(path: Path, content: Tensor) -> list[Direction]:
     vectors = content.float().squeeze()
     if vectors.ndim == 1 and len(vectors) > 512 and len(vectors) % 512 == 0:
         vectors = vectors.view(-1, 512)  # boundaries of W+ are flattened
-    if vectors.ndim == 2 and len(vectors) > _MOST_STYLES:
-        raise InputError(
-            f"{len(vectors)} rows are not one for each style; if these are StyleCLIP's relevances, "
-            f"give the text, too, as {path.name}:TEXT.npy"
-        )
     return [Direction(path.stem, vectors)]
 
 
@@ -133,7 +157,7 @@ def _has(*keys: str) -> Callable[[Any], bool]:
 
 
 _LAYOUTS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], list[Direction]]], ...] = (
-    (is_numbers, _interfacegan),
+    (_is_vector, _interfacegan),
     (_has("comp", "mean", "std"), _ganspace),
     (_has("act_comp", "act_mean", "act_stdev"), _ganspace),
     (_has("eigvec"), _sefa),

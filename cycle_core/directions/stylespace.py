@@ -21,11 +21,11 @@ from .discovery import style_matrix, w_statistics
 BETA = 0.15  # in the range that StyleCLIP's authors use, 0.08 (broad) to 0.3 (a few channels)
 
 
-def style_deviations(G: Generator, samples: int = 10_000, seed: int = 0) -> Tensor:
+def style_deviations(G: Generator, samples: int = 4000, seed: int = 0) -> Tensor:
     """The standard deviation of every style channel over random z: float32 [channels].
 
     With C the covariance of w and a the row of the affine map that makes the channel,
-    sqrt(a C a^T): only w is sampled."""
+    sqrt(a C a^T): only w is sampled, 4,000 times to be exact to one or two parts in a hundred."""
     _, covariance = w_statistics(G, samples, seed)
     matrix = torch.cat([style_matrix(layer) for layer in G.synthesis.style_layers])
     return ((matrix @ covariance) * matrix).sum(1).clamp(min=0).sqrt().float()
