@@ -1,0 +1,358 @@
+"""What ComfyUI provides: devices and memory, progress and interruption, folders, schemas."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import comfy.model_management as management
+import folder_paths
+from comfy_api.latest import io
+
+from ..cycle_core.errors import InputError, MissingFileError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..cycle_core import Code, Tuned
+
+CATEGORY = "Cycle Encoding"
+ASSETS = Path(__file__).parents[1] / "cycle_core" / "assets"
+PYTORCH = {".pt", ".pth", ".safetensors"}
+# kind -> the folder under models/ and the endings of its files
+FOLDERS = {
+    "generator": ("stylegan", {".pkl", *PYTORCH}),
+    "encoder": ("gan_encoders", PYTORCH),
+    "direction": ("gan_directions", {".npy", ".npz", *PYTORCH}),
+}
+PREVIEW = 512  # pixels, at most
+PAUSE = 0.5  # seconds between two previews
+
+Module = TypeVar("Module", bound="torch.nn.Module")
+T = TypeVar("T")
+
+
+# ------------------------------------------------------------------ schemas
+def schema(node_id: str, title: str, description: str, **fields: Any) -> io.Schema:
+    return known(
+        io.Schema,
+        node_id=node_id,
+        display_name=title,
+        category=CATEGORY,
+        description=description,
+        **fields,
+    )
+
+
+def advanced(kind: Any, name: str, **fields: Any) -> Any:
+    """An input that is folded away where the host can do that."""
+    return known(kind, name, advanced=True, **fields)
+
+
+def known(make: Callable[..., T], *given: Any, **fields: Any) -> T:
+    """`make` without the fields that this version of the host does not know."""
+    names = inspect.signature(make).parameters
+    return make(*given, **{name: value for name, value in fields.items() if name in names})
+
+
+# ------------------------------------------------------------------ files
+def register_folders() -> None:
+    """Add our model folders to the host's, keeping what is there."""
+    for name, endings in FOLDERS.values():
+        paths, others = folder_paths.folder_names_and_paths.get(name, ([], set()))
+        own = os.path.join(folder_paths.models_dir, name)
+        paths = list(paths) if own in paths else [*paths, own]
+        folder_paths.folder_names_and_paths[name] = (paths, set(others) | endings)
+        with contextlib.suppress(OSError):  # a folder that is there says where files belong
+            os.makedirs(own, exist_ok=True)
+
+
+def choices(kind: str) -> list[str]:
+    """The embedded models first, then the files of the user."""
+    return [*embedded(kind), *folder_paths.get_filename_list(FOLDERS[kind][0])]
+
+
+def embedded(kind: str) -> list[str]:
+    if kind == "direction":
+        return _embedded_directions()
+    ending = f"_{kind}.safetensors"
+    return sorted(path.name.removesuffix(ending) for path in ASSETS.glob(f"*{ending}"))
+
+
+def locate(kind: str, name: str) -> str:
+    """The name of an embedded model, or the path of a file.
+
+    Raises MissingFileError that says where it belongs."""
+    if name in embedded(kind):
+        return name
+    folder, endings = FOLDERS[kind]
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise MissingFileError(
+            f"There is no {kind} {name}: put the file ({', '.join(sorted(endings))}) into "
+            f"{folder_paths.get_folder_paths(folder)[-1]}, press R to refresh the list, and choose "
+            "it again."
+        )
+    return path
+
+
+def know_folders() -> None:
+    """Let the library find the networks of detectors and losses in the host's model folders."""
+    from ..cycle_core import weights
+
+    for folder, _ in FOLDERS.values():
+        for path in folder_paths.get_folder_paths(folder):
+            weights.add_folder("", path)
+
+
+def saved_files(kind: str, endings: set[str]) -> list[str]:
+    """Files that `new_file` named in the output folder, and those with one of the endings in the
+    input folder, as the host annotates them."""
+    found = []
+    for place, folder, wanted in (
+        ("output", folder_paths.get_output_directory(), (f".{kind}.safetensors",)),
+        ("input", folder_paths.get_input_directory(), tuple(endings)),
+    ):
+        for root, _, names in os.walk(folder):
+            inside = Path(root).relative_to(folder)
+            chosen = sorted(name for name in names if name.lower().endswith(wanted))
+            found += [f"{(inside / name).as_posix()} [{place}]" for name in chosen]
+    return found
+
+
+def saved_file(name: str) -> str:
+    """The path of one of `saved_files`. Raises MissingFileError."""
+    with contextlib.suppress(ValueError):  # a name that leaves the folder, or of no place
+        path = folder_paths.get_annotated_filepath(name)
+        if os.path.isfile(path):
+            return path
+    raise MissingFileError(
+        f"There is no file {name}: save one first, or put it into ComfyUI's input folder, press R "
+        "to refresh the list, and choose it again."
+    )
+
+
+def new_file(prefix: str, kind: str) -> tuple[Path, dict[str, str]]:
+    """A new file in the output folder, and where it is for the front end."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, folder_paths.get_output_directory()
+    )
+    file = f"{name}_{counter:05}_.{kind}.safetensors"
+    return Path(folder) / file, {"filename": file, "subfolder": subfolder, "type": "output"}
+
+
+def workflow(node: type[io.ComfyNode]) -> dict[str, str]:
+    """The prompt and the workflow as metadata of a file, unless the user wants none."""
+    from comfy.cli_args import args
+
+    if args.disable_metadata or node.hidden is None:
+        return {}
+    metadata = {"prompt": node.hidden.prompt, **(node.hidden.extra_pnginfo or {})}
+    return {name: json.dumps(value) for name, value in metadata.items() if value is not None}
+
+
+# ------------------------------------------------------------------ devices and memory
+@dataclass(frozen=True, eq=False)
+class Held(Generic[Module]):
+    """A network whose place the host's memory management decides about.
+
+    source: the name or path that it was opened from; it tells which presets and losses fit.
+    dtype: of the convolutions where pictures are drawn, None for that of the weights.
+    tuned: how a generator was tuned, None where it was not.
+    """
+
+    module: Module
+    patcher: Any
+    source: str
+    dtype: torch.dtype | None = None
+    tuned: Tuned | None = None
+
+    @classmethod
+    def of(
+        cls,
+        module: Module,
+        source: str,
+        dtype: torch.dtype | None = None,
+        tuned: Tuned | None = None,
+    ) -> Held[Module]:
+        import torch
+        from comfy.model_patcher import ModelPatcher
+
+        shell = torch.nn.Module()  # the host sets attributes on what it moves
+        shell.add_module("network", module)
+        away = management.unet_offload_device()
+        module.to(away)
+        patcher = ModelPatcher(shell, management.get_torch_device(), away)
+        return cls(module, patcher, source, dtype, tuned)
+
+    def ready(self, memory: float = 0.0) -> Module:
+        """The network on the device where it is to run; `memory`: bytes that it needs besides."""
+        return ready(self, memory=memory)[0]
+
+
+def ready(*held: Held[Any], memory: float = 0.0) -> list[Any]:
+    """Several networks on the device at once."""
+    import torch
+
+    # weights that are moved in inference mode could not be trained or versioned afterwards
+    with torch.inference_mode(False), torch.no_grad():
+        management.load_models_gpu(
+            [one.patcher for one in held], memory_required=memory, force_full_load=True
+        )
+        for one in held:
+            one.module.to(one.patcher.load_device)
+            _leave_inference(one.module)
+    return [one.module for one in held]
+
+
+def hold_tuned(tuned: Tuned, original: Held[Any]) -> Held[Any]:
+    """The generator that tuning gave, as the original was held."""
+    import torch
+
+    with torch.inference_mode(False):
+        resting = replace(tuned, pivot=tuned.pivot.to("cpu"), image=tuned.image.cpu())
+        return Held.of(tuned.generator, original.source, original.dtype, resting)
+
+
+def tuning_of(held: Held[Any]) -> Tuned:
+    """How a generator was tuned. Raises InputError where it was not."""
+    if held.tuned is None:
+        raise InputError(
+            "This generator was not tuned, so there is nothing to save: connect the generator that "
+            "Pivot Tune gives."
+        )
+    return held.tuned
+
+
+@lru_cache(maxsize=2)
+def _losses(domain: bool) -> tuple[Held[Any], Held[Any]]:
+    import torch
+
+    from ..cycle_core.networks import load_identity, load_perceptual
+
+    know_folders()
+    network = "embedded" if domain else "auto"
+    with torch.inference_mode(False):
+        found = load_perceptual("loss", network), load_identity("loss", network)
+        return Held.of(found[0], network), Held.of(found[1], network)
+
+
+def losses(generator: Held[Any]) -> tuple[Held[Any], Held[Any]]:
+    """The perceptual and the identity network that fit a generator: the embedded ones for the
+    embedded one, else the published ones where their files are found."""
+    from ..cycle_core.pipeline import is_embedded
+
+    return _losses(is_embedded(generator.source))
+
+
+def _leave_inference(module: torch.nn.Module) -> None:
+    """Plain tensors again where another node had the module moved in inference mode."""
+    import torch
+
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            if parameter.is_inference():
+                plain = torch.nn.Parameter(parameter.clone(), parameter.requires_grad)
+                part.register_parameter(name, plain)
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            if buffer.is_inference():
+                part._buffers[name] = buffer.clone()
+
+
+def drawing_memory(generator: Any, pictures: int) -> float:
+    """Bytes, roughly, that drawing so many pictures takes: a dozen maps of the last layers."""
+    return pictures * generator.resolution**2 * 64 * 4 * 12.0
+
+
+def training_memory(generator: Any, pictures: int) -> float:
+    """Bytes, roughly: every layer's maps are kept for the way back, and two copies of the weights
+    with their gradients and moments are made."""
+    weights = sum(parameter.numel() for parameter in generator.parameters()) * 4
+    return drawing_memory(generator, pictures) * 4 + weights * 5
+
+
+def sparingly(run: Callable[[int], T], batch: int) -> T:
+    """`run(batch)`, and where memory ends once more with half of it.
+
+    Raises InputError where that is too much as well."""
+    for size in (batch, max(batch // 2, 1)):
+        try:
+            return run(size)
+        except management.OOM_EXCEPTION:
+            pass  # what it holds is let go before the next try
+        gc.collect()
+        management.soft_empty_cache()
+    raise InputError(
+        f"The memory of {management.get_torch_device()} is not enough, not even for a "
+        f"batch of {max(batch // 2, 1)}: close other programs that use it, choose a smaller "
+        "generator, or start ComfyUI with --cpu."
+    )
+
+
+# ------------------------------------------------------------------ pictures
+def pictures(image: torch.Tensor) -> torch.Tensor:
+    """IMAGE -> the library's float32 [B,3,H,W] in [-1,1]. Raises InputError for an empty batch."""
+    from ..cycle_core.images import from_comfy
+
+    if 0 in image.shape:
+        raise InputError(
+            f"The batch of pictures is empty (its shape is {list(image.shape)}): connect at least "
+            "one picture; after Align, look whether a face was found."
+        )
+    return from_comfy(image)
+
+
+def image(pictures: torch.Tensor) -> torch.Tensor:
+    """The library's pictures -> IMAGE, where the host wants it."""
+    from ..cycle_core.images import to_comfy
+
+    return to_comfy(pictures.to(management.intermediate_device()))
+
+
+def resting(code: Code) -> Code:
+    """A code as it travels between nodes: codes are small and live on the CPU."""
+    return code.to("cpu")
+
+
+class Progress:
+    """A callback for every step of the library: shows how far it is, and ends it when the user
+    presses cancel, by an exception of the host that passes through."""
+
+    def __init__(self, previews: bool = True):
+        self.previews = previews
+        self.bar: Any = None
+        self.shown = 0.0
+
+    def __call__(self, step: int, total: int, preview: torch.Tensor | None = None) -> None:
+        import comfy.utils
+
+        management.throw_exception_if_processing_interrupted()
+        if self.bar is None:
+            self.bar = comfy.utils.ProgressBar(total)
+        picture, now = None, time.monotonic()
+        if self.previews and preview is not None and now - self.shown >= PAUSE:
+            from ..cycle_core.images import to_pil
+
+            picture = ("JPEG", to_pil(preview[:1].nan_to_num()), PREVIEW)
+            self.shown = now
+        self.bar.update_absolute(step, total, picture)
+
+
+def _embedded_directions() -> list[str]:
+    """Their names, from the header of the file: the list must not cost an import."""
+    path = ASSETS / "directions.safetensors"
+    if not path.is_file():
+        return []
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    config = json.loads(header["__metadata__"]["config"])
+    return [entry["name"] for entry in config["directions"]]

@@ -1,0 +1,273 @@
+"""From pictures to codes, and to a generator that draws the pictures themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import host
+from .types import CODE, ENCODER, GENERATOR
+
+PRESETS = ["auto", "paper", "fast", "embedded"]
+PRESET = (
+    "auto: embedded for the embedded generator, paper for any other. paper: the published "
+    "settings. fast: fewer and larger steps."
+)
+SEED = {"default": 0, "min": 0, "max": 2**63 - 1, "control_after_generate": False}
+
+
+class CycleEncode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleEncode",
+            "Cycle Encode",
+            "The code that the encoder sees in each aligned picture: fast, and near. Refine Pivot "
+            "makes it nearer.",
+            search_aliases=["gan inversion", "e4e", "psp", "encode face"],
+            inputs=[
+                io.Image.Input(
+                    "images", tooltip="Aligned pictures, as Align crops them; of any size."
+                ),
+                ENCODER.Input("encoder", tooltip="What reads the pictures."),
+                GENERATOR.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="Whose codes they are to be. ReStyle needs it; for others it is "
+                    "checked that both belong together.",
+                ),
+                io.Combo.Input(
+                    "space",
+                    options=["auto", "W", "W+"],
+                    default="auto",
+                    tooltip="W edits best, W+ is nearer to the picture. auto: the space that the "
+                    "encoder was trained last in.",
+                ),
+            ],
+            outputs=[CODE.Output(display_name="code", tooltip="One code for each picture.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Any,
+        encoder: host.Held,
+        space: str,
+        generator: host.Held | None = None,
+    ) -> io.NodeOutput:
+        from ..cycle_core import encode
+        from ..cycle_core.invert.encoding import BATCH
+
+        crops = host.pictures(images)
+        models = [encoder] if generator is None else [encoder, generator]
+        E, G = [*host.ready(*models), None][:2]
+        progress = host.Progress(previews=False)
+        code = host.sparingly(
+            lambda batch: encode(E, crops, _space(space), G, batch, progress), BATCH
+        )
+        return io.NodeOutput(host.resting(code))
+
+
+class RefinePivot(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleRefinePivot",
+            "Refine Pivot",
+            "A better code for each picture: a copy of the encoder is refined for it, held in "
+            "place by other pictures (Cycle Encoding). Gives the pivot that Pivot Tune and Latent "
+            "Edit take.",
+            search_aliases=["gan inversion", "optimize latent", "projector"],
+            inputs=[
+                io.Image.Input("images", tooltip="Aligned pictures, as Align crops them."),
+                ENCODER.Input("encoder", tooltip="The encoder; it stays as it is."),
+                GENERATOR.Input("generator", tooltip="The generator that the codes are for."),
+                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
+                io.Combo.Input(
+                    "space",
+                    options=["auto", "W", "W+"],
+                    default="auto",
+                    tooltip="Of the pivot. auto: the space that the encoder was trained last in.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip="Steps for each picture; 0 takes the preset's (paper: 15).",
+                ),
+                io.Int.Input("seed", **SEED, tooltip="Of the pictures that hold it in place."),
+                host.advanced(
+                    io.Float.Input,
+                    "learning_rate",
+                    default=0.0,
+                    min=0.0,
+                    max=0.1,
+                    step=0.00001,
+                    round=0.000001,
+                    tooltip="Of all encoder weights; 0 takes the preset's (paper: 0.0001).",
+                ),
+                io.Image.Input(
+                    "domain",
+                    optional=True,
+                    tooltip="Aligned pictures of other people that hold the encoder in place; "
+                    "without them the generator draws some.",
+                ),
+            ],
+            outputs=[
+                CODE.Output(display_name="pivot", tooltip="The refined codes."),
+                io.Image.Output(
+                    display_name="reconstruction", tooltip="What the generator draws of them."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Any,
+        encoder: host.Held,
+        generator: host.Held,
+        preset: str,
+        space: str,
+        steps: int,
+        seed: int,
+        learning_rate: float,
+        domain: Any = None,
+    ) -> io.NodeOutput:
+        from ..cycle_core import refine
+        from ..cycle_core.pipeline import preset as settings_of
+
+        crops = host.pictures(images)
+        others = "generator" if domain is None else host.pictures(domain)
+        settings, _ = settings_of(preset, generator.source)
+        settings = replace(
+            settings,
+            space=_space(space),
+            steps=steps or settings.steps,
+            learning_rate=learning_rate or settings.learning_rate,
+        )
+        perceptual, identity = host.losses(generator)
+        memory = host.training_memory(generator.module, settings.batch)
+        E, G, lpips, faces = host.ready(encoder, generator, perceptual, identity, memory=memory)
+        progress = host.Progress()
+        refined = host.sparingly(
+            lambda batch: refine(
+                E, G, crops, replace(settings, batch=batch), others, progress, seed, lpips, faces
+            ),
+            settings.batch,
+        )
+        return io.NodeOutput(host.resting(refined.code), host.image(refined.image))
+
+
+class PivotTune(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CyclePivotTune",
+            "Pivot Tune",
+            "A copy of the generator that draws the pictures themselves at their pivots (pivotal "
+            "tuning). Several pictures of one person, or the frames of a video, share one tuned "
+            "generator.",
+            search_aliases=["pti", "pivotal tuning", "finetune generator"],
+            inputs=[
+                io.Image.Input(
+                    "images", tooltip="The aligned pictures, as many as there are pivots."
+                ),
+                GENERATOR.Input("generator", tooltip="The generator; it stays as it is."),
+                CODE.Input("pivot", tooltip="The codes to tune at, from Refine Pivot or Encode."),
+                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=5000,
+                    tooltip="At most so many; 0 takes the preset's (paper: 350).",
+                ),
+                io.Float.Input(
+                    "early_stop",
+                    default=-1.0,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Stop when the perceptual distance (LPIPS) is at most this; 0 never "
+                    "stops early, -1 takes the preset's (paper: 0.07).",
+                ),
+                io.Float.Input(
+                    "locality",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip="How firmly faces near the pivot are kept as they were, as a multiple "
+                    "of the published weight. 0 is faster and fits more, but edits worse.",
+                ),
+                io.Int.Input("seed", **SEED, tooltip="Of the faces that locality compares."),
+                host.advanced(
+                    io.Float.Input,
+                    "learning_rate",
+                    default=0.0,
+                    min=0.0,
+                    max=0.1,
+                    step=0.0001,
+                    round=0.000001,
+                    tooltip="Of all synthesis weights; 0 takes the preset's (paper: 0.0003).",
+                ),
+            ],
+            outputs=[
+                GENERATOR.Output(
+                    display_name="tuned", tooltip="The tuned generator; edited pivots fit it."
+                ),
+                io.Image.Output(
+                    display_name="reconstruction", tooltip="What it draws of the pivots."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Any,
+        generator: host.Held,
+        pivot: Any,
+        preset: str,
+        steps: int,
+        early_stop: float,
+        locality: float,
+        seed: int,
+        learning_rate: float,
+    ) -> io.NodeOutput:
+        from ..cycle_core import tune
+        from ..cycle_core.pipeline import preset as settings_of
+
+        crops = host.pictures(images)
+        _, settings = settings_of(preset, generator.source)
+        settings = replace(
+            settings,
+            steps=steps or settings.steps,
+            threshold=settings.threshold if early_stop < 0 else early_stop,
+            learning_rate=learning_rate or settings.learning_rate,
+            locality=settings.locality and locality > 0,
+            locality_l2=settings.locality_l2 * locality,
+            locality_lpips=settings.locality_lpips * locality,
+        )
+        perceptual, _ = host.losses(generator)
+        memory = host.training_memory(generator.module, min(settings.batch, len(crops)))
+        G, lpips = host.ready(generator, perceptual, memory=memory)
+        progress = host.Progress()
+        tuned = host.sparingly(
+            lambda batch: tune(
+                G, pivot, crops, replace(settings, batch=batch), progress, seed, lpips
+            ),
+            settings.batch,
+        )
+        return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
+
+
+def _space(choice: str) -> str | None:
+    return None if choice == "auto" else choice
+
+
+NODES = [CycleEncode, RefinePivot, PivotTune]

@@ -1,0 +1,366 @@
+"""Load models, directions and codes; save what inversion made."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..cycle_core.cache import shared, stamp
+from . import host
+from .types import CODE, DIRECTION, ENCODER, GENERATOR
+
+CODE_FILES = {".npy", ".npz", ".pt", ".pth", ".safetensors"}
+STYLE_CHANNEL = "style channel"
+
+
+class LoadGenerator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleLoadGenerator",
+            "Load Generator",
+            "Opens a StyleGAN2 or StyleGAN3 generator: the embedded one, or a file of "
+            "models/stylegan in any common layout. Nothing that a file stores is executed.",
+            search_aliases=["stylegan", "gan", "stylegan2", "stylegan3"],
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=host.choices("generator"),
+                    tooltip="The embedded generator (a small world of drawn portraits), or a file "
+                    "in models/stylegan.",
+                ),
+                host.advanced(
+                    io.Combo.Input,
+                    "precision",
+                    options=["float32", "half"],
+                    default="float32",
+                    tooltip="Of drawing pictures. half multiplies in bfloat16: faster on recent "
+                    "GPUs, slightly less exact. Refining and tuning always use float32.",
+                ),
+                host.advanced(
+                    io.Boolean.Input,
+                    "keep_converted",
+                    default=False,
+                    tooltip="Write the model as safetensors beside the file, so that it opens "
+                    "several times faster from then on.",
+                ),
+            ],
+            outputs=[
+                GENERATOR.Output(display_name="generator", tooltip="The generator, ready to use.")
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
+        return stamp(host.locate("generator", name))
+
+    @classmethod
+    def execute(cls, name: str, precision: str, keep_converted: bool) -> io.NodeOutput:
+        import torch
+
+        from ..cycle_core import load_generator
+
+        path = host.locate("generator", name)
+        dtype = torch.bfloat16 if precision == "half" else None
+
+        def load() -> host.Held:
+            with torch.inference_mode(False):
+                file = _converted(path, "generator", keep_converted)
+                return host.Held.of(load_generator(file), path, dtype)
+
+        return io.NodeOutput(shared(("generator", stamp(path), precision), load))
+
+
+class LoadEncoder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleLoadEncoder",
+            "Load Encoder",
+            "Opens an encoder, which turns aligned pictures into codes: the embedded one, or a "
+            "file of models/gan_encoders (Cycle Encoding, e4e, pSp, ReStyle).",
+            search_aliases=["e4e", "psp", "restyle", "gan inversion"],
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=host.choices("encoder"),
+                    tooltip="The embedded encoder, or a file in models/gan_encoders. It must have "
+                    "been trained for your generator.",
+                ),
+                GENERATOR.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="Only for files that do not say which mean code they are relative to: "
+                    "then it is taken from here.",
+                ),
+                host.advanced(
+                    io.Combo.Input,
+                    "architecture",
+                    options=["auto", "e4e", "psp"],
+                    default="auto",
+                    tooltip="Only for files that do not say what they are.",
+                ),
+                host.advanced(
+                    io.Boolean.Input,
+                    "keep_converted",
+                    default=False,
+                    tooltip="Write the model as safetensors beside the file, so that it opens "
+                    "several times faster from then on.",
+                ),
+            ],
+            outputs=[ENCODER.Output(display_name="encoder", tooltip="The encoder, ready to use.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
+        return stamp(host.locate("encoder", name))
+
+    @classmethod
+    def execute(
+        cls,
+        name: str,
+        architecture: str,
+        keep_converted: bool,
+        generator: host.Held | None = None,
+    ) -> io.NodeOutput:
+        import torch
+
+        from ..cycle_core import load_encoder
+
+        path = host.locate("encoder", name)
+        given = None if generator is None else generator.module
+        kind = None if architecture == "auto" else architecture
+
+        def load() -> host.Held:
+            with torch.inference_mode(False):
+                # a conversion has no place for what the file itself lacks
+                whole = given is None and kind is None
+                file = _converted(path, "encoder", keep_converted and whole)
+                model = load_encoder(file, generator=given, architecture=kind)
+                return host.Held.of(model, path)
+
+        key = ("encoder", stamp(path), architecture, given and given.base_fingerprint)
+        return io.NodeOutput(shared(key, load))
+
+
+class LoadDirection(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleLoadDirection",
+            "Load Direction",
+            "Opens an edit direction: an embedded one, or a file of models/gan_directions "
+            "(InterFaceGAN, GANSpace, SeFa, StyleCLIP, or our own).",
+            search_aliases=["interfacegan", "ganspace", "boundary", "styleclip", "stylespace"],
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=[*host.choices("direction"), STYLE_CHANNEL],
+                    tooltip="An embedded direction, a file in models/gan_directions, or a single "
+                    "style channel of the generator (StyleSpace).",
+                ),
+                io.String.Input(
+                    "entry",
+                    default="",
+                    tooltip="Which direction of a file that holds several: a name or a number. "
+                    "For a style channel its layer and number, such as 6_501. For StyleCLIP's "
+                    "fs3.npy the file of the text, and beta: smile.npy:0.15.",
+                ),
+                GENERATOR.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="Only for style channels and StyleCLIP's directions, which belong to "
+                    "the generator's layers.",
+                ),
+            ],
+            outputs=[
+                DIRECTION.Output(
+                    display_name="direction", tooltip="What Latent Edit moves codes along."
+                )
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
+        return name if name == STYLE_CHANNEL else stamp(host.locate("direction", name))
+
+    @classmethod
+    def execute(cls, name: str, entry: str, generator: host.Held | None = None) -> io.NodeOutput:
+        from ..cycle_core import load_direction
+
+        entry = entry.strip()
+        if name == STYLE_CHANNEL:
+            whole = f"S:{entry.removeprefix('S:')}"
+        else:
+            whole = host.locate("direction", name)
+            text, _, rest = entry.partition(":")
+            if text.endswith((".npy", ".pt", ".pth")):  # StyleCLIP: a second file
+                entry = host.locate("direction", text) + (f":{rest}" if rest else "")
+            whole = f"{whole}:{entry}" if entry else whole
+        given = None if generator is None else generator.module
+        return io.NodeOutput(load_direction(whole, generator=given))
+
+
+class SavePivot(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleSavePivot",
+            "Save Pivot",
+            "Writes codes into ComfyUI's output folder, with the workflow that made them.",
+            search_aliases=["save code", "save latent code"],
+            is_output_node=True,
+            inputs=[
+                CODE.Input("code", tooltip="The codes to save: pivots, edited ones or samples."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="cycle/pivot",
+                    tooltip="Folder and beginning of the name in the output folder; a number "
+                    "follows.",
+                ),
+            ],
+            outputs=[CODE.Output(display_name="code", tooltip="The same codes.")],
+        )
+
+    @classmethod
+    def execute(cls, code: Any, filename_prefix: str) -> io.NodeOutput:
+        from ..cycle_core import save_code
+
+        path, result = host.new_file(filename_prefix, "pivot")
+        save_code(code, path, metadata=host.workflow(cls))
+        return io.NodeOutput(code, ui={"files": [result]})
+
+
+class LoadPivot(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleLoadPivot",
+            "Load Pivot",
+            "Opens codes: files of Save Pivot, or latents of PTI, e4e and NVIDIA's projector in "
+            "ComfyUI's input folder.",
+            search_aliases=["load code", "load latent code", "projected_w"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=host.saved_files("pivot", CODE_FILES),
+                    tooltip="A file of the output or the input folder.",
+                )
+            ],
+            outputs=[CODE.Output(display_name="code", tooltip="The codes of the file.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> Any:
+        return stamp(host.saved_file(file))
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        from ..cycle_core import load_code
+
+        return io.NodeOutput(load_code(host.saved_file(file)))
+
+
+class SaveTunedGenerator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleSaveTunedGenerator",
+            "Save Tuned Generator",
+            "Writes what tuning changed, and the pivots, into ComfyUI's output folder, with the "
+            "workflow that made it.",
+            search_aliases=["save pti"],
+            is_output_node=True,
+            inputs=[
+                GENERATOR.Input("tuned", tooltip="The generator that Pivot Tune gave."),
+                GENERATOR.Input(
+                    "original",
+                    optional=True,
+                    tooltip="The generator that was tuned. With it only the differences are "
+                    "written: half the size, and pictures that differ by less than a grey level.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="cycle/tuned",
+                    tooltip="Folder and beginning of the name in the output folder; a number "
+                    "follows.",
+                ),
+            ],
+            outputs=[GENERATOR.Output(display_name="tuned", tooltip="The same generator.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, tuned: host.Held, filename_prefix: str, original: host.Held | None = None
+    ) -> io.NodeOutput:
+        from ..cycle_core import save_tuned
+
+        path, result = host.new_file(filename_prefix, "tuned")
+        save_tuned(
+            host.tuning_of(tuned),
+            path,
+            original=None if original is None else original.module,
+            metadata=host.workflow(cls),
+        )
+        return io.NodeOutput(tuned, ui={"files": [result]})
+
+
+class LoadTunedGenerator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleLoadTunedGenerator",
+            "Load Tuned Generator",
+            "Puts a file of Save Tuned Generator onto the generator that was tuned.",
+            search_aliases=["load pti"],
+            inputs=[
+                GENERATOR.Input("generator", tooltip="The generator that was tuned."),
+                io.Combo.Input(
+                    "file",
+                    options=host.saved_files("tuned", {".safetensors"}),
+                    tooltip="A file of the output or the input folder.",
+                ),
+            ],
+            outputs=[
+                GENERATOR.Output(display_name="tuned", tooltip="The tuned generator."),
+                CODE.Output(display_name="pivot", tooltip="The code that it was tuned at."),
+                io.Image.Output(
+                    display_name="reconstruction", tooltip="What it draws of the pivot."
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
+        return stamp(host.saved_file(file))
+
+    @classmethod
+    def execute(cls, generator: host.Held, file: str) -> io.NodeOutput:
+        from ..cycle_core import load_tuned
+
+        tuned = load_tuned(host.saved_file(file), generator.ready())
+        return io.NodeOutput(
+            host.hold_tuned(tuned, generator), host.resting(tuned.code), host.image(tuned.image)
+        )
+
+
+def _converted(path: str, kind: str, allow: bool) -> str:
+    """The conversion of a file to our layout if there is one, or may be one."""
+    if not os.path.isfile(path):
+        return path  # an embedded model
+    from ..cycle_core.checkpoints.inspecting import cached_conversion
+
+    return str(cached_conversion(path, kind, allow))
+
+
+NODES = [
+    LoadGenerator,
+    LoadEncoder,
+    LoadDirection,
+    SavePivot,
+    LoadPivot,
+    SaveTunedGenerator,
+    LoadTunedGenerator,
+]

@@ -1,0 +1,12 @@
+"""The sockets of the pack, and what travels through them."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+GENERATOR = io.Custom("CYCLE_GENERATOR")  # host.Held with a cycle_core Generator
+ENCODER = io.Custom("CYCLE_ENCODER")  # host.Held with a cycle_core Encoder
+CODE = io.Custom("CYCLE_CODE")  # cycle_core.Code, on the CPU
+DIRECTION = io.Custom("CYCLE_DIRECTION")  # cycle_core.Direction, on the CPU
+FRAME = io.Custom("CYCLE_FRAME")  # cycle_core.sequence.Places: where crops were taken
+LANDMARKS = io.Custom("FACE_LANDMARKS")  # of ComfyUI's own face landmark nodes
