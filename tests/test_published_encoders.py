@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from layouts import rosinality_names
 
 from cycle_core import encode, load_code, load_encoder, load_generator, save_code
-from cycle_core.checkpoints import save_model
+from cycle_core.checkpoints.inspecting import convert, inspect
+from cycle_core.cli import main
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.generator import Generator, GeneratorConfig
@@ -331,14 +332,42 @@ def test_a_bare_state_dict_needs_to_be_told_what_it_is(architecture, tmp_path, G
 def test_a_converted_encoder_is_the_same(kind, changes, save, G, image, tmp_path):
     path = save(small(**changes), kind, G)
     E = load_encoder(path)
-    origin = {"generator": E.generator}
-    save_model(tmp_path / "ours.safetensors", "encoder", E.config, E.state_dict(), origin)
+    assert convert(path, tmp_path / "ours.safetensors", "encoder") == "encoder"
     ours = load_encoder(tmp_path / "ours.safetensors")
     assert (ours.config, ours.generator) == (E.config, E.generator)
     for name, tensor in E.state_dict().items():
         assert torch.equal(ours.state_dict()[name], tensor)
     before, after = encode(E, image, generator=G), encode(ours, image, generator=G)
     assert torch.allclose(before.w, after.w, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("e4e", {}, "e4e"),
+        ("e4e", {"inverse_progressive_steps": DOWN}, "Cycle Encoding"),
+        ("pSp", {}, "pSp"),
+        ("ReStyle-e4e", {}, "ReStyle, e4e"),
+        ("ReStyle-pSp", {}, "ReStyle, pSp"),
+    ],
+)
+def test_inspecting_tells_the_method_and_the_generator(kind, options, said, save, G):
+    state = small(**RESTYLE if "ReStyle" in kind else {})
+    parts = {part["kind"]: part for part in inspect(save(state, kind, G, options))["holds"]}
+    assert parts["generator"]["fingerprint"] == G.fingerprint
+    facts = parts["encoder"]
+    assert (facts["format"], facts["generator"]) == (said, G.fingerprint)
+    assert (facts["styles"], facts["dimensions"], facts["input size"]) == (NUM_WS, W_DIM, SIZE)
+    assert facts["spaces"] == (["W+"] if "pSp" in kind else ["W", "W+"])
+    assert facts.get("iterations") == (5 if "ReStyle" in kind else None)
+
+
+def test_the_command_line_encodes_with_both_networks_of_one_file(save, G, noise, tmp_path):
+    path, out = save(small(**RESTYLE), "ReStyle-e4e", G), tmp_path / "code.safetensors"
+    models = ["--encoder", str(path), "--generator", str(path)]
+    assert main(["encode", str(noise), "--out", str(out), *models]) == 0
+    code = load_code(out)
+    assert (code.space, code.generator) == ("W+", G.fingerprint)
 
 
 # ------------------------------------------------------------------ what cannot be used

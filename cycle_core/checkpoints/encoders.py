@@ -260,12 +260,16 @@ def _renamed(name: str, new: dict[str, str]) -> str:
 
 
 # ------------------------------------------------------------------ as formats among others
+def _facts(encoder: Encoder) -> dict[str, Any]:
+    return {"iterations": encoder.config.iterations} if encoder.config.iterations else {}
+
+
 def _format(name: str) -> Format:
     def detect(contents: Contents) -> bool:
         parts = find_encoder(contents)
         return parts is not None and parts.kind == name
 
-    return Format(name, "encoder", detect, load)
+    return Format(name, "encoder", detect, load, _facts)
 
 
 FORMATS = tuple(

@@ -21,6 +21,8 @@ _USES = {
     "delta": "--tuned, with the generator {original}",
     "code": "edit, tune, generate, with a generator of {styles} styles of {dimensions}",
     "direction": "--edit",
+    "table of relevances": "--edit FILE:TEXT.npy:BETA, with the generator of its channels",
+    "table of style statistics": "the table of relevances beside it",
     "landmarks": "finding faces",
     "identity": "losses and measures",
     "perceptual": "losses and measures",
@@ -129,6 +131,7 @@ def _facts(contents: Contents, one: Format) -> dict[str, Any]:
             "input size": loaded.config.input_size,
             "styles": loaded.config.num_ws,
             "dimensions": loaded.config.w_dim,
+            "spaces": list(loaded.spaces),
             "stage": loaded.stage,
             "generator": loaded.generator or "not known",
         }
