@@ -146,14 +146,16 @@ def latents_in(content: Any) -> list[Any]:
 
 
 def _read_latents(path: Path) -> Code:
+    from .checkpoints.others import described
     from .checkpoints.reading import load_all, read_file, reported
 
-    entries = latents_in(read_file(path).data)
+    contents = read_file(path)
+    entries = latents_in(contents.data)
     if not entries:
         raise CheckpointError(
-            f"{path} does not hold codes: numbers of the shape [styles, dimensions] or "
-            "[batch, styles, dimensions] are expected, all of one generator; a single w is "
-            "repeated for each style."
+            f"{path} holds {described(contents)} and no codes: numbers of the shape [styles, "
+            "dimensions] or [batch, styles, dimensions] are expected, all of one generator; a "
+            "single w is repeated for each style."
         )
     with reported(path):
         w = torch.cat([x.float().reshape(-1, *x.shape[-2:]) for x in load_all(entries)])

@@ -31,6 +31,7 @@ from cycle_core import (
     style_deviations,
     tune,
 )
+from cycle_core.checkpoints.inspecting import inspect
 from cycle_core.cli import main
 from cycle_core.edits import apply_edit, parse_edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError
@@ -268,6 +269,15 @@ def test_statistics_of_the_convolutions_alone_will_do(G, tmp_path):
         global_direction(G, relevance, text, deviations=alone).vectors,
         global_direction(G, relevance, text, deviations=torch.cat(deviations)).vectors,
     )
+
+
+def test_inspect_tells_styleclips_files(G, tmp_path):
+    styleclip(G, tmp_path)
+    np.save(tmp_path / "ffhq.npy", np.ones((6048, 512), np.float32))
+    (relevances,) = inspect(tmp_path / "ffhq.npy")["holds"]
+    assert (relevances["kind"], relevances["shape"]) == ("table of relevances", [6048, 512])
+    (statistics,) = inspect(tmp_path / "S_mean_std")["holds"]
+    assert (statistics["kind"], statistics["shape"]) == ("table of style statistics", [50])
 
 
 # ------------------------------------------------------------------ files and words

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from ..codes import Code, latents_in, load_code
 from ..directions.direction import Direction
 from ..directions.files import list_directions
-from ..directions.foreign import is_direction
+from ..directions.foreign import (
+    is_direction,
+    is_relevance,
+    is_statistics,
+    load_style_deviations,
+    load_vectors,
+)
 from .format import Format
 from .ours import OURS, is_ours
 from .reading import Contents
@@ -27,6 +35,18 @@ def _load_directions(contents: Contents) -> list[Direction]:
 
 def _load_code(contents: Contents) -> Code:
     return load_code(contents.path)
+
+
+def _load_relevance(contents: Contents) -> Tensor:
+    return load_vectors(contents.path, "a row for each convolution channel")
+
+
+def _load_statistics(contents: Contents) -> Tensor:
+    return load_style_deviations(contents.path)
+
+
+def _describe_table(table: Tensor) -> dict[str, Any]:
+    return {"shape": list(table.shape)}
 
 
 def _describe_directions(directions: list[Direction]) -> dict[str, Any]:
@@ -61,4 +81,18 @@ FORMATS = (
         _describe_directions,
     ),
     Format("PTI, e4e, NVIDIA's projector", "code", _is_foreign_code, _load_code, _describe_code),
+    Format(
+        "StyleCLIP",
+        "table of relevances",
+        lambda contents: is_relevance(contents.data),
+        _load_relevance,
+        _describe_table,
+    ),
+    Format(
+        "StyleCLIP",
+        "table of style statistics",
+        lambda contents: is_statistics(contents.data),
+        _load_statistics,
+        _describe_table,
+    ),
 )

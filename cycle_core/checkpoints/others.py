@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .reading import Contents
-from .records import OpaqueObject, PersistentObject, TFNetwork
+from .records import OpaqueObject, PersistentObject, StoredTensor, TFNetwork
 
 # what it is, and names of tensors (parts of them) of which every one must occur
 _NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -65,11 +65,24 @@ def name(contents: Contents) -> str | None:
         return _CLASSES.get(data.class_name, f"a pickled module of the class {data.class_name}")
     if isinstance(data, OpaqueObject) and data.state is not None:  # an object, not a call
         return f"a pickled object of the class {data.name}"
-    names = tensor_names(data)
+    names = "\n".join(tensor_names(data))
     for what, parts in _NAMES:
-        if all(any(part in name for name in names) for part in parts):
+        if all(part in names for part in parts):
             return what
     return None
+
+
+def described(contents: Contents) -> str:
+    """The same, or what the data look like where it is not known: "numbers [3, 3]"."""
+    data = contents.data
+    if known := name(contents):
+        return known
+    if isinstance(data, StoredTensor):
+        return f"numbers {list(data.shape)}"
+    if isinstance(data, dict):
+        names = [str(key)[:40] for key in list(data)[:3]]
+        return f"a table ({', '.join(names)}{', ...' if len(data) > 3 else ''})"
+    return f"a {type(data).__name__}"
 
 
 def tensor_names(data: Any) -> list[str]:

@@ -25,8 +25,9 @@ from ..errors import CheckpointError, InputError, MissingFileError
 from ..generator import Config, Generator
 from ..stylegan2 import GeneratorConfig
 from ..stylegan3 import StyleGAN3Config
+from . import others
 from .format import Format
-from .reading import Contents
+from .reading import Contents, read_file
 
 ASSETS = Path(__file__).parents[1] / "assets"
 OURS = "our layout"
@@ -69,9 +70,10 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
             metadata = file.metadata() or {}
             found = metadata.get("kind")
             if found != kind:
+                known = a(found) if found else others.name(read_file(path, strict=False))
                 raise CheckpointError(
-                    f"{path} is {a(found) if found else 'not one of our model files'}, but "
-                    f"{a(kind)} is needed here: choose another file."
+                    f"{path} is {known or 'not one of our model files'}, but {a(kind)} is needed "
+                    "here: choose another file."
                 )
             config = json.loads(metadata["config"])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoints.others import described
 from ..checkpoints.reading import StoredTensor, load_all, read_file, reported
 from ..codes import MOST_STYLES
 from ..errors import CheckpointError, InputError
@@ -51,7 +52,8 @@ def read_foreign(path: Path) -> list[Direction]:
     for pattern, reason in _OTHER_SPACES:
         if re.search(pattern, path.stem, re.IGNORECASE):
             raise CheckpointError(f"{path.name} {reason}.")
-    content = read_file(path).data
+    contents = read_file(path)
+    content = contents.data
     if is_relevance(content):
         raise CheckpointError(
             f"{path} holds {content.shape[0]} rows as StyleCLIP's relevances do: give the text, "
@@ -65,7 +67,7 @@ def read_foreign(path: Path) -> list[Direction]:
             except InputError as error:
                 raise CheckpointError(f"{path}: {error}") from error
     raise CheckpointError(
-        f"{path} holds {_described(content)} and no direction: a vector [512] or [1, N, 512] as "
+        f"{path} holds {described(contents)} and no direction: a vector [512] or [1, N, 512] as "
         "InterFaceGAN stores it, GANSpace components or SeFa factors are expected."
     )
 
@@ -73,23 +75,23 @@ def read_foreign(path: Path) -> list[Direction]:
 def load_style_deviations(path: str | Path) -> Tensor:
     """The standard deviations of StyleCLIP's `S_mean_std`, a pair of lists with one array for each
     layer of StyleSpace: float32 [channels]. Raises MissingFileError, CheckpointError."""
-    content = read_file(path).data
-    if not is_statistics(content):
+    contents = read_file(path)
+    if not is_statistics(contents.data):
         raise CheckpointError(
-            f"{path} holds {_described(content)} and not StyleCLIP's statistics: the means and the "
+            f"{path} holds {described(contents)} and not StyleCLIP's statistics: the means and the "
             "standard deviations of the style channels are expected, as in S_mean_std."
         )
     with reported(path):
-        return torch.cat([layer.float().flatten() for layer in load_all(content[1])])
+        return torch.cat([layer.float().flatten() for layer in load_all(contents.data[1])])
 
 
 def load_vectors(path: Path, what: str) -> Tensor:
     """A file that holds one array of numbers: float32. Raises CheckpointError for any other."""
-    content = read_file(path).data
-    if not is_numbers(content):
-        raise CheckpointError(f"{path} holds {_described(content)}, but {what} is expected.")
+    contents = read_file(path)
+    if not is_numbers(contents.data):
+        raise CheckpointError(f"{path} holds {described(contents)}, but {what} is expected.")
     with reported(path):
-        return load_all(content).float()
+        return load_all(contents.data).float()
 
 
 def is_direction(content: Any) -> bool:
@@ -162,12 +164,3 @@ _LAYOUTS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], list[Directio
     (_has("act_comp", "act_mean", "act_stdev"), _ganspace),
     (_has("eigvec"), _sefa),
 )
-
-
-def _described(content: Any) -> str:
-    if isinstance(content, StoredTensor):
-        return f"numbers [{', '.join(map(str, content.shape))}]"
-    if isinstance(content, dict):
-        names = [str(key) for key in list(content)[:3]]
-        return f"a table ({', '.join(names)}{', ...' if len(content) > 3 else ''})"
-    return f"a {type(content).__name__}"
