@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,9 +74,12 @@ def as_code(code: Code | HasCode) -> Code:
     return code if isinstance(code, Code) else code.code
 
 
-def save_code(code: Code | HasCode, path: str | Path) -> None:
+def save_code(
+    code: Code | HasCode, path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a code as safetensors (kind "code"), atomically and without loss.
 
+    metadata: further entries for the file's header, such as the workflow that made it.
     Raises InputError where the file cannot be written or the code is not finite."""
     from .checkpoints import save_model  # here: it imports the generator, which imports this
 
@@ -89,7 +93,7 @@ def save_code(code: Code | HasCode, path: str | Path) -> None:
     state = {"w": code.w.float()}
     if code.offsets is not None:
         state["offsets"] = code.offsets.float()
-    save_model(path, "code", config, state)
+    save_model(path, "code", config, state, metadata)
 
 
 def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
