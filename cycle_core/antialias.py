@@ -118,10 +118,11 @@ class _FilteredLeakyReLU(torch.autograd.Function):
                 continue  # all that these rows of x touch is cropped
             inside = _stretch(x[part], up, plan.up, crop, *rows)
             back = _stretch(g[part], down, plan.down, 0, *rows)
-            back = torch.where(inside < 0, back * plan.slope, back)
+            # the fused derivatives: comparisons and a choice took ten times as long
+            back = torch.ops.aten.leaky_relu_backward(back, inside, plan.slope, False)
             if plan.clamp is not None:
-                high, low = plan.clamp, -plan.clamp / plan.slope
-                back.masked_fill_((inside > high) | (inside < low), 0)
+                low, high = -plan.clamp / plan.slope, plan.clamp
+                back = torch.ops.aten.hardtanh_backward(back, inside, low, high)
             back = F.pad(back, (0, 0, rows[0] - begin, end - rows[1]))
             gx[part, :, first:last] = _shrink(back, up, plan.up, crop)
         return gx, None, None, None

@@ -68,7 +68,7 @@ def nvidia_names(generator: Generator) -> dict[str, Tensor]:
     for name, tensor in generator.state_dict().items():
         if name.startswith("synthesis.layers."):
             _, _, layer, rest = name.split(".", 3)
-            signal = generator.config.signals[int(layer)]
+            signal = getattr(generator.config, "signals", ())[int(layer)]
             name = f"synthesis.L{layer}_{signal.size}_{signal.channels}.{rest}"
         elif name == "synthesis.const":
             name = "synthesis.b4.const"

@@ -54,7 +54,7 @@ def from_nvidia(
     return config, out
 
 
-def mapping_network(state: Mapping[str, Tensor]) -> tuple[dict[str, int], State]:
+def mapping_network(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State]:
     """The mapping network in NVIDIA's state dicts: its numbers for a configuration, and its tensors
     in our layout. Raises KeyError where tensors are missing."""
     layers = sum(1 for key in state if key.startswith("mapping.fc") and _last(key, "weight"))
