@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from .errors import CycleError, InputError
+from .results import no_empty_folders
 
 MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT
 _STOPS = [stop for stop in signal.Signals if stop.name in ("SIGINT", "SIGTERM", "SIGHUP")]
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in argv
     stopped: list[float] = []
     try:
-        with _stopping(stopped, lasting=program):
+        with _stopping(stopped, lasting=program), no_empty_folders():
             _check_not_empty(argv)
             arguments = parser().parse_args(argv)
             _load_torch()

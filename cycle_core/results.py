@@ -10,19 +10,20 @@ not write is never touched.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
 
 REPORT = "report.json"
+_made: list[Path] = []  # by `make_folder`, for `no_empty_folders`
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
@@ -47,6 +48,7 @@ def make_folder(folder: Path) -> None:
 
     Raises InputError where that is impossible."""
     try:
+        _made.extend(path for path in (folder, *folder.parents) if not path.exists())
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"x")
@@ -55,6 +57,19 @@ def make_folder(folder: Path) -> None:
             f"Nothing can be written to {folder} ({error.strerror or error}): choose another "
             "folder with --out."
         ) from error
+
+
+@contextlib.contextmanager
+def no_empty_folders() -> Iterator[None]:
+    """Of the folders that `make_folder` makes in the block, those go that are empty at its end."""
+    before = len(_made)
+    try:
+        yield
+    finally:
+        for path in sorted(_made[before:], key=lambda path: len(path.parts), reverse=True):
+            with contextlib.suppress(OSError):  # it holds results
+                path.rmdir()
+        del _made[before:]
 
 
 def check_report(folder: Path) -> None:
@@ -77,7 +92,7 @@ def check_ours(folder: Path) -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def whole_folder(folder: Path, keep: Iterable[str] = ()) -> Iterator[Path]:
     """Give a folder to fill, which takes the place of `folder` when the block ends.
 

@@ -82,6 +82,7 @@ def code_file(path: Path, **changes: object) -> Path:
         (["generate", "{noise}", "--out", "{tmp}/a.png"], "cannot be read as a model file"),
         (["edit", "{tmp}/no", "--edit", "smile=1", "--out", "{tmp}/a"], "There is no file"),
         (["paste", "{noise}", "{noise}", "{noise}", "--out", "{tmp}/a.png"], "place of a crop"),
+        (["sample", "--truncation", "nan", "--out", "{tmp}/s"], "'nan' is not a number"),
         (["sample", "--count", "0", "--out", "{tmp}/s"], "at least 1"),
         (["directions", "{noise}"], "cannot be read as a model file"),
         (["models", "--fetch", "everything"], "not one of the known files"),
@@ -490,6 +491,14 @@ def test_debug_shows_where_an_error_came_from(noise, tmp_path):
 
     with pytest.raises(InputError):
         main(["encode", str(noise), "--debug", "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize("command", ["sample --generator {tmp}/no.pt", "encode {tmp}/no.png"])
+def test_what_comes_to_nothing_leaves_no_empty_folders(command, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()  # the user's own
+    for out in ("empty/a", "new/b/c"):
+        refused(capsys, *command.format(tmp=tmp_path).split(), "--out", tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 def test_a_run_that_comes_to_nothing_leaves_no_folder(tmp_path, capsys):

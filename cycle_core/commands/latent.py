@@ -19,6 +19,7 @@ from .options import (
     add_preset,
     add_seed,
     device_of,
+    number,
     output_file,
     positive,
     settings_of,
@@ -121,7 +122,7 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--count", type=positive, default=16, help="pictures (default: 16)")
     sample.add_argument(
         "--truncation",
-        type=float,
+        type=number,
         default=0.7,
         help="1 draws the whole variety, 0 the mean face (default: 0.7)",
     )

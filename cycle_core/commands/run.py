@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,6 @@ def run(arguments: argparse.Namespace) -> None:
     settings = RunSettings(
         arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed
     )
-    existed = arguments.out.exists()
     make_folder(arguments.out)
     try:
         models = load_models(arguments.generator, arguments.encoder, device_of(arguments))
@@ -88,9 +86,6 @@ def run(arguments: argparse.Namespace) -> None:
         run_batch(batch, pictures)
     finally:
         console.close()
-        if not existed:
-            with contextlib.suppress(OSError):  # a folder with results is not empty, and stays
-                arguments.out.rmdir()
 
 
 def run_demo(arguments: argparse.Namespace) -> None:
