@@ -141,14 +141,11 @@ class PortraitNet(nn.Module):
         so that weights and thresholds of LPIPS keep their meaning."""
         return list(self.tap_weights)
 
-    def embed(self, image: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] -> [B, hidden], the features of Frechet distances."""
-        return self.hidden(self.taps(resize(image, self.config.input_size))[-1])
-
     def codes(self, image: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] of aligned portraits -> [B, len(names)], the standard Gaussian code
         of every factor (portraits.factors), unbounded; of something absent, any low enough code."""
-        return self.head(self.embed(image))
+        taps = self.taps(resize(image, self.config.input_size))
+        return self.head(self.hidden(taps[-1]))
 
     def factors(self, image: Tensor) -> Tensor:
         """The same as `codes`, as factors in their ranges."""

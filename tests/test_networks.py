@@ -129,7 +129,6 @@ def test_a_portrait_network_gives_a_tap_for_each_level_and_a_code_for_each_facto
     ]
     for size in (32, 64):  # factors are read at the network's own size
         assert net.codes(torch.zeros(2, 3, size, size)).shape == (2, 2)
-    assert net.embed(torch.zeros(2, 3, 32, 32)).shape == (2, net.config.hidden)
 
 
 # ------------------------------------------------------------------ embedded models
