@@ -60,8 +60,8 @@ def measure_generator(
 
 
 def pooled(images: Tensor, perceptual: Lpips) -> Tensor:
-    """The features of Frechet distances, [B, C]: those of the perceptual distance, of unit length at
-    each place, averaged over the picture, all levels side by side.
+    """The features of Frechet distances, [B, C]: those of the perceptual distance, of unit length
+    at each place, averaged over the picture, all levels side by side.
 
     Raw features have tails: one portrait in fifty is twenty times as long as the others, and the
     distance of two halves of the renders then changes threefold with the halves."""
