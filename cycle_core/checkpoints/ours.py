@@ -28,6 +28,7 @@ from ..stylegan3 import StyleGAN3Config
 from . import others
 from .format import Format
 from .reading import Contents, read_file
+from .records import Damaged
 
 ASSETS = Path(__file__).parents[1] / "assets"
 OURS = "our layout"
@@ -77,7 +78,9 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
                 )
             config = json.loads(metadata["config"])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+            if os.name == "nt":  # a file that is mapped could not be replaced there
+                state = {key: tensor.clone() for key, tensor in state.items()}
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a model file ({_first_line(error)}): it is damaged or of "
             "another format; get it again or choose another file."
@@ -138,8 +141,9 @@ def assemble(config: Config, state: Mapping[str, Tensor], source: str | Path) ->
     """The generator of a configuration and its whole state, which it takes over without a copy.
 
     Raises CheckpointError where they do not fit."""
-    if config.mapping_layers > len(state):  # before so many are made
-        raise incomplete("StyleGAN", KeyError(f"mapping layer {len(state)}"))
+    layers = max(config.mapping_layers, getattr(config, "num_layers", 0))
+    if layers > len(state):  # before so many are made
+        raise incomplete("StyleGAN", KeyError(f"layer {len(state)}"))
     with torch.device("meta"):  # 30 million weights need not be drawn to be replaced
         generator = Generator(config)
     build(generator, {name: tensor.contiguous() for name, tensor in state.items()}, source)
@@ -215,8 +219,11 @@ def _load_generator(contents: Contents) -> Generator:
 
 def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     config, state, metadata = read_model(contents.path, "encoder")
+    config = make_config(EncoderConfig, config, contents.path)
+    if max(config.num_ws, *config.units) > len(state):  # before so many are made
+        raise Damaged("it claims more layers than it has tensors")
     with torch.device("meta"):  # 267 million weights need not be drawn to be replaced
-        encoder = Encoder(make_config(EncoderConfig, config, contents.path))
+        encoder = Encoder(config)
     build(encoder, state, contents.path)
     encoder.generator = metadata.get("generator", "")
     return encoder

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import math
 import stat
@@ -61,9 +62,10 @@ __all__ = [
 ]
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
-MAX_HEADER = 16 << 20  # bytes of a safetensors header, a zip directory, a pickle in a zip
-MAX_UNPACKED = 64 << 20  # bytes of compressed members, and 8 times what the file has
-MAX_PARTS = 100_000  # modules of a network, values of a small file
+MAX_HEADER = 4 << 20  # bytes of a safetensors header or a zip directory
+MAX_CODE = 32 << 20  # bytes of the pickle in a zip
+MAX_UNPACKED = 64 << 20  # bytes of compressed members, and twice what the file has
+MAX_PARTS = 100_000  # modules and tensors of a network, values of a small file
 MAX_DEPTH = 64
 
 
@@ -119,9 +121,11 @@ def module_state(module: Any) -> dict[str, StoredTensor]:
             raise Damaged("it holds something else where a module is expected")
         for kind in ("_parameters", "_buffers"):
             for name, value in _items(module.state.get(kind)):
+                seen += 1
                 if isinstance(value, StoredTensor):
                     state[f"{prefix}{name}"] = value
         for name, part in _items(module.state.get("_modules")):
+            seen += 1
             if part is not None:
                 parts.append((f"{prefix}{name}.", part, depth + 1))
     return state
@@ -146,26 +150,27 @@ def load_all(value: Any) -> Any:
 
     For small files: whatever it takes is bounded. Raises Damaged."""
     tensors: list[StoredTensor] = []
+    seen = itertools.count()
 
     def walk(value: Any, depth: int, read: bool) -> Any:
-        if depth > MAX_DEPTH or len(tensors) > MAX_PARTS:
+        if depth > MAX_DEPTH or next(seen) > 2 * MAX_PARTS:  # it walks twice
             raise Damaged("it has more in it than any model file")
         if isinstance(value, StoredTensor):
             if value.items is not None:  # a numpy array of objects
                 items = [walk(item, depth + 1, read) for item in value.items]
                 return items if value.shape else items[0]
+            if read:
+                return value.tensor()
             tensors.append(value)
-            return value.tensor() if read else value
+            return value
         if isinstance(value, dict):
             return {key: walk(item, depth + 1, read) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return type(value)(walk(item, depth + 1, read) for item in value)
-        tensors.append(_NOTHING)  # counts
         return value
 
     walk(value, 0, read=False)
     _check_total(tensors)
-    tensors.clear()
     return walk(value, 0, read=True)
 
 
@@ -263,6 +268,8 @@ def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:
         raise Damaged("it was written by a big-endian machine")
     data = machine.load(machine.at)
     keys, at = machine.load(machine.at), machine.at
+    if len(keys) != len(storages):
+        raise Damaged("its storages are others than it says")
     for key in keys:
         storage = storages[key]
         (count,) = struct.unpack("<q", region.part(at, 8).read())
@@ -320,7 +327,7 @@ def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
         return storages[key, kind]
 
     code = members.region(pickles[0])
-    if code.size > MAX_HEADER:
+    if code.size > MAX_CODE:
         raise Damaged("it has more in it than any model file")
     machine = Unpickler(code, limits, lambda nested: _nested(nested, limits), persistent)
     return "torch zip", machine.load()
@@ -331,7 +338,7 @@ class _Members:
 
     def __init__(self, region: Region):
         self._whole = region
-        self._left = MAX_UNPACKED + 8 * region.size
+        self._left = MAX_UNPACKED + 2 * region.size
         _check_directory(region)
         self._zip = zipfile.ZipFile(io.BufferedReader(_RegionFile(region)))
         self.names = set(self._zip.namelist())
@@ -446,9 +453,6 @@ SAFETENSORS_TYPES = {
 
 
 # ------------------------------------------------------------------ checks
-_NOTHING = StoredTensor(None)
-
-
 def _items(value: Any) -> list[tuple[Any, Any]]:
     return list(value.items()) if isinstance(value, Mapping) else []
 

@@ -40,7 +40,8 @@ def from_tensorflow(
     """Translate the variables of a StyleGAN2 in TensorFlow: (configuration, our state).
 
     variables: names without the scope of the network, such as "8x8/Conv0_up/weight", "noise0",
-    "Dense0/weight", "dlatent_avg". settings: the `static_kwargs` of the network and its parts.
+    "Dense0/weight", "dlatent_avg"; convolutions are taken out of it, so that both layouts are never
+    in memory at once. settings: the `static_kwargs` of the network and its parts.
     Raises CheckpointError where variables are missing."""
     try:
         sizes = sorted(int(n.split("x")[0]) for n in variables if n.endswith("/ToRGB/weight"))
@@ -75,8 +76,9 @@ def from_tensorflow(
                 names["Conv0_up"] = ("conv0", 2 * block - 1)
             for theirs, (layer, noise) in names.items():
                 at, to = f"{size}x{size}/{theirs}", f"synthesis.blocks.{block}.{layer}"
-                weight = variables[f"{at}/weight"].permute(3, 2, 0, 1)  # [OIkk]
-                state[f"{to}.weight"] = weight.flip(2, 3) if theirs == "Conv0_up" else weight
+                weight = variables.pop(f"{at}/weight").permute(3, 2, 0, 1)  # [OIkk]
+                turned = weight.flip(2, 3) if theirs == "Conv0_up" else weight
+                state[f"{to}.weight"] = turned.contiguous()  # the original is freed here
                 state[f"{to}.bias"] = variables[f"{at}/bias"]
                 state[f"{to}.affine.weight"] = variables[f"{at}/mod_weight"].T
                 state[f"{to}.affine.bias"] = variables[f"{at}/mod_bias"] + 1
@@ -101,7 +103,7 @@ def _variables(network: TFNetwork | None) -> tuple[dict[str, StoredTensor], dict
     variables: dict[str, StoredTensor] = {}
     settings: dict[str, Any] = {}
     components = network.state.get("components") if network else None
-    inner = list(components.values()) if isinstance(components, dict) else []
+    inner = list(components.values())[:8] if isinstance(components, dict) else []
     for part in [network, *inner]:
         state = part.state if isinstance(part, TFNetwork) else {}
         static, pairs = state.get("static_kwargs"), state.get("variables")

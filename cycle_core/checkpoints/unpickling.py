@@ -32,7 +32,7 @@ from .records import (
     numpy_storage,
 )
 
-MAX_STEPS = 1_000_000  # opcodes; the largest known files have about 100,000
+MAX_STEPS = 400_000  # opcodes; the largest known files have about 100,000
 MAX_TEXT = 64 << 20  # bytes of text and names in one file
 SMALL = 256  # bytes up to this many are read at once
 CHUNK = 16 << 10

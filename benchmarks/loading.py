@@ -1,0 +1,121 @@
+"""Seconds and memory to open a 1024 px generator in every layout, and after `cycle-core convert`.
+
+Prints a Markdown table: `python benchmarks/loading.py`. Weights are random. Each opening happens in
+a process of its own, forked after the imports, with the file in the system's cache. Seconds are
+medians, on the clock and of the CPU (which says more on a busy machine); memory is the most that
+the process grew by, as a multiple of the weights. Converted files are mapped: their weights come
+from the disk when they are first used, not before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+LAYOUTS = {  # file: what it is
+    "nvidia.pkl": "NVIDIA, PyTorch",
+    "pti.pt": "PTI, whole module",
+    "tensorflow.pkl": "NVIDIA, TensorFlow (G, D, Gs)",
+    "rosinality.pt": "rosinality, converted",
+    "legacy.pt": "rosinality, PyTorch before 1.6",
+    "trained.pt": "rosinality, without the mean",
+    "decoder.pt": "decoder of pSp, e4e, Cycle Encoding",
+    "ours.safetensors": "ours, after `convert`",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5, help="openings of each file")
+    parser.add_argument("--resolution", type=int, default=1024)
+    arguments = parser.parse_args()
+
+    import torch
+
+    from cycle_core.checkpoints import load_generator
+
+    torch.set_num_threads(1)
+    load_generator("portraits")  # the imports, and what torch sets up at its first use
+    context = multiprocessing.get_context("fork")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        context.Pool(1, maxtasksperchild=1) as pool,  # each call in a process of its own
+    ):
+        size = pool.apply(write, (Path(folder), arguments.resolution))
+        print(f"A generator of {arguments.resolution} px, {size / 1e6:.0f} MB of weights:\n")
+        print("| layout | file | seconds | of the CPU | memory |")
+        print("| --- | --- | --- | --- | --- |", flush=True)
+        for name, what in LAYOUTS.items():
+            path = Path(folder) / name
+            runs = [pool.apply(measure, (path,)) for _ in range(arguments.runs)]
+            clock, cpu, memory = (median(column) for column in zip(*runs, strict=True))
+            on_disk = path.stat().st_size / 1e6
+            print(
+                f"| {what} | {on_disk:.0f} MB | {clock:.3f} | {cpu:.3f} | {memory / size:.2f} x |",
+                flush=True,
+            )
+
+
+def write(folder: Path, resolution: int) -> int:
+    """One file of every layout; gives the bytes of the weights."""
+    import torch
+    from layouts import (
+        nvidia_names,
+        rosinality_names,
+        tensorflow_network,
+        write_nvidia,
+        write_pti,
+        write_tensorflow,
+    )
+
+    from cycle_core.checkpoints.inspecting import convert
+    from cycle_core.generator import Generator
+    from cycle_core.stylegan2 import GeneratorConfig
+
+    torch.manual_seed(0)
+    generator = Generator(GeneratorConfig(resolution)).requires_grad_(False)
+    average = generator.w_avg.clone()
+    nvidia, rosinality = nvidia_names(generator), rosinality_names(generator)
+    write_nvidia(folder / "nvidia.pkl", nvidia)
+    write_pti(folder / "pti.pt", nvidia)
+    write_tensorflow(folder / "tensorflow.pkl", tensorflow_network(generator))
+    converted = {"g_ema": rosinality, "latent_avg": average}
+    torch.save(converted, folder / "rosinality.pt")
+    torch.save(converted, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save({"g": rosinality, "g_ema": rosinality, "d": {}}, folder / "trained.pt")
+    decoder = {f"decoder.{name}": tensor for name, tensor in rosinality.items()}
+    torch.save({"state_dict": decoder, "latent_avg": average}, folder / "decoder.pt")
+    convert(folder / "nvidia.pkl", folder / "ours.safetensors")
+    return sum(tensor.nbytes for tensor in generator.state_dict().values())
+
+
+def measure(path: Path) -> tuple[float, float, int]:
+    """(seconds, seconds of the CPU, bytes) to open a file."""
+    from cycle_core.checkpoints import load_generator
+
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest point so far
+    clock, cpu = time.perf_counter(), time.process_time()
+    load_generator(path)
+    clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
+    return clock, cpu, resident("VmHWM") - before
+
+
+def resident(what: str) -> int:
+    """Bytes of this process in memory, now (VmRSS) or at most (VmHWM). Linux tells it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"{os.uname().sysname} does not tell {what}: run this on Linux.")
+
+
+if __name__ == "__main__":
+    main()
