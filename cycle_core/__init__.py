@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         Direction,
         Step,
         calibrate,
+        component_of,
+        direction_from_pictures,
         edit,
         edit_many,
         fit_directions,
@@ -53,9 +55,11 @@ if TYPE_CHECKING:
         generate,
         load_tuned,
         refine,
+        sample,
         save_tuned,
         tune,
     )
+    from .sequence import Places, align_all, paste_all
 
 __version__ = "0.1.0"
 __all__ = [
@@ -70,16 +74,20 @@ __all__ = [
     "MissingFileError",
     "NoFaceError",
     "Photo",
+    "Places",
     "RefineSettings",
     "Refined",
     "Step",
     "TuneSettings",
     "Tuned",
     "align",
+    "align_all",
     "calibrate",
     "choose",
+    "component_of",
     "contact_sheet",
     "detect",
+    "direction_from_pictures",
     "edit",
     "edit_many",
     "encode",
@@ -97,9 +105,11 @@ __all__ = [
     "load_tuned",
     "mix",
     "paste",
+    "paste_all",
     "read_image",
     "read_photo",
     "refine",
+    "sample",
     "save_code",
     "save_directions",
     "save_image",
@@ -115,14 +125,16 @@ __all__ = [
 _HOME = {
     "checkpoints": "load_encoder load_generator",
     "codes": "Code load_code save_code",
-    "directions": "Direction Step calibrate edit edit_many fit_directions ganspace "
-    "global_direction lerp list_directions load_direction load_style_deviations mix "
+    "directions": "Direction Step calibrate component_of direction_from_pictures edit edit_many "
+    "fit_directions ganspace global_direction lerp list_directions load_direction "
+    "load_style_deviations mix "
     "save_directions sefa slerp style_channel style_deviations",
     "errors": "CheckpointError CycleError InputError MismatchError MissingFileError NoFaceError",
     "face": "Face Frame align choose detect paste",
     "images": "Photo contact_sheet read_image read_photo save_image",
     "invert": "RefineSettings Refined TuneSettings Tuned encode generate load_tuned refine "
-    "save_tuned tune",
+    "sample save_tuned tune",
+    "sequence": "Places align_all paste_all",
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
 

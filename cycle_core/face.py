@@ -10,7 +10,7 @@ pasting in `blend.py`."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -29,6 +29,7 @@ __all__ = [
     "detect",
     "face_mask",
     "ffhq_quad",
+    "from_mesh",
     "make_frame",
     "manual",
     "paste",
@@ -46,7 +47,7 @@ class Face:
     score: the detector's confidence, 0..1 (not comparable between detectors).
     points: float32 [5,2]: eye, eye, nose, mouth corner, mouth corner; the picture's left first.
     landmarks: float32 [68,2] in the common 68-point order, None where the detector has none.
-    detector: "insightface", "yunet", "embedded" or "manual".
+    detector: "insightface", "yunet", "embedded", "mediapipe" or "manual".
     """
 
     box: tuple[float, float, float, float]
@@ -141,6 +142,29 @@ def manual(points: torch.Tensor | Sequence[Sequence[float]]) -> Face:
         given = torch.stack([*eyes, landmarks[30], landmarks[48], landmarks[54]])
     x0, y0, x1, y1 = (*quad.amin(0).tolist(), *quad.amax(0).tolist())
     return Face((x0, y0, x1, y1), 1.0, given, landmarks, "manual")
+
+
+def from_mesh(points: torch.Tensor | Sequence[Sequence[float]]) -> Face:
+    """A Face from MediaPipe's face mesh, [468,2] or more in pixels (further columns are left out);
+    InputError for other shapes."""
+    mesh = torch.as_tensor(points, dtype=torch.float32)
+    if mesh.ndim != 2 or mesh.shape[0] < 468 or mesh.shape[1] < 2:
+        raise InputError(
+            f"A face mesh has 468 points or more, but {list(mesh.shape)} was given: connect the "
+            "landmarks of MediaPipe's face landmarker."
+        )
+    return replace(manual(mesh[list(_MESH_68), :2]), detector="mediapipe")
+
+
+# the points of the mesh that lie where the common 68 do: jaw, brows, nose, eyes, lips
+_MESH_68 = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+    *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301),
+    *(168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
+    *(78, 82, 13, 312, 308, 317, 14, 87),
+)
 
 
 def _index(choice: str | int) -> int | None:

@@ -268,6 +268,10 @@ def _leave_inference(module: torch.nn.Module) -> None:
                 part._buffers[name] = buffer.clone()
 
 
+def device() -> torch.device:
+    return management.get_torch_device()
+
+
 def drawing_memory(generator: Any, pictures: int) -> float:
     """Bytes, roughly, that drawing so many pictures takes: a dozen maps of the last layers."""
     return pictures * generator.resolution**2 * 64 * 4 * 12.0
@@ -316,6 +320,16 @@ def image(pictures: torch.Tensor) -> torch.Tensor:
     from ..cycle_core.images import to_comfy
 
     return to_comfy(pictures.to(management.intermediate_device()))
+
+
+def mask(cover: torch.Tensor) -> torch.Tensor:
+    """The library's float [B,1,H,W] in 0..1 -> MASK, where the host wants it."""
+    return cover[:, 0].float().contiguous().to(management.intermediate_device())
+
+
+def given_mask(mask: torch.Tensor) -> torch.Tensor:
+    """MASK [B,H,W] or [H,W] -> the library's float32 [B,1,H,W]."""
+    return mask.reshape(-1, 1, *mask.shape[-2:]).float()
 
 
 def resting(code: Code) -> Code:

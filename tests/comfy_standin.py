@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -26,28 +27,13 @@ class Input:
         self.optional = fields.get("optional", False)
 
 
-_WIDGET = ("default", "socketless", "force_input")
-
-
 def _widget(name: str, *known: str) -> Any:
-    class Widget(Input):
-        io_type = name
-
-        # the signature tells which fields are known
-        def __init__(
-            self,
-            id: str,
-            default=None,
-            tooltip=None,
-            display_name=None,
-            optional=False,
-            **rest: Any,
-        ):
-            given = {"default": default, "tooltip": tooltip, "optional": optional, **rest}
-            super().__init__(id, **{k: v for k, v in given.items() if v is not None})
-
-    Widget.known = (*_WIDGET, *known)
-    return SimpleNamespace(Input=Widget)
+    """An input with a widget, whose signature tells the fields that it knows."""
+    fields = ("display_name", "optional", "tooltip", "lazy", "default", "socketless", *known)
+    kind = type("Input", (Input,), {"io_type": name, "known": fields})
+    parameters = [Parameter(field, Parameter.POSITIONAL_OR_KEYWORD) for field in ("id", *fields)]
+    kind.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return SimpleNamespace(Input=kind)
 
 
 class Output:

@@ -9,6 +9,7 @@ image = generate(tuned.generator, pivot)
 from .encoding import encode, generate
 from .objective import Objective
 from .refinement import REFINE_PRESETS, Refined, RefineSettings, refine
+from .sampling import sample
 from .tuned_files import load_tuned, save_tuned
 from .tuning import TUNE_PRESETS, Tuned, TuneSettings, tune
 
@@ -24,6 +25,7 @@ __all__ = [
     "generate",
     "load_tuned",
     "refine",
+    "sample",
     "save_tuned",
     "tune",
 ]

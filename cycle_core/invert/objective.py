@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -87,6 +88,18 @@ class Terms:
 
     def means(self) -> dict[str, float]:
         return {name: float(value.detach().mean()) for name, value in vars(self).items()}
+
+    def detached(self) -> Terms:
+        return Terms(*(value.detach() for value in vars(self).values()))
+
+    @staticmethod
+    def together(parts: Sequence[Terms]) -> Terms:
+        """Those of several batches, one after the other."""
+        return Terms(*(torch.cat(values) for values in zip(*map(_values, parts), strict=True)))
+
+
+def _values(terms: Terms) -> list[Tensor]:
+    return list(vars(terms).values())
 
 
 def perceptual_network(given: Distance | None, device: torch.device) -> Distance:

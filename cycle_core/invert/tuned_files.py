@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,13 +16,19 @@ from .objective import trainable_copy
 from .tuning import Tuned
 
 
-def save_tuned(tuned: Tuned, path: str | Path, original: Generator | None = None) -> None:
+def save_tuned(
+    tuned: Tuned,
+    path: str | Path,
+    original: Generator | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write the synthesis weights that tuning changed, and the pivot, as safetensors (kind
     "delta"): the mapping network and the noise stay with the original generator's file.
 
     original: None stores the weights as they are and loses no bit. With the generator that was
         tuned, the differences from it are stored in half precision: half the size, and pictures
         that differ by less than 1e-3.
+    metadata: further entries for the file's header, such as the workflow that made it.
     Raises InputError where the file cannot be written, MismatchError for another original."""
     weights = {name: p.detach() for name, p in tuned.generator.synthesis.named_parameters()}
     if original is not None:
@@ -38,7 +45,7 @@ def save_tuned(tuned: Tuned, path: str | Path, original: Generator | None = None
         "history": tuned.history,
         "best": tuned.best,
     }
-    save_model(path, "delta", config, {**weights, "pivot.w": tuned.pivot.w.float()})
+    save_model(path, "delta", config, {**weights, "pivot.w": tuned.pivot.w.float()}, metadata)
 
 
 def load_tuned(path: str | Path, generator: Generator) -> Tuned:

@@ -16,7 +16,6 @@ from .encoding import check_image
 from .objective import (
     Distance,
     Objective,
-    Target,
     Terms,
     frozen,
     perceptual_network,
@@ -41,12 +40,14 @@ class TuneSettings:
     locality_truncation: float = 0.5
     locality_l2: float = 0.1
     locality_lpips: float = 0.1
+    batch: int = 4  # pictures at once: smaller needs less memory and changes nothing else
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or not self.learning_rate > 0:
+        if self.steps < 0 or not self.learning_rate > 0 or self.batch < 1:
             raise InputError(
-                f"Tuning takes a number of steps from 0 on and a positive learning rate, but steps="
-                f"{self.steps}, learning_rate={self.learning_rate} was given."
+                f"Tuning takes a number of steps from 0 on, a positive learning rate and a batch "
+                f"from 1 on, but steps={self.steps}, learning_rate={self.learning_rate}, "
+                f"batch={self.batch} was given."
             )
 
 
@@ -131,11 +132,11 @@ def tune(
         w = pivot.w.detach().to(G.device, torch.float32).clone()
         objective = Objective(settings.l2, settings.lpips, perceptual=network)
         x = resize(image.detach().to(G.device, torch.float32).clone(), G.resolution)
-        target = objective.target(x)
+        look = _Look(objective, x, w, settings.batch)
         tuned = trainable_copy(G).tuned_from(G)
         tuned.mapping.requires_grad_(False)
         locality = _Locality(frozen(G), w, settings, network, seed) if settings.locality else None
-        best, history = _descend(tuned, w, objective, target, locality, settings, callback)
+        best, history = _descend(tuned, look, locality, settings, callback)
         tuned.synthesis.load_state_dict(best.state)
         tuned.requires_grad_(False)
     return Tuned(tuned, pivot, best.image.clamp(-1, 1), tuple(history), best.step, G.fingerprint)
@@ -153,9 +154,7 @@ class _Best:
 
 def _descend(
     G: Generator,
-    w: Tensor,
-    objective: Objective,
-    target: Target,
+    look: _Look,
     locality: _Locality | None,
     settings: TuneSettings,
     callback: Callback | None,
@@ -167,25 +166,21 @@ def _descend(
     history: list[dict[str, float]] = []
     for step in range(settings.steps + 1):
         last = step == settings.steps
-        with torch.set_grad_enabled(not last):
-            drawn = G.synthesis(w, "const")
-            terms = objective(drawn, target)
-        loss = float(terms.total.detach().mean())
+        optimizer.zero_grad(set_to_none=True)
+        drawn, terms = look(G, learn=not last)
+        loss = float(terms.total.mean())
         history.append(_log(terms))
         if best is None or loss < best.loss:
-            best = _Best(loss, step, drawn.detach(), _snapshot(G.synthesis, best))
+            best = _Best(loss, step, drawn, _snapshot(G.synthesis, best))
         if last or loss != loss or _good_enough(terms, settings):
             break
-        total = terms.total.mean()
         if locality is not None:
             held = locality(G, step)
             history[-1]["locality"] = float(held.detach())
-            total = total + held
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
+            held.backward()
         optimizer.step()
         if callback is not None:
-            callback(step + 1, settings.steps, drawn.detach())
+            callback(step + 1, settings.steps, drawn)
     assert best is not None
     if best.loss != best.loss:
         raise InputError(
@@ -193,6 +188,30 @@ def _descend(
             "or the picture unusable values; load them again."
         )
     return best, history
+
+
+class _Look:
+    """What the generator draws of the pivots, and how far it is from the pictures."""
+
+    def __init__(self, objective: Objective, image: Tensor, w: Tensor, batch: int):
+        self.objective, self.pictures, self.codes = objective, image.split(batch), w.split(batch)
+        # the features of many pictures would fill the memory: then they are computed each time
+        self.target = objective.target(image) if len(self.pictures) == 1 else None
+
+    def __call__(self, G: Generator, learn: bool) -> tuple[Tensor, Terms]:
+        """Pictures [B,3,R,R] and losses, detached; `learn` adds up the gradients of their mean."""
+        count = sum(map(len, self.pictures))
+        drawn, found = [], []
+        for picture, w in zip(self.pictures, self.codes, strict=True):
+            target = self.target or self.objective.target(picture)
+            with torch.set_grad_enabled(learn):
+                image = G.synthesis(w, "const")
+                terms = self.objective(image, target)
+            if learn:
+                (terms.total.sum() / count).backward()
+            drawn.append(image.detach())
+            found.append(terms.detached())
+        return torch.cat(drawn), Terms.together(found)
 
 
 class _Locality:
@@ -226,7 +245,7 @@ class _Locality:
 
 
 def _good_enough(terms: Terms, settings: TuneSettings) -> bool:
-    return settings.lpips > 0 and float(terms.lpips.detach().mean()) <= settings.threshold
+    return settings.lpips > 0 and float(terms.lpips.mean()) <= settings.threshold
 
 
 def _log(terms: Terms) -> dict[str, float]:

@@ -1,0 +1,274 @@
+"""Move codes, mix them, and find directions to move them along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import host
+from .types import CODE, DIRECTION, ENCODER, GENERATOR
+
+LAYERS = (
+    "Which styles, counted from 0, such as 0-3,6: the first ones are the pose and the shape, the "
+    "last ones the colours."
+)
+
+
+class LatentEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleLatentEdit",
+            "Latent Edit",
+            "Moves codes along a direction. Several of these in a row make several changes.",
+            search_aliases=["edit face", "interfacegan", "latent direction", "smile", "age"],
+            inputs=[
+                CODE.Input("code", tooltip="The codes to edit: pivots, as a rule."),
+                DIRECTION.Input("direction", tooltip="What to change."),
+                io.Combo.Input(
+                    "mode",
+                    options=["by a strength", "to a value"],
+                    default="by a strength",
+                    tooltip="by a strength: so much more or less than now. to a value: there, "
+                    "whatever is now (0 is the average); needs a direction that can be read, such "
+                    "as the embedded ones.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-100.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.001,
+                    tooltip="How far, or the value to arrive at. For calibrated directions 1 is "
+                    "one standard deviation of the attribute; 3 is a lot.",
+                ),
+                io.String.Input(
+                    "strengths",
+                    default="",
+                    tooltip="Instead, several: a list such as -2, 0, 2 or a range such as -3:3:7 "
+                    "(seven from -3 to 3). One code becomes a batch; of a batch each gets its own.",
+                ),
+                io.String.Input(
+                    "layers", default="", tooltip=f"{LAYERS} Empty: those of the direction."
+                ),
+                DIRECTION.Input(
+                    "keep",
+                    optional=True,
+                    tooltip="An attribute that must stay as it is, such as glasses when age "
+                    "changes.",
+                ),
+                DIRECTION.Input("keep_2", optional=True, tooltip="A second one."),
+                DIRECTION.Input("keep_3", optional=True, tooltip="A third one."),
+            ],
+            outputs=[CODE.Output(display_name="code", tooltip="The edited codes.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        code: Any,
+        direction: Any,
+        mode: str,
+        strength: float,
+        strengths: str,
+        layers: str,
+        keep: Any = None,
+        keep_2: Any = None,
+        keep_3: Any = None,
+    ) -> io.NodeOutput:
+        from ..cycle_core import edit
+        from ..cycle_core.strengths import parse_numbers
+
+        amount = parse_numbers(strengths) or strength
+        by, to = (amount, None) if mode == "by a strength" else (None, amount)
+        kept = [one for one in (keep, keep_2, keep_3) if one is not None]
+        return io.NodeOutput(edit(code, direction, by, to, layers.strip() or None, kept))
+
+
+class MixCodes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleMixCodes",
+            "Mix Codes",
+            "Two people in one: some styles of the second, or a place on the way between them; "
+            "several places make a morph.",
+            search_aliases=["style mixing", "morph", "interpolate", "slerp", "lerp"],
+            inputs=[
+                CODE.Input("first", tooltip="Where the way begins."),
+                CODE.Input("second", tooltip="Where it ends, of the same generator."),
+                io.Combo.Input(
+                    "mode",
+                    options=["layers", "lerp", "slerp"],
+                    default="slerp",
+                    tooltip="layers: the first with some styles of the second. lerp: the straight "
+                    "way. slerp: an arc, on which the middle is no more average than the ends.",
+                ),
+                io.String.Input(
+                    "amount",
+                    default="0:1:9",
+                    tooltip="For lerp and slerp: 0 is the first, 1 the second. A number, a list "
+                    "or a range such as 0:1:9 (nine steps), which gives a batch.",
+                ),
+                io.String.Input("layers", default="4-9", tooltip=f"For layers: {LAYERS}"),
+                GENERATOR.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="For slerp: its mean code is the centre of the arc.",
+                ),
+            ],
+            outputs=[CODE.Output(display_name="code", tooltip="The mixed codes.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        first: Any,
+        second: Any,
+        mode: str,
+        amount: str,
+        layers: str,
+        generator: host.Held | None = None,
+    ) -> io.NodeOutput:
+        from ..cycle_core import lerp, mix, slerp
+        from ..cycle_core.strengths import parse_numbers
+
+        if mode == "layers":
+            return io.NodeOutput(mix(first, second, layers))
+        shares = parse_numbers(amount) or [0.5]
+        if mode == "lerp":
+            return io.NodeOutput(lerp(first, second, shares))
+        center = None
+        if generator is not None:
+            generator.module.check_code(first)
+            center = generator.module.w_avg
+        return io.NodeOutput(slerp(first, second, shares, center))
+
+
+class DiscoverDirections(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleDiscoverDirections",
+            "Discover Directions",
+            "Directions of a generator that nobody has labelled: go through the components and "
+            "look what each one changes.",
+            search_aliases=["sefa", "ganspace", "pca", "unsupervised directions"],
+            inputs=[
+                GENERATOR.Input("generator", tooltip="The generator to look into."),
+                io.Combo.Input(
+                    "method",
+                    options=["ganspace", "sefa"],
+                    default="ganspace",
+                    tooltip="ganspace: what varies most among its faces; a strength of 1 is one "
+                    "standard deviation. sefa: what its layers amplify most; needs no samples.",
+                ),
+                io.Int.Input(
+                    "component",
+                    default=0,
+                    min=0,
+                    max=511,
+                    control_after_generate=False,
+                    tooltip="Which one: 0 is the strongest.",
+                ),
+                io.String.Input("layers", default="", tooltip=f"{LAYERS} Empty: all of them."),
+                host.advanced(
+                    io.Int.Input,
+                    "samples",
+                    default=10000,
+                    min=100,
+                    max=1000000,
+                    step=100,
+                    tooltip="For ganspace: so many random codes are looked at.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=False,
+                    tooltip="Of these codes.",
+                ),
+            ],
+            outputs=[
+                DIRECTION.Output(display_name="direction", tooltip="The component's direction.")
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generator: host.Held,
+        method: str,
+        component: int,
+        layers: str,
+        samples: int,
+        seed: int,
+    ) -> io.NodeOutput:
+        from ..cycle_core.directions import component_of
+
+        G = generator.ready()
+        chosen = layers.strip() or None
+        return io.NodeOutput(component_of(G, method, component, chosen, samples, seed))
+
+
+class DirectionFromImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleDirectionFromImages",
+            "Direction From Images",
+            "A direction from two sets of pictures: with an attribute, and without it.",
+            search_aliases=["learn direction", "boundary", "svm", "concept"],
+            inputs=[
+                io.Image.Input(
+                    "having",
+                    tooltip="Aligned pictures with the attribute, a few dozen if possible.",
+                ),
+                io.Image.Input(
+                    "lacking",
+                    tooltip="Aligned pictures without it, which otherwise are much like the "
+                    "others.",
+                ),
+                ENCODER.Input("encoder", tooltip="What reads the pictures."),
+                GENERATOR.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="Only ReStyle encoders need it.",
+                ),
+                io.String.Input("name", default="mine", tooltip="What messages call it."),
+            ],
+            outputs=[
+                DIRECTION.Output(
+                    display_name="direction",
+                    tooltip="From the mean of one set to that of the other is a strength of about "
+                    "2.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        having: Any,
+        lacking: Any,
+        encoder: host.Held,
+        name: str,
+        generator: host.Held | None = None,
+    ) -> io.NodeOutput:
+        from ..cycle_core.directions import direction_from_pictures
+        from ..cycle_core.invert.encoding import BATCH
+
+        sets = host.pictures(having), host.pictures(lacking)
+        models = [encoder] if generator is None else [encoder, generator]
+        E, G = [*host.ready(*models), None][:2]
+        progress = host.Progress(previews=False)
+        found = host.sparingly(
+            lambda batch: direction_from_pictures(E, *sets, name, G, batch, progress), BATCH
+        )
+        return io.NodeOutput(found)
+
+
+NODES = [LatentEdit, MixCodes, DiscoverDirections, DirectionFromImages]

@@ -1,0 +1,224 @@
+"""Faces out of photos, and back into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import host
+from .types import FRAME, GENERATOR, LANDMARKS
+
+
+class Align(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleAlign",
+            "Align Faces",
+            "Finds the faces in photos and cuts them out as FFHQ was cut, upright and at one size, "
+            "as encoders and generators know them.",
+            search_aliases=["face crop", "ffhq", "face alignment", "detect face"],
+            inputs=[
+                io.Image.Input("images", tooltip="Photos, or the frames of a video; of any size."),
+                GENERATOR.Input(
+                    "generator",
+                    optional=True,
+                    tooltip="The crops get its resolution, unless a size is given.",
+                ),
+                io.Combo.Input(
+                    "face",
+                    options=["largest", "all", "number"],
+                    default="largest",
+                    tooltip="Which face of each photo; all gives one crop after the other.",
+                ),
+                io.Int.Input(
+                    "number",
+                    default=0,
+                    min=0,
+                    max=99,
+                    tooltip="Which one, where face is number: 0 is the largest.",
+                ),
+                io.Combo.Input(
+                    "no_face",
+                    options=["error", "centre", "skip"],
+                    default="error",
+                    tooltip="Where no face is found: stop with a message, take the largest centred "
+                    "square, or leave the photo out.",
+                ),
+                io.Combo.Input(
+                    "detector",
+                    options=["auto", "insightface", "yunet", "embedded"],
+                    default="auto",
+                    tooltip="auto: the best that is on this machine, and where it finds nothing "
+                    "the next best; the embedded one always is. yunet downloads its file once.",
+                ),
+                io.Float.Input(
+                    "smoothing",
+                    default=0.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.5,
+                    tooltip="For the frames of a video: over how many frames the landmarks are "
+                    "smoothed, so that nothing trembles; 2 is a good start. 0 for single photos.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="Side of the crops in pixels; 0 takes the generator's resolution, or "
+                    "256 without one.",
+                ),
+                LANDMARKS.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="Landmarks of ComfyUI's own face landmark node for the same photos; "
+                    "then no detector is used.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="crops", tooltip="The faces, in order of the photos."),
+                FRAME.Output(
+                    display_name="frames", tooltip="Where they were; Paste Back needs it."
+                ),
+                io.Mask.Output(
+                    display_name="masks",
+                    tooltip="The area of the faces in each photo, such as for inpainting.",
+                ),
+                io.Image.Output(
+                    display_name="found", tooltip="The photos with what was found drawn onto them."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Any,
+        face: str,
+        number: int,
+        no_face: str,
+        detector: str,
+        smoothing: float,
+        size: int,
+        generator: host.Held | None = None,
+        landmarks: Any = None,
+    ) -> io.NodeOutput:
+        from ..cycle_core.face import from_mesh
+        from ..cycle_core.sequence import align_all, cover, show_places
+
+        photos = host.pictures(images)
+        host.know_folders()
+        resolution = 256 if generator is None else generator.module.resolution
+        given = None
+        if landmarks is not None:
+            given = [[from_mesh(x["landmarks_xy"]) for x in faces] for faces in landmarks["frames"]]
+        crops, places = align_all(
+            photos,
+            size or resolution,
+            detector,
+            number if face == "number" else face,
+            no_face,
+            smoothing,
+            given,
+            host.device(),
+            host.Progress(previews=False),
+        )
+        return io.NodeOutput(
+            host.image(crops),
+            places,
+            host.mask(cover(places, photos)),
+            host.image(show_places(photos, places)),
+        )
+
+
+class PasteBack(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CyclePasteBack",
+            "Paste Back",
+            "Puts edited faces back into their photos, so that only what was edited changes: the "
+            "photo keeps its own detail. All faces of a group photo, or all frames of a video.",
+            search_aliases=["face paste", "uncrop", "composite face"],
+            inputs=[
+                io.Image.Input("images", tooltip="The photos that were aligned."),
+                io.Image.Input(
+                    "crops",
+                    tooltip="The edited faces, one for each that was aligned. Several versions of "
+                    "all of them give several versions of the photos.",
+                ),
+                FRAME.Input("frames", tooltip="Where the faces were, from Align."),
+                io.Image.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="The reconstruction, before the edit: with it only the change is "
+                    "applied, and what the generator could not draw stays the photo's own.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="What to paste, over the crop; face and hair without it.",
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=0.12,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    tooltip="Width of the mask's soft edge, as a part of the crop's side.",
+                ),
+                io.Float.Input(
+                    "detail",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How much of the photo's own fine detail is kept where the edit "
+                    "allows it; 0 pastes the crop as it is.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images", tooltip="The photos with the edited faces."),
+                io.Mask.Output(
+                    display_name="masks", tooltip="What may have changed in each of them."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Any,
+        crops: Any,
+        frames: Any,
+        feather: float,
+        detail: float,
+        reference: Any = None,
+        mask: Any = None,
+    ) -> io.NodeOutput:
+        from ..cycle_core.images import from_comfy
+        from ..cycle_core.sequence import cover, paste_all
+
+        photos = host.pictures(images)
+        faces = from_comfy(crops)
+        before = None if reference is None else host.pictures(reference)
+        masks = None if mask is None else host.given_mask(mask)
+        pasted = paste_all(
+            photos,
+            faces,
+            frames,
+            before,
+            masks,
+            feather,
+            detail,
+            host.device(),
+            host.Progress(previews=len(faces) > 1),
+        )
+        return io.NodeOutput(
+            host.image(pasted), host.mask(cover(frames, photos, feather, masks, len(faces)))
+        )
+
+
+NODES = [Align, PasteBack]

@@ -1,0 +1,105 @@
+"""The texts and shapes of the nodes' schemas, in the files that ship and are compared with them.
+
+    python tests/node_texts.py     renews the tables of web/docs, locales/en and the snapshot
+
+What stands above a help page's tables is written by hand and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SNAPSHOT = ROOT / "tests" / "fixtures" / "nodes" / "schemas.json"
+NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
+TABLES = "\n## Inputs\n"
+FROM_DISK = ("name", "file")  # their options are files
+
+
+def load_pack(folder: Path) -> ModuleType:
+    """The pack as ComfyUI imports it: under a name that is its path."""
+    name = str(folder).replace(".", "_x_")
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def nodes_of(pack: ModuleType) -> dict[str, Any]:
+    async def listed() -> list[Any]:
+        extension = await pack.comfy_entrypoint()
+        return await extension.get_node_list()
+
+    return {node.define_schema().node_id: node for node in asyncio.run(listed())}
+
+
+def shape(schema: Any) -> dict[str, Any]:
+    """What saved workflows depend on."""
+    inputs = []
+    for one in schema.inputs:
+        fields = {k: v for k, v in one.fields.items() if k not in ("tooltip", "optional")}
+        if one.id in FROM_DISK:
+            fields.pop("options", None)
+        inputs.append({"id": one.id, "type": one.io_type, "optional": one.optional, **fields})
+    outputs = [{"name": one.display_name, "type": one.io_type} for one in schema.outputs]
+    return {"inputs": inputs, "outputs": outputs, "output_node": schema.is_output_node}
+
+
+def texts(schema: Any) -> dict[str, Any]:
+    """An entry of nodeDefs.json."""
+    return {
+        "display_name": schema.display_name,
+        "description": schema.description,
+        "inputs": {
+            one.id: {"name": one.id, "tooltip": one.fields["tooltip"]} for one in schema.inputs
+        },
+        "outputs": {
+            str(i): {"name": one.display_name, "tooltip": one.tooltip}
+            for i, one in enumerate(schema.outputs)
+        },
+    }
+
+
+def tables(schema: Any) -> str:
+    """The end of a help page."""
+    lines = [TABLES, "| name | what it is |", "| --- | --- |"]
+    lines += [f"| {one.id} | {one.fields['tooltip']} |" for one in schema.inputs]
+    lines += ["\n## Outputs\n", "| name | what it is |", "| --- | --- |"]
+    lines += [f"| {one.display_name} | {one.tooltip} |" for one in schema.outputs]
+    return "\n".join(lines) + "\n"
+
+
+def page(node_id: str) -> Path:
+    return ROOT / "web" / "docs" / f"{node_id}.md"
+
+
+def as_json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    import comfy_standin
+
+    comfy_standin.install(Path(tempfile.mkdtemp()))
+    schemas = {k: node.define_schema() for k, node in nodes_of(load_pack(ROOT)).items()}
+    SNAPSHOT.parent.mkdir(parents=True, exist_ok=True)
+    SNAPSHOT.write_text(as_json({k: shape(schema) for k, schema in schemas.items()}))
+    NODE_DEFS.write_text(as_json({k: texts(schema) for k, schema in schemas.items()}))
+    for node_id, schema in schemas.items():
+        written = page(node_id).read_text().split(TABLES)[0].rstrip()
+        page(node_id).write_text(f"{written}\n{tables(schema)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Lists and ranges of numbers as one writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cycle_core.errors import InputError
+from cycle_core.strengths import parse_numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("", []),
+        (" 1.5 ", [1.5]),
+        ("-2, 0 2;+3", [-2, 0, 2, 3]),
+        ("-3:3:7", [-3, -2, -1, 0, 1, 2, 3]),
+        ("0:1:3, 5", [0, 0.5, 1, 5]),
+        ("2:4:1", [2]),
+    ],
+)
+def test_lists_and_ranges(text, numbers):
+    assert parse_numbers(text) == pytest.approx(numbers)
+
+
+@pytest.mark.parametrize("text", ["smile", "1:2", "0:1:0", "0:1:2000", "nan", "1:inf:3", "0:1:1.5"])
+def test_what_cannot_be_read_is_named(text):
+    with pytest.raises(InputError, match="cannot be read"):
+        parse_numbers(f"1, {text}")
