@@ -88,7 +88,7 @@ def load_decoder(
 @torch.no_grad()
 def _measure_mean(generator: Generator) -> None:
     random = torch.Generator().manual_seed(0)
-    total, size = torch.zeros(generator.w_dim), 500  # few enough for little memory
+    total, size = torch.zeros(generator.w_dim), 100  # few enough for little memory
     for _ in range(MEAN_SAMPLES // size):
         z = torch.randn(size, generator.config.z_dim, generator=random)
         total += generator.mapping(z)[:, 0].sum(0)
