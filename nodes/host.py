@@ -143,9 +143,15 @@ def saved_file(name: str) -> str:
 
 def new_file(prefix: str, kind: str) -> tuple[Path, dict[str, str]]:
     """A new file in the output folder, and where it is for the front end."""
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, folder_paths.get_output_directory()
-    )
+    try:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            prefix, folder_paths.get_output_directory()
+        )
+    except Exception as error:  # the host's own, plain one, in several lines
+        raise InputError(
+            f"Nothing can be written at {prefix!r}: give a name inside the output folder, such as "
+            f"cycle/{kind}."
+        ) from error
     file = f"{name}_{counter:05}_.{kind}.safetensors"
     return Path(folder) / file, {"filename": file, "subfolder": subfolder, "type": "output"}
 
@@ -291,14 +297,22 @@ def sparingly(run: Callable[[int], T], batch: int) -> T:
     for size in (batch, max(batch // 2, 1)):
         try:
             return run(size)
-        except management.OOM_EXCEPTION:
-            pass  # what it holds is let go before the next try
-        gc.collect()
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+        gc.collect()  # here, where the error no longer holds what it was about
         management.soft_empty_cache()
     raise InputError(
-        f"The memory of {management.get_torch_device()} is not enough, not even for a "
-        f"batch of {max(batch // 2, 1)}: close other programs that use it, choose a smaller "
-        "generator, or start ComfyUI with --cpu."
+        f"The memory of {device()} is not enough, not even for a batch of {max(batch // 2, 1)}: "
+        "close other programs that use it, choose a smaller generator, or start ComfyUI with --cpu."
+    )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether that is what CUDA, MPS or the CPU's allocator say of it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
     )
 
 

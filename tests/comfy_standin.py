@@ -141,7 +141,6 @@ def install(folder: Path) -> Host:
     device = torch.device("cpu")
     management = _module(
         "comfy.model_management",
-        OOM_EXCEPTION=torch.OutOfMemoryError,
         get_torch_device=lambda: device,
         unet_offload_device=lambda: device,
         intermediate_device=lambda: device,

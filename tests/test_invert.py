@@ -147,6 +147,32 @@ def test_truncation_zero_draws_the_mean(G):
     assert torch.allclose(generate(G, code_of(G, 2), truncation=0.0)[1:], mean, atol=1e-5)
 
 
+def test_random_noise_is_repeated_by_its_seed_and_leaves_torchs_own_as_it_was(G):
+    for block in G.synthesis.blocks:
+        block.conv1.noise_strength += 0.5
+    before = torch.random.get_rng_state()
+    first, second, third = (generate(G, code_of(G, 2), "random", seed=s) for s in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_long_batches_tell_how_far_they_are_and_can_be_ended(E, G, image):
+    calls = []
+    pictures = torch.cat([image] * 5)
+    code = encode(E, pictures, batch=2, callback=lambda *call: calls.append(call))
+    generate(G, code, batch=2, callback=lambda *call: calls.append(call))
+    assert [call[:2] for call in calls] == [(2, 5), (4, 5), (5, 5)] * 2
+    with pytest.raises(Interrupted):
+        generate(G, code, batch=1, callback=interrupt)
+
+
+def test_convolutions_in_bfloat16_draw_nearly_the_same(G):
+    drawn = generate(G, code_of(G, 2), dtype=torch.bfloat16)
+    assert drawn.dtype == torch.float32
+    assert float((drawn - generate(G, code_of(G, 2))).abs().mean()) < 0.05
+
+
 def test_a_code_of_another_generator_is_not_drawn(G):
     with pytest.raises(MismatchError, match="made for"):
         generate(G, replace(code_of(G, 1), generator="f" * 16))
@@ -331,6 +357,17 @@ def test_several_pictures_of_one_person_share_one_tuned_generator(G, perceptual)
     before = (generate(G, pivots) - pictures).square().mean((1, 2, 3))
     after = (generate(tuned.generator, pivots) - pictures).square().mean((1, 2, 3))
     assert bool((after < before).all())
+
+
+def test_pictures_are_tuned_in_parts_where_memory_is_short_with_the_same_result(G, perceptual):
+    pictures = torch.rand(3, 3, 32, 32) * 2 - 1
+    settings = replace(TUNE, steps=3, learning_rate=1e-3)
+    whole, parts = (
+        tune(G, code_of(G, 3), pictures, replace(settings, batch=size), perceptual=perceptual)
+        for size in (4, 2)
+    )
+    assert torch.allclose(whole.image, parts.image, atol=1e-4)
+    assert whole.history[-1]["total"] == pytest.approx(parts.history[-1]["total"], rel=1e-3)
 
 
 def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):

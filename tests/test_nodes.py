@@ -1,0 +1,539 @@
+"""The nodes in the smallest ComfyUI there can be, under its inference mode.
+
+Networks of the real classes, tiny and random, where the embedded ones are not the subject."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import comfy_standin
+import node_texts
+import pytest
+import torch
+from safetensors import safe_open
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The pack, loaded as ComfyUI does from a folder with an awkward name."""
+    before = set(sys.modules)
+    comfy = comfy_standin.install(tmp_path_factory.mktemp("ComfyUI"))
+    sys.modules["folder_paths"].folder_names_and_paths["stylegan"] = (["/elsewhere"], {".bin"})
+    folder = tmp_path_factory.mktemp("custom_nodes") / "My pack-1.0 (x)"
+    os.symlink(ROOT, folder, target_is_directory=True)
+    pack = node_texts.load_pack(folder)
+    yield SimpleNamespace(
+        comfy=comfy,
+        pack=pack,
+        nodes=node_texts.nodes_of(pack),
+        part=lambda name: sys.modules[f"{pack.__name__}.{name}"],
+    )
+    for name in set(sys.modules) - before:
+        if name.startswith(("comfy", "folder_paths", pack.__name__)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def run(world):
+    """run(node id, ...) -> the outputs, as ComfyUI calls it; missing widgets get their defaults."""
+    world.comfy.interrupt_after = None
+    world.comfy.bars.clear()
+
+    def run(node_id, **inputs):
+        node = world.nodes[node_id]
+        for one in node.define_schema().inputs:
+            if one.id not in inputs and not one.optional and "default" in one.fields:
+                inputs[one.id] = one.fields["default"]
+        with torch.inference_mode():
+            return node.execute(**inputs).args
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tiny(world):
+    """A generator and an encoder for it, held as the loaders hold them."""
+    import importlib
+
+    name = f"{world.pack.__name__}.cycle_core"
+    generators, encoders = (
+        importlib.import_module(f"{name}.{x}") for x in ("generator", "encoder")
+    )
+    torch.manual_seed(0)
+    config = generators.GeneratorConfig(
+        resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
+    )
+    G = generators.Generator(config).eval().requires_grad_(False)
+    E = encoders.Encoder(
+        encoders.EncoderConfig(
+            num_ws=8,
+            w_dim=16,
+            input_size=32,
+            widths=(8, 8, 16, 16, 16),
+            units=(1, 1, 1, 1),
+            reduction=4,
+            head_width=16,
+        )
+    )
+    E.eval().requires_grad_(False)
+    E.generator = G.fingerprint
+    held = world.part("nodes.host").Held
+    return held.of(G, "portraits"), held.of(E, "portraits")
+
+
+def pictures(count, height=32, width=32):
+    random = torch.Generator().manual_seed(count)
+    with torch.inference_mode():  # as ComfyUI's own nodes make them
+        return torch.rand(count, height, width, 3, generator=random)
+
+
+def state(held):
+    return {name: x.clone() for name, x in held.module.state_dict().items()}
+
+
+def same(before, held):
+    return all(torch.equal(before[name], x) for name, x in held.module.state_dict().items())
+
+
+# ------------------------------------------------------------------ registration
+def test_the_entry_point_imports_nothing_by_itself():
+    code = (
+        "import importlib.util, sys; "
+        f"spec = importlib.util.spec_from_file_location('pack', {str(ROOT / '__init__.py')!r}); "
+        "pack = importlib.util.module_from_spec(spec); spec.loader.exec_module(pack); "
+        "assert not hasattr(pack, 'NODE_CLASS_MAPPINGS'); "
+        "assert 'torch' not in sys.modules and 'comfy_api' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-S", "-c", code], check=True)
+
+
+def test_the_pack_needs_no_library_but_its_own(world):
+    names = [name for name in sys.modules if name.startswith(world.pack.__name__)]
+    assert f"{world.pack.__name__}.nodes.load" in names
+    heavy = ("cycle_core.generator", "cycle_core.directions", "cycle_core.checkpoints")
+    first = subprocess.run(
+        [sys.executable, "-c", _REGISTER.format(tests=str(ROOT / "tests"), root=str(ROOT))],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert not [name for name in first if name.endswith(heavy) or name.startswith("kornia")]
+    assert not [name for name in first if name == "nodes" or name.startswith("cycle_core")]
+
+
+_REGISTER = """
+import sys, tempfile
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import comfy_standin, node_texts
+comfy_standin.install(Path(tempfile.mkdtemp()))
+node_texts.nodes_of(node_texts.load_pack(Path({root!r})))
+print(*sys.modules)
+"""
+
+
+def test_the_schemas_are_those_that_saved_workflows_know(world):
+    """Ids and the order of inputs are permanent. Renew the files by tests/node_texts.py."""
+    shapes = {k: node_texts.shape(node.define_schema()) for k, node in world.nodes.items()}
+    known = json.loads(node_texts.SNAPSHOT.read_text())
+    assert shapes == json.loads(json.dumps(known))
+
+
+def test_everything_is_explained_in_tooltips_help_and_locale(world):
+    locale = json.loads(node_texts.NODE_DEFS.read_text())
+    assert list(locale) == list(world.nodes)
+    for node_id, node in world.nodes.items():
+        schema = node.define_schema()
+        assert node_id.startswith("Cycle")
+        assert schema.description
+        for one in schema.inputs:
+            assert one.fields.get("tooltip"), f"{node_id}.{one.id}"
+        for one in schema.outputs:
+            assert one.tooltip, f"{node_id}.{one.display_name}"
+        assert locale[node_id] == node_texts.texts(schema)
+        page = node_texts.page(node_id).read_text()
+        assert page.startswith("# ")
+        assert page.endswith(node_texts.tables(schema))
+
+
+def test_every_number_has_a_range_that_holds_its_default(world):
+    for node_id, node in world.nodes.items():
+        for one in node.define_schema().inputs:
+            if one.io_type in ("INT", "FLOAT"):
+                low, high = one.fields["min"], one.fields["max"]
+                assert low <= one.fields["default"] <= high, f"{node_id}.{one.id}"
+            if one.io_type == "COMBO" and "default" in one.fields:
+                assert one.fields["default"] in one.fields["options"]
+
+
+def test_fields_that_an_older_host_does_not_know_are_left_out(world):
+    host = world.part("nodes.host")
+
+    def old(name, default=None):
+        return name, default
+
+    assert host.known(old, "x", default=1, advanced=True) == ("x", 1)
+
+
+def test_model_folders_are_added_to_what_is_there(world):
+    known = sys.modules["folder_paths"].folder_names_and_paths
+    paths, endings = known["stylegan"]
+    assert paths == ["/elsewhere", str(world.comfy.models("stylegan"))]
+    assert endings == {".bin", ".pkl", ".pt", ".pth", ".safetensors"}
+    assert world.comfy.models("gan_directions").is_dir()
+
+
+def test_embedded_models_are_first_in_their_lists_and_files_follow(world):
+    (world.comfy.models("stylegan") / "mine.pkl").touch()
+    (world.comfy.models("stylegan") / "notes.txt").touch()
+    options = {
+        node_id: world.nodes[node_id].define_schema().inputs[0].fields["options"]
+        for node_id in ("CycleLoadGenerator", "CycleLoadEncoder", "CycleLoadDirection")
+    }
+    assert options["CycleLoadGenerator"] == ["portraits", "mine.pkl"]
+    assert options["CycleLoadEncoder"] == ["portraits"]
+    assert {"smile", "age", "yaw", "glasses"} < set(options["CycleLoadDirection"])
+
+
+# ------------------------------------------------------------------ load
+def test_the_embedded_models_open_and_belong_together(run):
+    (generator,) = run("CycleLoadGenerator", name="portraits")
+    (encoder,) = run("CycleLoadEncoder", name="portraits")
+    (smile,) = run("CycleLoadDirection", name="smile")
+    (again,) = run("CycleLoadGenerator", name="portraits")
+    assert again is generator
+    (code,) = run("CycleEncode", images=pictures(1, 41, 41), encoder=encoder, generator=generator)
+    (code,) = run("CycleLatentEdit", code=code, direction=smile, mode="to a value", strength=0.0)
+    assert float(smile.value(code)) == pytest.approx(0.0, abs=1e-4)
+    (drawn,) = run("CycleGenerate", code=code, generator=generator)
+    assert drawn.shape == (1, generator.module.resolution, generator.module.resolution, 3)
+
+
+def test_half_precision_is_of_drawing_alone(run):
+    (half,) = run("CycleLoadGenerator", name="portraits", precision="half")
+    (code,) = run("CycleSampleCodes", generator=half)
+    (drawn,) = run("CycleGenerate", code=code, generator=half)
+    assert drawn.dtype == torch.float32
+    assert {p.dtype for p in half.module.parameters()} == {torch.float32}
+
+
+def test_a_missing_file_is_told_with_its_folder(run):
+    with pytest.raises(Exception, match=r"gone\.pkl.*models/stylegan") as caught:
+        run("CycleLoadGenerator", name="gone.pkl")
+    assert type(caught.value).__name__ == "MissingFileError"
+
+
+def test_a_file_of_another_kind_is_told_what_it_is(run, world):
+    from cycle_core import Code, save_code
+
+    save_code(Code(torch.zeros(1, 8, 16), "W"), world.comfy.models("stylegan") / "code.safetensors")
+    with pytest.raises(Exception, match="a code, but a generator is needed"):
+        run("CycleLoadGenerator", name="code.safetensors")
+
+
+def test_a_loader_runs_again_when_its_file_changes(world):
+    path = world.comfy.models("stylegan") / "changing.pkl"
+    path.write_bytes(b"1")
+    node = world.nodes["CycleLoadGenerator"]
+    before = node.fingerprint_inputs(name="changing.pkl", precision="float32")
+    assert node.fingerprint_inputs(name="changing.pkl", precision="float32") == before
+    path.write_bytes(b"12")
+    assert node.fingerprint_inputs(name="changing.pkl", precision="float32") != before
+
+
+def test_a_style_channel_needs_no_file(run, tiny):
+    G, _ = tiny
+    (channel,) = run("CycleLoadDirection", name="style channel", entry="1_3", generator=G)
+    assert channel.space == "S"
+
+
+# ------------------------------------------------------------------ the whole way
+@pytest.mark.parametrize("count", [1, 17])
+def test_batches_of_any_size_are_encoded_edited_and_drawn(run, tiny, count):
+    G, E = tiny
+    (code,) = run("CycleEncode", images=pictures(count, 37, 29), encoder=E, generator=G)
+    (drawn,) = run("CycleGenerate", code=code, generator=G)
+    assert drawn.shape == (count, 32, 32, 3)
+    assert code.w.device.type == "cpu"
+    assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 1
+
+
+def test_an_empty_batch_is_told(run, tiny):
+    G, E = tiny
+    with pytest.raises(Exception, match="batch of pictures is empty"):
+        run("CycleEncode", images=torch.zeros(0, 32, 32, 3), encoder=E, generator=G)
+    with pytest.raises(Exception, match="batch of pictures is empty"):
+        run("CycleAlign", images=torch.zeros(0, 32, 32, 3))
+
+
+def test_refining_and_tuning_work_in_inference_mode_and_show_how_far_they_are(run, tiny, world):
+    G, E = tiny
+    before = state(G), state(E)
+    image = pictures(2)
+    pivot, refined = run("CycleRefinePivot", images=image, encoder=E, generator=G, steps=2)
+    assert world.comfy.bars[-1].total == 4
+    assert world.comfy.bars[-1].calls[0][2][0] == "JPEG"
+    tuned, drawn = run("CyclePivotTune", images=image, generator=G, pivot=pivot, steps=3)
+    assert [call[0] for call in world.comfy.bars[-1].calls] == [1, 2, 3]
+    assert refined.shape == drawn.shape == (2, 32, 32, 3)
+    assert float((drawn - image).square().mean()) < float((refined - image).square().mean())
+    (again,) = run("CycleGenerate", code=pivot, generator=tuned)
+    assert torch.allclose(again, drawn, atol=1e-5)
+    assert same(before[0], G)
+    assert same(before[1], E)
+
+
+def test_the_same_seed_gives_the_same_pivot(run, tiny):
+    G, E = tiny
+    one, two, other = (
+        run("CycleRefinePivot", images=pictures(1), encoder=E, generator=G, steps=1, seed=seed)[0]
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one.w, two.w)
+    assert not torch.equal(one.w, other.w)
+
+
+@pytest.mark.parametrize("node_id", ["CycleRefinePivot", "CyclePivotTune"])
+def test_an_interruption_ends_it_and_leaves_every_model_as_it_was(run, tiny, world, node_id):
+    G, E = tiny
+    (pivot,) = run("CycleEncode", images=pictures(1), encoder=E, generator=G)
+    extra = {"pivot": pivot} if node_id == "CyclePivotTune" else {"encoder": E}
+    before = state(G), state(E)
+    world.comfy.interrupt_after = 1
+    with pytest.raises(comfy_standin.InterruptProcessingException):
+        run(node_id, images=pictures(1), generator=G, steps=4, **extra)
+    assert len(world.comfy.bars[-1].calls) == 1
+    assert same(before[0], G)
+    assert same(before[1], E)
+
+
+def test_a_strip_of_strengths_is_a_batch(run, tiny):
+    G, _ = tiny
+    (code,) = run("CycleSampleCodes", generator=G, seed=3)
+    (found,) = run("CycleDiscoverDirections", generator=G, samples=200)
+    (strip,) = run("CycleLatentEdit", code=code, direction=found, strengths="-2:2:5")
+    assert strip.batch == 5
+    assert torch.allclose(strip.w[2:3], code.w, atol=1e-6)
+    (one,) = run("CycleLatentEdit", code=code, direction=found, strength=2.0)
+    assert torch.allclose(strip.w[4:], one.w, atol=1e-6)
+
+
+def test_what_is_kept_is_not_moved(run, tiny):
+    G, _ = tiny
+    (code,) = run("CycleSampleCodes", generator=G)
+    first, second = (
+        run("CycleDiscoverDirections", generator=G, component=k, samples=200)[0] for k in (0, 1)
+    )
+    both = first.scaled(1.0)
+    object.__setattr__(both, "vectors", first.vectors + second.vectors)
+    (moved,) = run("CycleLatentEdit", code=code, direction=both, strength=1.0, keep=second)
+    assert float(second.value(moved)) == pytest.approx(float(second.value(code)), abs=1e-3)
+
+
+def test_a_morph_goes_from_the_first_to_the_second(run, tiny):
+    G, _ = tiny
+    a, b = (run("CycleSampleCodes", generator=G, seed=seed)[0] for seed in (1, 2))
+    (morph,) = run("CycleMixCodes", first=a, second=b, amount="0:1:3", generator=G)
+    assert torch.allclose(morph.w[:1], a.w, atol=1e-5)
+    assert torch.allclose(morph.w[2:], b.w, atol=1e-5)
+    (mixed,) = run("CycleMixCodes", first=a, second=b, mode="layers", layers="4-7")
+    assert torch.equal(mixed.w[:, 4:], b.w[:, 4:])
+    assert torch.equal(mixed.w[:, :4], a.w[:, :4])
+
+
+def test_a_direction_from_pictures_separates_them(run, tiny):
+    G, E = tiny
+    light, dark = pictures(4) * 0.4 + 0.6, pictures(5) * 0.4
+    (found,) = run("CycleDirectionFromImages", having=light, lacking=dark, encoder=E, name="light")
+    (one,) = run("CycleEncode", images=light, encoder=E, generator=G)
+    (other,) = run("CycleEncode", images=dark, encoder=E, generator=G)
+    assert float(found.value(one).min()) > float(found.value(other).max())
+
+
+def test_a_code_of_another_generator_is_told(run, tiny):
+    G, _ = tiny
+    (portraits,) = run("CycleLoadGenerator", name="portraits")
+    (code,) = run("CycleSampleCodes", generator=portraits)
+    with pytest.raises(Exception, match="use the generator that the code was made for"):
+        run("CycleGenerate", code=code, generator=G)
+
+
+def test_where_memory_ends_it_is_tried_once_more_with_half_the_batch(world):
+    host = world.part("nodes.host")
+    tried = []
+
+    def drawing(limit):
+        def draw(batch):
+            tried.append(batch)
+            if batch > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return batch
+
+        return draw
+
+    assert host.sparingly(drawing(4), 8) == 4
+    with pytest.raises(Exception, match="not even for a batch of 4"):
+        host.sparingly(drawing(1), 8)
+    assert tried == [8, 4, 8, 4]
+    with pytest.raises(RuntimeError, match="shape"):
+        host.sparingly(lambda batch: torch.zeros(2, 3) @ torch.zeros(2, 3), 8)
+
+
+# ------------------------------------------------------------------ faces
+def mesh(x, y):
+    """What ComfyUI's landmark node gives of one face, as much of it as is looked at."""
+    points = torch.full((478, 2), 0.0)
+    for index, (dx, dy) in {33: (-14, -8), 133: (-6, -8), 362: (6, -8), 263: (14, -8)}.items():
+        points[index] = torch.tensor([dx, dy])
+    for index in (160, 158, 153, 144):
+        points[index] = torch.tensor([-10.0, -8.0])
+    for index in (385, 387, 373, 380):
+        points[index] = torch.tensor([10.0, -8.0])
+    points[61], points[291] = torch.tensor([-7.0, 12.0]), torch.tensor([7.0, 12.0])
+    return {"landmarks_xy": (points + torch.tensor([x, y])).numpy()}
+
+
+def test_all_faces_of_a_photo_come_out_and_go_back_each_with_its_own_edit(run, tiny):
+    G, _ = tiny
+    photo = pictures(1, 97, 131)
+    landmarks = {"frames": [[mesh(40, 45), mesh(95, 50)]]}
+    crops, frames, masks, found = run(
+        "CycleAlign", images=photo, generator=G, face="all", landmarks=landmarks
+    )
+    assert crops.shape == (2, 32, 32, 3)
+    assert masks.shape == (1, 97, 131)
+    assert found.shape == photo.shape
+    edited = crops.clone()
+    edited[1] = 1.0
+    pasted, changed = run(
+        "CyclePasteBack", images=photo, crops=edited, frames=frames, reference=crops
+    )
+    assert changed.shape == (1, 97, 131)
+    assert torch.allclose(pasted[:, :, :50], photo[:, :, :50], atol=1e-5)
+    assert not torch.allclose(pasted[:, :, 80:], photo[:, :, 80:], atol=0.1)
+    assert torch.equal(pasted[changed == 0], photo[changed == 0])
+
+
+def test_a_strip_of_one_face_makes_a_photo_of_each(run):
+    photo = pictures(1, 61, 83)
+    crops, frames, _, _ = run(
+        "CycleAlign", images=photo, size=32, landmarks={"frames": [[mesh(40, 30)]]}
+    )
+    pasted, masks = run(
+        "CyclePasteBack", images=photo, crops=crops.repeat(3, 1, 1, 1), frames=frames
+    )
+    assert pasted.shape == (3, 61, 83, 3)
+    assert masks.shape == (3, 61, 83)
+
+
+def test_the_frames_of_a_video_share_one_way(run):
+    video = pictures(5, 97, 131)
+    faces = [[mesh(50 + (3 if i % 2 else 0), 45)] for i in range(5)]
+    _, frames, _, _ = run(
+        "CycleAlign", images=video, size=16, smoothing=2.0, landmarks={"frames": faces}
+    )
+    left = [frame.quad[0][0] for frame in frames.frames]
+    assert max(abs(a - b) for a, b in itertools.pairwise(left)) < 2
+
+
+def test_a_picture_without_a_face_is_told_or_left_out(run):
+    empty = {"frames": [[]]}
+    with pytest.raises(Exception, match="No face was found"):
+        run("CycleAlign", images=pictures(1), landmarks=empty)
+    crops, frames, masks, _ = run(
+        "CycleAlign", images=pictures(1), no_face="skip", size=16, landmarks=empty
+    )
+    assert crops.shape == (0, 16, 16, 3)
+    assert not masks.any()
+    pasted, _ = run("CyclePasteBack", images=pictures(1), crops=crops, frames=frames)
+    assert torch.allclose(pasted, pictures(1))
+
+
+# ------------------------------------------------------------------ files
+@pytest.fixture
+def hidden(world):
+    for node in world.nodes.values():
+        node.hidden = SimpleNamespace(prompt={"1": {}}, extra_pnginfo={"workflow": {"nodes": []}})
+    yield
+    sys.modules["comfy.cli_args"].args.disable_metadata = False
+
+
+def header(path):
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+def test_a_pivot_is_saved_with_its_workflow_and_opened_again(run, tiny, world, hidden):
+    G, _ = tiny
+    (code,) = run("CycleSampleCodes", generator=G, count=2)
+    run("CycleSavePivot", code=code)
+    (file,) = (world.comfy.folder / "output" / "cycle").glob("*.pivot.safetensors")
+    assert json.loads(header(file)["prompt"]) == {"1": {}}
+    assert json.loads(header(file)["workflow"]) == {"nodes": []}
+    (name,) = world.nodes["CycleLoadPivot"].define_schema().inputs[0].fields["options"]
+    (back,) = run("CycleLoadPivot", file=name)
+    assert torch.equal(back.w, code.w)
+    assert back.generator == code.generator
+
+
+def test_no_workflow_is_written_where_the_user_wants_none(run, tiny, world, hidden):
+    sys.modules["comfy.cli_args"].args.disable_metadata = True
+    G, _ = tiny
+    (code,) = run("CycleSampleCodes", generator=G)
+    run("CycleSavePivot", code=code, filename_prefix="plain/pivot")
+    (file,) = (world.comfy.folder / "output" / "plain").glob("*.safetensors")
+    assert not {"prompt", "workflow"} & set(header(file))
+
+
+def test_a_tuned_generator_is_saved_and_put_onto_the_original_again(run, tiny, world, hidden):
+    G, _ = tiny
+    (pivot,) = run("CycleSampleCodes", generator=G)
+    tuned, drawn = run("CyclePivotTune", images=pictures(1), generator=G, pivot=pivot, steps=1)
+    run("CycleSaveTunedGenerator", tuned=tuned)
+    (name,) = world.nodes["CycleLoadTunedGenerator"].define_schema().inputs[1].fields["options"]
+    back, code, image = run("CycleLoadTunedGenerator", generator=G, file=name)
+    assert back.module.fingerprint == tuned.module.fingerprint
+    assert torch.equal(code.w, pivot.w)
+    assert torch.allclose(image, drawn, atol=1e-5)
+    with pytest.raises(Exception, match="was not tuned"):
+        run("CycleSaveTunedGenerator", tuned=G)
+
+
+def test_a_saved_file_that_is_gone_is_told(run):
+    with pytest.raises(Exception, match="There is no file gone"):
+        run("CycleLoadPivot", file="gone.pivot.safetensors [output]")
+
+
+# ------------------------------------------------------------------ compare
+def test_versions_are_shown_beside_their_target_and_measured(run):
+    target = pictures(2, 40, 40)
+    grid, text = run(
+        "CycleCompare", target=target, image_1=target, image_2=1 - target, names="same", cell=64
+    )
+    assert grid.shape[0] == 1
+    lines = text.splitlines()
+    assert lines[1].startswith("same")
+    assert lines[2].startswith("image 2")
+    assert float(lines[1].split()[1]) == 0.0
+    assert "measured by" in lines[3]
+
+
+def test_models_are_shared_while_somebody_holds_them_and_no_longer(run, world):
+    (held,) = run("CycleLoadGenerator", name="portraits", precision="half")
+    module = held.module
+    (again,) = run("CycleLoadGenerator", name="portraits", precision="half")
+    assert again.module is module
+    del held, again
+    world.comfy.moved.clear()
+    gc.collect()
+    (new,) = run("CycleLoadGenerator", name="portraits", precision="half")
+    assert new.module is not module
