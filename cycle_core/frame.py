@@ -22,6 +22,7 @@ Point = tuple[float, float]
 CENTRE = "centre"  # the target that stands for "no face: the largest centred square"
 # METHOD section 7: five points give a slightly smaller and higher square than 68 do
 _FIVE_POINT_SCALE, _FIVE_POINT_SHIFT = 1.0165, 2.8 / 512
+_LARGEST = 8  # side of a crop, in sides of the photo: beyond it there is no face, only padding
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def ffhq_quad(points: torch.Tensor) -> torch.Tensor:
 
 
 def _check(frame: Frame) -> None:
-    """InputError unless the frame is a parallelogram of some size that touches its photo."""
+    """InputError unless the frame is a parallelogram of a sane size that touches its photo."""
     quad = torch.tensor(frame.quad, dtype=torch.float64)
     edge = max(frame.side, 1e-9)
     skew = (quad[0] + quad[2] - quad[1] - quad[3]).abs().max()
@@ -165,6 +166,11 @@ def _check(frame: Frame) -> None:
         )
     low, high = quad.amin(0).tolist(), quad.amax(0).tolist()
     width, height = frame.photo_size
+    if frame.side > _LARGEST * max(width, height):
+        raise InputError(
+            f"The crop would be {frame.side:.0f} pixels wide, most of it beyond the edge of the "
+            f"photo of {width}x{height}: give points of a face that the photo shows."
+        )
     if high[0] <= 0 or high[1] <= 0 or low[0] >= width or low[1] >= height:
         raise InputError(
             f"The face lies outside the photo of {width}x{height} pixels (around x {low[0]:.0f} to "

@@ -241,6 +241,7 @@ def test_a_frame_survives_json(astronaut):
         (torch.full((5, 2), 50.0), "coincide"),
         (POINTS * float("nan"), "finite"),
         (POINTS + 5000, "outside the photo"),
+        (POINTS * 1e5, "beyond the edge"),
         ("middle", "centre"),
     ],
 )
