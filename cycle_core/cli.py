@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if program:  # before torch reads it:
         # on a busy machine torch's threads lose minutes by spinning while they wait for each other
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        for name in ("stdout", "stderr"):  # None where they were closed (`>&-`)
+            setattr(sys, name, getattr(sys, name) or open(os.devnull, "w"))  # noqa: SIM115 - stays
     argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
     stopped: list[float] = []

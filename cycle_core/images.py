@@ -31,6 +31,7 @@ __all__ = [
     "from_comfy",
     "from_pil",
     "list_images",
+    "read_crop",
     "read_image",
     "read_photo",
     "resize",
@@ -84,6 +85,18 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     """float32 [1,3,H,W] in [-1,1]: `read_photo` with transparent parts laid over white."""
     photo = read_photo(path, max_pixels)
     return _over_white(photo.image, photo.alpha)
+
+
+def read_crop(path: str | Path) -> torch.Tensor:
+    """float32 [1,3,S,S] in [-1,1]: `read_image` of a square. Raises InputError for any other."""
+    crop = read_image(path)
+    height, width = crop.shape[-2:]
+    if height != width:
+        raise InputError(
+            f"{path} is {width}x{height}, but a crop is square: cut the face out first with "
+            "`cycle-core align`."
+        )
+    return crop
 
 
 def save_image(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -220,6 +221,15 @@ def test_a_crop_that_is_not_square_is_refused(photos, tmp_path, capsys):
     command = ["encode", photos / "coffee.png", "--out", tmp_path / "code.safetensors"]
 
     assert "600x400, but a crop is square" in refused(capsys, *command)
+
+
+def test_pictures_that_hold_the_encoder_in_place_are_crops_too(noise, tmp_path, capsys):
+    (tmp_path / "domain").mkdir()
+    Image.new("RGB", (80, 64)).save(tmp_path / "domain" / "wide.png")
+
+    command = ["refine", noise, "--images", tmp_path / "domain", "--out", tmp_path / "pivot"]
+
+    assert "80x64, but a crop is square" in refused(capsys, *command)
 
 
 # ------------------------------------------------------------------ the machine's limits
@@ -443,6 +453,14 @@ def test_the_steps_alone_go_the_whole_way_through_files(photos, tmp_path):
     assert (before != after).any()
     corner = slice(None, 40), slice(None, 40)
     assert (before[corner] == after[corner]).all()
+
+
+@pytest.mark.parametrize("stream", [1, 2], ids=["stdout", "stderr"])
+def test_it_works_with_a_stream_closed(stream, noise, tmp_path):
+    command = [sys.executable, "-m", "cycle_core.cli", "align", str(noise), "--no-face", "centre"]
+    command += ["--out", str(tmp_path / "a.png")]
+
+    assert subprocess.run(command, preexec_fn=lambda: os.close(stream)).returncode == 0
 
 
 def test_samples_are_the_same_for_the_same_seed(tmp_path):

@@ -142,6 +142,7 @@ def add_space(command: argparse.ArgumentParser) -> None:
 def run_encode(arguments: argparse.Namespace) -> None:
     from ..checkpoints import load_encoder, load_generator
     from ..codes import save_code
+    from ..images import read_crop
     from ..invert import encode
 
     out = output_file(arguments.out, [arguments.crop])
@@ -158,7 +159,7 @@ def run_encode(arguments: argparse.Namespace) -> None:
 def run_refine(arguments: argparse.Namespace) -> None:
     from ..checkpoints import load_encoder, load_generator
     from ..codes import save_code
-    from ..images import list_images
+    from ..images import list_images, read_crop
     from ..invert import refine
 
     console = Console(arguments.quiet)
@@ -191,6 +192,7 @@ def run_refine(arguments: argparse.Namespace) -> None:
 def run_tune(arguments: argparse.Namespace) -> None:
     from ..checkpoints import load_generator
     from ..codes import load_code
+    from ..images import read_crop
     from ..invert import save_tuned, tune
 
     console = Console(arguments.quiet)
@@ -289,19 +291,6 @@ def load_drawing_generator(arguments: argparse.Namespace, device: torch.device) 
 
     generator = load_generator(arguments.generator, device)
     return load_tuned(arguments.tuned, generator).generator if arguments.tuned else generator
-
-
-def read_crop(path: Path) -> torch.Tensor:
-    """A square picture [1,3,S,S]. Raises InputError where it is not square: it is no crop."""
-    from ..images import read_image
-
-    crop = read_image(path)
-    if crop.shape[-1] != crop.shape[-2]:
-        raise InputError(
-            f"{path} is {crop.shape[-1]}x{crop.shape[-2]}, but a crop is square: cut the face out "
-            "first with `cycle-core align`."
-        )
-    return crop
 
 
 def sheet_of(images: list[torch.Tensor], contact_sheet: Any) -> torch.Tensor:

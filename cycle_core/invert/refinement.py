@@ -220,13 +220,13 @@ def _pictures(
         pictures = domain.detach().to(G.device, torch.float32).clone()
         return lambda: pictures[torch.randperm(len(pictures), generator=random)[:count]]
 
-    from ..images import list_images, read_image
+    from ..images import list_images, read_crop
 
     files = list_images(domain)
 
     def read() -> Tensor:
         chosen = torch.randperm(len(files), generator=random)[:count]
-        crops = [resize(read_image(files[int(i)]), G.resolution) for i in chosen]
+        crops = [resize(read_crop(files[int(i)]), G.resolution) for i in chosen]
         return torch.cat(crops).to(G.device)
 
     return read

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..images import list_images, read_image
+from ..images import list_images, read_crop
 from ..resize import resize
 
 
@@ -69,13 +69,7 @@ def open_pictures(folder: str | Path, size: int, held_out: int = 200) -> tuple[P
 
 def _files(paths: list[Path], size: int) -> Callable[[Tensor], Tensor]:
     def one(path: Path) -> Tensor:
-        image = read_image(path)
-        if image.shape[-1] != image.shape[-2]:
-            raise InputError(
-                f"{path} is {image.shape[-1]}x{image.shape[-2]}, but training takes square aligned "
-                "crops: align the folder first."
-            )
-        return resize(image, size)
+        return resize(read_crop(path), size)
 
     def read(places: Tensor) -> Tensor:
         with ThreadPoolExecutor(min(len(places), 8)) as pool:  # decoding releases the GIL
