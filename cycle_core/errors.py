@@ -7,6 +7,9 @@ from __future__ import annotations
 class CycleError(Exception):
     """Base of every error that this library raises on purpose."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__(), 1000)
+
 
 class InputError(CycleError):
     """A picture, a number or a setting that cannot be used."""
@@ -26,3 +29,11 @@ class CheckpointError(CycleError):
 
 class MismatchError(CycleError):
     """Two things that do not belong together, such as a code and another generator's weights."""
+
+
+def printable(text: str, length: int) -> str:
+    """A text that may hold names out of a file: without control characters, which could speak to
+    the terminal, and not at any length."""
+    if len(text) > length:
+        text = f"{text[: length // 2]} ... {text[-length // 2 :]}"
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

@@ -66,17 +66,19 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
     Raises MissingFileError, or CheckpointError for damaged files, another kind and weights that are
     not finite."""
     path = resolve(name, kind)
+    contents = read_file(path, strict=False)  # checks the header, and tells what else it may be
+    metadata = contents.metadata
+    if (found := metadata.get("kind")) != kind:
+        known = a(found) if found else others.name(contents)
+        raise CheckpointError(
+            f"{path} is {known or 'not one of our model files'}, but {a(kind)} is needed "
+            "here: choose another file."
+        )
     try:
+        config = json.loads(metadata["config"])
+        if not isinstance(config, dict):
+            raise ValueError("its configuration is no table")
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            found = metadata.get("kind")
-            if found != kind:
-                known = a(found) if found else others.name(read_file(path, strict=False))
-                raise CheckpointError(
-                    f"{path} is {known or 'not one of our model files'}, but {a(kind)} is needed "
-                    "here: choose another file."
-                )
-            config = json.loads(metadata["config"])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             if os.name == "nt":  # a file that is mapped could not be replaced there
                 state = {key: tensor.clone() for key, tensor in state.items()}
@@ -93,6 +95,11 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
                     f"{path} holds values that are not finite numbers (in {key}): the training "
                     "that wrote it went wrong; use an earlier checkpoint."
                 )
+        elif not key.endswith("num_batches_tracked"):  # what BatchNorm counts
+            raise CheckpointError(
+                f"{path} holds weights that are not floating-point numbers (in {key}), as in "
+                "quantised models: get it in float32, float16 or bfloat16."
+            )
     return config, state, metadata
 
 
@@ -125,7 +132,7 @@ def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> 
     Raises CheckpointError that names the first tensors that do not fit."""
     own = model.state_dict()
     wrong = [k for k in own if k not in state] + [k for k in state if k not in own]
-    wrong += [k for k in own if k in state and own[k].shape != state[k].shape]
+    wrong += [k for k in own if k in state and not _alike(own[k], state[k])]
     if wrong:
         names = ", ".join(wrong[:3])
         raise CheckpointError(
@@ -190,6 +197,10 @@ def incomplete(project: str, error: Exception) -> CheckpointError:
         f"This is not a whole {project} generator: {error} is missing; choose the file that holds "
         "the generator (g_ema)."
     )
+
+
+def _alike(own: Tensor, given: Tensor) -> bool:
+    return own.shape == given.shape and own.is_floating_point() == given.is_floating_point()
 
 
 def _first_line(error: Exception) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import math
 import stat
@@ -33,6 +32,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, CycleError, MissingFileError
+from .names import STORAGE_TYPES, Global
 from .records import (
     Damaged,
     FileBytes,
@@ -43,10 +43,11 @@ from .records import (
     StoredTensor,
     TFNetwork,
     check_sizes,
+    check_unfolded,
     contiguous,
     numpy_storage,
 )
-from .unpickling import STORAGE_TYPES, Global, Limits, Unpickler
+from .unpickling import Limits, Unpickler
 
 __all__ = [
     "Contents",
@@ -64,9 +65,7 @@ __all__ = [
 MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
 MAX_HEADER = 4 << 20  # bytes of a safetensors header or a zip directory
 MAX_CODE = 32 << 20  # bytes of the pickle in a zip
-MAX_UNPACKED = 64 << 20  # bytes of compressed members, and twice what the file has
-MAX_PARTS = 100_000  # modules and tensors of a network, values of a small file
-MAX_DEPTH = 64
+MAX_PREFIX = 500  # characters of the names of modules in modules
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,9 @@ def read_file(path: str | Path, strict: bool = True) -> Contents:
     with reported(path):
         _check_file(path)
         region = Region(source := FileBytes.of(path), 0, source.size)
-        limits = Limits()
+        limits = Limits(source.size)
         container, data, metadata = _read(region, limits)
+        check_unfolded(data)
     contents = Contents(path, container, data, metadata, tuple(sorted(limits.foreign)))
     if strict and contents.foreign:
         raise CheckpointError(refusal(contents))
@@ -112,22 +112,18 @@ def module_state(module: Any) -> dict[str, StoredTensor]:
 
     Raises Damaged for something that is no module."""
     state: dict[str, StoredTensor] = {}
-    parts = [("", module, 0)]
-    seen = 0
+    parts = [("", module)]
     while parts:
-        prefix, module, depth = parts.pop()
-        seen += 1
-        if not isinstance(module, PersistentObject) or depth > MAX_DEPTH or seen > MAX_PARTS:
+        prefix, module = parts.pop()
+        if not isinstance(module, PersistentObject) or len(prefix) > MAX_PREFIX:
             raise Damaged("it holds something else where a module is expected")
         for kind in ("_parameters", "_buffers"):
             for name, value in _items(module.state.get(kind)):
-                seen += 1
                 if isinstance(value, StoredTensor):
                     state[f"{prefix}{name}"] = value
         for name, part in _items(module.state.get("_modules")):
-            seen += 1
             if part is not None:
-                parts.append((f"{prefix}{name}.", part, depth + 1))
+                parts.append((f"{prefix}{name}.", part))
     return state
 
 
@@ -150,28 +146,25 @@ def load_all(value: Any) -> Any:
 
     For small files: whatever it takes is bounded. Raises Damaged."""
     tensors: list[StoredTensor] = []
-    seen = itertools.count()
 
-    def walk(value: Any, depth: int, read: bool) -> Any:
-        if depth > MAX_DEPTH or next(seen) > 2 * MAX_PARTS:  # it walks twice
-            raise Damaged("it has more in it than any model file")
+    def walk(value: Any, read: bool) -> Any:
         if isinstance(value, StoredTensor):
             if value.items is not None:  # a numpy array of objects
-                items = [walk(item, depth + 1, read) for item in value.items]
+                items = [walk(item, read) for item in value.items]
                 return items if value.shape else items[0]
             if read:
                 return value.tensor()
             tensors.append(value)
             return value
         if isinstance(value, dict):
-            return {key: walk(item, depth + 1, read) for key, item in value.items()}
+            return {key: walk(item, read) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return type(value)(walk(item, depth + 1, read) for item in value)
+            return type(value)(walk(item, read) for item in value)
         return value
 
-    walk(value, 0, read=False)
+    walk(value, read=False)
     _check_total(tensors)
-    return walk(value, 0, read=True)
+    return walk(value, read=True)
 
 
 @contextlib.contextmanager
@@ -181,11 +174,12 @@ def reported(path: str | Path) -> Iterator[None]:
         yield
     except CycleError:
         raise
-    except MemoryError as error:
-        raise CheckpointError(
-            f"{path} needs more memory than is free: close other programs, or get a smaller file."
-        ) from error
     except Exception as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's words
+            raise CheckpointError(
+                f"{path} needs more memory than is free: close other programs, or get a smaller "
+                "file."
+            ) from error
         reason = "its parts do not fit together"
         if isinstance(error, Damaged):
             reason = str(error)
@@ -268,7 +262,7 @@ def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:
         raise Damaged("it was written by a big-endian machine")
     data = machine.load(machine.at)
     keys, at = machine.load(machine.at), machine.at
-    if len(keys) != len(storages):
+    if type(keys) is not list or len(keys) != len(storages):
         raise Damaged("its storages are others than it says")
     for key in keys:
         storage = storages[key]
@@ -282,6 +276,7 @@ def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:
 
 def _nested(region: Region, limits: Limits) -> Any:
     """The storage in a torch file inside of a pickle."""
+    limits.work(50)  # it takes as long as so many opcodes
     limits.depth -= 1
     if limits.depth < 0:
         raise Damaged("it holds files in files in files")
@@ -297,12 +292,15 @@ def _storage_identity(identity: Any) -> tuple[torch.dtype, str, int]:
     name, kind, key, _, count = identity[:5]
     if name != "storage" or not isinstance(kind, Global) or kind.name not in STORAGE_TYPES:
         raise Damaged("it holds tensors of an unknown type")
-    return STORAGE_TYPES[kind.name], str(key), count
+    if type(key) is not str:
+        raise Damaged("it holds a tensor without numbers")
+    return STORAGE_TYPES[kind.name], key, count
 
 
 def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
     """torch.save's zip, or .npz."""
-    members = _Members(region)
+    members = _Members(region, limits)
+    limits.work(len(members.names))
     pickles = [n for n in members.names if n.count("/") == 1 and n.endswith("/data.pkl")]
     if not pickles:
         arrays = {n[:-4]: n for n in members.names if n.endswith(".npy")}
@@ -313,7 +311,7 @@ def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
     if f"{folder}constants.pkl" in members.names:
         raise Damaged("it is a TorchScript program, which would have to be run")
     order = f"{folder}byteorder"
-    if order in members.names and members.region(order).read() != b"little":
+    if order in members.names and members.region(order).part(0, 3).read() != b"lit":
         raise Damaged("it was written by a big-endian machine")
     storages: dict[tuple[str, torch.dtype], Storage] = {}
 
@@ -336,12 +334,11 @@ def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
 class _Members:
     """The members of a zip file as regions: in place if stored, unpacked within limits if not."""
 
-    def __init__(self, region: Region):
-        self._whole = region
-        self._left = MAX_UNPACKED + 2 * region.size
-        _check_directory(region)
-        self._zip = zipfile.ZipFile(io.BufferedReader(_RegionFile(region)))
-        self.names = set(self._zip.namelist())
+    def __init__(self, region: Region, limits: Limits):
+        self._whole, self._limits = region, limits
+        file: Any = _RegionFile(region)
+        self._zip = zipfile.ZipFile(file)
+        self.names = self._zip.namelist()
 
     def region(self, name: str) -> Region:
         member = self._zip.getinfo(name)
@@ -352,37 +349,25 @@ class _Members:
             name_size, extra_size = struct.unpack("<HH", header[26:30])
             start = member.header_offset + 30 + name_size + extra_size
             return self._whole.part(start, member.file_size)
-        self._left -= member.file_size
-        if self._left < 0:
-            raise Damaged("it unpacks to far more than it is")
+        if member.compress_type != zipfile.ZIP_DEFLATED:  # some methods take gigabytes to unpack
+            raise Damaged("it is packed as no model file is")
+        self._limits.unpack(member.file_size)
         with self._zip.open(member) as file:
-            return Region.of(file.read(member.file_size))
+            return Region.of(b"".join(iter(lambda: file.read(1 << 20), b"")))
 
 
-def _check_directory(region: Region) -> None:
-    """zipfile reads the whole directory at once: refuse one of absurd size before."""
-    tail = region.part(max(0, region.size - 66_000), min(region.size, 66_000)).read()
-    end, end64 = tail.rfind(b"PK\5\6"), tail.rfind(b"PK\6\6")
-    if end < 0 or end + 22 > len(tail):
-        raise Damaged("it ends too early")
-    (size,) = struct.unpack("<I", tail[end + 12 : end + 16])
-    if size == 0xFFFFFFFF and 0 <= end64 <= len(tail) - 48:
-        (size,) = struct.unpack("<Q", tail[end64 + 40 : end64 + 48])
-    if size > MAX_HEADER:
-        raise Damaged("it has more in it than any model file")
-
-
-class _RegionFile(io.RawIOBase):
-    """A region as an open file, for zipfile."""
+class _RegionFile:
+    """A region as an open file for zipfile and numpy, which read headers and directories whole
+    however large they claim to be."""
 
     def __init__(self, region: Region):
         self._region, self._at = region, 0
 
-    def readable(self) -> bool:
-        return True
-
     def seekable(self) -> bool:
         return True
+
+    def tell(self) -> int:
+        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._region.size}[whence]
@@ -391,25 +376,27 @@ class _RegionFile(io.RawIOBase):
         self._at = start + offset
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
-        size = max(0, min(len(buffer), self._region.size - self._at))
-        if size:
-            self._region.read_into(self._at, memoryview(buffer)[:size])
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._region.size - self._at)
+        size = left if size < 0 else min(size, left)
+        if size > MAX_HEADER:
+            raise Damaged("it has more in it than any model file")
+        content = self._region.part(self._at, size).read() if size else b""
         self._at += size
-        return size
+        return content
 
 
 def _read_npy(region: Region, limits: Limits) -> Any:
-    with io.BufferedReader(_RegionFile(region)) as file:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read is None:
-            raise Damaged("it is an array of a newer numpy")
-        shape, fortran, dtype = read(file)
-        content = region.part(file.tell(), region.size - file.tell())
+    file: Any = _RegionFile(region)
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise Damaged("it is an array of a newer numpy")
+    shape, fortran, dtype = read(file)
+    content = region.part(file.tell(), region.size - file.tell())
     if dtype.hasobject:  # the array itself is a pickle
         return _read_pickle(content, limits)[1]
     check_sizes(*shape)
@@ -431,7 +418,10 @@ def _read_safetensors(region: Region) -> tuple[dict[str, StoredTensor], dict[str
         check_sizes(start, end, *entry["shape"])
         shape = tuple(entry["shape"])
         content = region.part(8 + size + start, end - start)
-        storage = Storage(SAFETENSORS_TYPES[entry["dtype"]], math.prod(shape), content)
+        kind = SAFETENSORS_TYPES.get(entry["dtype"])
+        if kind is None:
+            raise Damaged("it holds tensors of an unknown type")
+        storage = Storage(kind, math.prod(shape), content)
         tensors[name] = StoredTensor(storage, 0, shape, contiguous(shape))
     return tensors, {str(key): str(value) for key, value in metadata.items()}
 

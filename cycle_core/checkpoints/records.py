@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 MAX_DIMENSIONS = 16
+MAX_UNFOLDED = 400_000  # values, where each is counted as often as it is referred to
+MAX_DEPTH = 100  # of lists in lists
 
 
 class Damaged(ValueError):
@@ -153,12 +156,12 @@ class StoredTensor:
         if self.dtype is None or self.storage is None or self.storage.region is None:
             raise Damaged("it holds something else where numbers are expected")
         size = self.dtype.itemsize
-        content = torch.empty(self._span * size, dtype=torch.uint8)
+        array = np.empty(self._span * size, np.uint8)  # raises MemoryError, unlike torch
         if self._span:
-            buffer = memoryview(content.numpy())
-            self.storage.region.read_into(self.offset * size, buffer)
+            self.storage.region.read_into(self.offset * size, memoryview(array))
             if self.swapped:
-                content.numpy().view(f"u{size}").byteswap(inplace=True)
+                array.view(f"u{size}").byteswap(inplace=True)
+        content = torch.from_numpy(array)
         if self.dtype == torch.bool:
             content = content != 0  # a bool that is neither 0 nor 1 would confuse torch
         return content.view(self.dtype).as_strided(self.shape, self.strides)
@@ -189,6 +192,48 @@ class OpaqueObject:
     name: str
     arguments: tuple[Any, ...] = field(default=(), repr=False)
     state: Any = field(default=None, repr=False)
+
+
+def check_unfolded(data: Any) -> None:
+    """Refuse data that hold themselves, or one list so often that to walk through them, to compare
+    or to show them would take forever. After this they can be treated as any others."""
+    measured: dict[int, tuple[int, int]] = {}  # id -> (values, depth); (0, 0): not all of it yet
+    to_do = [data]
+    while to_do:
+        value = to_do[-1]
+        parts = _parts(value)
+        known = measured.get(id(value))
+        if known is None:
+            measured[id(value)] = 0, 0
+            for part in parts:
+                if measured.get(id(part)) == (0, 0):
+                    raise Damaged("it holds a list that is a part of itself")
+                if _parts(part) and id(part) not in measured:
+                    to_do.append(part)
+            continue
+        to_do.pop()
+        if known == (0, 0):
+            inner = [measured.get(id(part), (1, 0)) for part in parts]
+            size = 1 + sum(size for size, _ in inner)
+            depth = 1 + max((depth for _, depth in inner), default=0)
+            if size > MAX_UNFOLDED or depth > MAX_DEPTH:
+                raise Damaged("it has more in it than any model file")
+            measured[id(value)] = size, depth
+
+
+def _parts(value: Any) -> Any:
+    """What a value holds: an empty tuple for everything that is no container."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, PersistentObject | TFNetwork):
+        return (value.state,)
+    if isinstance(value, OpaqueObject):
+        return (*value.arguments, value.state)
+    if isinstance(value, StoredTensor):
+        return value.items or ()
+    return ()
 
 
 def contiguous(shape: tuple[int, ...], fortran: bool = False) -> tuple[int, ...]:

@@ -2,9 +2,9 @@
 
 Python's own unpicklers, torch's `weights_only` one among them, read every byte of a file into
 memory, and only refuse the calls that they are told to. This one goes through the opcodes of
-protocols 0 to 5 itself: it knows a fixed table of names, each with a function *of ours* that makes
-an inert record; it imports and calls nothing else. Bytes of any length stay in the file until they
-are needed, so that a pickle of three networks opens in the memory of one. Work and text are
+protocols 0 to 5 itself: it knows a fixed table of `names`, each with a function *of ours* that
+makes an inert record; it imports and calls nothing else. Bytes of any length stay in the file until
+they are needed, so that a pickle of three networks opens in the memory of one. Work and text are
 bounded, and whatever is wrong raises an exception; `reading.read_file` makes one sentence of it.
 """
 
@@ -15,34 +15,32 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
-
-from .records import (
-    NUMPY_TYPES,
-    Damaged,
-    OpaqueObject,
-    PersistentObject,
-    Region,
-    Storage,
-    StoredTensor,
-    TFNetwork,
-    check_sizes,
-    contiguous,
-    numpy_storage,
+from .names import (
+    MAX_NAME,
+    Array,
+    Attributes,
+    DType,
+    Global,
+    Module,
+    checked_key,
+    load_from_bytes,
+    region_of,
 )
+from .records import Damaged, OpaqueObject, Region, TFNetwork
 
 MAX_STEPS = 400_000  # opcodes; the largest known files have about 100,000
 MAX_TEXT = 64 << 20  # bytes of text and names in one file
+MAX_UNPACKED = 64 << 20  # bytes of what is compressed, and twice what the file has
 SMALL = 256  # bytes up to this many are read at once
 CHUNK = 16 << 10
 
 
 class Limits:
-    """What one file may use, the files nested in it included."""
+    """What one file of `size` bytes may use, the files nested in it included."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         self.steps, self.text, self.depth = MAX_STEPS, MAX_TEXT, 4
+        self.room = MAX_UNPACKED + 2 * size
         self.foreign: set[str] = set()  # names that are not in the table
 
     def work(self, steps: int) -> None:
@@ -55,21 +53,18 @@ class Limits:
         if self.text < 0:
             raise Damaged("it has more text in it than any model file")
 
+    def unpack(self, size: int) -> None:
+        self.room -= size
+        if self.room < 0:
+            raise Damaged("it unpacks to far more than it is")
+
     def charge(self, values: tuple[Any, ...]) -> None:
         """For what a call or a state may copy: the same long list can be named many times."""
         for value in values:
             if isinstance(value, str | bytes):
                 self.read(len(value))
-            elif isinstance(value, list | tuple | dict | set | frozenset):
+            elif isinstance(value, list | tuple | dict):
                 self.work(len(value))
-
-
-class Global:
-    """A name in a pickle: of a class, a function or a torch constant. Never imported."""
-
-    def __init__(self, module: str, name: str):
-        self.name = f"{module}.{name}"
-        self.make = _find(module, name)
 
 
 class Unpickler:
@@ -186,12 +181,12 @@ class Unpickler:
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
-        if type(target) not in (dict, _Attributes):
+        if type(target) not in (dict, Attributes):
             if isinstance(target, OpaqueObject):
                 return
             raise Damaged("it is no whole pickle")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_checked_key(key)] = value
+            target[checked_key(key, len(target))] = value
 
     def _append(self, items: list[Any]) -> None:
         target = self._top()
@@ -200,19 +195,14 @@ class Unpickler:
         elif not isinstance(target, OpaqueObject):
             raise Damaged("it is no whole pickle")
 
-    def _add(self, items: list[Any]) -> None:
-        target = self._top()
-        if type(target) is not set:
-            raise Damaged("it is no whole pickle")
-        target.update(map(_checked_key, items))
-
     # -------------------------------------------------------------- names, calls, states
-    def _name(self, module: object, name: object) -> None:
-        if type(module) is not str or type(name) is not str:
-            raise Damaged("it is no whole pickle")
+    def _name(self, module: Any, name: Any) -> None:
+        for text in (module, name):
+            if type(text) is not str or len(text) > MAX_NAME or not text.isprintable():
+                raise Damaged("it is no whole pickle")
         found = Global(module, name)
         if found.make is None:
-            self._limits.foreign.add(found.name[:100])
+            self._limits.foreign.add(found.name)
         self._push(found)
 
     def _call(self, function: object, arguments: object) -> None:
@@ -225,8 +215,8 @@ class Unpickler:
             raise Damaged("it calls something that is no function")
         elif function.make is None:
             self._push(OpaqueObject(function.name, arguments))
-        elif function.make is _load_from_bytes:
-            self._push(self._load_bytes(_region(*arguments)))
+        elif function.make is load_from_bytes:
+            self._push(self._load_bytes(region_of(*arguments)))
         else:
             self._push(function.make(*arguments))
 
@@ -258,17 +248,18 @@ class Unpickler:
         self._limits.charge(state if type(state) is tuple else (state,))
         if isinstance(target, OpaqueObject):
             target.state = state
-        elif isinstance(target, _Array):
+        elif isinstance(target, Array):
             target.set_state(*state)
-        elif isinstance(target, _DType):
+        elif isinstance(target, DType):
             target.set_state(state)
-        elif isinstance(target, _Module | TFNetwork | _Attributes):
+        elif isinstance(target, Module | TFNetwork | Attributes):
             if isinstance(state, tuple) and len(state) == 2:  # attributes and slots
                 state = state[0] or {}
-            if type(state) not in (dict, _Attributes):
+            if type(state) not in (dict, Attributes):
                 raise Damaged("it is no whole pickle")
             values = target if isinstance(target, dict) else target.state
-            values.update((_checked_key(key), value) for key, value in state.items())
+            for key, value in state.items():
+                values[checked_key(key, len(values))] = value
         # anything else: attributes of dicts and tensors, such as state_dict's _metadata
 
     def _stored(self, identity: Any) -> None:
@@ -278,19 +269,6 @@ class Unpickler:
 
     def _unsupported(self) -> None:
         raise Damaged("it refers to something outside of it")
-
-
-def _checked_key(key: Any) -> Any:
-    """Keys are hashed: nothing but simple values, because a deep tuple would end the process."""
-    if type(key) is int and abs(key) >= 2**60:  # larger ones can be chosen to collide
-        raise Damaged("it holds a dictionary with impossible keys")
-    if isinstance(key, str | int | float | bytes) or key is None:
-        return key
-    if type(key) is tuple and all(isinstance(k, str | int | float | bytes) for k in key):
-        return key
-    if isinstance(key, Global):
-        return key.name
-    raise Damaged("it holds a dictionary with impossible keys")
 
 
 def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
@@ -325,12 +303,12 @@ def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
         b"]": lambda m: m._push([]),
         b"}": lambda m: m._push({}),
         b")": lambda m: m._push(()),
-        b"\x8f": lambda m: m._push(set()),
+        b"\x8f": lambda m: m._push([]),  # a set, see `names`
         b"(": lambda m: m._marks.append(len(m._stack)),
         b"l": lambda m: m._push(m._pop_mark()),
         b"t": lambda m: m._push(tuple(m._pop_mark())),
         b"d": lambda m: _make_dict(m, m._pop_mark()),
-        b"\x91": lambda m: m._push(frozenset(map(_checked_key, m._pop_mark()))),
+        b"\x91": lambda m: m._push(m._pop_mark()),
         b"\x85": lambda m: m._tuple(1),
         b"\x86": lambda m: m._tuple(2),
         b"\x87": lambda m: m._tuple(3),
@@ -338,7 +316,7 @@ def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
         b"e": lambda m: m._append(m._pop_mark()),
         b"s": lambda m: m._set_items([m._pop(), m._pop()][::-1]),
         b"u": lambda m: m._set_items(m._pop_mark()),
-        b"\x90": lambda m: m._add(m._pop_mark()),
+        b"\x90": lambda m: m._append(m._pop_mark()),
         # the stack and the memo
         b"0": lambda m: m._discard(),
         b"1": lambda m: m._pop_mark(),
@@ -385,236 +363,6 @@ def _quoted(line: bytes) -> str:
 def _make_dict(machine: Unpickler, items: list[Any]) -> None:
     machine._push({})
     machine._set_items(items)
-
-
-# ------------------------------------------------------------------ what the names stand for
-class _Attributes(dict[str, Any]):
-    """A dict whose pickled attributes are items of it: a Namespace or an EasyDict."""
-
-
-class _Module(PersistentObject):
-    """A module of torch itself: its state follows after it was made."""
-
-
-class _DType:
-    """A numpy dtype."""
-
-    def __init__(self, code: str, align: object = False, copy: object = True):
-        if type(code) is not str or len(code) > 20:
-            raise Damaged("it holds arrays of an unknown type")
-        self.code = code
-
-    def set_state(self, state: Any) -> None:
-        order, fields = state[1], state[2:5]
-        if any(field is not None for field in fields):
-            raise Damaged("it holds arrays of an unknown type")
-        if order in ("<", ">", "|", "=") and self.code[:1] not in ("<", ">", "|", "="):
-            self.code = order + self.code
-
-
-class _Array(StoredTensor):
-    """A numpy array, which its state makes whole."""
-
-    def __init__(self, *_: object):
-        super().__init__(None)
-
-    def set_state(self, _: object, shape: Any, dtype: Any, fortran: Any, content: Any) -> None:
-        if not isinstance(dtype, _DType):
-            raise Damaged("it holds arrays of an unknown type")
-        if type(content) is list:
-            self.items, self.shape = content, shape if type(shape) is tuple else ()
-            return
-        _place(self, shape, dtype, bool(fortran), _region(content))
-
-
-def _place(array: StoredTensor, shape: Any, dtype: _DType, fortran: bool, region: Region) -> None:
-    shape = (shape,) if type(shape) is int else shape
-    if type(shape) is not tuple:
-        raise Damaged("it holds an impossible shape or size")
-    check_sizes(*shape)
-    storage, swapped = numpy_storage(dtype.code, region, shape)
-    StoredTensor.__init__(array, storage, 0, shape, contiguous(shape, fortran), swapped=swapped)
-
-
-def _frombuffer(content: Any, dtype: Any, shape: Any, order: str, *_: object) -> StoredTensor:
-    array = _Array()
-    if not isinstance(dtype, _DType):
-        raise Damaged("it holds arrays of an unknown type")
-    _place(array, shape, dtype, order == "F", _region(content))
-    return array
-
-
-def _scalar(dtype: Any, content: Any = b"") -> Any:
-    if not isinstance(dtype, _DType):
-        raise Damaged("it holds arrays of an unknown type")
-    kind = dtype.code.lstrip("<>|=")
-    if kind not in NUMPY_TYPES:
-        return OpaqueObject("numpy.scalar")
-    return np.frombuffer(_region(content).read(), np.dtype(dtype.code), count=1)[0].item()
-
-
-def _region(content: Any) -> Region:
-    if isinstance(content, Region):
-        return content
-    if isinstance(content, str):
-        content = content.encode("latin-1")
-    if not isinstance(content, bytes):
-        raise Damaged("it holds something else where bytes are expected")
-    return Region.of(content)
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
-    if not isinstance(storage, Storage):
-        raise Damaged("it holds a tensor without numbers")
-    return StoredTensor(storage, offset, shape, strides)
-
-
-def _tensor_v3(
-    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> StoredTensor:
-    kind = STORAGE_TYPES.get(dtype.name) if isinstance(dtype, Global) else None
-    if not isinstance(storage, Storage) or kind is None:
-        raise Damaged("it holds tensors of an unknown type")
-    return StoredTensor(storage, offset, shape, strides, dtype=kind)
-
-
-def _parameter(data: Any, *_: Any) -> StoredTensor:
-    if not isinstance(data, StoredTensor):
-        raise Damaged("it holds a parameter without numbers")
-    return data
-
-
-def _with_attributes(function: Any, kind: Any, arguments: Any, state: Any) -> Any:
-    """A tensor that carries attributes of its own, which are left out."""
-    if not isinstance(function, Global) or function.make not in (_tensor, _tensor_v3, _parameter):
-        raise Damaged("it holds a tensor of an unknown kind")
-    return function.make(*arguments)
-
-
-def _persistent_object(meta: Any) -> PersistentObject:
-    name, state = meta["class_name"], meta["state"]
-    if type(name) is not str or type(state) not in (dict, _Attributes):
-        raise Damaged("it holds a module without a state")
-    return PersistentObject(name, state)
-
-
-def _reconstructor(class_: Any, base: Any, state: Any) -> Any:
-    """Objects in the protocols 0 and 1."""
-    if not isinstance(class_, Global):
-        raise Damaged("it is no whole pickle")
-    if class_.make in (_mapping, _attributes):
-        return class_.make(*([state] if state else []))
-    return OpaqueObject(class_.name) if class_.make is None else class_.make()
-
-
-def _mapping(*items: Any) -> dict[Any, Any]:
-    pairs = items[-1] if items and not isinstance(items[-1], Global) else ()
-    pairs = pairs.items() if isinstance(pairs, dict) else pairs
-    return {_checked_key(key): value for key, value in pairs}
-
-
-def _attributes(*items: Any) -> _Attributes:
-    return _Attributes(_mapping(*items))
-
-
-def _sequence(kind: type) -> Callable[..., Any]:
-    def make(items: Any = ()) -> Any:
-        if isinstance(items, Region | str | int):
-            raise Damaged("it is no whole pickle")
-        return kind(map(_checked_key, items)) if kind in (set, frozenset) else kind(items)
-
-    return make
-
-
-def _encode(text: Any, encoding: Any = "latin-1") -> bytes:
-    if type(text) is not str or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise Damaged("it is no whole pickle")
-    return text.encode(encoding)
-
-
-def _path(*parts: Any) -> str:
-    return "/".join(part for part in parts if type(part) is str)
-
-
-def _constant(*_: Any) -> None:
-    """A device, a layout: things that do not matter here."""
-
-
-def _load_from_bytes(_: Any) -> Any:
-    raise AssertionError("Unpickler._call opens these")
-
-
-_NAMES: dict[str, Callable[..., Any]] = {
-    "collections OrderedDict": _mapping,
-    "collections defaultdict": _mapping,
-    "dnnlib.util EasyDict": _attributes,
-    "dnnlib EasyDict": _attributes,
-    "argparse Namespace": _attributes,
-    "dnnlib.tflib.network Network": TFNetwork,
-    "torch_utils.persistence _reconstruct_persistent_obj": _persistent_object,
-    "torch._utils _rebuild_tensor": _tensor,
-    "torch._utils _rebuild_tensor_v2": _tensor,
-    "torch._utils _rebuild_tensor_v3": _tensor_v3,
-    "torch._utils _rebuild_parameter": _parameter,
-    "torch._utils _rebuild_parameter_with_state": _parameter,
-    "torch._tensor _rebuild_from_type_v2": _with_attributes,
-    "torch.storage _load_from_bytes": _load_from_bytes,
-    "torch Size": _sequence(tuple),
-    "torch device": _constant,
-    "torch.serialization _get_layout": _constant,
-    "numpy dtype": _DType,
-    "numpy ndarray": _Array,
-    "_codecs encode": _encode,
-    "pathlib PosixPath": _path,
-    "pathlib WindowsPath": _path,
-}
-for _core in ("numpy.core", "numpy._core"):
-    _NAMES |= {
-        f"{_core}.multiarray _reconstruct": _Array,
-        f"{_core}.multiarray scalar": _scalar,
-        f"{_core}.numeric _frombuffer": _frombuffer,
-    }
-for _builtins in ("builtins", "__builtin__"):
-    _NAMES |= {
-        f"{_builtins} {kind.__name__}": _sequence(kind) for kind in (set, frozenset, list, tuple)
-    }
-    _NAMES |= {f"{_builtins} dict": _mapping, f"{_builtins} object": _constant}
-    _NAMES |= {f"{_builtins} bytes": _encode, f"{_builtins} bytearray": _encode}
-for _copyreg in ("copyreg", "copy_reg"):
-    _NAMES[f"{_copyreg} _reconstructor"] = _reconstructor
-
-# torch's storages and constants, by name: {"torch.FloatStorage": torch.float32, ...}
-STORAGE_TYPES: dict[str, torch.dtype] = {
-    f"torch.{name}Storage": dtype
-    for name, dtype in {
-        "Double": torch.float64,
-        "Float": torch.float32,
-        "Half": torch.float16,
-        "BFloat16": torch.bfloat16,
-        "Long": torch.int64,
-        "Int": torch.int32,
-        "Short": torch.int16,
-        "Char": torch.int8,
-        "Byte": torch.uint8,
-        "Bool": torch.bool,
-        "Untyped": torch.uint8,
-    }.items()
-}
-STORAGE_TYPES |= {"torch.storage.UntypedStorage": torch.uint8}
-STORAGE_TYPES |= {
-    str(dtype): dtype
-    for dtype in (value for value in vars(torch).values() if isinstance(value, torch.dtype))
-    if not str(dtype).startswith(("torch.q", "torch.bits"))
-}
-
-
-def _find(module: str, name: str) -> Callable[..., Any] | None:
-    found = _NAMES.get(f"{module} {name}")
-    if found is None and f"{module}.{name}" in STORAGE_TYPES:
-        return _constant
-    if found is None and module.startswith("torch.nn.modules."):
-        return lambda *_: _Module(name, {})
-    return found
 
 
 _OPERATIONS = _operations()

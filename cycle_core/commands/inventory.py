@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import printable
 from .console import Console
 from .options import add_command
 
@@ -74,7 +75,8 @@ def run_models(arguments: argparse.Namespace) -> None:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns as wide as their widest cell."""
+    """Columns as wide as their widest cell; names out of files are shown, not obeyed."""
+    rows = [tuple(printable(cell, 1000) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
