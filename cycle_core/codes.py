@@ -114,6 +114,8 @@ def _read_ours(path: Path) -> Code:
 
     config, state, _ = read_model(path, "code")
     try:
+        if type(config["generator"]) is not str or type(config["stage"]) not in (int, type(None)):
+            raise InputError("its generator and its stage are a name and a number")
         return Code(
             state["w"],
             config["space"],
