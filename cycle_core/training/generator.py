@@ -123,7 +123,7 @@ class _Run:
                 parameter.requires_grad_(False)
         self.discriminator = Discriminator(config).to(device)
         self.perceptual = (
-            load_perceptual("loss").to(device, memory_format=torch.channels_last)
+            load_perceptual("loss").to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             if settings.perceptual_weight
             else None
         )
