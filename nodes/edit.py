@@ -243,8 +243,8 @@ class DirectionFromImages(io.ComfyNode):
             outputs=[
                 DIRECTION.Output(
                     display_name="direction",
-                    tooltip="From the mean of one set to that of the other is a strength of about "
-                    "2.",
+                    tooltip="From the mean of one set to that of the other is a strength of 2, or "
+                    "less where they overlap.",
                 )
             ],
         )

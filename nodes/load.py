@@ -183,24 +183,15 @@ class LoadDirection(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
-        return name if name == STYLE_CHANNEL else stamp(host.locate("direction", name))
+    def fingerprint_inputs(cls, name: str, entry: str, **_: Any) -> Any:
+        return [stamp(part) for part in _named(name, entry)]
 
     @classmethod
     def execute(cls, name: str, entry: str, generator: host.Held | None = None) -> io.NodeOutput:
         from ..cycle_core import load_direction
 
-        entry = entry.strip()
-        if name == STYLE_CHANNEL:
-            whole = f"S:{entry.removeprefix('S:')}"
-        else:
-            whole = host.locate("direction", name)
-            text, _, rest = entry.partition(":")
-            if text.endswith((".npy", ".pt", ".pth")):  # StyleCLIP: a second file
-                entry = host.locate("direction", text) + (f":{rest}" if rest else "")
-            whole = f"{whole}:{entry}" if entry else whole
         given = None if generator is None else generator.module
-        return io.NodeOutput(load_direction(whole, generator=given))
+        return io.NodeOutput(load_direction(":".join(_named(name, entry)), generator=given))
 
 
 class SavePivot(io.ComfyNode):
@@ -344,6 +335,16 @@ class LoadTunedGenerator(io.ComfyNode):
         return io.NodeOutput(
             host.hold_tuned(tuned, generator), host.resting(tuned.code), host.image(tuned.image)
         )
+
+
+def _named(name: str, entry: str) -> list[str]:
+    """The parts of a direction's name for the library, files among them with their paths."""
+    rest = [part for part in entry.strip().split(":") if part]
+    if name == STYLE_CHANNEL:
+        return ["S", *(part for part in rest if part != "S")]
+    if rest and os.path.splitext(rest[0])[1] in CODE_FILES:  # StyleCLIP: the file of a text
+        rest[0] = host.locate("direction", rest[0])
+    return [host.locate("direction", name), *rest]
 
 
 def _converted(path: str, kind: str, allow: bool) -> str:

@@ -33,7 +33,7 @@ def direction_from_pictures(
         and the more both sets have in common otherwise, the cleaner the direction.
     generator: whose codes they are; ReStyle encoders need it.
     Gives `fit_directions` of both sets: unit "sd", so that from the mean of one set to the mean of
-    the other it is about 2.
+    the other it is 2, or less where their codes overlap.
     Raises InputError for an empty set or fewer than three pictures together, and as `encode`."""
     counts = len(having), len(lacking)
     if 0 in counts or sum(counts) < 3:
