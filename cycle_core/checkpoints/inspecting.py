@@ -36,7 +36,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
     those that ask for something to be run."""
     contents = read_file(path, strict=False)
     found = _found(contents)
-    other = None if found else others.name(contents)
+    with reported(path):
+        other = None if found else others.name(contents)
     if contents.foreign and other is None:
         raise CheckpointError(refusal(contents))
     if not found and other is None:

@@ -161,9 +161,10 @@ def _parameter(data: Any, *_: Any) -> StoredTensor:
 
 def _with_attributes(function: Any, kind: Any, arguments: Any, state: Any) -> Any:
     """A tensor that carries attributes of its own, which are left out."""
-    if not isinstance(function, Global) or function.make not in (_tensor, _tensor_v3, _parameter):
+    make = function.make if isinstance(function, Global) else None
+    if make is None or make not in (_tensor, _tensor_v3, _parameter):
         raise Damaged("it holds a tensor of an unknown kind")
-    return function.make(*arguments)
+    return make(*arguments)
 
 
 def _persistent_object(meta: Any) -> PersistentObject:
@@ -177,9 +178,10 @@ def _reconstructor(class_: Any, base: Any, state: Any) -> Any:
     """Objects in the protocols 0 and 1."""
     if not isinstance(class_, Global):
         raise Damaged("it is no whole pickle")
-    if class_.make in (_mapping, _attributes):
-        return class_.make(*([state] if state else []))
-    return OpaqueObject(class_.name) if class_.make is None else class_.make()
+    make = class_.make
+    if make is None:
+        return OpaqueObject(class_.name)
+    return make(state) if state and make in (_mapping, _attributes) else make()
 
 
 def _mapping(*items: Any) -> dict[Any, Any]:
@@ -223,7 +225,7 @@ _NAMES: dict[str, Callable[..., Any]] = {
     "dnnlib.util EasyDict": _attributes,
     "dnnlib EasyDict": _attributes,
     "argparse Namespace": _attributes,
-    "dnnlib.tflib.network Network": TFNetwork,
+    "dnnlib.tflib.network Network": lambda *_: TFNetwork(),
     "torch_utils.persistence _reconstruct_persistent_obj": _persistent_object,
     "torch._utils _rebuild_tensor": _tensor,
     "torch._utils _rebuild_tensor_v2": _tensor,

@@ -27,7 +27,7 @@ from ..stylegan2 import GeneratorConfig
 from ..stylegan3 import StyleGAN3Config
 from . import others
 from .format import Format
-from .reading import Contents, read_file
+from .reading import Contents, read_file, reported
 from .records import Damaged
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -69,7 +69,8 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
     contents = read_file(path, strict=False)  # checks the header, and tells what else it may be
     metadata = contents.metadata
     if (found := metadata.get("kind")) != kind:
-        known = a(found) if found else others.name(contents)
+        with reported(path):
+            known = a(found) if found else others.name(contents)
         raise CheckpointError(
             f"{path} is {known or 'not one of our model files'}, but {a(kind)} is needed "
             "here: choose another file."

@@ -158,7 +158,7 @@ class StoredTensor:
         size = self.dtype.itemsize
         array = np.empty(self._span * size, np.uint8)  # raises MemoryError, unlike torch
         if self._span:
-            self.storage.region.read_into(self.offset * size, memoryview(array))
+            self.storage.region.read_into(self.offset * size, array.data)
             if self.swapped:
                 array.view(f"u{size}").byteswap(inplace=True)
         content = torch.from_numpy(array)

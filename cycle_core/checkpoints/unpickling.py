@@ -258,7 +258,8 @@ class Unpickler:
             if type(state) not in (dict, Attributes):
                 raise Damaged("it is no whole pickle")
             values = target if isinstance(target, dict) else target.state
-            for key, value in state.items():
+            added: dict[Any, Any] = state
+            for key, value in added.items():
                 values[checked_key(key, len(values))] = value
         # anything else: attributes of dicts and tensors, such as state_dict's _metadata
 
