@@ -1,0 +1,104 @@
+"""The shipped workflows, as files: whole, and for the nodes as they are.
+
+That they run, and what comes out, is in test_comfyui.py."""
+
+from __future__ import annotations
+
+import json
+
+import node_texts
+import pytest
+import workflow_files
+
+NAMES = workflow_files.names()
+CORE = ("SaveImage", "PreviewImage", "ImageScaleBy")
+
+
+@pytest.fixture(scope="module")
+def schemas():
+    return json.loads(node_texts.SNAPSHOT.read_text())
+
+
+def test_there_are_workflows():
+    assert {"invert-and-edit", "edit-strength-strip", "morph", "edit-then-upscale"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_form_for_the_api_is_the_one_that_the_editor_opens(name):
+    assert workflow_files.to_api(workflow_files.read(name)) == workflow_files.read_api(name)
+
+
+def test_every_form_for_the_api_is_of_a_workflow():
+    folder = workflow_files.FOLDER / "api"
+    assert sorted(path.stem for path in folder.glob("*.json")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_join_what_fits_and_are_known_at_both_ends(name):
+    workflow = workflow_files.read(name)
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    assert len(nodes) == len(workflow["nodes"])
+    assert workflow["last_node_id"] == max(nodes)
+    assert workflow["last_link_id"] == max(link[0] for link in workflow["links"])
+    for link, source, output, target, socket, kind in workflow["links"]:
+        start, end = nodes[source]["outputs"][output], nodes[target]["inputs"][socket]
+        assert start["type"] == end["type"] == kind
+        assert link in start["links"]
+        assert end["link"] == link
+    numbers = [link[0] for link in workflow["links"]]
+    held = [one["link"] for node in nodes.values() for one in node["inputs"] if one["link"]]
+    left = [x for node in nodes.values() for one in node["outputs"] for x in one["links"] or []]
+    assert sorted(held) == sorted(left) == sorted(numbers)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_editor_can_tell_which_pack_and_version_a_node_is_of(name):
+    workflow = workflow_files.read(name)
+    assert workflow["version"] == 0.4
+    for node in workflow_files.nodes(workflow):
+        ours = node["type"].startswith("Cycle")
+        assert ours or node["type"] in CORE
+        assert node["properties"]["cnr_id"] == ("cycle-encoding" if ours else "comfy-core")
+        assert node["properties"]["ver"]
+        assert node["properties"]["Node name for S&R"] == node["type"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_nodes_are_as_their_schemas(name, schemas):
+    for node in workflow_files.nodes(workflow_files.read(name)):
+        if node["type"] in CORE:
+            continue
+        schema = schemas[node["type"]]
+        values = workflow_files.widgets(node)
+        kinds = {one["id"]: one for one in schema["inputs"]}
+        assert [one["name"] for one in node["inputs"] if "widget" in one] == [
+            one["id"] for one in schema["inputs"] if one["id"] in values
+        ]
+        assert {one["name"]: one["type"] for one in node["inputs"]} == {
+            one["id"]: one["type"] for one in schema["inputs"]
+        }
+        assert [(one["name"], one["type"]) for one in node["outputs"]] == [
+            (one["name"], one["type"]) for one in schema["outputs"]
+        ]
+        for one in node["inputs"]:
+            needed = "widget" not in one and not kinds[one["name"]]["optional"]
+            assert one["link"] or not needed, f"{node['type']}.{one['name']} is not connected"
+        for key, value in values.items():
+            field = kinds[key]
+            if "options" in field:
+                assert value in field["options"]
+            if "min" in field:
+                assert field["min"] <= value <= field["max"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fresh_machine_has_all_that_is_needed(name):
+    for node in workflow_files.nodes(workflow_files.read(name)):
+        assert node["type"] != "LoadImage"
+        if node["type"] in ("CycleLoadGenerator", "CycleLoadEncoder"):
+            assert workflow_files.widgets(node)["name"] == "portraits"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_something_is_saved(name):
+    assert "SaveImage" in [node["type"] for node in workflow_files.read(name)["nodes"]]
