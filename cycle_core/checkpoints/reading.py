@@ -21,6 +21,7 @@ import json
 import math
 import stat
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -395,7 +396,9 @@ def _read_npy(region: Region, limits: Limits) -> Any:
     }.get(version)
     if read is None:
         raise Damaged("it is an array of a newer numpy")
-    shape, fortran, dtype = read(file)
+    with warnings.catch_warnings():  # that Python 2 wrote it
+        warnings.simplefilter("ignore")
+        shape, fortran, dtype = read(file)
     content = region.part(file.tell(), region.size - file.tell())
     if dtype.hasobject:  # the array itself is a pickle
         return _read_pickle(content, limits)[1]
