@@ -1,6 +1,6 @@
 """Measures the embedded models; the numbers of docs/embedded-models.md come from here.
 
-    python benchmarks/embedded.py PORTRAITS --tune 20 --pictures docs/images \\
+    python benchmarks/embedded.py PORTRAITS --tune 200 --pictures docs/images \\
         --card docs/embedded-models.md
 
 PORTRAITS is a folder of `python -m cycle_core.portraits.dataset`; its first 1,000 portraits, which
@@ -24,7 +24,7 @@ import cycle_core as cc
 from cycle_core import metrics
 from cycle_core.generator import Generator
 from cycle_core.images import contact_sheet, save_image
-from cycle_core.invert import TUNE_PRESETS, TuneSettings
+from cycle_core.invert import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.losses import Lpips
 from cycle_core.networks import PortraitNet, load_attributes, load_identity, load_perceptual
 from cycle_core.portraits import NAMES, Z_DIM, factors_to_z, z_to_factors
@@ -74,41 +74,48 @@ def r_squared(read: Tensor, true: Tensor) -> dict[str, float]:
     return {name: float(value) for name, value in zip(NAMES, share, strict=True)}
 
 
-def measure_inversion(data: PortraitData, pictures: int, tuned: int) -> dict:
-    """Distortion of the encoder on `pictures` held-out portraits and of tuning on `tuned`."""
-    G, E = cc.load_generator("portraits"), cc.load_encoder("portraits")
+def measure_inversion(data: PortraitData, encoded: int, tuned: int, workers: int) -> dict:
+    """Distortion of the encoder on `encoded` held-out portraits and of refining and tuning on
+    `tuned`; seconds for each picture, of one thread."""
     perceptual, person = load_perceptual("metrics"), load_identity("metrics")
 
-    def distortion(drawn: Tensor, target: Tensor) -> dict[str, float]:
+    def distortion(drawn: Tensor) -> dict[str, float]:
+        against = target[: len(drawn)]
         return {
-            "mse": float(metrics.mse(drawn, target).mean()),
-            "psnr": float(metrics.psnr(drawn, target).mean()),
-            "ms_ssim": float(metrics.ms_ssim(drawn, target).mean()),
-            "lpips": float(metrics.lpips(drawn, target, perceptual).mean()),
-            "identity": float(metrics.identity(drawn, target, person).mean()),
+            "pictures": len(drawn),
+            "mse": float(metrics.mse(drawn, against).mean()),
+            "psnr": float(metrics.psnr(drawn, against).mean()),
+            "ms_ssim": float(metrics.ms_ssim(drawn, against).mean()),
+            "lpips": float(metrics.lpips(drawn, against, perceptual).mean()),
+            "identity": float(metrics.identity(drawn, against, person).mean()),
         }
 
-    target = data.batch(data.held_out[:pictures])[0]
-    code = cc.encode(E, target)
-    report: dict = {"encode": distortion(cc.generate(G, code), target) | {"pictures": pictures}}
-    if not tuned:
-        return report
-    results: dict[str, list[Tensor]] = {"refine": [], "tune": []}
-    seconds = dict.fromkeys(results, 0.0)
-    for picture in target[:tuned].split(1):
-        start = time.perf_counter()
-        pivot = cc.refine(E, G, picture, domain="generator").code
-        middle = time.perf_counter()
-        settings: TuneSettings = TUNE_PRESETS["embedded"]
-        results["refine"].append(cc.generate(G, pivot))
-        begin = time.perf_counter()
-        results["tune"].append(cc.tune(G, pivot, picture, settings).image)
-        seconds["refine"] += middle - start
-        seconds["tune"] += time.perf_counter() - begin
-    for step, images in results.items():
-        report[step] = distortion(torch.cat(images), target[:tuned])
-        report[step] |= {"pictures": tuned, "seconds": seconds[step] / tuned}
+    target = data.batch(data.held_out[: max(encoded, tuned)])[0]
+    G, E = cc.load_generator("portraits"), cc.load_encoder("portraits")
+    report: dict = {"encode": distortion(cc.generate(G, cc.encode(E, target[:encoded])))}
+    if tuned:
+        with torch.multiprocessing.get_context("spawn").Pool(workers) as pool:
+            done = pool.map(_invert, [part.numpy() for part in target[:tuned].split(1)], 1)
+        for step in ("refine", "tune"):
+            report[step] = distortion(torch.cat([torch.from_numpy(one[step][0]) for one in done]))
+            report[step]["seconds"] = float(np.median([one[step][1] for one in done]))
     return report
+
+
+def _invert(picture: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
+    """{step: (picture [1,3,R,R], seconds)} of refining and tuning one picture."""
+    torch.set_num_threads(1)
+    G, E = cc.load_generator("portraits"), cc.load_encoder("portraits")
+    image, start = torch.from_numpy(picture), time.perf_counter()
+    pivot = cc.refine(E, G, image, REFINE_PRESETS["embedded"], domain="generator").code
+    middle = time.perf_counter()
+    tuned = cc.tune(G, pivot, image, TUNE_PRESETS["embedded"])
+    end = time.perf_counter()
+    refined = cc.generate(G, pivot)
+    return {
+        "refine": (refined.numpy(), middle - start),
+        "tune": (tuned.image.numpy(), end - middle),
+    }
 
 
 def pictures(G: Generator, data: PortraitData, folder: Path) -> None:
@@ -144,6 +151,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--encoded", type=int, default=200)
     parser.add_argument("--tune", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that refine and tune")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -156,7 +164,7 @@ def main() -> None:
         )
     }
     if args.encoded:
-        report["inversion"] = measure_inversion(data, args.encoded, args.tune)
+        report["inversion"] = measure_inversion(data, args.encoded, args.tune, args.workers)
     text = markdown(report)
     print(text)
     if args.card:
