@@ -48,7 +48,7 @@ PRESETS = {
         perceptual=1_500,
         identity=700,
         generator=("--compile",),
-        encoder=("--warmup-samples", "1000", "--steps", "2400", "--lr", "3e-4",
+        encoder=("--warmup-samples", "2000", "--steps", "3000", "--lr", "3e-4",
                  "--lr-decay", "0.4", "--discriminator-lr", "5e-4"),
         landmarks=45,
         device=("--bf16",),
