@@ -1,6 +1,8 @@
 """The shipped workflows: the files that the editor opens, and what they are for `POST /prompt`.
 
-    python tests/workflow_files.py     renews workflows/api/ from the files in workflows/"""
+    python tests/workflow_files.py     renews workflows/api/ from the files in workflows/
+
+The first are written by hand, or saved by the editor."""
 
 from __future__ import annotations
 
