@@ -55,7 +55,7 @@ def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
         try:
             run_one(batch, name, path, pictures)
         except CycleError as error:
-            failed[name] = " ".join(str(error).split())
+            failed[name] = _text(" ".join(str(error).split()))
             if len(pictures) == 1:
                 raise
             batch.say(f"{name}: {failed[name]}")
@@ -94,7 +94,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
             report = {
                 "cycle_core": __version__,
                 "name": folder,
-                "source": path.name,
+                "source": _text(path.name),
                 "inputs": key,
                 "faces": names,
                 "seed": batch.settings.seed,
@@ -124,7 +124,7 @@ def find_pictures(given: Sequence[Path]) -> dict[str, Path]:
     stems = [_stem(path) for path in files]
     pictures: dict[str, Path] = {}
     for path, stem in zip(files, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else path.name.replace(".", "_")
+        name = stem if stems.count(stem) == 1 else _text(path.name.replace(".", "_"))
         if name in pictures:
             raise InputError(
                 f"{pictures[name]} and {path} have the same name, and so would their results: "
@@ -158,7 +158,12 @@ def summary(batch: Batch, failed: dict[str, str]) -> dict[str, Any]:
 def _stem(path: Path) -> str:
     """The file's name without its ending, as the name of a folder that is seen and our own."""
     stem = path.stem.lstrip(".")
-    return path.name.replace(".", "_") if stem in ("", REPORT) else stem
+    return _text(path.name.replace(".", "_") if stem in ("", REPORT) else stem)
+
+
+def _text(name: str) -> str:
+    """A name as reports can hold it: bytes that are no text (of an old disk) become `?`."""
+    return name.encode(errors="replace").decode()
 
 
 def _add_edits(batch: Batch, name: str, photo: Photo) -> None:

@@ -294,7 +294,7 @@ def test_a_report_of_the_users_own_is_not_overwritten(noise, tmp_path, capsys):
     assert report.read_text() == '{"sales": 3}'
 
 
-@pytest.mark.parametrize("name", [".noise.png", "..png", "report.json.png"])
+@pytest.mark.parametrize("name", [".noise.png", "..png", "report.json.png", "\udcff.png"])
 def test_results_have_a_folder_that_is_seen_whatever_the_picture_is_called(name, noise, tmp_path):
     from cycle_core.batch import find_pictures
 
@@ -303,6 +303,7 @@ def test_results_have_a_folder_that_is_seen_whatever_the_picture_is_called(name,
 
     assert not folder.startswith(".")
     assert folder not in ("", "report.json")
+    assert folder.encode("utf-8")  # reports and terminals are
 
 
 # ------------------------------------------------------------------ interruption
