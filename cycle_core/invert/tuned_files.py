@@ -67,7 +67,9 @@ def load_tuned(path: str | Path, generator: Generator) -> Tuned:
             for name, weight in weights.items():
                 change = state[name].to(weight)
                 weight.copy_(weight + change if config["difference"] else change)
-        history, best = tuple(map(float, config["history"])), int(config["best"])
+        losses = (dict(step).items() for step in config["history"])
+        history = tuple({name: float(loss) for name, loss in step} for step in losses)
+        best = int(config["best"])
     except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
         raise CheckpointError(
             f"{path} does not hold a whole tuned generator ({error}): it is damaged; tune again."
