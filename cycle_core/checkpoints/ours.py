@@ -8,6 +8,7 @@ precision tensors come back as float32.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -149,7 +150,7 @@ def assemble(config: Config, state: Mapping[str, Tensor], source: str | Path) ->
     """The generator of a configuration and its whole state, which it takes over without a copy.
 
     Raises CheckpointError where they do not fit."""
-    layers = max(config.mapping_layers, getattr(config, "num_layers", 0))
+    layers = max(config.mapping_layers, config.num_ws)
     if layers > len(state):  # before so many are made
         raise incomplete("StyleGAN", KeyError(f"layer {len(state)}"))
     with torch.device("meta"):  # 30 million weights need not be drawn to be replaced
@@ -232,7 +233,8 @@ def _load_generator(contents: Contents) -> Generator:
 def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     config, state, metadata = read_model(contents.path, "encoder")
     config = make_config(EncoderConfig, config, contents.path)
-    if max(config.num_ws, *config.units) > len(state):  # before so many are made
+    halvings = math.log2(config.input_size)  # a convolution each in every head
+    if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
         raise Damaged("it claims more layers than it has tensors")
     with torch.device("meta"):  # 267 million weights need not be drawn to be replaced
         encoder = Encoder(config)
