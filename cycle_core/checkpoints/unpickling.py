@@ -255,11 +255,10 @@ class Unpickler:
         elif isinstance(target, Module | TFNetwork | Attributes):
             if isinstance(state, tuple) and len(state) == 2:  # attributes and slots
                 state = state[0] or {}
-            if type(state) not in (dict, Attributes):
+            if not isinstance(state, dict):
                 raise Damaged("it is no whole pickle")
             values = target if isinstance(target, dict) else target.state
-            added: dict[Any, Any] = state
-            for key, value in added.items():
+            for key, value in state.items():
                 values[checked_key(key, len(values))] = value
         # anything else: attributes of dicts and tensors, such as state_dict's _metadata
 
