@@ -200,7 +200,12 @@ def _followed(
     tracks.sort(key=lambda track: sum(face.area for face in track.values()), reverse=True)
     best = [max(track.values(), key=lambda face: face.area) for track in tracks]
     wanted = choose(best, choice, "error" if none == "error" else "skip")
-    followed = [_smoothed(tracks[best.index(face)], smoothing) for face in wanted]
+    wanted_ids = {id(face) for face in wanted}  # faces hold tensors, which do not compare
+    followed = [
+        _smoothed(track, smoothing)
+        for track, face in zip(tracks, best, strict=True)
+        if id(face) in wanted_ids
+    ]
     targets: list[list[Face | str]] = []
     for i in range(len(found)):
         here: list[Face | str] = [track[i] for track in followed if i in track]

@@ -1,5 +1,7 @@
 """The nodes, thin ones: a schema, and one call of the library. One subject a file."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io

@@ -1,5 +1,7 @@
 """Move codes, mix them, and find directions to move them along."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,7 @@
 """Faces out of photos, and back into them."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 from typing import Any

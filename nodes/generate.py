@@ -1,5 +1,7 @@
 """From codes to pictures."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 from typing import Any

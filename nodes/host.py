@@ -1,5 +1,7 @@
 """What ComfyUI provides: devices and memory, progress and interruption, folders, schemas."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 import contextlib

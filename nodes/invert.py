@@ -1,5 +1,7 @@
 """From pictures to codes, and to a generator that draws the pictures themselves."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 from dataclasses import replace

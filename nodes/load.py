@@ -1,5 +1,7 @@
 """Load models, directions and codes; save what inversion made."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 import os

@@ -1,5 +1,7 @@
 """The sockets of the pack, and what travels through them."""
 
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 from comfy_api.latest import io

@@ -88,7 +88,6 @@ def test_a_direction_from_pictures_leads_from_one_set_to_the_other(E):
         E, light, dark, "light", batch=4, callback=lambda *call: calls.append(call[:2])
     )
     values = [found.value(encode(E, pictures, "W")) for pictures in (light, dark)]
-    assert float(values[0].min()) > float(values[1].max())
     assert 1.0 < float(values[0].mean() - values[1].mean()) < 2.01
     assert calls == [(4, 11), (6, 11), (10, 11), (11, 11)]
 
