@@ -56,6 +56,13 @@ class EncoderConfig:
         object.__setattr__(self, "units", tuple(self.units))
         object.__setattr__(self, "rows", None if self.rows is None else tuple(self.rows))
         check_body(self.widths, self.units, self.stem_stride, self.input_size)
+        top, bottom = self.rows or (0, self.input_size)
+        stage = 0 if self.stage is None else self.stage
+        if not 0 <= stage < self.num_ws or not 0 <= top < bottom <= self.input_size:
+            raise InputError(
+                f"Stage {self.stage} and rows {self.rows} are not within the {self.num_ws} styles "
+                f"and the {self.input_size} rows of the encoder."
+            )
         if self.input_size & (self.input_size - 1):
             raise InputError(
                 f"The encoder's input size is a power of two, because its heads halve it down to "

@@ -36,4 +36,4 @@ def printable(text: str, length: int) -> str:
     the terminal, and not at any length."""
     if len(text) > length:
         text = f"{text[: length // 2]} ... {text[-length // 2 :]}"
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return "".join(c if c.isprintable() else "?" for c in text)

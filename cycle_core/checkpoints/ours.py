@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -186,12 +187,25 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
 def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
     try:
+        for name, declared in get_type_hints(kind).items():
+            if name in values and not _is_of(values[name], declared):
+                raise TypeError(f"{name} is {values[name]!r}")
         return kind(**values)
     except (TypeError, InputError) as error:
         raise CheckpointError(
             f"{source} has a configuration that this version does not know ({error}): update the "
             "project or get the file again."
         ) from error
+
+
+def _is_of(value: Any, declared: Any) -> bool:
+    """Whether a value, from JSON, has the declared type of a configuration's field."""
+    if isinstance(declared, UnionType):
+        return any(_is_of(value, one) for one in get_args(declared))
+    if get_origin(declared) is tuple:
+        part = get_args(declared)[0]
+        return isinstance(value, list | tuple) and all(_is_of(one, part) for one in value)
+    return type(value) is declared or (declared is float and type(value) is int)
 
 
 def incomplete(project: str, error: Exception) -> CheckpointError:
