@@ -66,13 +66,20 @@ class Linear(nn.Module):
         self, in_features: int, out_features: int, bias: float = 0.0, lr_multiplier: float = 1.0
     ):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = nn.Parameter(normal(out_features, in_features, std=1 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+
+
+def normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Normal numbers to begin with. On the meta device, where a model is made before it takes the
+    weights of a file, drawing them and dividing them costs more than all the rest of it."""
+    numbers = torch.empty(shape)
+    return numbers if numbers.is_meta else numbers.normal_(std=std)
 
 
 def modulated_conv(

@@ -24,6 +24,7 @@ from .layers import (
     StyleLayer,
     Synthesis,
     modulated_conv,
+    normal,
     upsample,
 )
 
@@ -52,10 +53,11 @@ class GeneratorConfig:
             )
         if self.channels is not None:
             object.__setattr__(self, "channels", tuple(self.channels))  # JSON gives lists
-            if len(self.channels) != len(self.resolutions):
+            if len(self.channels) != len(self.resolutions) or min(self.channels) < 1:
                 raise InputError(
                     f"{len(self.channels)} channel numbers were given for the "
-                    f"{len(self.resolutions)} resolutions {self.resolutions}: give one for each."
+                    f"{len(self.resolutions)} resolutions from 4 to {self.resolution}: give one "
+                    "for each, from 1 on."
                 )
 
     @property
@@ -80,7 +82,7 @@ class StyleGAN2Synthesis(Synthesis):
 
     def __init__(self, config: GeneratorConfig):
         super().__init__(config.num_ws, config.w_dim)
-        self.const = nn.Parameter(torch.randn(config.width(4), 4, 4))
+        self.const = nn.Parameter(normal(config.width(4), 4, 4))
         widths = [config.width(r) for r in config.resolutions]
         self.blocks = nn.ModuleList(
             SynthesisBlock(i, o, r, config)
@@ -164,10 +166,10 @@ class StyledConv(nn.Module):
         super().__init__()
         self.upsample, self.clamp = upsample, clamp
         self.affine = Linear(w_dim, in_channels, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))  # [OIkk]
+        self.weight = nn.Parameter(normal(out_channels, in_channels, 3, 3))  # [OIkk]
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", normal(resolution, resolution))
 
     def forward(self, x: Tensor, styles: Tensor, noise: str) -> Tensor:
         # leaky ReLU keeps factors: its gain goes into the demodulation, the noise and the bias
@@ -189,7 +191,7 @@ class ToRGB(nn.Module):
         super().__init__()
         self.clamp = clamp
         self.affine = Linear(w_dim, in_channels, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
+        self.weight = nn.Parameter(normal(3, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:

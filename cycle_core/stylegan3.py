@@ -24,6 +24,7 @@ from .layers import (
     StyleLayer,
     Synthesis,
     modulated_conv,
+    normal,
     normalize,
 )
 
@@ -176,17 +177,19 @@ class FourierFeatures(nn.Module):
     def __init__(self, signal: Signal, w_dim: int):
         super().__init__()
         self.signal, channels = signal, signal.channels
-        self.weight = nn.Parameter(torch.randn(channels, channels))
+        self.weight = nn.Parameter(normal(channels, channels))
         self.affine = Linear(w_dim, 4)
         with torch.no_grad():  # no movement to begin with
             self.affine.weight.zero_()
             self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
-        freqs = torch.randn(channels, 2)  # made uniform over the disc within the cutoff
-        radii = freqs.square().sum(1, keepdim=True)
-        freqs = freqs / (radii.sqrt() * radii.exp() ** 0.25) * signal.cutoff
+        with torch.device("cpu"):  # arithmetic is slow on the meta device
+            freqs = torch.randn(channels, 2)  # made uniform over the disc within the cutoff
+            radii = freqs.square().sum(1, keepdim=True)
+            freqs = freqs / (radii.sqrt() * radii.exp() ** 0.25) * signal.cutoff
+            phases, transform = torch.rand(channels) - 0.5, torch.eye(3)
         self.register_buffer("freqs", freqs)
-        self.register_buffer("phases", torch.rand(channels) - 0.5)
-        self.register_buffer("transform", torch.eye(3))  # of the whole picture, by the user
+        self.register_buffer("phases", phases)
+        self.register_buffer("transform", transform)  # of the whole picture, by the user
 
     def forward(self, styles: Tensor) -> Tensor:
         """styles: [B, 4], cosine and sine of the rotation, then the translation, all times a
@@ -229,21 +232,22 @@ class FilteredConv(nn.Module):
         self.rgb, self.clamp, self.size = rgb, config.conv_clamp, target.size
         kernel = 1 if rgb else config.conv_kernel
         self.affine = Linear(config.w_dim, source.channels, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(target.channels, source.channels, kernel, kernel))
+        self.weight = nn.Parameter(normal(target.channels, source.channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(target.channels))
         self.register_buffer("magnitude_ema", torch.ones([]))  # mean square of what comes in
         if rgb:
             return
         inner = 2 * max(source.rate, target.rate)  # where the leaky ReLU is applied
         self.up, self.down = inner // source.rate, inner // target.rate
-        up = low_pass(config.filter_size * self.up, source.cutoff, 2 * source.half_width, inner)
-        down = low_pass(
-            config.filter_size * self.down,
-            target.cutoff,
-            2 * target.half_width,
-            inner,
-            radial=config.radial_filters and not critical,
-        )
+        with torch.device("cpu"):  # arithmetic is slow on the meta device
+            up = low_pass(config.filter_size * self.up, source.cutoff, 2 * source.half_width, inner)
+            down = low_pass(
+                config.filter_size * self.down,
+                target.cutoff,
+                2 * target.half_width,
+                inner,
+                radial=config.radial_filters and not critical,
+            )
         self.register_buffer("up_filter", up)
         self.register_buffer("down_filter", down)
 
