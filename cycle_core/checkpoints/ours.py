@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -187,7 +188,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
 def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
     try:
-        for name, declared in get_type_hints(kind).items():
+        for name, declared in _types(kind).items():
             if name in values and not _is_of(values[name], declared):
                 raise TypeError(f"{name} is {values[name]!r}")
         return kind(**values)
@@ -196,6 +197,9 @@ def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
             f"{source} has a configuration that this version does not know ({error}): update the "
             "project or get the file again."
         ) from error
+
+
+_types = cache(get_type_hints)
 
 
 def _is_of(value: Any, declared: Any) -> bool:
@@ -216,7 +220,7 @@ def incomplete(project: str, error: Exception) -> CheckpointError:
 
 
 def _alike(own: Tensor, given: Tensor) -> bool:
-    return own.shape == given.shape and own.is_floating_point() == given.is_floating_point()
+    return own.shape == given.shape and own.is_floating_point() <= given.is_floating_point()
 
 
 def _first_line(error: Exception) -> str:
