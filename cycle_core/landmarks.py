@@ -31,13 +31,18 @@ REFINER_SIDE, REFINER_SIZE = 96, 40.0  # the refiner's upright crop, and the fac
 MIRRORED = (1, 0, 2, 4, 3)  # order of the points in the mirror image
 
 _SMALLEST, _LARGEST = 15.0, 68.0  # face sizes that are believed at one look, pixels
-_FIRST_SIDE, _LAST_SIDE = 56.0, 1448.0  # longest sides that the photo is looked at
+_SURE_SIZES = 18.0, 58.0  # and those that are believed fully
+_FIRST_SIDE, _LAST_SIDE = 56.0, 1448.0  # longest sides that the photo is looked at, never enlarged
 _CANDIDATE = 0.10  # heat from which a cell is followed up
 _FACES = 12  # at most so many are refined
+_LEAST = 18.0  # size of a face in the photo, about 24 pixels from brow to chin
 _ZOOMS = (0.82, 1.0, 1.22)  # of the last looks
-# Scores are 0.5 for a face that was seen at so many sizes, and whose looks differ so much, in units
-# of its size; between what photographs with faces and without gave (docs/embedded-models.md).
-_WARMTH, _SPREAD = 2.2, 0.04
+# Scores are 0.5 for a face that is this warm, and whose looks differ so much, in units of its size;
+# between what photographs with faces and without gave (docs/embedded-models.md).
+_WARMTH, _SPREAD = 0.6, 0.036
+# From 56 faces in photographs: how far a nose's tip stands out, in units of the distance from the
+# eyes to the mouth; and how far points give way to people's proportions.
+_NOSE_OUT, _TRUST = 0.47, 0.3
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class LandmarkConfig:
     """Channels at strides 2, 4, 8 and 16."""
 
     finder: tuple[int, ...] = (16, 32, 48, 72)
-    refiner: tuple[int, ...] = (16, 32, 64, 96)
+    refiner: tuple[int, ...] = (24, 48, 96, 128)
 
 
 def find_faces(photo: Photo | Tensor, threshold: float = 0.5) -> list[Face]:
@@ -71,6 +76,7 @@ def find_faces(photo: Photo | Tensor, threshold: float = 0.5) -> list[Face]:
         first, _, _ = refine(networks.refiner, grey, points, zooms=(1.0,))
         points, sure, spread = refine(networks.refiner, grey, first, _ZOOMS)
     moved = (points - first).norm(dim=-1).mean(1) / face_size(points)
+    points = proportioned(points)
     scores = _score(warmth, sure, spread + 0.5 * moved).tolist()
     found = [pair for pair in zip(scores, points, strict=True) if pair[0] >= threshold]
     found.sort(key=lambda pair: -pair[0])
@@ -120,7 +126,7 @@ class Finder(nn.Module):
         nn.init.constant_(self.out.bias[:1], -4.0)  # type: ignore[index]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y = self.out(self.trunk(normalise(x))[0]).float()
+        y = _exact(self.out, self.trunk(normalise(x))[0])
         return y[:, 0], y[:, 1], _places(y[:, 2:])
 
 
@@ -130,19 +136,19 @@ class Refiner(nn.Module):
 
     def __init__(self, a: int, b: int, c: int, d: int) -> None:
         super().__init__()
-        self.trunk = _Trunk(a, b, c, d, deep=1)
+        self.trunk = _Trunk(a, b, c, d, deep=2)
         self.out = nn.Conv2d(c, 15, 1)
         self.face = nn.Linear(c + d, 1)
         nn.init.normal_(self.out.weight, 0, 0.01)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         fine, coarse = self.trunk(normalise(x))
-        y = self.out(fine).float()
+        y = _exact(self.out, fine)
         each = _places(y[:, 5:])
         weights = y[:, :5].flatten(2).softmax(-1).view(y.shape[0], 5, *y.shape[2:])
         weights = weights.permute(0, 2, 3, 1)  # [B,h,w,5]
         points = (each * weights[..., None]).sum((1, 2))
-        face = self.face(torch.cat([fine.amax((2, 3)), coarse.mean((2, 3))], 1))[:, 0].float()
+        face = _exact(self.face, torch.cat([fine.amax((2, 3)), coarse.mean((2, 3))], 1))[:, 0]
         return points, face, each, weights
 
 
@@ -167,6 +173,12 @@ class _Trunk(nn.Module):
             self.back(coarse), size=fine.shape[-2:], mode="bilinear", align_corners=False
         )
         return self.mix(fine + back), coarse
+
+
+def _exact(layer: nn.Module, x: Tensor) -> Tensor:
+    """A last layer in float32 also where the rest trains in bfloat16: places need its digits."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.float())
 
 
 def _conv(i: int, o: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -250,23 +262,23 @@ def _grey(image: Tensor) -> Tensor:
 
 def _score(warmth: Tensor, sure: Tensor, spread: Tensor | float) -> Tensor:
     """0..1 of a face's warmth, how sure the refiner is, and how much its looks differ."""
-    return sure * torch.sigmoid(3 * (warmth - _WARMTH) + 120 * (_SPREAD - spread))
+    return sure * torch.sigmoid(9 * (warmth - _WARMTH) + 120 * (_SPREAD - spread))
 
 
 def _candidates(finder: Finder, grey: Tensor) -> list[tuple[float, Tensor]]:
-    """(warmth, points [5,2] in photo pixels), warmest first; the warmth is the sum of the heats at
-    all sizes of the photo, 3 to 4 for most faces."""
-    looks: list[tuple[float, float, Tensor]] = []
+    """(warmth, points [5,2] in photo pixels), warmest first; the warmth is the mean heat over the
+    sizes of the photo at which a face of that size should be seen, near 1 for most faces."""
     longest = max(grey.shape[-2:])
-    side = _FIRST_SIDE
-    while side <= min(_LAST_SIDE, longest * 1.5):
-        looks += _look(finder, grey, side / longest)
-        side *= math.sqrt(2)
+    factors, looks = [min(1.0, _LAST_SIDE / longest)], []
+    while factors[-1] * longest > _FIRST_SIDE * math.sqrt(2):
+        factors.append(factors[-1] / math.sqrt(2))
+    for factor in factors:
+        looks += _look(finder, grey, factor)
     looks.sort(key=lambda look: -look[0])
     if not looks:
         return []
     # plain numbers: there may be hundreds of looks, most of them at nothing
-    every = torch.stack([points for _, _, points in looks])
+    every = torch.stack([points for _, points in looks])
     centres, sizes = every.mean(1).tolist(), face_size(every).tolist()
     merged, used = [], [False] * len(looks)
     for i, (x, y) in enumerate(centres):
@@ -282,12 +294,14 @@ def _candidates(finder: Finder, grey: Tensor) -> list[tuple[float, Tensor]]:
                 same.append(j)
         trust = torch.tensor([looks[j][0] for j in same])
         mean = (every[same] * trust[:, None, None]).sum(0) / trust.sum()
-        merged.append((float(trust.sum()), mean))
+        seen_at = sum(_trust(float(face_size(mean)) * factor) for factor in factors)
+        if float(face_size(mean)) >= _LEAST:
+            merged.append((float(trust.sum()) / max(seen_at, 1.0), mean))
     return sorted(merged, key=lambda pair: -pair[0])
 
 
-def _look(finder: Finder, grey: Tensor, factor: float) -> list[tuple[float, float, Tensor]]:
-    """(trust, heat, points) of the cells that are the warmest around, at one size of the photo."""
+def _look(finder: Finder, grey: Tensor, factor: float) -> list[tuple[float, Tensor]]:
+    """(heat times trust, points) of the cells that are the warmest around, at one size."""
     height, width = grey.shape[-2:]
     h, w = max(round(height * factor), 16), max(round(width * factor), 16)
     small = resize(grey, (h, w)).clamp(0, 1)
@@ -298,15 +312,17 @@ def _look(finder: Finder, grey: Tensor, factor: float) -> list[tuple[float, floa
     peak = F.max_pool2d(heat[None, None], 3, 1, 1)[0, 0]
     rows, columns = torch.nonzero((heat >= peak) & (heat > _CANDIDATE), as_tuple=True)
     found = points[0, rows, columns] - pad
-    sizes = face_size(found)
+    trust = [_trust(size) for size in face_size(found).tolist()]
     found = found * found.new_tensor([width / w, height / h])
-    out = []
-    for heat_, size, place in zip(
-        heat[rows, columns].tolist(), sizes.tolist(), found.cpu(), strict=True
-    ):
-        if _SMALLEST < size < _LARGEST:
-            out.append((heat_ * (1.0 if 18 < size < 58 else 0.6), heat_, place))
-    return out
+    looks = zip(heat[rows, columns].tolist(), trust, found.cpu(), strict=True)
+    return [(warm * believed, place) for warm, believed, place in looks if believed]
+
+
+def _trust(size: float) -> float:
+    """How much a look at a face of so many pixels counts."""
+    if not _SMALLEST < size < _LARGEST:
+        return 0.0
+    return 1.0 if _SURE_SIZES[0] < size < _SURE_SIZES[1] else 0.6
 
 
 def refine(
@@ -331,6 +347,26 @@ def refine(
     mean = looks.mean(0)
     spread = (looks - mean).norm(dim=-1).mean((0, 2)) / face_size(mean)
     return mean.cpu(), torch.stack(faces).mean(0).sigmoid().cpu(), spread.cpu()
+
+
+def proportioned(points: Tensor) -> Tensor:
+    """Points [N,5,2] of faces narrowed or widened towards the proportions that people have.
+
+    Eyes are as far apart as they are above the mouth, within 5 %, and of a turned head closer by
+    the cosine of the turn, as the nose tells; the networks err by more, in either of the two."""
+    centre, x = points.mean(1, keepdim=True), face_axis(points)
+    axes = torch.stack([x, torch.stack([-x[:, 1], x[:, 0]], 1)], 2)  # [N,2,2]
+    place = (points - centre) @ axes
+    eyes, mouth = place[:, :2].mean(1), place[:, 3:].mean(1)
+    height = (mouth - eyes)[:, 1].clamp(min=1e-3)
+    sine = ((place[:, 2, 0] - eyes[:, 0]) / height / _NOSE_OUT).clamp(-0.9, 0.9)
+    wide = (place[:, 1, 0] - place[:, 0, 0]) / height / (1 - sine.square()).sqrt()
+    wide = wide.clamp(0.6, 1.6) ** _TRUST
+    return (
+        torch.stack([place[..., 0] / wide[:, None], place[..., 1] * wide[:, None]], -1)
+        @ (axes.transpose(1, 2))
+        + centre
+    )
 
 
 def upright(grey: Tensor, points: Tensor, zoom: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -118,6 +118,8 @@ def dress(face: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
     bias = bias + torch.exp(-p.square() - q.square()) * (one(-0.35, 0.35) * some(0.3))
     eyes = torch.exp(-((v / one(0.15, 0.28)) ** 4)) * (u.abs() < 0.85)
     gain = gain * (1 - eyes * (one(0.2, 0.95) * some(0.08)))
+    keep, spots = _gaze(grid, points, dice)
+    gain, bias = gain * keep, bias * keep + spots
     # light: a soft field, and now and then an edge of shadow across the face
     way = one(0, 2 * math.pi)
     edge = way.cos() * u + way.sin() * (v - 0.5) + one(-0.5, 0.5)
@@ -131,6 +133,29 @@ def dress(face: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
     smooth = blur(face, face_scale(points) * dice.uniform(0.05, 0.12, b))
     strength = torch.where(some(0.4) > 0, dice.log_uniform(0.45, 2.2, b, 1, 1, 1), torch.ones(1))
     return torch.lerp(smooth, face, strength).clamp(0, 1)
+
+
+def _gaze(grid: Tensor, points: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
+    """Gain and bias [B,1,m,m] that give some faces eyes which look aside, where the renders' look
+    ahead: the middle of an eye is not where its iris is."""
+    b, scale = len(points), face_scale(points).view(-1, 1, 1)
+    right = points[:, 1] - points[:, 0]
+    right = (right / right.norm(dim=-1, keepdim=True).clamp(min=1e-6)).view(b, 1, 1, 2)
+    down = torch.stack([-right[..., 1], right[..., 0]], -1)
+    chosen, shade = dice.chance(0.4, b, 1, 1), dice.uniform(0, 1, b, 1, 1)
+    dark = shade * dice.uniform(0, 0.8, b, 1, 1)
+    aside, up = 0.09 * dice.normal(b, 1, 1), 0.03 * dice.normal(b, 1, 1)
+    wide, flat = dice.uniform(0.13, 0.25, b, 1, 1), dice.uniform(0.04, 0.12, b, 1, 1)
+    iris = dice.uniform(0.05, 0.11, b, 1, 1)
+    gain, bias = torch.ones_like(grid[None, ..., 0]), torch.zeros_like(grid[None, ..., 0])
+    for k in range(2):
+        away = (grid[None] - points[:, k, None, None]) / scale[..., None]
+        u, v = (away * right).sum(-1), (away * down).sum(-1)
+        eye = torch.exp(-((u / wide) ** 4) - (v / flat) ** 4) * chosen
+        spot = torch.exp(-((((u - aside).square() + (v - up).square()) / iris.square()) ** 2)) * eye
+        gain = gain * (1 - eye)
+        bias = bias * (1 - eye) + torch.lerp(shade, dark, spot) * eye
+    return gain[:, None], bias[:, None]
 
 
 def cut_out(head: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
@@ -170,18 +195,20 @@ def occlude(image: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
 
 
 def photograph(image: Tensor, dice: Dice) -> Tensor:
-    """Exposure, blur or sharpening, noise and the blocks of JPEG; uint8 [B,1,n,n]."""
+    """Exposure, filters, enlargement, blur or sharpening, noise, the blocks of JPEG; to uint8."""
     b = len(image)
-    some = lambda p: dice.chance(p, b, 1, 1, 1)  # noqa: E731 - a word, not a function
+    rough = dice.chance(0.65, b, 1, 1, 1)  # the others are sharp, as most photographs are
+    some = lambda p: dice.chance(p, b, 1, 1, 1) * rough  # noqa: E731 - a word, not a function
     image = image.clamp(1e-3, 1) ** (dice.normal(b, 1, 1, 1) * 0.35 * some(0.6)).exp()
     contrast = 1 + (dice.uniform(0.35, 1.5, b, 1, 1, 1) - 1) * some(0.6)
     image = (image - 0.5) * contrast + 0.5 + dice.uniform(-0.15, 0.15, b, 1, 1, 1) * some(0.5)
     image = torch.where(some(0.03) > 0, 1 - image, image).clamp(0, 1)
+    image = _enlarged(_filtered(image, rough, dice), rough, dice)
     smooth = blur(image, dice.log_uniform(0.4, 1.9, b))
-    kind = dice.uniform(0, 1, b, 1, 1, 1)
+    kind = dice.uniform(0, 1, b, 1, 1, 1) + (1 - rough)
     sharp = image + (image - smooth) * dice.uniform(0.3, 1.5, b, 1, 1, 1)
     image = torch.where(kind < 0.35, smooth, torch.where(kind < 0.5, sharp, image))
-    grain = dice.log_uniform(0.004, 0.08, b, 1, 1, 1) * contrast.clamp(max=1) * some(0.55)
+    grain = dice.log_uniform(0.004, 0.06, b, 1, 1, 1) * contrast.clamp(max=1) * some(0.55)
     image = image + dice.normal(*image.shape) * grain
     image = torch.where(some(0.35) > 0, _jpeg(image, dice), image)
     return (image.clamp(0, 1) * 255).round().byte()
@@ -216,6 +243,32 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
     flat = F.pad(image.reshape(1, b * c, h, w), (reach,) * 4, mode="replicate")
     flat = F.conv2d(flat, kernel.view(b * c, 1, -1, 1), groups=b * c)
     return F.conv2d(flat, kernel.view(b * c, 1, 1, -1), groups=b * c).view(b, c, h, w)
+
+
+def _filtered(image: Tensor, rough: Tensor, dice: Dice) -> Tensor:
+    """Some pictures through a random 5 x 5 filter: other textures and edges, the same places."""
+    chosen = (dice.chance(0.4, len(image)) * rough.flatten()).nonzero()[:, 0]
+    if k := len(chosen):
+        kernel = dice.normal(k, 1, 5, 5) / 5 * dice.uniform(0, 0.8, k, 1, 1, 1)
+        kernel[:, :, 2, 2] += 1
+        part = image[chosen].transpose(0, 1)  # [1,k,n,n]
+        part = F.conv2d(F.pad(part - 0.5, (2,) * 4, mode="replicate"), kernel, groups=k) + 0.5
+        image[chosen] = part.transpose(0, 1).clamp(0, 1)
+    return image
+
+
+def _enlarged(image: Tensor, rough: Tensor, dice: Dice) -> Tensor:
+    """Some pictures as if a small face had been enlarged."""
+    n = image.shape[-1]
+    chosen = (dice.chance(0.3, len(image)) * rough.flatten()).nonzero()[:, 0]
+    for factor, part in zip((1.4, 1.8, 2.3, 2.8), chosen.tensor_split(4), strict=True):
+        if len(part):
+            small = (round(n / factor),) * 2
+            small = F.interpolate(
+                image[part], small, mode="bilinear", align_corners=False, antialias=True
+            )
+            image[part] = F.interpolate(small, (n, n), mode="bilinear", align_corners=False)
+    return image
 
 
 def face_scale(points: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ from ..errors import InputError
 from .scenery import Dice, background, cut_out, dress, occlude, photograph, scrambled
 
 MIRRORED = (1, 0, 2, 4, 3)  # the order of the points in the mirror image
-# What the warp adds on average, in units of half a face's size: a smiling face in a photograph has
-# a mouth of about 0.85 eye distances, 1.05 below the eyes; the renders have 0.72 and 1.10.
-_MOUTH_OUT, _MOUTH_DOWN = 0.055, -0.03
+# What photographs show: a mouth's width in distances of the eyes, and how far down from the eyes to
+# the mouth the nose's tip is.
+_MOUTH_WIDE, _NOSE_LOW = 0.86, 0.585
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _grey(images: Tensor, dice: Dice) -> Tensor:
     weights = weights.abs() / weights.abs().sum(1, keepdim=True)
     grey = (images.float() * weights.view(b, 3, 1, 1)).sum(1, keepdim=True) / 255
     # a bent tone curve: hair, skin and lips change their order of brightness now and then
-    amount = dice.uniform(0, 0.22, b, 1, 1, 1) * dice.chance(0.4, b, 1, 1, 1)
+    amount = dice.uniform(0, 0.22, b, 1, 1, 1) * dice.chance(0.3, b, 1, 1, 1)
     bent = torch.sin(grey * dice.uniform(3, 9, b, 1, 1, 1) + dice.uniform(0, 6.3, b, 1, 1, 1))
     return (grey + amount * bent).clamp(0, 1)
 
@@ -171,22 +171,26 @@ def _proportions(points: Tensor, side: int, dice: Dice):
     """Other proportions: new points [B,5,2], and the map of new places to those in the render.
 
     Each point moves on its own (radial basis functions around the new points, which are thereby
-    exact), then all of the picture bends smoothly."""
+    exact), all of the picture bends smoothly, and eyes and mouths become flatter or taller."""
     b = len(points)
     unit = (face_size(points) / 2)[:, None, None]  # about the distance of the eyes
     axes = face_axes(points)
-    shift = dice.normal(b, 5, 2) * 0.04
-    wide, apart = 0.04 * dice.normal(b), 0.03 * dice.normal(b)
+    shift = dice.normal(b, 5, 2) * 0.02
+    apart = 0.02 * dice.normal(b)
     shift[:, 0, 0] -= apart
     shift[:, 1, 0] += apart
+    shift[:, 2:] += 0.02 * dice.normal(b, 1, 2)
+    shift[:, 3:] += 0.03 * dice.normal(b, 1, 2)
+    # the renders' mouths and noses vary more than people's do
+    place = (points - points[:, :2].mean(1, keepdim=True)) @ axes.transpose(1, 2) / unit
+    eyes, mouth = place[:, 1, 0] - place[:, 0, 0], place[:, 4, 0] - place[:, 3, 0]
+    wide = (_MOUTH_WIDE * eyes * (1 + 0.06 * dice.normal(b)) - mouth) / 2
+    wide = wide * dice.uniform(0.4, 1, b)
     shift[:, 3, 0] -= wide
     shift[:, 4, 0] += wide
-    shift[:, 3:] += 0.05 * dice.normal(b, 1, 2)
-    shift = shift * dice.uniform(0.3, 1.0, b, 1, 1)
-    shift[:, 3:, 1] += _MOUTH_DOWN
-    shift[:, 3, 0] -= _MOUTH_OUT
-    shift[:, 4, 0] += _MOUTH_OUT
-    shift = shift.clamp(-0.2, 0.2)
+    low = _NOSE_LOW * place[:, 3:, 1].mean(1) - place[:, 2, 1]
+    shift[:, 2, 1] += low * dice.uniform(0.3, 0.9, b)
+    shift = shift.clamp(-0.25, 0.25)
     new = points + (shift @ axes) * unit
     width = 0.36 * unit * dice.log_uniform(0.85, 1.3, b, 1, 1)
 
@@ -195,8 +199,14 @@ def _proportions(points: Tensor, side: int, dice: Dice):
     weights = torch.linalg.solve(kernel, points - new)  # [B,5,2]
 
     cells = 5
-    field = dice.normal(b, 2, cells, cells) * dice.uniform(0, 0.035, b, 1, 1, 1) * side
+    field = dice.normal(b, 2, cells, cells) * dice.uniform(0, 0.02, b, 1, 1, 1) * side
     field = F.interpolate(field, (33, 33), mode="bicubic", align_corners=True)
+    # eyes, and the middle between the mouth's corners; both corners lie on its line and stay
+    middles = torch.cat([points[:, :2], points[:, 3:].mean(1, keepdim=True)], 1)
+    along = torch.stack([axes[:, 0], axes[:, 0], points[:, 4] - points[:, 3]], 1)  # [B,3,2]
+    along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    taller = dice.log_uniform(0.7, 1.7, b, 2)[:, (0, 0, 1)] * dice.log_uniform(0.95, 1.05, b, 3)
+    reach = unit[:, :, 0] * points.new_tensor([0.3, 0.3, 0.45])  # [B,3]
 
     def smooth(at: Tensor) -> Tensor:  # [B,h,w,2]
         moved = F.grid_sample(field, at / side * 2 - 1, padding_mode="border", align_corners=True)
@@ -209,7 +219,15 @@ def _proportions(points: Tensor, side: int, dice: Dice):
             d = (at - new[:, None, None, j]).square().sum(-1, keepdim=True)
             basis = torch.exp(-d / (2 * width[..., None] ** 2))
             total += basis * weights[:, None, None, j]
-        return at + total
+        at = at + total
+        for j in range(3):
+            d = at - middles[:, None, None, j]
+            across = along[:, None, None, j]
+            down = torch.stack([-across[..., 1], across[..., 0]], -1)
+            near = torch.exp(-0.5 * (d / reach[:, j, None, None, None]).square().sum(-1, True))
+            amount = (taller[:, j] - 1).view(b, 1, 1, 1) * near
+            at = at + down * (d * down).sum(-1, keepdim=True) * amount
+        return at
 
     place = new[:, None]
     for _ in range(6):  # the smooth map undone at the points
@@ -249,12 +267,12 @@ def _camera(points: Tensor, place: Placement, dice: Dice) -> tuple[Tensor, Tenso
     own = torch.atan2(axes[:, 0, 1], axes[:, 0, 0])  # the renders' own roll is not kept
     turn = tilt - own
     scale = size / face_size(points)
-    stretch = dice.uniform(-0.10, 0.10, b).exp()
+    stretch = dice.uniform(-0.04, 0.04, b).exp()
     cos, sin = turn.cos(), turn.sin()
     rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     skew = torch.zeros(b, 2, 2)
     skew[:, 0, 0], skew[:, 1, 1] = stretch, 1 / stretch
-    skew[:, 0, 1] = dice.uniform(-0.08, 0.08, b)
+    skew[:, 0, 1] = dice.uniform(-0.06, 0.06, b)
     linear = scale.view(b, 1, 1) * (skew @ rotation)
     matrix = torch.eye(3).repeat(b, 1, 1)
     matrix[:, :2, :2] = linear

@@ -44,7 +44,7 @@ PRESETS = {
     "cpu": Preset(
         resolution=64,
         portraits=40_000,
-        wide=6_000,
+        wide=7_000,
         perceptual=1_500,
         identity=700,
         generator=("--compile",),
@@ -92,7 +92,8 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
                            "--out", ASSETS / "directions.safetensors",
                            "--table", folder / "directions.json"]  # fmt: skip
     steps["landmarks"] = ["training.landmarks", wide, "--out", folder / "landmarks",
-                          "--minutes", preset.landmarks]  # fmt: skip
+                          "--minutes", preset.landmarks,
+                          *(x for x in preset.device if x == "--bf16")]  # fmt: skip
     return {name: [f"cycle_core.{step[0]}", *map(str, step[1:])] for name, step in steps.items()}
 
 

@@ -67,13 +67,13 @@ class LandmarkTraining:
     steps: int = 0
     minutes: float = 45.0
     finder_batch: int = 24
-    refiner_batch: int = 24
+    refiner_batch: int = 40
     rate: float = 4e-3  # of Muon: peak of a cosine with a short warm-up
     pool: int = 1200  # scenes made at a time, for each network
     reuse: int = 5  # times that a pool is gone through
     checked: int = 200  # held-out scenes, for each network, on which errors are measured
     seed: int = 0
-    bf16: bool = False  # on CUDA
+    bf16: bool = False
 
 
 def train_landmarks(
@@ -123,9 +123,10 @@ def train_landmarks(
         rate = settings.rate * min(1, (step + 1) / 150) * (0.5 + 0.5 * math.cos(math.pi * done))
         for group in optimiser.param_groups:
             group["lr"] = rate + 1e-5
+        scenes, crops = pools[0].images(step), pools[1].images(step)  # made in float32
         with autocast(device, settings.bf16):
-            heat, size, places = model.finder(pools[0].images(step))
-            found, face, each, weights = model.refiner(pools[1].images(step))
+            heat, size, places = model.finder(scenes)
+            found, face, each, weights = model.refiner(crops)
         losses = finder_losses(heat, size, places, pools[0].points(step))
         losses |= refiner_losses(found, face, each, weights, pools[1].points(step))
         total = torch.stack(list(losses.values())).sum()
@@ -141,13 +142,13 @@ def train_landmarks(
         if step % every == 0:
             save()
             log.write(step, **measure(average, finding, refining))
-            _save(folder, average, step)
+            _save(folder, average, step, settings)
         if callback:
             callback(step, done, None)
     save()
     settle(average, pools, step)
     log.write(step, **measure(average, finding, refining))
-    return _save(folder, average, step)
+    return _save(folder, average, step, settings)
 
 
 def finder_losses(heat: Tensor, size: Tensor, places: Tensor, points: Tensor) -> dict[str, Tensor]:
@@ -325,9 +326,15 @@ def _done(settings: LandmarkTraining, step: int, seconds: float) -> float:
     return step / settings.steps if settings.steps else seconds / (60 * settings.minutes)
 
 
-def _save(folder: Path, model: Landmarks, step: int) -> Path:
+def _save(folder: Path, model: Landmarks, step: int, s: LandmarkTraining) -> Path:
     path = folder / WEIGHTS
-    metadata = {"steps": str(step), "data": "renders of cycle_core.portraits in synthetic scenes"}
+    length = f"--steps {s.steps}" if s.steps else f"--minutes {s.minutes:g}"
+    command = f"python -m cycle_core.training.landmarks DATA {length} --seed {s.seed}"
+    metadata = {
+        "steps": str(step),
+        "data": "renders of cycle_core.portraits in synthetic scenes",
+        "command": command + " --bf16" * s.bf16,
+    }
     save_model(path, "landmarks", model.config, model.state_dict(), metadata, torch.float16)
     return path
 
@@ -344,7 +351,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=defaults.minutes)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="on CUDA")
+    parser.add_argument("--bf16", action="store_true", help="where the processor multiplies it")
     a = parser.parse_args(arguments)
     torch.set_num_threads(a.threads)
     settings = LandmarkTraining(a.steps, a.minutes, seed=a.seed, bf16=a.bf16)
