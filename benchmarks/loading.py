@@ -10,6 +10,7 @@ from the disk when they are first used, not before.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import os
 import sys
@@ -44,6 +45,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     load_generator("portraits")  # the imports, and what torch sets up at its first use
+    gc.freeze()  # else the collector of a forked process touches, and so copies, all that was there
     context = multiprocessing.get_context("fork")
     with (
         tempfile.TemporaryDirectory() as folder,

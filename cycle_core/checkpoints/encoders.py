@@ -76,7 +76,11 @@ def find_encoder(contents: Contents) -> Parts | None:
     state, options, step = data.get("state_dict", data), data.get("opts"), data.get("global_step")
     if not isinstance(state, dict):
         return None
-    encoder = _with_prefix(state, "encoder.") or _with_prefix(state, "")
+    stems = ("input_layer.0.weight", "conv1.weight")
+    prefix = next((p for p in ("encoder.", "") for stem in stems if p + stem in state), None)
+    if prefix is None:
+        return None
+    encoder = _with_prefix(state, prefix)
     if "conv1.weight" in encoder:  # the names of a ResNet
         new = {"conv1": "input_layer.0", "bn1": "input_layer.1", "relu": "input_layer.2"}
         encoder = {_renamed(name, new): tensor for name, tensor in encoder.items()}

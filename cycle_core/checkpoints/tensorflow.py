@@ -40,8 +40,8 @@ def from_tensorflow(
     """Translate the variables of a StyleGAN2 in TensorFlow: (configuration, our state).
 
     variables: names without the scope of the network, such as "8x8/Conv0_up/weight", "noise0",
-    "Dense0/weight", "dlatent_avg"; convolutions are taken out of it, so that both layouts are never
-    in memory at once. settings: the `static_kwargs` of the network and its parts.
+    "Dense0/weight", "dlatent_avg"; weights are taken out of it, so that both layouts are never in
+    memory at once. settings: the `static_kwargs` of the network and its parts.
     Raises CheckpointError where variables are missing."""
     try:
         sizes = sorted(int(n.split("x")[0]) for n in variables if n.endswith("/ToRGB/weight"))
@@ -67,7 +67,7 @@ def from_tensorflow(
         if embed is not None:
             dense["LabelEmbed"] = "mapping.embed"
         for theirs, ours in dense.items():
-            state[f"{ours}.weight"] = variables[f"{theirs}/weight"].T
+            state[f"{ours}.weight"] = variables.pop(f"{theirs}/weight").T.contiguous()
             state[f"{ours}.bias"] = variables[f"{theirs}/bias"]
         for block, size in enumerate(sizes):
             last = "Conv1" if block else "Conv"
@@ -80,7 +80,8 @@ def from_tensorflow(
                 turned = weight.flip(2, 3) if theirs == "Conv0_up" else weight
                 state[f"{to}.weight"] = turned.contiguous()  # the original is freed here
                 state[f"{to}.bias"] = variables[f"{at}/bias"]
-                state[f"{to}.affine.weight"] = variables[f"{at}/mod_weight"].T
+                affine = variables.pop(f"{at}/mod_weight")
+                state[f"{to}.affine.weight"] = affine.T.contiguous()
                 state[f"{to}.affine.bias"] = variables[f"{at}/mod_bias"] + 1
                 if noise is not None:
                     state[f"{to}.noise_strength"] = variables[f"{at}/noise_strength"].reshape([])
