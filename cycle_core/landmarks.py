@@ -40,7 +40,7 @@ _ZOOMS = (0.82, 1.0, 1.22)  # of the last looks
 # Scores are 0.5 for a face that is this warm, and whose looks differ so much, in units of its size;
 # between what photographs with faces and without gave (docs/embedded-models.md).
 _WARMTH, _SPREAD = 0.6, 0.036
-# From 56 faces in photographs: how far a nose's tip stands out, in units of the distance from the
+# From 55 faces in photographs: how far a nose's tip stands out, in units of the distance from the
 # eyes to the mouth; and how far points give way to people's proportions.
 _NOSE_OUT, _TRUST = 0.47, 0.3
 
