@@ -141,7 +141,7 @@ class Unit(nn.Module):
         super().__init__()
         self.stride = stride
         self.shortcut_layer = (
-            nn.Sequential(nn.Conv2d(in_width, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            nn.Sequential(Pointwise(in_width, width, stride), nn.BatchNorm2d(width))
             if in_width != width
             else None
         )
@@ -173,7 +173,7 @@ class BasicUnit(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = (
-            nn.Sequential(nn.Conv2d(in_width, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            nn.Sequential(Pointwise(in_width, width, stride), nn.BatchNorm2d(width))
             if in_width != width or stride != 1
             else None
         )
@@ -182,6 +182,18 @@ class BasicUnit(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Pointwise(nn.Conv2d):
+    """1x1 convolution that leaves the skipped positions out itself: with a stride, and less than 16
+    channels, oneDNN's weight gradient writes beyond its memory where several threads work."""
+
+    def __init__(self, in_width: int, width: int, stride: int):
+        super().__init__(in_width, width, 1, bias=False)
+        self.skip = stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input[..., :: self.skip, :: self.skip])
 
 
 class SqueezeExcite(nn.Module):

@@ -5,7 +5,7 @@ from parity import IRSE_TOLERANCE, image_of, load_case, relative_error
 from torch import nn
 
 from cycle_core.errors import InputError
-from cycle_core.irse import IdentityConfig, IdentityNet
+from cycle_core.irse import IdentityConfig, IdentityNet, Pointwise
 from cycle_core.networks import load_identity
 from cycle_core.resize import average_pool, resize
 
@@ -99,3 +99,10 @@ def _holder(config: IdentityConfig) -> IdentityNet:
     """An identity network without its weights, for what depends on the configuration alone."""
     with torch.device("meta"):
         return IdentityNet(config)
+
+
+def test_a_pointwise_convolution_skips_like_a_strided_one():
+    conv = Pointwise(8, 16, 2)
+    x = torch.randn(3, 8, 6, 6)
+    strided = F.conv2d(x, conv.weight, stride=2)
+    assert torch.allclose(conv(x), strided, atol=1e-6)
