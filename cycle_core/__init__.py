@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checkpoints import load_encoder, load_generator
+    from .checkpoints.inspecting import convert, inspect
     from .codes import Code, load_code, save_code
     from .directions import (
         Direction,
@@ -86,6 +87,7 @@ __all__ = [
     "choose",
     "component_of",
     "contact_sheet",
+    "convert",
     "detect",
     "direction_from_pictures",
     "edit",
@@ -95,6 +97,7 @@ __all__ = [
     "ganspace",
     "generate",
     "global_direction",
+    "inspect",
     "lerp",
     "list_directions",
     "load_code",
@@ -124,6 +127,7 @@ __all__ = [
 # module -> the public names that it holds, as imported above for type checkers
 _HOME = {
     "checkpoints": "load_encoder load_generator",
+    "checkpoints.inspecting": "convert inspect",
     "codes": "Code load_code save_code",
     "directions": "Direction Step calibrate component_of direction_from_pictures edit edit_many "
     "fit_directions ganspace global_direction lerp list_directions load_direction "
