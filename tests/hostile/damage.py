@@ -24,13 +24,19 @@ from safetensors.torch import save
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.generator import Generator
 from cycle_core.stylegan2 import GeneratorConfig
+from cycle_core.stylegan3 import StyleGAN3Config
 
 CONFIG = GeneratorConfig(8, z_dim=4, w_dim=6, mapping_layers=2, channels=(4, 3))
 
 
-def small_generator() -> Generator:
+STYLEGAN3 = StyleGAN3Config(
+    resolution=16, z_dim=4, w_dim=6, channels=(4, 3, 3), num_layers=3, num_critical=1
+)
+
+
+def small_generator(config: GeneratorConfig | StyleGAN3Config = CONFIG) -> Generator:
     torch.manual_seed(0)
-    return Generator(CONFIG).eval().requires_grad_(False)
+    return Generator(config).eval().requires_grad_(False)
 
 
 def models() -> dict[str, tuple[dict[str, torch.Tensor], dict[str, str]]]:
@@ -83,6 +89,21 @@ def write_samples(folder: Path) -> dict[Path, str]:
     for protocol in range(6):
         write_nvidia(keep(f"nvidia {protocol}.pkl", "load_generator"), state, protocol=protocol)
     write_pti(keep("pti.pt", "load_generator"), state)
+    state = small_generator(STYLEGAN3).state_dict()
+    metadata = {"kind": "generator", "config": json.dumps(dataclasses.asdict(STYLEGAN3))}
+    keep("our stylegan3.safetensors", "load_generator").write_bytes(save(state, metadata))
+    names = {
+        f"synthesis.layers.{i}": f"synthesis.L{i}_{signal.size}_{signal.channels}"
+        for i, signal in enumerate(STYLEGAN3.signals)
+    }
+    names |= {f"mapping.layers.{i}": f"mapping.fc{i}" for i in range(STYLEGAN3.mapping_layers)}
+    for ours, theirs in names.items():
+        state = {
+            f"{theirs}{name[len(ours) :]}" if name.startswith(f"{ours}.") else name: tensor
+            for name, tensor in state.items()
+        }
+    attributes = {"synthesis": {"_init_kwargs": {"num_critical": 1}}}
+    write_nvidia(keep("stylegan3.pkl", "load_generator"), state, attributes)
     for protocol in (2, 4):
         path = keep(f"tensorflow {protocol}.pkl", "load_generator")
         write_tensorflow(path, tensorflow_network(generator), protocol)

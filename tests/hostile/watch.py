@@ -56,7 +56,7 @@ def work_through(folder: Path, work: Path) -> list[Result]:
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-X", "faulthandler", "-m", "hostile", str(folder)]
     done = subprocess.run(
-        command, cwd=work, env=environment, capture_output=True, text=True, timeout=600
+        command, cwd=work, env=environment, capture_output=True, text=True, timeout=1800
     )
     lines = done.stdout.splitlines()
     if done.returncode:
