@@ -133,7 +133,7 @@ def _check_not_empty(argv: Sequence[str]) -> None:
 def _stopping(stopped: list[float], lasting: bool) -> Iterator[None]:
     """Ctrl-C, a polite kill and a closed terminal raise KeyboardInterrupt; `stopped` gets when.
 
-    lasting: go on listening afterwards, so that being impatient does not disturb the ending."""
+    lasting: the program ends afterwards, and being impatient does not disturb that."""
     if threading.current_thread() is not threading.main_thread():  # signals belong to that one
         yield
         return
@@ -150,8 +150,9 @@ def _stopping(stopped: list[float], lasting: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in () if lasting else before.items():
-            signal.signal(number, handler)
+        # Python gives its own handlers back before it ends, but not what is ignored
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if lasting else handler)
 
 
 def _load_torch() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # optimisers load it; an interrupt in that would leave half a module
 from limits import full_disk, rights_count
 from PIL import Image
 

@@ -88,7 +88,8 @@ def test_a_direction_from_pictures_leads_from_one_set_to_the_other(E):
         E, light, dark, "light", batch=4, callback=lambda *call: calls.append(call[:2])
     )
     values = [found.value(encode(E, pictures, "W")) for pictures in (light, dark)]
-    assert 1.0 < float(values[0].mean() - values[1].mean()) < 2.01
+    # between the sets as a whole; within them pictures differ as well
+    assert 0.5 < float(values[0].mean() - values[1].mean()) < 2.01
     assert calls == [(4, 11), (6, 11), (10, 11), (11, 11)]
 
 

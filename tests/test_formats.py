@@ -21,6 +21,7 @@ from layouts import (
 from parity import TOLERANCE, case_names, load_case, relative_error
 from safetensors.torch import save_file
 from torch import nn
+from torch._utils import _rebuild_tensor_v2
 
 from cycle_core.checkpoints import load_generator, save_model
 from cycle_core.checkpoints.reading import read_file
@@ -259,7 +260,7 @@ def test_a_tensor_that_the_file_does_not_hold_is_refused(tmp_path):
         storage = torch.storage.TypedStorage(
             wrap_storage=torch.zeros(4).untyped_storage(), dtype=torch.float32, _internal=True
         )
-        call = Gadget(torch._utils._rebuild_tensor_v2, storage, 0, shape, strides, False, {})
+        call = Gadget(_rebuild_tensor_v2, storage, 0, shape, strides, False, {})
         torch.save({"a": call}, tmp_path / "a.pt")
         with pytest.raises(CheckpointError, match="damaged or of another format"):
             read_file(tmp_path / "a.pt")
