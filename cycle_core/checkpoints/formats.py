@@ -35,7 +35,8 @@ def load_generator(name: str | Path, device: str | torch.device = "cpu") -> Gene
     Raises MissingFileError, CheckpointError."""
     generator: Generator = open_model(name, "generator")
     generator.name = Path(name).stem
-    return generator.to(device)
+    # moving a module to where it is takes as long as a quarter of opening it
+    return generator if generator.device == torch.device(device) else generator.to(device)
 
 
 def load_encoder(

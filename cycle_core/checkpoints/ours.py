@@ -68,9 +68,12 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
     name: a path, or the name of an embedded model such as "portraits".
     Raises MissingFileError, or CheckpointError for damaged files, another kind and weights that are
     not finite."""
-    path = resolve(name, kind)
-    contents = read_file(path, strict=False)  # checks the header, and tells what else it may be
-    metadata = contents.metadata
+    return model_of(read_file(resolve(name, kind), strict=False), kind)
+
+
+def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict[str, str]]:
+    """`read_model` of a file whose header was read and checked already."""
+    path, metadata = contents.path, contents.metadata
     if (found := metadata.get("kind")) != kind:
         with reported(path):
             known = a(found) if found else others.name(contents)
@@ -239,7 +242,7 @@ def _umask() -> int:
 
 # ------------------------------------------------------------------ as formats among others
 def _load_generator(contents: Contents) -> Generator:
-    config, state, metadata = read_model(contents.path, "generator")
+    config, state, metadata = model_of(contents, "generator")
     # a StyleGAN2 configuration does not name its architecture
     kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else GeneratorConfig
     generator = assemble(make_config(kind, config, contents.path), state, contents.path)
@@ -249,7 +252,7 @@ def _load_generator(contents: Contents) -> Generator:
 
 
 def _load_encoder(contents: Contents, **_: Any) -> Encoder:
-    config, state, metadata = read_model(contents.path, "encoder")
+    config, state, metadata = model_of(contents, "encoder")
     config = make_config(EncoderConfig, config, contents.path)
     halvings = math.log2(config.input_size)  # a convolution each in every head
     if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
@@ -283,7 +286,7 @@ def _plain(kind: str, *facts: str) -> Format:
         return {fact: config.get(fact) for fact in facts}
 
     return Format(
-        OURS, kind, is_ours(kind), lambda contents: read_model(contents.path, kind)[0], describe
+        OURS, kind, is_ours(kind), lambda contents: model_of(contents, kind)[0], describe
     )
 
 
