@@ -4,6 +4,7 @@
 
 VENV   ?= .venv
 OUT    ?= demo-output
+COMFYUI_PYTHON ?= python3
 PYTHON ?= # the first of python3.11, 3.12, 3.13, 3.10 and python3 that is new enough
 
 BIN     := $(VENV)/bin
@@ -15,7 +16,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check benchmark pictures clean
+.PHONY: help demo test check benchmark pictures thumbnails clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +37,9 @@ benchmark: $(VENV)/.has-test  ## print the table of times and memory
 pictures: demo  ## renew the README's pictures, from the demo
 	$(BIN)/python -c 'from PIL import Image; \
 		Image.open("$(OUT)/sheet.png").save("docs/images/sheet.jpg", quality=85)'
+
+thumbnails:  ## draw workflows/*.jpg in the ComfyUI of COMFYUI_DIR, by COMFYUI_PYTHON
+	$(COMFYUI_PYTHON) tests/comfy_real.py
 
 clean:  ## remove the demo's output and caches; the environment stays
 	rm -rf $(OUT) .pytest_cache .ruff_cache

@@ -1,0 +1,216 @@
+"""A real ComfyUI with the pack in it, in this process or as a server: from the checkout that
+COMFYUI_DIR names, in folders of its own, with an interpreter that has its requirements.
+
+    COMFYUI_DIR=... python tests/comfy_real.py     draws the pictures of workflows/"""
+
+# what is imported below is the host's: its `nodes` is not ours
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+CHECKOUT = os.environ.get("COMFYUI_DIR", "") and os.path.abspath(os.environ["COMFYUI_DIR"])
+REASON = (
+    "needs a real ComfyUI: set COMFYUI_DIR to a checkout, and use an interpreter that has its "
+    "requirements"
+)
+FOLDER = "My pack-1.0 (x)"  # with what folder names may have
+CLIENT = "test"
+EXTRAS = ("nodes_mask.py",)  # of the core's nodes, besides those that it always has
+
+
+def place(base: Path, name: str = FOLDER) -> Path:
+    """Put the pack into base/custom_nodes."""
+    folder = base / "custom_nodes" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(ROOT, target_is_directory=True)
+    for name in ("input", "output", "models", "temp", "user"):
+        (base / name).mkdir(exist_ok=True)
+    return folder
+
+
+class Comfy:
+    """One in this process; there can be only one.
+
+    events: what it sent to its client since the last `run`, as (name, data).
+    progress: each call of a progress bar since then, as (value, total, preview).
+    on_progress: called with the value at each of them."""
+
+    def __init__(self, base: Path):
+        self.base = base
+        self.events: list[tuple[Any, Any]] = []
+        self.progress: list[tuple[int, int, Any]] = []
+        self.on_progress: Callable[[int], None] | None = None
+        self._before = set(sys.modules)
+        sys.path.insert(0, CHECKOUT)
+        given, sys.argv = sys.argv, ["main.py", "--cpu", "--base-directory", str(base)]
+        try:
+            import comfy.options
+
+            comfy.options.enable_args_parsing()
+            import comfy.cli_args  # reads sys.argv
+        finally:
+            sys.argv = given
+        import comfy.utils
+        import execution
+
+        import nodes
+
+        self.nodes, self.execution = nodes, execution
+        comfy.utils.set_progress_bar_global_hook(self._progressed)
+        folder = place(base)
+        self.loaded = asyncio.run(self._load(folder))
+        nodes.NODE_CLASS_MAPPINGS["Collect"] = _Collect
+        self.server = _Client(self.events)
+        options: dict[str, Any] = {"cache_type": execution.CacheType.CLASSIC}
+        if "cache_args" in inspect.signature(execution.PromptExecutor).parameters:
+            options["cache_args"] = {"lru": 0, "ram": 0, "ram_inactive": 0}
+        self.executor = execution.PromptExecutor(self.server, **options)
+
+    async def _load(self, folder: Path) -> bool:
+        await self.nodes.init_public_apis()
+        for name in EXTRAS:
+            await self.nodes.load_custom_node(os.path.join(CHECKOUT, "comfy_extras", name))
+        return await self.nodes.load_custom_node(str(folder))
+
+    def classes(self) -> dict[str, Any]:
+        """The pack's nodes."""
+        known = self.nodes.NODE_CLASS_MAPPINGS
+        return {name: node for name, node in known.items() if name.startswith("Cycle")}
+
+    def complete(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """A prompt in which widgets that are not given have their defaults."""
+        whole = {}
+        for key, node in prompt.items():
+            inputs = self.nodes.NODE_CLASS_MAPPINGS[node["class_type"]].INPUT_TYPES()
+            given = {
+                name: spec[1]["default"]
+                for name, spec in inputs.get("required", {}).items()
+                if len(spec) > 1 and "default" in spec[1]
+            }
+            whole[key] = {**node, "inputs": {**given, **node["inputs"]}}
+        return whole
+
+    def validate(self, prompt: dict[str, Any]) -> Any:
+        return asyncio.run(self.execution.validate_prompt("test", self.complete(prompt), None))
+
+    def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """Run a prompt; what its Collect nodes got, by their names.
+
+        Raises RuntimeError with the message that the user sees on the node."""
+        self.events.clear()
+        self.progress.clear()
+        whole = self.complete(prompt)
+        known, error, outputs, errors = self.validate(whole)
+        if not known or errors:
+            raise RuntimeError(f"{error} {errors}")
+        _Collect.got.clear()
+        self.executor.execute(whole, str(uuid.uuid4()), {"client_id": CLIENT}, outputs)
+        for failed in self.sent("execution_error"):
+            raise RuntimeError(f"{failed['node_type']}: {failed['exception_message']}")
+        return dict(_Collect.got)
+
+    def sent(self, name: str) -> list[Any]:
+        return [data for event, data in self.events if event == name]
+
+    def interrupt(self) -> None:
+        """What the cancel button does."""
+        self.nodes.interrupt_processing()
+
+    def close(self) -> None:
+        """Let other modules stand in for its own again."""
+        sys.path.remove(CHECKOUT)
+        for name in set(sys.modules) - self._before:
+            file = getattr(sys.modules[name], "__file__", None) or ""
+            if file.startswith((CHECKOUT, str(self.base))) or name.startswith("comfy"):
+                del sys.modules[name]
+
+    def _progressed(self, value: int, total: int, preview: Any, **_: Any) -> None:
+        self.progress.append((value, total, preview))
+        if self.on_progress is not None:
+            self.on_progress(value)
+
+
+class _Client:
+    """The part of the server that the executor talks to."""
+
+    def __init__(self, events: list[tuple[Any, Any]]):
+        self.events = events
+        self.client_id = self.last_node_id = self.last_prompt_id = None
+        self.sockets_metadata: dict[str, Any] = {CLIENT: {"feature_flags": {}}}
+
+    def send_sync(self, event: Any, data: Any, sid: Any = None) -> None:
+        self.events.append((event, data))
+
+
+class _Any(str):
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+class _Collect:
+    """A node of another pack, in the old style, that takes anything."""
+
+    got: dict[str, Any] = {}  # noqa: RUF012
+    RETURN_TYPES = ()
+    FUNCTION = "collect"
+    OUTPUT_NODE = True
+    CATEGORY = "test"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"value": (_Any("*"),), "name": ("STRING", {"default": "value"})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_: Any) -> float:
+        return float("nan")  # collects at every run
+
+    def collect(self, value: Any, name: str) -> dict[str, Any]:
+        import torch
+
+        self.got[name] = value
+        self.got["inference mode"] = torch.is_inference_mode_enabled()
+        return {}
+
+
+def draw_pictures() -> None:
+    """workflows/NAME.jpg: what each workflow saves, side by side."""
+    import workflow_files
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        comfy = Comfy(base)
+        for name in workflow_files.names():
+            comfy.run(workflow_files.read_api(name))
+            saved = [
+                base / one["type"] / one["subfolder"] / one["filename"]
+                for data in comfy.sent("executed")
+                for one in data["output"].get("images", [])
+            ]
+            pictures = [Image.open(path).convert("RGB") for path in saved]
+            height = max(256, *(picture.height for picture in pictures))
+            scaled = [
+                one.resize((one.width * height // one.height, height), Image.Resampling.LANCZOS)
+                for one in pictures
+            ]
+            sheet = Image.new("RGB", (sum(one.width for one in scaled), height))
+            for k, one in enumerate(scaled):
+                sheet.paste(one, (sum(x.width for x in scaled[:k]), 0))
+            sheet.thumbnail((1280, 1280))
+            sheet.save(workflow_files.FOLDER / f"{name}.jpg", quality=88)
+
+
+if __name__ == "__main__":
+    draw_pictures()

@@ -1,0 +1,142 @@
+"""The pack in a real ComfyUI that serves: what the editor and other programs get over the wire."""
+
+# aiohttp is the host's
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+
+import comfy_real
+import pytest
+import workflow_files
+
+pytestmark = pytest.mark.skipif(
+    not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
+)
+FOLDER = "cycle-encoding"  # the host serves no help pages of folders with spaces in their names
+START = 900  # seconds, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Of a server with only the pack in its custom_nodes, and without an editor."""
+    base = tmp_path_factory.mktemp("ComfyUI")
+    comfy_real.place(base, FOLDER)
+    (base / "editor").mkdir()
+    (base / "editor" / "index.html").write_text("no editor")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, os.path.join(comfy_real.CHECKOUT, "main.py"), "--cpu"),
+        *("--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)),
+        *("--front-end-root", str(base / "editor"), "--disable-api-nodes"),
+        *("--database-url", f"sqlite:///{base}/user/comfyui.db"),
+    ]
+    environment = {**os.environ, "HOME": str(base), "CYCLE_CORE_OFFLINE": "1"}
+    with (base / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=base, env=environment)
+    try:
+        yield f"http://127.0.0.1:{port}", server, base / "log"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@asynccontextmanager
+async def connected(address):
+    """(session, websocket) once it answers."""
+    import aiohttp
+
+    url, server, log = address
+    async with aiohttp.ClientSession(url) as session:
+        for _ in range(START):
+            assert server.poll() is None, log.read_text()[-3000:]
+            try:
+                async with session.get("/system_stats") as answer:
+                    answer.raise_for_status()
+                    break
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(1)
+        async with session.ws_connect("/ws?clientId=test", max_msg_size=0) as socket:
+            yield session, socket
+
+
+async def get(session, path):
+    async with session.get(path) as answer:
+        assert answer.status == 200, f"{path}: {answer.status}"
+        return await (answer.json() if answer.content_type.endswith("json") else answer.text())
+
+
+async def post(session, path, content=None):
+    async with session.post(path, json=content) as answer:
+        return answer.status, await answer.text()
+
+
+async def follow(session, socket, prompt, interrupt_at=math.inf):
+    """Run a prompt: the names and data of all messages, and the previews."""
+    status, text = await post(session, "/prompt", {"prompt": prompt, "client_id": "test"})
+    assert status == 200, text
+    messages, previews = [], []
+    async for message in socket:
+        if isinstance(message.data, bytes):
+            previews.append(message.data)
+            continue
+        event = message.json()
+        messages.append((event["type"], event["data"]))
+        if event["type"] == "progress" and event["data"]["value"] >= interrupt_at:
+            await post(session, "/interrupt")
+        if event["type"] in ("execution_success", "execution_error", "execution_interrupted"):
+            return messages, previews
+    raise AssertionError("the server closed the connection")
+
+
+def test_the_editor_finds_nodes_help_texts_and_workflows(address):
+    async def look():
+        async with connected(address) as (session, _):
+            nodes = await get(session, "/object_info")
+            pages = f"/extensions/{FOLDER}/docs/CycleAlign.md"
+            texts = await get(session, "/i18n")
+            templates = await get(session, "/workflow_templates")
+            return nodes, await get(session, pages), texts, templates
+
+    nodes, page, texts, templates = asyncio.run(look())
+    ours = [name for name, node in nodes.items() if node["category"] == "Cycle Encoding"]
+    assert "CyclePivotTune" in ours
+    assert page.startswith("# ")
+    assert set(ours) == set(texts["en"]["nodeDefs"])
+    assert sorted(templates[FOLDER]) == workflow_files.names()
+
+
+def test_a_prompt_shows_progress_and_previews_can_be_cancelled_and_the_next_one_runs(address):
+    prompt = workflow_files.read_api("invert-and-edit")
+    tune = next(key for key, node in prompt.items() if node["class_type"] == "CyclePivotTune")
+    prompt[tune]["inputs"]["steps"] = 5000
+
+    async def talk():
+        async with connected(address) as (session, socket):
+            cancelled = await follow(session, socket, prompt, interrupt_at=40)
+            prompt[tune]["inputs"]["steps"] = 10
+            finished = await follow(session, socket, prompt)
+            wrong = {**prompt, tune: {**prompt[tune], "inputs": {**prompt[tune]["inputs"]}}}
+            wrong[tune]["inputs"]["steps"] = -1
+            return cancelled, finished, await post(session, "/prompt", {"prompt": wrong})
+
+    (cancelled, previews), (finished, _), (status, text) = asyncio.run(talk())
+    values = [data["value"] for name, data in cancelled if name == "progress"]
+    assert values[-1] < 200  # what was on its way when it was cancelled
+    assert cancelled[-1][0] == "execution_interrupted"
+    assert cancelled[-1][1]["node_type"] == "CyclePivotTune"
+    assert previews
+    assert all(preview[8:10] == b"\xff\xd8" for preview in previews)  # JPEG
+    assert finished[-1][0] == "execution_success"
+    assert [data for name, data in finished if name == "executed"]
+    assert status == 400
+    assert "steps" in text
