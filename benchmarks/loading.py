@@ -61,7 +61,7 @@ def main() -> None:
             clock, cpu, memory = (median(column) for column in zip(*runs, strict=True))
             on_disk = path.stat().st_size / 1e6
             print(
-                f"| {what} | {on_disk:.0f} MB | {clock:.3f} | {cpu:.3f} | {memory / size:.2f} x |",
+                f"| {what} | {on_disk:.0f} MB | {clock:.4f} | {cpu:.4f} | {memory / size:.2f} x |",
                 flush=True,
             )
 

@@ -73,7 +73,12 @@ def find_faces(photo: Photo | Tensor, threshold: float = 0.5) -> list[Face]:
         warmth, points = warmth[hopeful], points[hopeful]
         if not len(points):
             return []
-        first, _, _ = refine(networks.refiner, grey, points, zooms=(1.0,))
+        first, sure, spread = refine(networks.refiner, grey, points, zooms=(1.0,))
+        # faces score above .9 here, whose last looks differ less than twice as much
+        hopeful = _score(warmth, sure, spread / 2) >= threshold
+        warmth, first = warmth[hopeful], first[hopeful]
+        if not len(first):
+            return []
         points, sure, spread = refine(networks.refiner, grey, first, _ZOOMS)
     moved = (points - first).norm(dim=-1).mean(1) / face_size(points)
     points = proportioned(points)

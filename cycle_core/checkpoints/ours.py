@@ -146,9 +146,25 @@ def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> 
             f"{source} does not fit its own configuration ({len(wrong)} tensors, such as {names}): "
             "it is damaged or from another version; get it again."
         )
-    # a model on the meta device has no memory of its own: it takes the tensors as they are
-    model.load_state_dict(state, assign=any(tensor.is_meta for tensor in own.values()))
+    if any(tensor.is_meta for tensor in own.values()):
+        _assign(model, state)
+    else:
+        model.load_state_dict(state)
     return model.eval().requires_grad_(False)
+
+
+def _assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a model on the meta device, which has no memory of its own, tensors as they are.
+
+    `load_state_dict(assign=True)` does the same in a third of the time of opening a file."""
+    modules = dict(model.named_modules())
+    for name, tensor in state.items():
+        owner, _, leaf = name.rpartition(".")
+        module = modules[owner]
+        if leaf in module._parameters:
+            module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+        else:
+            module._buffers[leaf] = tensor
 
 
 def assemble(config: Config, state: Mapping[str, Tensor], source: str | Path) -> Generator:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
@@ -76,9 +78,10 @@ def from_tensorflow(
                 names["Conv0_up"] = ("conv0", 2 * block - 1)
             for theirs, (layer, noise) in names.items():
                 at, to = f"{size}x{size}/{theirs}", f"synthesis.blocks.{block}.{layer}"
-                weight = variables.pop(f"{at}/weight").permute(3, 2, 0, 1)  # [OIkk]
-                turned = weight.flip(2, 3) if theirs == "Conv0_up" else weight
-                state[f"{to}.weight"] = turned.contiguous()  # the original is freed here
+                weight = variables.pop(f"{at}/weight").permute(3, 2, 0, 1).numpy()  # [OIkk]
+                turned = weight[..., ::-1, ::-1] if theirs == "Conv0_up" else weight
+                # numpy turns and copies at once; the original is freed afterwards
+                state[f"{to}.weight"] = torch.from_numpy(np.ascontiguousarray(turned))
                 state[f"{to}.bias"] = variables[f"{at}/bias"]
                 affine = variables.pop(f"{at}/mod_weight")
                 state[f"{to}.affine.weight"] = affine.T.contiguous()
