@@ -74,7 +74,7 @@ def find_faces(photo: Photo | Tensor, threshold: float = 0.5) -> list[Face]:
         if not len(points):
             return []
         first, sure, spread = refine(networks.refiner, grey, points, zooms=(1.0,))
-        # faces score above .9 here, whose last looks differ less than twice as much
+        # what is a face in the end scores above .9 here: half of the rest need no further looks
         hopeful = _score(warmth, sure, spread / 2) >= threshold
         warmth, first = warmth[hopeful], first[hopeful]
         if not len(first):

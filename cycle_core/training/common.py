@@ -208,7 +208,8 @@ def save_grid(path: str | Path, columns: Mapping[str, Tensor], cell: int | None 
 
 
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:
-    """bfloat16 arithmetic where asked for; for CUDA, since some CPUs trap on it."""
+    """bfloat16 arithmetic where asked for: on CUDA, and on CPUs that multiply it in hardware. Some
+    virtual CPUs announce that they do, and trap."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 

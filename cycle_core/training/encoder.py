@@ -69,7 +69,7 @@ class EncoderTraining:
     warmup_lr: float = 6e-3  # ... by Muon, falling to zero: Ranger needs ten times the steps
     lr_decay: float = 0.0  # share at the end in which lr falls to zero (the paper's is constant)
     seed: int = 0
-    bf16: bool = False  # for CUDA: some CPUs trap on it
+    bf16: bool = False  # see `common.autocast`
     held_out: int = 200  # pictures of a folder that are kept for validation, at most a tenth
     log_every: int = 50  # steps between two lines of the log
     save_every: int = 1000  # steps between two validations, sample grids and checkpoints
@@ -386,7 +386,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--path", choices=("cycle", "w+", "w"), default="cycle",
                         help="w+ stays in W+ (e4e), w never leaves W")  # fmt: skip
     parser.add_argument("--no-tightening", action="store_true", help="constant delta and adv")
-    parser.add_argument("--bf16", action="store_true", help="for CUDA")
+    parser.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
     a = parser.parse_args(arguments)
 
     torch.set_num_threads(a.threads)

@@ -69,7 +69,7 @@ class FeatureTraining:
     batch: int = 64
     lr: float = 6e-3  # Muon's; a tenth of the steps to warm up, then a cosine down to zero
     half_life: int = 4000  # images, of the averaged weights
-    bf16: bool = False  # on CPUs without AMX float32 is faster
+    bf16: bool = False  # see `common.autocast`
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.role not in ROLES:
