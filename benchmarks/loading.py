@@ -1,7 +1,8 @@
-"""Seconds and memory to open a 1024 px generator in every layout, and after `cycle-core convert`.
+"""Seconds and memory to open a 1024 px generator in every layout, and its encoder, and both after
+`cycle-core convert`.
 
-Prints a Markdown table: `python benchmarks/loading.py`. Weights are random. Each opening happens in
-a process of its own, forked after the imports, with the file in the system's cache. Seconds are
+Prints two Markdown tables: `python benchmarks/loading.py`. Weights are random. Each opening happens
+in a process of its own, forked after the imports, with the file in the system's cache. Seconds are
 medians, on the clock and of the CPU (which says more on a busy machine); memory is the most that
 the process grew by, as a multiple of the weights. Converted files are mapped: their weights come
 from the disk when they are first used, not before.
@@ -18,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -31,6 +33,10 @@ LAYOUTS = {  # file: what it is
     "decoder.pt": "decoder of pSp, e4e, Cycle Encoding",
     "ours.safetensors": "ours, after `convert`",
 }
+ENCODERS = {
+    "e4e.pt": "e4e",
+    "encoder.safetensors": "ours, after `convert`",
+}
 
 
 def main() -> None:
@@ -41,10 +47,11 @@ def main() -> None:
 
     import torch
 
-    from cycle_core.checkpoints import load_generator
+    from cycle_core.checkpoints import load_encoder, load_generator
 
     torch.set_num_threads(1)
-    load_generator("portraits")  # the imports, and what torch sets up at its first use
+    load_generator("portraits")
+    load_encoder("portraits")  # the imports, and what torch sets up at its first use
     gc.freeze()  # else the collector of a forked process touches, and so copies, all that was there
     context = multiprocessing.get_context("fork")
     with (
@@ -53,17 +60,27 @@ def main() -> None:
     ):
         size = pool.apply(write, (Path(folder), arguments.resolution))
         print(f"A generator of {arguments.resolution} px, {size / 1e6:.0f} MB of weights:\n")
-        print("| layout | file | seconds | of the CPU | memory |")
-        print("| --- | --- | --- | --- | --- |", flush=True)
-        for name, what in LAYOUTS.items():
-            path = Path(folder) / name
-            runs = [pool.apply(measure, (path,)) for _ in range(arguments.runs)]
-            clock, cpu, memory = (median(column) for column in zip(*runs, strict=True))
-            on_disk = path.stat().st_size / 1e6
-            print(
-                f"| {what} | {on_disk:.0f} MB | {clock:.4f} | {cpu:.4f} | {memory / size:.2f} x |",
-                flush=True,
-            )
+        table(pool, Path(folder), LAYOUTS, "generator", size, arguments.runs)
+        size = pool.apply(write_encoder, (Path(folder), arguments.resolution))
+        print(f"\nIts encoder, {size / 1e6:.0f} MB of weights:\n")
+        table(pool, Path(folder), ENCODERS, "encoder", size, arguments.runs)
+
+
+def table(
+    pool: Any, folder: Path, layouts: dict[str, str], kind: str, size: int, runs: int
+) -> None:
+    """Print a row for each file, opened in processes of their own."""
+    print("| layout | file | seconds | of the CPU | memory |")
+    print("| --- | --- | --- | --- | --- |", flush=True)
+    for name, what in layouts.items():
+        path = folder / name
+        opened = [pool.apply(measure, (path, kind)) for _ in range(runs)]
+        clock, cpu, memory = (median(column) for column in zip(*opened, strict=True))
+        on_disk = path.stat().st_size / 1e6
+        print(
+            f"| {what} | {on_disk:.0f} MB | {clock:.4f} | {cpu:.4f} | {memory / size:.2f} x |",
+            flush=True,
+        )
 
 
 def write(folder: Path, resolution: int) -> int:
@@ -99,14 +116,32 @@ def write(folder: Path, resolution: int) -> int:
     return sum(tensor.nbytes for tensor in generator.state_dict().values())
 
 
-def measure(path: Path) -> tuple[float, float, int]:
-    """(seconds, seconds of the CPU, bytes) to open a file."""
-    from cycle_core.checkpoints import load_generator
+def write_encoder(folder: Path, resolution: int) -> int:
+    """The published encoder of such a generator, as e4e saves it; gives its weights' bytes."""
+    import torch
 
+    from cycle_core.checkpoints.inspecting import convert
+    from cycle_core.encoder import Encoder, EncoderConfig
+
+    torch.manual_seed(0)
+    state = Encoder(EncoderConfig(num_ws=2 * resolution.bit_length() - 4)).state_dict()
+    average = state.pop("w_avg")
+    options = {"encoder_type": "Encoder4Editing", "output_size": resolution}
+    saved = {"state_dict": {f"encoder.{name}": tensor for name, tensor in state.items()}}
+    torch.save({**saved, "latent_avg": average, "opts": options}, folder / "e4e.pt")
+    convert(folder / "e4e.pt", folder / "encoder.safetensors", kind="encoder")
+    return sum(tensor.nbytes for tensor in state.values())
+
+
+def measure(path: Path, kind: str) -> tuple[float, float, int]:
+    """(seconds, seconds of the CPU, bytes) to open a file of this kind."""
+    from cycle_core.checkpoints import load_encoder, load_generator
+
+    load = load_encoder if kind == "encoder" else load_generator
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest point so far
     clock, cpu = time.perf_counter(), time.process_time()
-    load_generator(path)
+    load(path)
     clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
     return clock, cpu, resident("VmHWM") - before
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from .errors import InputError, MismatchError
 from .generator import Generator
-from .irse import IdentityNet, check_body, make_body
+from .irse import Conv2d, IdentityNet, check_body, make_body
 from .layers import Linear
 from .resize import average_pool, resize
 
@@ -108,8 +108,8 @@ class Encoder(nn.Module):
         )
         fine, middle, coarse = config.widths[2:]
         if config.coarse < config.num_ws and not config.pooled:
-            self.latlayer1 = nn.Conv2d(middle, coarse, 1)
-            self.latlayer2 = nn.Conv2d(fine, coarse, 1)
+            self.latlayer1 = Conv2d(middle, coarse, 1)
+            self.latlayer2 = Conv2d(fine, coarse, 1)
         head_width = config.head_width or config.w_dim
         sizes = [config.input_size // 2 ** (4 - self._level(i)) for i in range(config.num_ws)]
         self.styles = nn.ModuleList(
@@ -257,7 +257,7 @@ class Head(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for i in range(int(math.log2(size))):
-            layers += [nn.Conv2d(width if i else in_width, width, 3, 2, 1), nn.LeakyReLU()]
+            layers += [Conv2d(width if i else in_width, width, 3, 2, 1), nn.LeakyReLU()]
         self.convs = nn.Sequential(*layers)
         self.linear = Linear(width, w_dim)
 

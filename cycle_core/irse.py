@@ -98,7 +98,7 @@ def make_body(
     done so for the first stage (half the arithmetic for small pictures; so does every ResNet)."""
     size = 7 if resnet else 3
     input_layer = nn.Sequential(
-        nn.Conv2d(channels, widths[0], size, stem_stride, size // 2, bias=False),
+        Conv2d(channels, widths[0], size, stem_stride, size // 2, bias=False),
         nn.BatchNorm2d(widths[0]),
         nn.PReLU(widths[0]),
     )
@@ -147,9 +147,9 @@ class Unit(nn.Module):
         )
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(in_width),
-            nn.Conv2d(in_width, width, 3, 1, 1, bias=False),
+            Conv2d(in_width, width, 3, 1, 1, bias=False),
             nn.PReLU(width),
-            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            Conv2d(width, width, 3, stride, 1, bias=False),
             nn.BatchNorm2d(width),
             *([SqueezeExcite(width, reduction)] if reduction else []),
         )
@@ -168,9 +168,9 @@ class BasicUnit(nn.Module):
 
     def __init__(self, in_width: int, width: int, stride: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(in_width, width, 3, stride, 1, bias=False)
+        self.conv1 = Conv2d(in_width, width, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = (
             nn.Sequential(Pointwise(in_width, width, stride), nn.BatchNorm2d(width))
@@ -184,7 +184,16 @@ class BasicUnit(nn.Module):
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
-class Pointwise(nn.Conv2d):
+class Conv2d(nn.Conv2d):
+    """A convolution that draws no first weights on the meta device, where it has no memory: drawing
+    is half of the time that it takes to make an encoder for weights from a file."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class Pointwise(Conv2d):
     """1x1 convolution that leaves the skipped positions out itself: with a stride, and less than 16
     channels, oneDNN's weight gradient writes beyond its memory where several threads work."""
 
@@ -201,8 +210,8 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, width: int, reduction: int):
         super().__init__()
-        self.fc1 = nn.Conv2d(width, width // reduction, 1, bias=False)
-        self.fc2 = nn.Conv2d(width // reduction, width, 1, bias=False)
+        self.fc1 = Conv2d(width, width // reduction, 1, bias=False)
+        self.fc2 = Conv2d(width // reduction, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True))))

@@ -35,8 +35,7 @@ def load_generator(name: str | Path, device: str | torch.device = "cpu") -> Gene
     Raises MissingFileError, CheckpointError."""
     generator: Generator = open_model(name, "generator")
     generator.name = Path(name).stem
-    # moving a module to where it is takes as long as a quarter of opening it
-    return generator if generator.device == torch.device(device) else generator.to(device)
+    return _moved(generator, device)
 
 
 def load_encoder(
@@ -50,7 +49,12 @@ def load_encoder(
     generator, architecture ("e4e" or "psp"): for files that lack what they say; an error asks for
     them. Raises MissingFileError, CheckpointError, InputError for another architecture."""
     encoder: Encoder = open_model(name, "encoder", generator=generator, architecture=architecture)
-    return encoder.to(device)
+    return _moved(encoder, device)
+
+
+def _moved(model: Any, device: str | torch.device) -> Any:
+    """Moving a model to where it is would take as long as a quarter of opening it."""
+    return model if model.w_avg.device == torch.device(device) else model.to(device)
 
 
 def open_model(name: str | Path, kind: str, **options: Any) -> Any:
