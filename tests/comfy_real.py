@@ -25,7 +25,7 @@ REASON = (
 )
 FOLDER = "My pack-1.0 (x)"  # with what folder names may have
 CLIENT = "test"
-EXTRAS = ("nodes_mask.py",)  # of the core's nodes, besides those that it always has
+EXTRAS = ("nodes_mask.py", "nodes_images.py", "nodes_preview_any.py")  # of the core's nodes,
 
 
 def place(base: Path, name: str = FOLDER) -> Path:
