@@ -57,6 +57,15 @@ class Code:
         """The same code with other vectors (and, if given, another space)."""
         return replace(self, w=w, space=space or self.space)
 
+    def one(self, index: int) -> Code:
+        """The code at `index` alone, as a batch of one. Raises InputError where there is none."""
+        if not 0 <= index < self.batch:
+            raise InputError(
+                f"There is no code number {index}: the batch has {self.batch}, counted from 0."
+            )
+        offsets = None if self.offsets is None else self.offsets[index : index + 1]
+        return replace(self, w=self.w[index : index + 1], offsets=offsets)
+
     def to(self, device: torch.device | str) -> Code:
         offsets = None if self.offsets is None else self.offsets.to(device)
         return replace(self, w=self.w.to(device), offsets=offsets)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .codes import Code, HasCode
-    from .directions import Step
+    from .directions import Direction, Step
     from .generator import Generator
 
 LONGEST = 160  # bytes of an edit's name: with what is put around it, less than a disk takes
@@ -115,13 +115,20 @@ def parse_edit(text: str) -> Edit:
     return Edit(tuple(changes))
 
 
-def apply_edit(code: Code | HasCode, edit: Edit, generator: Generator | None = None) -> Code:
-    """The code after all changes of one edit; directions in StyleSpace need the generator. Raises
-    MissingFileError for an unknown direction, InputError and MismatchError for one that cannot be
-    followed here."""
+def apply_edit(
+    code: Code | HasCode,
+    edit: Edit,
+    generator: Generator | None = None,
+    directions: Mapping[str, Direction] | None = None,
+) -> Code:
+    """The code after all changes of one edit; directions in StyleSpace need the generator.
+
+    directions: by the names that the edit has for them, where they are open already.
+    Raises MissingFileError for an unknown direction, InputError and MismatchError for one that
+    cannot be followed here."""
     from .directions import edit_many
 
-    return edit_many(code, steps_of(edit, generator))
+    return edit_many(code, steps_of(edit, generator, directions))
 
 
 def check_edit(edit: Edit, generator: Generator) -> None:
@@ -154,20 +161,34 @@ def needs_generator(edit: Edit) -> bool:
     """Whether one of the directions lies in StyleSpace."""
     from .directions import needs_generator as needs
 
-    return any(needs(name) for x in edit.changes for name in (x.direction, *x.keep))
+    return any(map(needs, names_in(edit)))
 
 
-def steps_of(edit: Edit, generator: Generator | None = None) -> list[Step]:
+def names_in(edit: Edit) -> list[str]:
+    """The names of all its directions, those that are kept as well, each once."""
+    return list(dict.fromkeys(name for x in edit.changes for name in (x.direction, *x.keep)))
+
+
+def steps_of(
+    edit: Edit,
+    generator: Generator | None = None,
+    directions: Mapping[str, Direction] | None = None,
+) -> list[Step]:
     """The changes with their directions opened. Raises MissingFileError, CheckpointError."""
     from .directions import Step, load_direction
 
+    known = directions or {}
+
+    def opened(name: str) -> Direction:
+        return known[name] if name in known else load_direction(name, generator=generator)
+
     return [
         Step(
-            load_direction(change.direction, generator=generator),
+            opened(change.direction),
             strength=None if change.to else change.amount,
             to=change.amount if change.to else None,
             layers=change.layers,
-            keep=[load_direction(name, generator=generator) for name in change.keep],
+            keep=[opened(name) for name in change.keep],
         )
         for change in edit.changes
     ]

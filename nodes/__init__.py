@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import edit, example, face, generate, host, invert, load
+from . import edit, editor, example, face, generate, host, invert, load
 
 
 class CycleEncoding(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         host.register_folders()
-        subjects = (load, example, face, invert, edit, generate)
+        subjects = (load, example, face, invert, edit, editor, generate)
         return [node for subject in subjects for node in subject.NODES]

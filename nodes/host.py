@@ -85,9 +85,20 @@ def choices(kind: str) -> list[str]:
 
 def embedded(kind: str) -> list[str]:
     if kind == "direction":
-        return _embedded_directions()
+        return [entry["name"] for entry in embedded_directions()]
     ending = f"_{kind}.safetensors"
     return sorted(path.name.removesuffix(ending) for path in ASSETS.glob(f"*{ending}"))
+
+
+@lru_cache(maxsize=1)
+def embedded_directions() -> list[dict[str, Any]]:
+    """What is written about them, from the header of the file: a list must not cost an import."""
+    path = ASSETS / "directions.safetensors"
+    if not path.is_file():
+        return []
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return json.loads(header["__metadata__"]["config"])["directions"]
 
 
 def locate(kind: str, name: str) -> str:
@@ -375,14 +386,3 @@ class Progress:
             picture = ("JPEG", to_pil(preview[:1].nan_to_num()), PREVIEW)
             self.shown = now
         self.bar.update_absolute(step, total, picture)
-
-
-def _embedded_directions() -> list[str]:
-    """Their names, from the header of the file: the list must not cost an import."""
-    path = ASSETS / "directions.safetensors"
-    if not path.is_file():
-        return []
-    with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    config = json.loads(header["__metadata__"]["config"])
-    return [entry["name"] for entry in config["directions"]]

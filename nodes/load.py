@@ -186,14 +186,14 @@ class LoadDirection(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name: str, entry: str, **_: Any) -> Any:
-        return [stamp(part) for part in _named(name, entry)]
+        return [stamp(part) for part in named(name, entry)]
 
     @classmethod
     def execute(cls, name: str, entry: str, generator: host.Held | None = None) -> io.NodeOutput:
         from ..cycle_core import load_direction
 
         given = None if generator is None else generator.module
-        return io.NodeOutput(load_direction(":".join(_named(name, entry)), generator=given))
+        return io.NodeOutput(load_direction(":".join(named(name, entry)), generator=given))
 
 
 class SavePivot(io.ComfyNode):
@@ -339,7 +339,7 @@ class LoadTunedGenerator(io.ComfyNode):
         )
 
 
-def _named(name: str, entry: str) -> list[str]:
+def named(name: str, entry: str) -> list[str]:
     """The parts of a direction's name for the library, files among them with their paths."""
     rest = [part for part in entry.strip().split(":") if part]
     if name == STYLE_CHANNEL:

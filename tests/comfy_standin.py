@@ -21,7 +21,7 @@ class Input:
     known: tuple[str, ...] = ()
 
     def __init__(self, id: str, **fields: Any):
-        allowed = {"display_name", "optional", "tooltip", "lazy", *self.known}
+        allowed = {"display_name", "optional", "tooltip", "lazy", "extra_dict", *self.known}
         assert not set(fields) - allowed, f"{id}: {set(fields) - allowed}"
         self.id, self.fields = id, fields
         self.optional = fields.get("optional", False)

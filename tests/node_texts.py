@@ -20,6 +20,7 @@ SNAPSHOT = ROOT / "tests" / "fixtures" / "nodes" / "schemas.json"
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
 TABLES = "\n## Inputs\n"
 FROM_DISK = ("name", "file")  # their options are files
+UNSAVED = ("tooltip", "optional", "extra_dict")
 
 
 def load_pack(folder: Path) -> ModuleType:
@@ -48,7 +49,7 @@ def shape(schema: Any) -> dict[str, Any]:
     """What saved workflows depend on."""
     inputs = []
     for one in schema.inputs:
-        fields = {k: v for k, v in one.fields.items() if k not in ("tooltip", "optional")}
+        fields = {k: v for k, v in one.fields.items() if k not in UNSAVED}
         if one.id in FROM_DISK:
             fields.pop("options", None)
         inputs.append({"id": one.id, "type": one.io_type, "optional": one.optional, **fields})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,15 @@ def test_a_saved_code_comes_back_to_the_bit_with_all_that_is_known_about_it(code
     back = load_code(tmp_path / "code.safetensors")
     assert torch.equal(back.w, code.w)
     assert (back.space, back.generator, back.stage) == (code.space, code.generator, code.stage)
+
+
+def test_one_code_of_a_batch_is_a_batch_of_one(code):
+    one = replace(code, offsets=torch.randn(2, 9)).one(1)
+    assert torch.equal(one.w, code.w[1:])
+    assert one.offsets is not None
+    assert one.offsets.shape == (1, 9)
+    with pytest.raises(InputError, match="no code number 2: the batch has 2"):
+        code.one(2)
 
 
 def test_a_code_that_no_encoder_made_has_no_stage_after_loading(code, tmp_path):

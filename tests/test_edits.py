@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from cycle_core import load_direction, sample
 from cycle_core.checkpoints import load_generator
-from cycle_core.edits import Change, Edit, check_edit, check_names, parse_edit
+from cycle_core.edits import (
+    Change,
+    Edit,
+    apply_edit,
+    check_edit,
+    check_names,
+    names_in,
+    parse_edit,
+)
 from cycle_core.errors import InputError
 
 
@@ -78,3 +88,12 @@ def test_an_edit_that_cannot_be_followed_is_told_before_there_is_a_code(text: st
 def test_what_cannot_be_read_is_said_in_one_sentence(text: str, told: str):
     with pytest.raises(InputError, match=told):
         parse_edit(text)
+
+
+def test_directions_that_are_open_already_are_taken_by_their_names():
+    G = load_generator("portraits")
+    code, smile = sample(G, 1, 7), load_direction("smile")
+    moved = apply_edit(code, parse_edit("mine=2,keep=age"), G, {"mine": smile})
+    expected = apply_edit(code, parse_edit("smile=2,keep=age"), G)
+    assert torch.equal(moved.w, expected.w)
+    assert names_in(parse_edit("mine=2,keep=age,age=1")) == ["mine", "age"]

@@ -1,0 +1,298 @@
+"""Live editing: sliders for the directions of a generator, and a picture that follows them.
+
+The sliders are in web/. Here they are one text, an edit as the library reads it, so that a workflow
+without its front end, a program and the command line all say the same."""
+
+# pyright: reportMissingImports=false
+# (ComfyUI is the host, not a dependency)
+from __future__ import annotations
+
+import base64
+import io as streams
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..cycle_core.cache import stamp
+from ..cycle_core.errors import CycleError, InputError
+from . import host
+from .load import named
+from .types import CODE, DIRECTION, GENERATOR
+
+if TYPE_CHECKING:
+    from ..cycle_core import Code, Direction
+    from ..cycle_core.edits import Edit
+
+EMBEDDED = host.ASSETS / "directions.safetensors"
+PLUGS = ("direction_1", "direction_2", "direction_3")
+MOST = {"sd": 3.0, "raw": 10.0}  # where the sliders end, by a direction's unit; numbers go beyond
+LISTED = 24  # directions of one file: components come by the hundred, the strongest first
+NOTHING_KNOWN = (
+    "No directions are known for this generator: connect one, such as that of Discover Directions, "
+    "or put a direction file into models/gan_directions."
+)
+# the embedded directions as people call them, in the order in which they are looked for
+GROUPS = {
+    "Expression": {
+        "smile": "Smile",
+        "mouth_open": "Open mouth",
+        "eyes_open": "Open eyes",
+    },
+    "Pose": {
+        "yaw": "Turn",
+        "pitch": "Nod",
+    },
+    "Person": {
+        "age": "Age",
+        "glasses": "Glasses",
+        "beard": "Beard",
+        "skin_tone": "Skin tone",
+    },
+    "Hair": {
+        "hair_color": "Hair colour",
+        "hair_len": "Hair length",
+        "hair_vol": "Hair volume",
+        "hair_wave": "Waves",
+        "fringe": "Fringe",
+        "hair_part": "Parting",
+    },
+    "Head": {
+        "face_width": "Face width",
+        "jaw_width": "Jaw width",
+        "chin_len": "Chin length",
+        "cheeks": "Cheeks",
+        "ears": "Ears",
+    },
+    "Eyes and brows": {
+        "eye_color": "Eye colour",
+        "eye_size": "Eye size",
+        "eye_spacing": "Eye spacing",
+        "eye_tilt": "Eye tilt",
+        "brow_thick": "Brow thickness",
+        "brow_height": "Brow height",
+    },
+    "Nose and mouth": {
+        "nose_len": "Nose length",
+        "nose_width": "Nose width",
+        "mouth_width": "Mouth width",
+        "lip_full": "Full lips",
+        "lip_red": "Red lips",
+    },
+    "Light": {
+        "light_az": "From the side",
+        "light_el": "From above",
+    },
+    "Clothes and background": {
+        "cloth_hue": "Clothes, hue",
+        "cloth_light": "Clothes, lightness",
+        "bg_hue": "Background, hue",
+        "bg_light": "Background, lightness",
+        "bg_shift": "Gradient, hues",
+        "bg_angle": "Gradient, angle",
+    },
+}
+
+
+class LatentEditor(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            "CycleLatentEditor",
+            "Latent Editor",
+            "Sliders for all directions of the generator, and a picture that follows them while "
+            "they move.",
+            search_aliases=["live edit", "sliders", "face editor", "interactive"],
+            is_output_node=True,
+            inputs=[
+                CODE.Input("code", tooltip="The codes to edit: pivots, as a rule."),
+                GENERATOR.Input(
+                    "generator",
+                    tooltip="What draws the picture: the generator, or a tuned one, that the codes "
+                    "are for. Its directions get the sliders.",
+                    extra_dict={"sliders": embedded_sliders()},  # before anything has run
+                ),
+                io.String.Input(
+                    "edits",
+                    default="",
+                    tooltip="What the sliders say, as the command line writes it: smile=+2,age=-1. "
+                    "Also smile:=0 for a value to arrive at, and keep=glasses or layers=0-5 for "
+                    "the change before it.",
+                ),
+                io.Int.Input(
+                    "shown",
+                    default=0,
+                    min=0,
+                    max=4095,
+                    tooltip="Which code of a batch the picture shows, from 0 on; all are edited.",
+                ),
+                *(
+                    DIRECTION.Input(
+                        plug,
+                        optional=True,
+                        tooltip=f"One more slider, which the edits call {plug}: any direction, "
+                        "such as a discovered one.",
+                    )
+                    for plug in PLUGS
+                ),
+            ],
+            outputs=[CODE.Output(display_name="code", tooltip="The edited codes.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> Any:
+        return [stamp(host.locate("direction", file)) for file in _files()]
+
+    @classmethod
+    def execute(
+        cls, code: Any, generator: host.Held, edits: str, shown: int, **plugs: Any
+    ) -> io.NodeOutput:
+        from ..cycle_core import generate
+
+        G = generator.ready(host.drawing_memory(generator.module, 1))
+        edited = apply(edits, code, G, plugs)
+        index = min(shown, edited.batch - 1)
+        one = edited.one(index)
+        drawn = host.sparingly(
+            lambda batch: generate(G, one, dtype=generator.dtype, batch=batch), 1
+        )
+        sliders = known_sliders(G, plugs)
+        state = {
+            "edits": edits,
+            "image": picture(drawn),
+            "shown": index,
+            "batch": edited.batch,
+            "sliders": sliders,
+            "says": "" if sliders else NOTHING_KNOWN,
+        }
+        return io.NodeOutput(host.resting(edited), ui={"latent_editor": [state]})
+
+
+def apply(edits: str, code: Code, G: Any, plugs: dict[str, Any]) -> Code:
+    """The codes after the edits. `plugs`: the directions that are connected, by their inputs.
+
+    Raises InputError, MissingFileError, MismatchError, CheckpointError."""
+    from ..cycle_core.edits import apply_edit, names_in, parse_edit
+
+    if not edits.strip():
+        return code
+    edit = parse_edit(edits)
+    _check_once(edit)
+    return apply_edit(code, edit, G, {name: _open(name, G, plugs) for name in names_in(edit)})
+
+
+def embedded_sliders() -> list[dict[str, Any]]:
+    """Those of the embedded directions, in their groups; what no group names comes last."""
+    entries = {entry["name"]: entry for entry in host.embedded_directions()}
+    rest = {name: name for name in entries if not any(name in x for x in GROUPS.values())}
+    return [
+        _slider(name, label, group, entries[name]["meaning"], entries[name]["unit"])
+        for group, labels in {**GROUPS, "Other": rest}.items()
+        for name, label in labels.items()
+        if name in entries
+    ]
+
+
+def known_sliders(G: Any, plugs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of the directions that fit a generator: embedded, connected, of files."""
+    from ..cycle_core import Code
+
+    mean = Code(G.w_avg.expand(1, G.num_ws, -1), "W", G.base_fingerprint)
+    fitting = {x.name for x in _directions_in(stamp(EMBEDDED)) if _fits(x, mean)}
+    found = [slider for slider in embedded_sliders() if slider["name"] in fitting]
+    for plug, direction in plugs.items():
+        if direction is not None:
+            label = direction.name or plug
+            found.append(_slider(plug, label, "Connected", direction.meaning, direction.unit))
+    for file in _files():
+        several = _directions_in(stamp(host.locate("direction", file)))
+        for direction in [x for x in several if _fits(x, mean)][:LISTED]:
+            entry = direction.name.removeprefix(f"{Path(file).stem}:")
+            name = file if len(several) == 1 else f"{file}:{entry}"
+            found.append(_slider(name, entry, file, direction.meaning, direction.unit))
+    return found
+
+
+def picture(drawn: Any) -> str:
+    """One picture float [1,3,R,R] in [-1,1] as a data URL, which needs no file and no route."""
+    from ..cycle_core.images import to_pil
+
+    image, stream = to_pil(drawn), streams.BytesIO()
+    image.thumbnail((host.PREVIEW, host.PREVIEW))
+    image.save(stream, "JPEG", quality=95, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _slider(name: str, label: str, group: str, meaning: str, unit: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "label": label,
+        "group": group,
+        "meaning": meaning,
+        "most": MOST[unit],
+    }
+
+
+def _check_once(edit: Edit) -> None:
+    names = [change.direction for change in edit.changes]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"The edits name {name} twice: write one change for it.")
+
+
+def _open(name: str, G: Any, plugs: dict[str, Any]) -> Direction:
+    if name in PLUGS:
+        if plugs.get(name) is None:
+            raise InputError(
+                f"The edits name {name}, but nothing is connected there: connect a direction, or "
+                f"take {name} out of the edits."
+            )
+        return plugs[name]
+    from ..cycle_core import load_direction
+    from ..cycle_core.directions import needs_generator
+
+    file, _, entry = name.partition(":")
+    parts = [name] if needs_generator(name) and file == "S" else named(file, entry)
+    whole = ":".join(parts)
+    if needs_generator(whole):  # it moves channels that are the generator's
+        return load_direction(whole, generator=G)
+    return _opened(whole, *map(stamp, parts))
+
+
+@lru_cache(maxsize=64)
+def _opened(name: str, *_: Any) -> Direction:
+    """A direction that is opened once, and again when its file has changed."""
+    from ..cycle_core import load_direction
+
+    return load_direction(name)
+
+
+def _files() -> list[str]:
+    """Direction files that an edit can name."""
+    files = folder_paths.get_filename_list(host.FOLDERS["direction"][0])
+    return [file for file in files if not set(file) & set(",=:")]
+
+
+@lru_cache(maxsize=32)
+def _directions_in(file: tuple[str, int, int]) -> list[Direction]:
+    """Those of a file, by its stamp; none where it holds something else, which is told where the
+    file is used."""
+    from ..cycle_core import list_directions
+
+    try:
+        return list_directions(file[0])
+    except CycleError:
+        return []
+
+
+def _fits(direction: Direction, mean: Code) -> bool:
+    try:
+        direction.check(mean)
+    except CycleError:
+        return False
+    return True
+
+
+NODES = [LatentEditor]
