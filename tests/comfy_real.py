@@ -10,12 +10,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import socket
+import subprocess
 import sys
 import tempfile
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
 CHECKOUT = os.environ.get("COMFYUI_DIR", "") and os.path.abspath(os.environ["COMFYUI_DIR"])
@@ -25,6 +30,7 @@ REASON = (
 )
 FOLDER = "My pack-1.0 (x)"  # with what folder names may have
 CLIENT = "test"
+START = 900  # seconds until a server answers, on a busy machine
 EXTRAS = ("nodes_mask.py", "nodes_images.py", "nodes_preview_any.py")  # of the core's nodes,
 
 
@@ -36,6 +42,39 @@ def place(base: Path, name: str = FOLDER) -> Path:
     for name in ("input", "output", "models", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
     return folder
+
+
+@contextmanager
+def serve(base: Path, folder: str, *options: str) -> Iterator[str]:
+    """The address of a server with only the pack in its custom_nodes; its output is in base/log.
+
+    Raises RuntimeError where it ends before it answers."""
+    place(base, folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, os.path.join(CHECKOUT, "main.py"), "--cpu", "--disable-api-nodes"),
+        *("--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)),
+        *("--database-url", f"sqlite:///{base}/user/comfyui.db", *options),
+    ]
+    environment = {**os.environ, "HOME": str(base), "CYCLE_CORE_OFFLINE": "1"}
+    with (base / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=base, env=environment)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(START):
+            if server.poll() is not None:
+                raise RuntimeError(f"ComfyUI ended:\n{(base / 'log').read_text()[-3000:]}")
+            try:
+                urlopen(f"{address}/system_stats", timeout=30).close()
+                break
+            except OSError:
+                time.sleep(1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
 
 
 class Comfy:

@@ -6,10 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import socket
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
@@ -21,52 +17,28 @@ pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
 )
 FOLDER = "cycle-encoding"  # the host serves no help pages of folders with spaces in their names
-START = 900  # seconds, on a busy machine
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """Of a server with only the pack in its custom_nodes, and without an editor."""
     base = tmp_path_factory.mktemp("ComfyUI")
-    comfy_real.place(base, FOLDER)
     (base / "editor").mkdir()
     (base / "editor" / "index.html").write_text("no editor")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, os.path.join(comfy_real.CHECKOUT, "main.py"), "--cpu"),
-        *("--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)),
-        *("--front-end-root", str(base / "editor"), "--disable-api-nodes"),
-        *("--database-url", f"sqlite:///{base}/user/comfyui.db"),
-    ]
-    environment = {**os.environ, "HOME": str(base), "CYCLE_CORE_OFFLINE": "1"}
-    with (base / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=base, env=environment)
-    try:
-        yield f"http://127.0.0.1:{port}", server, base / "log"
-    finally:
-        server.terminate()
-        server.wait()
+    with comfy_real.serve(base, FOLDER, "--front-end-root", str(base / "editor")) as url:
+        yield url
 
 
 @asynccontextmanager
 async def connected(address):
-    """(session, websocket) once it answers."""
+    """(session, websocket)."""
     import aiohttp
 
-    url, server, log = address
-    async with aiohttp.ClientSession(url) as session:
-        for _ in range(START):
-            assert server.poll() is None, log.read_text()[-3000:]
-            try:
-                async with session.get("/system_stats") as answer:
-                    answer.raise_for_status()
-                    break
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(1)
-        async with session.ws_connect("/ws?clientId=test", max_msg_size=0) as socket:
-            yield session, socket
+    async with (
+        aiohttp.ClientSession(address) as session,
+        session.ws_connect("/ws?clientId=test", max_msg_size=0) as socket,
+    ):
+        yield session, socket
 
 
 async def get(session, path):
