@@ -85,7 +85,8 @@ def together() -> Iterator[None]:
     failed = torch.tensor(int(error is not None))
     dist.all_reduce(failed)
     if failed:
-        raise error or next(filter(None, everywhere(error)))
+        errors = everywhere(error)
+        raise error or next(filter(None, errors))
 
 
 # ------------------------------------------------------------------ dividing and bringing together
