@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from inspect import Parameter, Signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class Input:
@@ -138,12 +139,11 @@ def install(folder: Path) -> Host:
         NodeOutput=NodeOutput,
     )
     io.String.Output = type("Output", (Output,), {"io_type": "STRING"})
-    device = torch.device("cpu")
     management = _module(
         "comfy.model_management",
-        get_torch_device=lambda: device,
-        unet_offload_device=lambda: device,
-        intermediate_device=lambda: device,
+        get_torch_device=_cpu,
+        unet_offload_device=_cpu,
+        intermediate_device=_cpu,
         soft_empty_cache=lambda: None,
         load_models_gpu=lambda models, memory_required=0, force_full_load=False: host.moved.extend(
             models
@@ -165,6 +165,12 @@ def install(folder: Path) -> Host:
     _module("comfy_api", latest=latest)
     _folders(folder)
     return host
+
+
+def _cpu() -> torch.device:
+    import torch
+
+    return torch.device("cpu")
 
 
 def _module(name: str, **content: Any) -> ModuleType:

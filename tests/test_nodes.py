@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,42 +114,6 @@ def same(before, held):
 
 
 # ------------------------------------------------------------------ registration
-def test_the_entry_point_imports_nothing_by_itself():
-    code = (
-        "import importlib.util, sys; "
-        f"spec = importlib.util.spec_from_file_location('pack', {str(ROOT / '__init__.py')!r}); "
-        "pack = importlib.util.module_from_spec(spec); spec.loader.exec_module(pack); "
-        "assert not hasattr(pack, 'NODE_CLASS_MAPPINGS'); "
-        "assert 'torch' not in sys.modules and 'comfy_api' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-S", "-c", code], check=True)
-
-
-def test_the_pack_needs_no_library_but_its_own(world):
-    names = [name for name in sys.modules if name.startswith(world.pack.__name__)]
-    assert f"{world.pack.__name__}.nodes.load" in names
-    heavy = ("cycle_core.generator", "cycle_core.directions", "cycle_core.checkpoints")
-    first = subprocess.run(
-        [sys.executable, "-c", _REGISTER.format(tests=str(ROOT / "tests"), root=str(ROOT))],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    assert not [name for name in first if name.endswith(heavy) or name.startswith("kornia")]
-    assert not [name for name in first if name == "nodes" or name.startswith("cycle_core")]
-
-
-_REGISTER = """
-import sys, tempfile
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import comfy_standin, node_texts
-comfy_standin.install(Path(tempfile.mkdtemp()))
-node_texts.nodes_of(node_texts.load_pack(Path({root!r})))
-print(*sys.modules)
-"""
-
-
 def test_the_schemas_are_those_that_saved_workflows_know(world):
     """Ids and the order of inputs are permanent. Renew the files by tests/node_texts.py."""
     shapes = {k: node_texts.shape(node.define_schema()) for k, node in world.nodes.items()}
