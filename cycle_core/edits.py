@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InputError
+from .strengths import read_layers
 
 if TYPE_CHECKING:
     from .codes import Code, HasCode
@@ -107,7 +108,7 @@ def parse_edit(text: str) -> Edit:
             option = (
                 {"keep": changes[-1].keep + _names(value)}
                 if name == "keep"
-                else {"layers": _layers(value, text)}
+                else {"layers": read_layers(value)}
             )
             changes[-1] = replace(changes[-1], **option)
         else:
@@ -218,20 +219,6 @@ def _stem(direction: str) -> str:
 
 def _names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split("+") if name.strip())
-
-
-def _layers(value: str, text: str) -> tuple[int, ...]:
-    layers: set[int] = set()
-    for part in value.split("+"):
-        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
-            raise InputError(
-                f"In the edit {text!r}, the layers {value!r} cannot be read: write a range such as "
-                "0-5, or several joined by +, such as 0-3+8."
-            )
-        layers.update(range(first, last + 1))
-    return tuple(sorted(layers))
 
 
 def _ranges(layers: tuple[int, ...]) -> str:

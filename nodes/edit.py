@@ -12,7 +12,7 @@ from . import host
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
 
 LAYERS = (
-    "Which styles, counted from 0, such as 0-3,6: the first ones are the pose and the shape, the "
+    "Which styles, counted from 0, such as 0-3+6: the first ones are the pose and the shape, the "
     "last ones the colours."
 )
 

@@ -141,7 +141,7 @@ def test_a_strength_that_is_no_number_is_refused(code):
 
 @pytest.mark.parametrize("layers", ["6", "3-2", "a", "", "0-9"])
 def test_layers_that_cannot_be_used_are_refused(layers):
-    with pytest.raises(InputError, match="layers"):
+    with pytest.raises(InputError, match="layer"):
         parse_layers(layers, N)
 
 

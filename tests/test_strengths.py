@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cycle_core.errors import InputError
-from cycle_core.strengths import parse_numbers
+from cycle_core.strengths import parse_numbers, read_layers
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,14 @@ def test_lists_and_ranges(text, numbers):
 def test_what_cannot_be_read_is_named(text):
     with pytest.raises(InputError, match="cannot be read"):
         parse_numbers(f"1, {text}")
+
+
+@pytest.mark.parametrize("text", ["0-3+6", "6+0-3", " 0-3, 6 ", "0 1 2 3 6", "0-2+1-3+6"])
+def test_layers_are_numbers_and_ranges(text):
+    assert read_layers(text) == (0, 1, 2, 3, 6)
+
+
+@pytest.mark.parametrize("text", ["", "3-2", "a", "-1", "0-", "+", "1.0"])
+def test_layers_that_cannot_be_read_are_told_with_how_to_write_them(text):
+    with pytest.raises(InputError, match=r"cannot be read.* 0-3\+6\.$"):
+        read_layers(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..codes import Code
 from ..errors import InputError, MismatchError
+from ..strengths import read_layers
 
 UNITS = ("sd", "raw")
 SPACES = ("W", "S")
@@ -145,23 +145,15 @@ class Direction:
 
 
 def parse_layers(layers: Layers, num_ws: int) -> tuple[int, ...] | None:
-    """Styles as numbers from 0 on, or as text such as "0-3,6" (also "0-3+6"); None stays None.
+    """Styles as numbers from 0 on, or as text such as "0-3+6"; None stays None.
 
     Raises InputError for what cannot be read or is not in the generator."""
     if layers is None:
         return None
-    chosen: set[int] = set()
-    for part in re.split(r"[,+\s]+", layers.strip()) if isinstance(layers, str) else layers:
-        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", str(part))
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last or last >= num_ws:
-            raise InputError(
-                f"The layers {layers!r} cannot be used: give numbers and ranges between 0 and "
-                f'{num_ws - 1}, such as "0-3,6".'
-            )
-        chosen.update(range(first, last + 1))
-    if not chosen:
+    chosen = read_layers(layers if isinstance(layers, str) else "+".join(map(str, layers)))
+    if chosen[-1] >= num_ws:
         raise InputError(
-            f'The layers {layers!r} name no style: give some, such as "0-3", or none to move all.'
+            f"There is no layer {chosen[-1]}: this generator has the layers 0 to {num_ws - 1}, of "
+            "which some are chosen as in 0-3+6."
         )
-    return tuple(sorted(chosen))
+    return chosen

@@ -42,7 +42,7 @@ def edit(
     strength: how far, in the direction's unit; a sequence or float [K] makes K codes of one.
     to: the value of the attribute to arrive at instead, as the direction's readout reads it (0 is
         the domain's mean), whatever it is in the code; needs a readout.
-    layers: the styles that move, such as "0-3,6"; the direction's own if None. A code in W of which
+    layers: the styles that move, such as "0-3+6"; the direction's own if None. A code in W of which
         only some move becomes one in W+. Not for StyleSpace, whose channels belong to a layer.
     keep: directions whose attributes stay: the direction is first made orthogonal to their
         readouts, or to their vectors where they have none (conditional manipulation, InterFaceGAN
