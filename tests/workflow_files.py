@@ -13,6 +13,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[1] / "workflows"
 TEXT_ONLY = ("Note", "MarkdownNote")  # the editor's own, nothing that runs
 CONTROLS = ("fixed", "increment", "decrement", "randomize")
+BUTTONS = ("upload",)  # widgets of which a prompt knows nothing
 
 
 def names() -> list[str]:
@@ -42,7 +43,9 @@ def widgets(node: dict[str, Any]) -> dict[str, Any]:
     for name in [one["widget"]["name"] for one in node["inputs"] if "widget" in one]:
         if not values:
             raise ValueError(f"{node['type']} has no value for {name}")
-        found[name] = values.pop(0)
+        value = values.pop(0)
+        if name not in BUTTONS:
+            found[name] = value
         if name == "seed" and values and values[0] in CONTROLS:
             values.pop(0)  # what the editor does with the seed after each run
     if values:
