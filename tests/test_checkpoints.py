@@ -149,6 +149,19 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("name", ["n" * 251 + ".txt", "头" * 84 + "txt"])
+def test_the_longest_name_that_a_disk_takes_can_be_written(tmp_path, name):
+    assert len(name.encode()) == 255
+    write_atomically(tmp_path / name, lambda p: p.write_text("whole"))
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_tuned_generator_is_called_that_where_something_else_is_needed(tmp_path):
+    save_model(tmp_path / "t.safetensors", "delta", {}, {})
+    with pytest.raises(CheckpointError, match="is a tuned generator, but a code is needed"):
+        read_model(tmp_path / "t.safetensors", "code")
+
+
 def test_a_missing_folder_is_said(tmp_path):
     with pytest.raises(InputError, match="choose a folder that exists"):
         write_atomically(tmp_path / "none" / "a.txt", lambda p: p.write_text("x"))

@@ -66,7 +66,9 @@ def test_the_same_in_words(pickled, capsys):
 
 def test_what_tuning_changed_is_told_with_its_generator(tmp_path, capsys):
     save_model(tmp_path / "t.safetensors", "delta", {"original": "0123456789abcdef"}, {})
-    assert "the generator 0123456789abcdef" in told(capsys, "inspect", tmp_path / "t.safetensors")
+    words = told(capsys, "inspect", tmp_path / "t.safetensors")
+    assert "tuned generator" in words
+    assert "the generator 0123456789abcdef" in words
 
 
 def test_codes_and_directions_are_told(tmp_path, capsys):

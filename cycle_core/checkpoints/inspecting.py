@@ -12,7 +12,7 @@ from ..generator import Generator
 from . import others
 from .format import Format
 from .formats import formats, matching
-from .ours import a, save_model
+from .ours import a, in_words, save_model
 from .reading import Contents, read_file, refusal, reported
 
 _USES = {
@@ -117,7 +117,7 @@ def _found(contents: Contents) -> list[Format]:
 
 def _facts(contents: Contents, one: Format) -> dict[str, Any]:
     loaded = one.load(contents)
-    facts: dict[str, Any] = {"kind": one.kind, "format": one.name}
+    facts: dict[str, Any] = {"kind": in_words(one.kind), "format": one.name}
     if isinstance(loaded, Generator):
         facts |= {
             "resolution": loaded.resolution,

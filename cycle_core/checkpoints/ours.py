@@ -127,10 +127,10 @@ def resolve(name: str | Path, kind: str) -> Path:
         known = sorted(file.stem.removesuffix(f"_{kind}") for file in files)
         listed = f" The embedded ones are: {', '.join(known)}." if known else ""
         raise MissingFileError(
-            f"There is no {kind} named {str(name)!r}: give a path or the name of an embedded "
-            f"model.{listed}"
+            f"There is no {in_words(kind)} named {str(name)!r}: give a path or the name of an "
+            f"embedded model.{listed}"
         )
-    raise MissingFileError(f"There is no file {path}: check the path of the {kind}.")
+    raise MissingFileError(f"There is no file {path}: check the path of the {in_words(kind)}.")
 
 
 def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> nn.Module:
@@ -188,7 +188,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     path = Path(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # the name's beginning alone: the whole one and what is added may be more than a disk takes
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
         os.close(handle)
         write(Path(temporary))
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private
@@ -246,8 +247,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def in_words(kind: str) -> str:
+    """A kind as messages say it; files keep the shorter word."""
+    return "tuned generator" if kind == "delta" else kind
+
+
 def a(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    """ "an encoder" """
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {in_words(kind)}"
 
 
 def _umask() -> int:
@@ -301,9 +308,7 @@ def _plain(kind: str, *facts: str) -> Format:
     def describe(config: dict[str, Any]) -> dict[str, Any]:
         return {fact: config.get(fact) for fact in facts}
 
-    return Format(
-        OURS, kind, is_ours(kind), lambda contents: model_of(contents, kind)[0], describe
-    )
+    return Format(OURS, kind, is_ours(kind), lambda contents: model_of(contents, kind)[0], describe)
 
 
 FORMATS = (

@@ -253,30 +253,20 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 
 def run_sample(arguments: argparse.Namespace) -> None:
-    import torch
-
     from ..checkpoints import load_generator
-    from ..codes import Code, save_code
+    from ..codes import save_code
     from ..images import contact_sheet, save_image
-    from ..invert import generate
+    from ..invert import generate, sample
     from ..results import make_folder
 
     console = Console(arguments.quiet)
     make_folder(arguments.out)
     device = device_of(arguments)
     generator = load_generator(arguments.generator, device)
-    random = torch.Generator().manual_seed(arguments.seed)
-    z = torch.randn(arguments.count, generator.config.z_dim, generator=random).to(device)
-    classes = None
-    if generator.config.c_dim:
-        drawn = torch.randint(generator.config.c_dim, (arguments.count,), generator=random)
-        classes = torch.eye(generator.config.c_dim)[drawn].to(device)
-    with torch.no_grad():
-        w = generator.mapping(z, classes, truncation=arguments.truncation)
-    code = Code(w, "W", generator.base_fingerprint, 0)
+    code = sample(generator, arguments.count, arguments.seed, arguments.truncation)
     images = []
     for index in range(arguments.count):
-        images.append(generate(generator, code.with_w(w[index : index + 1])))
+        images.append(generate(generator, code.with_w(code.w[index : index + 1])))
         save_image(images[-1], arguments.out / f"sample-{index:04d}.png")
         console.progress("sample", index + 1, arguments.count)
     save_code(code, arguments.out / "codes.safetensors")
