@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .face import Face, Frame, align, choose, detect, paste
     from .images import Photo, contact_sheet, read_image, read_photo, save_image
     from .invert import (
+        ProjectSettings,
         Refined,
         RefineSettings,
         Tuned,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         encode,
         generate,
         load_tuned,
+        project,
         refine,
         sample,
         save_tuned,
@@ -76,6 +78,7 @@ __all__ = [
     "NoFaceError",
     "Photo",
     "Places",
+    "ProjectSettings",
     "RefineSettings",
     "Refined",
     "Step",
@@ -109,6 +112,7 @@ __all__ = [
     "mix",
     "paste",
     "paste_all",
+    "project",
     "read_image",
     "read_photo",
     "refine",
@@ -136,8 +140,8 @@ _HOME = {
     "errors": "CheckpointError CycleError InputError MismatchError MissingFileError NoFaceError",
     "face": "Face Frame align choose detect paste",
     "images": "Photo contact_sheet read_image read_photo save_image",
-    "invert": "RefineSettings Refined TuneSettings Tuned encode generate load_tuned refine "
-    "sample save_tuned tune",
+    "invert": "ProjectSettings RefineSettings Refined TuneSettings Tuned encode generate "
+    "load_tuned project refine sample save_tuned tune",
     "sequence": "Places align_all paste_all",
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
