@@ -200,27 +200,33 @@ class PasteBack(io.ComfyNode):
         reference: Any = None,
         mask: Any = None,
     ) -> io.NodeOutput:
+        import torch
+
         from ..cycle_core.images import from_comfy
         from ..cycle_core.sequence import cover, paste_all
 
         photos = host.pictures(images)
         faces = from_comfy(crops)
         before = None if reference is None else host.pictures(reference)
-        masks = None if mask is None else host.given_mask(mask)
-        pasted = paste_all(
-            photos,
-            faces,
-            frames,
-            before,
-            masks,
-            feather,
-            detail,
-            host.device(),
-            host.Progress(previews=len(faces) > 1),
+        given = None if mask is None else host.given_mask(mask)
+        pasted = host.image(
+            paste_all(
+                photos,
+                faces,
+                frames,
+                before,
+                given,
+                feather,
+                detail,
+                host.device(),
+                host.Progress(previews=len(faces) > 1),
+            )
         )
-        return io.NodeOutput(
-            host.image(pasted), host.mask(cover(frames, photos, feather, masks, len(faces)))
-        )
+        masks = host.mask(cover(frames, photos, feather, given, len(faces)))
+        # where nothing was pasted the photo stays what it is to the last bit
+        original = images[..., :3].expand(-1, -1, -1, 3).to(pasted)
+        versions = original.repeat(len(pasted) // len(original), 1, 1, 1)
+        return io.NodeOutput(torch.where(masks[..., None] > 0, pasted, versions), masks)
 
 
 NODES = [Align, PasteBack]

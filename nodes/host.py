@@ -20,7 +20,7 @@ import comfy.model_management as management
 import folder_paths
 from comfy_api.latest import io
 
-from ..cycle_core.errors import InputError, MissingFileError
+from ..cycle_core.errors import CycleError, InputError, MissingFileError
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +116,17 @@ def locate(kind: str, name: str) -> str:
             "it again."
         )
     return path
+
+
+def checked(find: Callable[..., object], *given: Any) -> bool | str:
+    """For `validate_inputs`: whether a file is found, or the sentence that says what to do."""
+    if None in given:  # comes from another node
+        return True
+    try:
+        find(*given)
+    except CycleError as error:
+        return str(error)
+    return True
 
 
 def know_folders() -> None:

@@ -55,6 +55,10 @@ class LoadGenerator(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        return host.checked(host.locate, "generator", name)
+
+    @classmethod
     def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
         return stamp(host.locate("generator", name))
 
@@ -114,6 +118,10 @@ class LoadEncoder(io.ComfyNode):
             ],
             outputs=[ENCODER.Output(display_name="encoder", tooltip="The encoder, ready to use.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        return host.checked(host.locate, "encoder", name)
 
     @classmethod
     def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
@@ -185,6 +193,10 @@ class LoadDirection(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str | None, entry: str | None) -> bool | str:
+        return host.checked(named, name, entry)
+
+    @classmethod
     def fingerprint_inputs(cls, name: str, entry: str, **_: Any) -> Any:
         return [stamp(part) for part in named(name, entry)]
 
@@ -244,6 +256,10 @@ class LoadPivot(io.ComfyNode):
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The codes of the file.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return host.checked(host.saved_file, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> Any:
@@ -324,6 +340,10 @@ class LoadTunedGenerator(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return host.checked(host.saved_file, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> Any:

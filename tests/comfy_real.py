@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import os
 import socket
 import subprocess
@@ -31,7 +32,8 @@ REASON = (
 FOLDER = "My pack-1.0 (x)"  # with what folder names may have
 CLIENT = "test"
 START = 900  # seconds until a server answers, on a busy machine
-EXTRAS = ("nodes_mask.py", "nodes_images.py", "nodes_preview_any.py")  # of the core's nodes,
+EXTRAS = ("nodes_mask.py", "nodes_images.py", "nodes_preview_any.py")  # the core's, of files that
+# hold more than it always has
 
 
 def place(base: Path, name: str = FOLDER) -> Path:
@@ -223,32 +225,82 @@ class _Collect:
         return {}
 
 
+# ------------------------------------------------------------------ prompts
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    """An entry of a prompt; a link is ("key", output)."""
+    links = {name: list(x) if isinstance(x, tuple) else x for name, x in inputs.items()}
+    return {"class_type": kind, "inputs": links}
+
+
+def collect(**outputs: tuple[str, int]) -> dict[str, Any]:
+    """Entries that keep outputs, under the names that `run` gives them back by."""
+    return {
+        f"collect {name}": node("Collect", value=link, name=name) for name, link in outputs.items()
+    }
+
+
+def saved(prompt: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    """What a prompt saves as pictures, by the prefixes of their names: for `collect`."""
+    kinds = ("SaveImage", "SaveAnimatedWEBP")
+    return {
+        entry["inputs"]["filename_prefix"].removeprefix("cycle/"): tuple(entry["inputs"]["images"])
+        for entry in prompt.values()
+        if entry["class_type"] in kinds
+    }
+
+
+MODELS = {
+    "G": node("CycleLoadGenerator", name="portraits"),
+    "E": node("CycleLoadEncoder", name="portraits"),
+}
+SAMPLED = {
+    **MODELS,
+    "code": node("CycleSampleCodes", generator=("G", 0), seed=7),
+    "photo": node("CycleGenerate", code=("code", 0), generator=("G", 0)),
+}
+
+
+# ------------------------------------------------------------------ pictures
 def draw_pictures() -> None:
-    """workflows/NAME.jpg: what each workflow saves, side by side."""
+    """workflows/NAME.jpg: what each workflow saves; where it pastes back, the photo before it."""
     import workflow_files
-    from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        comfy = Comfy(base)
+        comfy = Comfy(Path(folder))
         for name in workflow_files.names():
-            comfy.run(workflow_files.read_api(name))
-            saved = [
-                base / one["type"] / one["subfolder"] / one["filename"]
-                for data in comfy.sent("executed")
-                for one in data["output"].get("images", [])
-            ]
-            pictures = [Image.open(path).convert("RGB") for path in saved]
-            height = max(256, *(picture.height for picture in pictures))
-            scaled = [
-                one.resize((one.width * height // one.height, height), Image.Resampling.LANCZOS)
-                for one in pictures
-            ]
-            sheet = Image.new("RGB", (sum(one.width for one in scaled), height))
-            for k, one in enumerate(scaled):
-                sheet.paste(one, (sum(x.width for x in scaled[:k]), 0))
-            sheet.thumbnail((1280, 1280))
-            sheet.save(workflow_files.FOLDER / f"{name}.jpg", quality=88)
+            prompt = workflow_files.self_contained(workflow_files.read_api(name))
+            kinds = {entry["class_type"]: (key, 0) for key, entry in prompt.items()}
+            wanted = saved(prompt)
+            if "CyclePasteBack" in kinds and "CycleExample" in kinds:
+                wanted = {"before": kinds["CycleExample"], **wanted}
+            got = comfy.run({**prompt, **collect(**wanted)})
+            shown = [picture for key in wanted for picture in _some(got[key])]
+            _arranged(shown).save(workflow_files.FOLDER / f"{name}.jpg", quality=88)
+
+
+def _some(images: Any, most: int = 9) -> list[Any]:
+    """The pictures of a batch; of the frames of a clip four, evenly."""
+    from PIL import Image
+
+    chosen = images if len(images) <= most else images[:: len(images) // 4][:4]
+    return [Image.fromarray((x * 255).round().byte().numpy()) for x in chosen.cpu()]
+
+
+def _arranged(pictures: list[Any], width: int = 960, wanted: float = 1.5) -> Any:
+    """One picture of all, in the rows that come nearest to 3:2, as lists of templates show it."""
+    from PIL import Image
+
+    shape = pictures[0].width / pictures[0].height
+    count = len(pictures)
+    full = [k for k in range(1, count + 1) if count % k == 0]  # no row is left half empty
+    across = min(full, key=lambda k: abs(math.log(shape * k * k / count / wanted)))
+    w = width // across
+    h = round(w / shape)
+    sheet = Image.new("RGB", (w * across, h * count // across))
+    for k, one in enumerate(pictures):
+        fitted = one.resize((w, h), Image.Resampling.LANCZOS)
+        sheet.paste(fitted, (k % across * w, k // across * h))
+    return sheet
 
 
 if __name__ == "__main__":

@@ -49,3 +49,23 @@ def noise(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "noise.png")
     return tmp_path / "noise.png"
+
+
+@pytest.fixture(scope="module")
+def comfy(tmp_path_factory: pytest.TempPathFactory):
+    """A real ComfyUI in this process, see comfy_real.py."""
+    import comfy_real
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("CYCLE_CORE_OFFLINE", "1")
+        running = comfy_real.Comfy(tmp_path_factory.mktemp("ComfyUI"))
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def run(comfy):
+    """run(prompt) -> what its Collect nodes got."""
+    comfy.on_progress = None
+    return comfy.run

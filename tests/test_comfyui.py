@@ -3,57 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from importlib.util import find_spec
 
 import comfy_real
 import node_texts
 import pytest
 import torch
-import workflow_files
+from comfy_real import MODELS, SAMPLED, collect, node
 
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
 )
-
-
-@pytest.fixture(scope="module")
-def comfy(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("CYCLE_CORE_OFFLINE", "1")
-        running = comfy_real.Comfy(tmp_path_factory.mktemp("ComfyUI"))
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def run(comfy):
-    comfy.on_progress = None
-    return comfy.run
-
-
-def node(kind, **inputs):
-    """An entry of a prompt; a link is ("key", output)."""
-    links = {name: list(x) if isinstance(x, tuple) else x for name, x in inputs.items()}
-    return {"class_type": kind, "inputs": links}
-
-
-def collect(**outputs):
-    return {
-        f"collect {name}": node("Collect", value=link, name=name) for name, link in outputs.items()
-    }
-
-
-MODELS = {
-    "G": node("CycleLoadGenerator", name="portraits"),
-    "E": node("CycleLoadEncoder", name="portraits"),
-}
-SAMPLED = {
-    **MODELS,
-    "code": node("CycleSampleCodes", generator=("G", 0), seed=7),
-    "photo": node("CycleGenerate", code=("code", 0), generator=("G", 0)),
-}
 
 
 def state(held):
@@ -271,13 +231,3 @@ def test_what_went_wrong_is_told_on_the_node_and_the_next_run_works(run):
     with pytest.raises(RuntimeError, match="CycleEncode: The batch of pictures is empty"):
         run(nothing)
     assert run({**SAMPLED, **collect(image=("photo", 0))})["image"].shape[0] == 1
-
-
-# ------------------------------------------------------------------ workflows
-@pytest.mark.parametrize("name", workflow_files.names())
-def test_a_workflow_runs_as_it_is_shipped(run, comfy, name):
-    shutil.rmtree(comfy.base / "output" / "cycle", ignore_errors=True)
-    run(workflow_files.read_api(name))
-    assert comfy.sent("execution_success")
-    saved = list((comfy.base / "output" / "cycle").glob("*.png"))
-    assert len(saved) == {"edit-strength-strip": 7, "morph": 9}.get(name, 1)

@@ -13,6 +13,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[1] / "workflows"
 TEXT_ONLY = ("Note", "MarkdownNote")  # the editor's own, nothing that runs
 CONTROLS = ("fixed", "increment", "decrement", "randomize")
+USERS_FILES = ("CheckpointLoaderSimple", "LoadImage")
 BUTTONS = ("upload",)  # widgets of which a prompt knows nothing
 
 
@@ -65,6 +66,20 @@ def to_api(workflow: dict[str, Any]) -> dict[str, Any]:
             "_meta": {"title": node.get("title", node["type"])},
         }
     return prompt
+
+
+def self_contained(prompt: dict[str, Any]) -> dict[str, Any]:
+    """The part of a prompt that needs no file of the user."""
+    missing = {key for key, node in prompt.items() if node["class_type"] in USERS_FILES}
+    while True:
+        hanging = {
+            key
+            for key, node in prompt.items()
+            if any(isinstance(x, list) and x[0] in missing for x in node["inputs"].values())
+        }
+        if hanging <= missing:
+            return {key: node for key, node in prompt.items() if key not in missing}
+        missing |= hanging
 
 
 def main() -> None:
