@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,14 @@ Channels = tuple[np.ndarray, np.ndarray | None]  # colour [3,H,W] and alpha [H,W
 
 def decode(path: Path, max_pixels: int) -> Channels:
     """Read a file; InputError in one sentence where that cannot be done."""
+    with opened(path, max_pixels) as picture:
+        return channels(picture, _sixteen_bit(path, picture))
+
+
+@contextlib.contextmanager
+def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """A picture file of which the header is read; InputError for what is wrong with it, or found
+    wrong in the block."""
     from PIL import Image, UnidentifiedImageError
 
     if not path.exists():
@@ -48,8 +58,7 @@ def decode(path: Path, max_pixels: int) -> Channels:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise InputError(f"{path} ({width}x{height}) {too_large}")
-                deep = _sixteen_bit(path, picture)
-                return channels(picture, deep)
+                yield picture
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} {too_large}") from error
     except UnidentifiedImageError as error:

@@ -34,6 +34,7 @@ __all__ = [
     "read_crop",
     "read_image",
     "read_photo",
+    "read_size",
     "resize",
     "save_image",
     "to_comfy",
@@ -81,6 +82,16 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     return Photo(image, None if alpha is None else torch.from_numpy(alpha)[None, None], path)
 
 
+def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(width, height) in pixels, as the header of a picture file has it: nothing is decoded.
+
+    Raises InputError as `read_photo`, but finds no damage behind the header."""
+    from ._decode import opened
+
+    with opened(Path(path), max_pixels) as picture:
+        return picture.size
+
+
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     """float32 [1,3,H,W] in [-1,1]: `read_photo` with transparent parts laid over white."""
     photo = read_photo(path, max_pixels)
@@ -90,13 +101,17 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
 def read_crop(path: str | Path) -> torch.Tensor:
     """float32 [1,3,S,S] in [-1,1]: `read_image` of a square. Raises InputError for any other."""
     crop = read_image(path)
-    height, width = crop.shape[-2:]
+    check_square(path, crop.shape[-1], crop.shape[-2])
+    return crop
+
+
+def check_square(path: str | Path, width: int, height: int) -> None:
+    """Raise InputError for a picture file that cannot be a crop."""
     if height != width:
         raise InputError(
             f"{path} is {width}x{height}, but a crop is square: cut the face out first with "
             "`cycle-core align`."
         )
-    return crop
 
 
 def save_image(
@@ -135,25 +150,32 @@ def save_image(
     return path
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """The picture files directly in a folder, by name (img2 before img10); hidden ones left out.
+def list_images(folder: str | Path, nested: bool = False) -> list[Path]:
+    """The picture files in a folder, by name (img2 before img10); hidden ones left out.
 
+    nested: those in the folders below too, folder by folder; links to folders are not followed.
     Raises InputError if there is no such folder or no picture in it."""
     from ._decode import READABLE
 
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
-    found = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in READABLE and not path.name.startswith(".") and path.is_file()
-    ]
+    found: list[Path] = []
+    for path, below, names in os.walk(folder, onerror=_reraise):
+        below[:] = [name for name in below if nested and not name.startswith(".")]
+        found += [
+            Path(path, name)
+            for name in names
+            if Path(name).suffix.lower() in READABLE
+            and not name.startswith(".")
+            and os.path.isfile(os.path.join(path, name))
+        ]
     if not found:
         raise InputError(
             f"{folder} holds no pictures: a file ending in one of {' '.join(READABLE)} is expected."
         )
-    return sorted(found, key=_natural)
+    order = {path: path.relative_to(folder).parts for path in found}
+    return sorted(found, key=lambda path: ([_natural(part) for part in order[path]], path))
 
 
 def to_pil(image: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:
@@ -255,11 +277,15 @@ def _over_white(image: torch.Tensor, alpha: torch.Tensor | None) -> torch.Tensor
     return image if alpha is None else image * alpha + (1 - alpha)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _reraise(error: OSError) -> None:
+    raise error
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
     """img2 before img10: runs of digits compare as numbers."""
     parts: list[tuple[int, str]] = []
     run = ""
-    for sign in path.name.lower() + "\0":
+    for sign in name.lower() + "\0":
         if run and sign.isdecimal() != run[-1].isdecimal():
             parts.append((int(run), "") if run.isdecimal() else (-1, run))
             run = ""

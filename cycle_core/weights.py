@@ -33,6 +33,7 @@ __all__ = [
     "find",
     "folders",
     "offline",
+    "sha256",
 ]
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all or None
@@ -168,7 +169,7 @@ def _download(weight: Weight, progress: bool | Progress) -> Path:
     part = path.with_name(f"{path.name}.part")
     _receive(weight, part, progress)
     part.with_name(f"{part.name}.tag").unlink(missing_ok=True)
-    digest = _sha256(part)
+    digest = sha256(part)
     if weight.sha256 and not digest.startswith(weight.sha256):
         part.unlink()
         raise CheckpointError(
@@ -255,7 +256,8 @@ def _unpack(weight: Weight, archive: Path, folder: Path) -> None:
         archive.unlink(missing_ok=True)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: str | Path) -> str:
+    """Of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):

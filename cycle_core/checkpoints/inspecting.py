@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from ..encoder import Encoder
 from ..errors import CheckpointError, CycleError, InputError
 from ..generator import Generator
+from ..weights import sha256
 from . import others
 from .format import Format
 from .formats import formats, matching
@@ -80,7 +80,7 @@ def convert(path: str | Path, out: str | Path, kind: str | None = None) -> str:
         "finite": "checked",
         "source": f"{Path(path).name} ({one.name})",
         "source_version": _version(path),
-        "source_sha256": _sha256(path),
+        "source_sha256": sha256(path),
     }
     save_model(out, one.kind, model.config, model.state_dict(), metadata)
     return one.kind
@@ -148,11 +148,3 @@ def _version(path: str | Path) -> str:
     """Changes with the file."""
     status = Path(path).stat()
     return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _sha256(path: str | Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,13 +17,13 @@ import os
 import sys
 import time
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..errors import CheckpointError, InputError, MismatchError, MissingFileError
+from ..shards import INDEX, open_array, read_rows, shard_path, write_array, write_json
 from .factors import NAMES, sample_factors, sample_wide
 from .renderer import Extras, render
 
@@ -80,7 +80,7 @@ class PortraitData:
 
     def factors(self) -> torch.Tensor:
         """All factors that are ready: float32 [len, COUNT]."""
-        parts = [_open(self.folder, i, "factors") for i in range(self._ready)]
+        parts = [open_array(self.folder, i, "factors") for i in range(self._ready)]
         return torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, len(NAMES))
 
     def batch(
@@ -94,15 +94,10 @@ class PortraitData:
                 f"Got indices {int(at.min())} to {int(at.max())} for {len(self)} portraits in "
                 f"{self.folder}; expected 0 to {len(self) - 1}."
             )
-        out = []
-        for kind in ("images", "factors", "points", "masks"):
-            first = _open(self.folder, 0, kind)
-            rows = np.empty((len(at), *first.shape[1:]), first.dtype)
-            for shard in np.unique(at // self.recipe.shard):
-                here = at // self.recipe.shard == shard
-                rows[here] = _open(self.folder, int(shard), kind)[at[here] % self.recipe.shard]
-            out.append(torch.from_numpy(rows))
-        images, factors, points, masks = out
+        images, factors, points, masks = (
+            torch.from_numpy(read_rows(self.folder, kind, at, self.recipe.shard))
+            for kind in ("images", "factors", "points", "masks")
+        )
         return images.float() / 127.5 - 1, factors, points, masks[:, None].float() / 255
 
 
@@ -135,7 +130,7 @@ def write_portraits(
 
 def read_recipe(folder: Path) -> Recipe:
     """The recipe of a folder. Raises MissingFileError or CheckpointError."""
-    path = folder / "index.json"
+    path = folder / INDEX
     if not path.is_file():
         raise MissingFileError(
             f"No portraits in {folder} (index.json is missing); make them with "
@@ -167,11 +162,7 @@ def _write_shard(folder: Path, recipe: Recipe, number: int, compile: bool) -> No
         "images": ((made.image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8),
     }
     for kind in _KINDS:
-        path = _path(folder, number, kind)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with open(part, "wb") as file:
-            np.save(file, arrays[kind].numpy())
-        os.replace(part, path)
+        write_array(shard_path(folder, number, kind), arrays[kind].numpy())
 
 
 def _wide_extras(total: int, seed: int, count: int) -> Extras:
@@ -182,7 +173,7 @@ def _wide_extras(total: int, seed: int, count: int) -> Extras:
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
-    path = folder / "index.json"
+    path = folder / INDEX
     if path.exists():
         found = read_recipe(folder)
         if found != recipe:
@@ -190,26 +181,15 @@ def _claim(folder: Path, recipe: Recipe) -> None:
                 f"{folder} holds portraits of {found}, not of {recipe}; choose another folder."
             )
         return
-    part = folder / f"index.{os.getpid()}.part"
-    part.write_text(json.dumps({"recipe": asdict(recipe), "names": NAMES}, indent=1))
-    os.replace(part, path)
-
-
-def _path(folder: Path, number: int, kind: str) -> Path:
-    return folder / f"{number:05d}-{kind}.npy"
+    write_json(path, {"recipe": asdict(recipe), "names": NAMES})
 
 
 def _is_ready(folder: Path, number: int) -> bool:
-    return _path(folder, number, "images").is_file()
+    return shard_path(folder, number).is_file()
 
 
 def _begun(folder: Path) -> bool:
     return next(folder.glob("*-images.npy"), None) is not None
-
-
-@lru_cache(maxsize=4096)
-def _open(folder: Path, number: int, kind: str) -> np.ndarray:
-    return np.load(_path(folder, number, kind), mmap_mode="r")
 
 
 # --------------------------------------------------------------------------------------- command

@@ -1,18 +1,26 @@
-"""The pictures that an encoder is trained on: a data set of portraits, or a folder of pictures."""
+"""The pictures of a training: a folder of picture files, packed shards, or rendered portraits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..images import list_images, read_crop
+from ..errors import CheckpointError, InputError
+from ..images import check_square, list_images, read_crop, read_size
 from ..resize import resize
+from ..shards import INDEX, read_json, read_rows
+from . import distributed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -20,10 +28,12 @@ class Pictures:
     """A list of pictures of one size that are read when they are asked for.
 
     read: int64 [B] of places in the whole set -> float32 [B,3,S,S] in [-1,1].
-    places: int64 [n], the ones that belong to this part (training or held out)."""
+    places: int64 [n], the ones that belong to this part (training or held out).
+    digest: 16 hex digits that stand for the whole set, by which a resumed run knows it again."""
 
     read: Callable[[Tensor], Tensor]
     places: Tensor
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -45,42 +55,153 @@ class Pictures:
 def open_pictures(folder: str | Path, size: int, held_out: int = 200) -> tuple[Pictures, Pictures]:
     """(training pictures, held-out pictures) of a folder, at `size` pixels.
 
-    folder: one that `cycle_core.portraits.dataset` wrote, whose own held-out portraits are kept
-    out, or one of square aligned crops, of which `held_out`, but at most a tenth, are kept out
-    (evenly spread over the names). No picture is mirrored. Raises InputError for a folder without
-    pictures, or with too few, and when a picture is reached that is not square."""
-    folder = Path(folder)
-    if (folder / "index.json").is_file():
-        read, places, held = _portraits(folder, size)
+    folder: as `open_all` takes it. Of rendered portraits their own held-out ones are kept out, of
+    other pictures `held_out`, but at most a tenth, evenly spread over the names.
+    Raises as `open_all`, and InputError where there are too few pictures."""
+    pictures = open_all(folder, size)
+    if is_rendered(folder):
+        from ..portraits.dataset import HELD_OUT
+
+        out = pictures.places < HELD_OUT
     else:
-        paths = list_images(folder)
-        count = max(1, min(held_out, len(paths) // 10))
-        every = len(paths) // count
-        numbers = torch.arange(len(paths))
-        out = (numbers % every == 0) & (numbers // every < count)
-        read, places, held = _files(paths, size), numbers[~out], numbers[out]
-    if len(places) == 0:
+        count = max(1, min(held_out, len(pictures) // 10))
+        every = len(pictures) // count
+        out = (pictures.places % every == 0) & (pictures.places // every < count)
+    train, held = (replace(pictures, places=pictures.places[part]) for part in (~out, out))
+    if len(train) == 0:
         raise InputError(
             f"{folder} holds {len(held)} pictures, all of them kept for validation: training "
             "needs more."
         )
-    return Pictures(read, places), Pictures(read, held)
+    return train, held
 
 
-def _files(paths: list[Path], size: int) -> Callable[[Tensor], Tensor]:
-    def one(path: Path) -> Tensor:
-        return resize(read_crop(path), size)
+def open_all(folder: str | Path, size: int, known: str = "") -> Pictures:
+    """All pictures of a folder, at `size` pixels. None is mirrored.
 
+    folder: square picture files of any format that is read, in any nesting; or shards that
+    `cycle-core pack` made; or portraits that `cycle_core.portraits.dataset` rendered.
+    known: a digest; files that have it were looked through before and are not again, otherwise
+    each is decoded once, divided among the processes of the run.
+    Raises InputError for a folder without pictures, and for files that are damaged or not square;
+    CheckpointError for damaged shards."""
+    folder = Path(folder)
+    index = read_json(folder / INDEX)
+    if is_rendered(folder):
+        from ..portraits.dataset import PortraitData
+
+        data = PortraitData(folder)
+        read, count = lambda places: resize(data.batch(places)[0], size), len(data)
+        digest = hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+    elif "pictures" in index or next(folder.glob("*-sources.json"), None):
+        packed = Packed(folder)
+        read, count = lambda places: resize(packed.batch(places), size), len(packed)
+        digest = packed.digest
+    else:
+        paths = list_images(folder, nested=True)
+        names = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
+        digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()
+        if digest[:16] != known:
+            with distributed.together():
+                check_pictures(distributed.own_items(paths))
+        read, count = _files(paths, size), len(paths)
+    return Pictures(read, torch.arange(count), digest[:16])
+
+
+def is_rendered(folder: str | Path) -> bool:
+    """Whether a folder holds portraits of `cycle_core.portraits.dataset`, with their factors."""
+    return "recipe" in read_json(Path(folder) / INDEX)
+
+
+class Ahead:
+    """Batches by their steps, of which a thread reads the next one while this one is used."""
+
+    def __init__(self, read: Callable[[int], Tensor]):
+        self._read, self._next, self._pool = read, None, ThreadPoolExecutor(1)
+
+    def __call__(self, step: int) -> Tensor:
+        """What `read(step)` gives, or raises."""
+        number, batch = self._next or (step, None)
+        batch = batch.result() if batch is not None and number == step else self._read(step)
+        self._next = step + 1, self._pool.submit(self._read, step + 1)
+        return batch
+
+
+class Packed:
+    """The pictures of a folder that `cycle-core pack` made. Raises CheckpointError where it is not
+    whole; `digest` stands for the pictures, 64 hex digits."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        try:
+            index = read_json(folder / INDEX)
+            settings = index["pictures"]
+            self.resolution, self.shard = int(settings["resolution"]), int(settings["shard"])
+            self.digest, self._count = str(index["sha256"]), int(index["count"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{folder} is not packed completely: run `cycle-core pack` again, which goes on "
+                "where it was interrupted."
+            ) from error
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batch(self, places: Tensor) -> Tensor:
+        """places: int64 [B]. Gives float32 [B,3,R,R] in [-1,1]."""
+        rows = read_rows(self.folder, "images", places.numpy(), self.shard)
+        return torch.from_numpy(rows).float() / 127.5 - 1
+
+
+# ------------------------------------------------------------------ picture files
+def check_pictures(paths: Sequence[Path]) -> None:
+    """Decode every file. Raises InputError, in one sentence for all, where there are files that are
+    broken or not square; at once, where their headers tell."""
+    check_headers(paths)
+    _check(paths, read_crop)
+
+
+def check_headers(paths: Sequence[Path]) -> None:
+    """Raise InputError for files that are no square pictures by what their headers say."""
+    _check(paths, lambda path: check_square(path, *read_size(path)))
+
+
+def refuse(complaints: Sequence[str], count: int) -> None:
+    """Raise InputError where there are complaints about some of `count` pictures."""
+    if not complaints:
+        return
+    if len(complaints) == 1:
+        raise InputError(complaints[0])
+    few = "; ".join(sentence.rstrip(".") for sentence in complaints[:3])
+    more = f"; and {len(complaints) - 3} more" if len(complaints) > 3 else ""
+    raise InputError(f"{len(complaints)} of {count} pictures cannot be used ({few}{more}).")
+
+
+def in_parallel(
+    call: Callable[[Path], T], paths: Iterable[Path], workers: int | None = None
+) -> Iterator[T]:
+    """`call(path)` in the order of the paths, by threads: decoding releases Python's lock."""
+    pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+    try:
+        yield from pool.map(call, paths)
+    finally:
+        pool.shutdown(cancel_futures=True)  # what has begun ends, also on Ctrl-C
+
+
+def _files(paths: Sequence[Path], size: int) -> Callable[[Tensor], Tensor]:
     def read(places: Tensor) -> Tensor:
-        with ThreadPoolExecutor(min(len(places), 8)) as pool:  # decoding releases the GIL
-            return torch.cat(list(pool.map(one, [paths[i] for i in places.tolist()])))
+        chosen = [paths[i] for i in places.tolist()]
+        return torch.cat(list(in_parallel(lambda path: resize(read_crop(path), size), chosen)))
 
     return read
 
 
-def _portraits(folder: Path, size: int) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-    from ..portraits.dataset import PortraitData
+def _check(paths: Sequence[Path], look: Callable[[Path], object]) -> None:
+    def complaint(path: Path) -> str:
+        try:
+            look(path)
+        except InputError as error:
+            return str(error)
+        return ""
 
-    data = PortraitData(folder)
-    train, held = torch.from_numpy(data.train), torch.from_numpy(data.held_out)
-    return lambda places: resize(data.batch(places)[0], size), train, held
+    refuse([told for told in in_parallel(complaint, paths) if told], len(paths))

@@ -47,7 +47,7 @@ PRESETS = {
         wide=7_000,
         perceptual=1_500,
         identity=700,
-        generator=("--compile",),
+        generator=("--compile", "--device", "cpu"),
         encoder=("--warmup-samples", "2000", "--steps", "3000", "--lr", "3e-4",
                  "--lr-decay", "0.4", "--discriminator-lr", "5e-4"),
         landmarks=45,

@@ -1,6 +1,6 @@
-"""Train a generator on rendered portraits.
+"""Train a generator on rendered portraits; on other pictures `adversarial` does that.
 
-    python -m cycle_core.training.generator DATA --out RUN
+    cycle-core train generator DATA --out RUN
 
 Two phases. *Regression*: every render's factors are known, so z is known, and G(z) is compared with
 the render itself, by pixels and by the features of the losses' perceptual network, which heed what
@@ -11,10 +11,8 @@ on, so that no attribute is traded for sharpness. Each phase ends with its learn
 
 from __future__ import annotations
 
-import argparse
 import copy
-import itertools
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,28 +20,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..checkpoints import save_model
 from ..errors import InputError
 from ..generator import Generator, GeneratorConfig
-from ..layers import Linear
 from ..networks import load_perceptual
 from ..portraits import Z_DIM, factors_to_z
 from ..portraits.dataset import HELD_OUT, PortraitData
-from .common import (
-    Log,
-    Means,
-    autocast,
-    average_decay,
-    check_same,
-    load_checkpoint,
-    make_run,
-    save_checkpoint,
-    save_grid,
-    update_average,
-)
+from . import distributed
+from .common import autocast, average_decay, update_average
+from .discriminator import Discriminator, check_batch, train_discriminator
 from .optim import Muon
+from .running import Callback, export, follow
 
 
 @dataclass(frozen=True)
@@ -75,29 +63,22 @@ class GeneratorTraining:
         return self.regression_images + self.adversarial_images
 
 
-def train(data: PortraitData, out: str | Path, settings: GeneratorTraining) -> Generator:
-    """Train (or resume) in the folder `out`; gives the averaged generator, also saved there as
-    `generator.safetensors`. Raises InputError for impossible settings or another run's folder."""
-    out = make_run(out)
-    run = _Run(data, settings)
-    state = load_checkpoint(out)
-    if state is not None:
-        same = {"regression_images": 0, "adversarial_images": 0, "every": 0, "compile": False}
-        same |= {"device": "", "bf16": False}
-        check_same(out, {**state["settings"], **same}, {**asdict(settings), **same})
-        run.load_state(state)
-    log, means = Log(out, run.seen), Means()
-    torch.manual_seed(settings.seed)
-    while run.seen < settings.images:
-        means.add(**run.step())
-        if run.seen % settings.every < settings.batch or run.seen >= settings.images:
-            data.refresh()  # it may still be rendered
-            psnr, columns = run.evaluate()
-            log.write(run.seen, psnr=psnr, lr=run.lr, **means.pop(run.seen))
-            save_grid(out / "samples" / f"{run.seen:08d}.png", columns)
-            save_checkpoint(out, run.state())
-            run.export(out / "generator.safetensors", psnr)
-    return run.average
+# settings that may change when a run is resumed
+FREE = ("regression_images", "adversarial_images", "every", "compile", "device", "bf16")
+
+
+def train(
+    data: PortraitData,
+    out: str | Path,
+    settings: GeneratorTraining,
+    callback: Callback | None = None,
+) -> Generator:
+    """Train (or resume) in the folder `out`, alone or as one of the processes of torchrun; gives
+    the averaged generator, also saved there as `generator.safetensors`.
+
+    callback: see `running.follow`.
+    Raises InputError for impossible settings or another run's folder."""
+    return follow(_Run(data, settings), out, FREE, callback)
 
 
 class _Run:
@@ -106,6 +87,8 @@ class _Run:
     def __init__(self, data: PortraitData, settings: GeneratorTraining):
         self.data, self.settings = data, settings
         self.seen = 0  # images, of both phases
+        check_batch(settings.batch)
+        self.rows = torch.arange(settings.batch)[distributed.rank() :: distributed.world_size()]
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         config = GeneratorConfig(
@@ -173,33 +156,17 @@ class _Run:
             loss = loss + s.adversarial_weight * losses["generator"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        distributed.average_gradients(self.generator.parameters())
         self.optimizer.step()
         if adversarial:
-            self.discriminator.requires_grad_(True)
-            real = self.data.batch(self._indices(drawn))[0].to(device)
-            losses |= self._train_discriminator(image.detach(), real)
+            real = self.data.batch(self._indices(drawn)[self.rows])[0].to(device)
+            first = (self.seen // s.batch) % s.r1_interval == 0
+            r1_weight = s.r1_gamma / 2 * s.r1_interval if first else 0.0
+            losses |= train_discriminator(
+                self.discriminator, self.d_optimizer, image.detach(), real, r1_weight, s.bf16
+            )
         update_average(self.average, self.generator, average_decay(self.seen + s.batch, s.batch))
         self.seen += s.batch
-        return losses
-
-    def _train_discriminator(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-        s, losses = self.settings, {}
-        with autocast(real.device, s.bf16):
-            wrong, right = self.discriminator(fake), self.discriminator(real)
-        losses["discriminator"] = (
-            F.softplus(wrong.float()).mean() + F.softplus(-right.float()).mean()
-        )
-        loss = losses["discriminator"]
-        if (self.seen // s.batch) % s.r1_interval == 0:
-            real = real.requires_grad_()
-            (gradient,) = torch.autograd.grad(
-                self.discriminator(real).sum(), real, create_graph=True
-            )
-            losses["r1"] = gradient.square().sum((1, 2, 3)).mean()
-            loss = loss + losses["r1"] * (s.r1_gamma / 2 * s.r1_interval)
-        self.d_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.d_optimizer.step()
         return losses
 
     def _indices(self, rng: torch.Generator) -> Tensor:
@@ -211,19 +178,20 @@ class _Run:
         return torch.randint(HELD_OUT, len(self.data), (self.settings.batch,), generator=rng)
 
     def _batch(self) -> tuple[tuple[Tensor, Tensor, Tensor], torch.Generator]:
-        """Target, z and pixel weights, drawn from (seed, images seen): resuming is exact."""
+        """Target, z and pixel weights of this process, drawn from (seed, images seen)."""
         rng = torch.Generator().manual_seed(self.settings.seed << 40 | self.seen)
         image, factors, points, _ = self.data.batch(self._indices(rng))
         z = factors_to_z(factors, rng)
-        device = self.settings.device
         weight = feature_weights(points, image.shape[-1])
-        return (image.to(device), z.to(device), weight.to(device)), rng
+        image, z, weight = (x[self.rows].to(self.settings.device) for x in (image, z, weight))
+        return (image, z, weight), rng
 
     @torch.no_grad()
-    def evaluate(self, count: int = 200) -> tuple[float, dict[str, Tensor]]:
+    def evaluate(self) -> tuple[dict[str, float], dict[str, Tensor]]:
         """PSNR (dB, peak to peak 2) of the averaged generator on held-out renders, and a grid."""
+        self.data.refresh()  # it may still be rendered
         device = self.settings.device
-        target, factors, _, _ = self.data.batch(torch.arange(min(count, HELD_OUT)))
+        target, factors, _, _ = self.data.batch(torch.arange(min(200, HELD_OUT)))
         z = factors_to_z(factors, torch.Generator().manual_seed(1)).to(device)
         images = [self.average.synthesis(self.average.mapping(part)) for part in z.split(50)]
         image = torch.cat(images).clamp(-1, 1)
@@ -234,7 +202,7 @@ class _Run:
         sample = self.average.synthesis(self.average.mapping(drawn))
         columns = {"render": target[:8], "G(z)": image[:8]}
         columns |= {f"sample {i}": sample[8 * i : 8 * i + 8] for i in range(3)}
-        return psnr, columns
+        return {"psnr": psnr, "lr": self.lr}, columns
 
     def state(self) -> dict[str, Any]:
         return {
@@ -252,18 +220,8 @@ class _Run:
         for name in ("generator", "average", "discriminator", "optimizer", "d_optimizer"):
             getattr(self, name).load_state_dict(state[name])
 
-    def export(self, path: Path, psnr: float) -> None:
-        """Save the averaged generator with its w_avg, the mean over 20,000 codes."""
-        with torch.no_grad():
-            rng = torch.Generator().manual_seed(3)
-            z = torch.randn(20_000, Z_DIM, generator=rng).to(self.settings.device)
-            self.average.mapping.w_avg.copy_(self.average.mapping(z)[:, 0].mean(0))
-        metadata = {
-            "trained": f"{self.seen} images, seed {self.settings.seed}",
-            "settings": repr(self.settings),
-            "psnr": f"{psnr:.2f}",
-        }
-        save_model(path, "generator", self.average.config, self.average.state_dict(), metadata)
+    def export(self, path: Path, measured: dict[str, float]) -> None:
+        export(self.average, path, self.seen, self.settings, psnr=f"{measured['psnr']:.2f}")
 
 
 def pyramid_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -296,87 +254,11 @@ def feature_weights(points: Tensor, resolution: int) -> Tensor:
     return 1 + 3 * bumps.amax(1, keepdim=True)
 
 
-class Discriminator(nn.Module):
-    """Residual discriminator with minibatch standard deviation (StyleGAN2, Figure 7)."""
+def main(argv: list[str] | None = None) -> int:
+    from ..cli import main as command
 
-    def __init__(self, config: GeneratorConfig):
-        super().__init__()
-        sizes = config.resolutions[::-1]
-        self.from_rgb = EqualConv(3, config.width(sizes[0]), 1)
-        self.blocks = nn.ModuleList(
-            DiscriminatorBlock(config.width(a), config.width(b))
-            for a, b in itertools.pairwise(sizes)
-        )
-        width = config.width(4)
-        self.conv = EqualConv(width + 1, width, 3)
-        self.hidden, self.out = Linear(width * 16, width), Linear(width, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """[B,3,R,R] -> logits [B,1]; high means real. B is a multiple of 8 or less than 8."""
-        x = _act(self.from_rgb(image.contiguous(memory_format=torch.channels_last)))
-        for block in self.blocks:
-            x = block(x)
-        group = min(8, x.shape[0])
-        deviation = x.reshape(group, -1, *x.shape[1:]).var(0, unbiased=False).add(1e-8).sqrt()
-        deviation = deviation.mean((1, 2, 3)).repeat(group)[:, None, None, None]
-        x = torch.cat([x, deviation.expand(-1, 1, 4, 4)], dim=1)
-        return self.out(_act(self.hidden(_act(self.conv(x)).flatten(1))))
-
-
-class DiscriminatorBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.conv0 = EqualConv(in_channels, in_channels, 3)
-        self.conv1 = EqualConv(in_channels, out_channels, 3)
-        self.skip = EqualConv(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = _act(self.conv1(F.avg_pool2d(_act(self.conv0(x)), 2)))
-        return (y + self.skip(F.avg_pool2d(x, 2))) * math.sqrt(0.5)
-
-
-class EqualConv(nn.Module):
-    """Convolution with an equalised learning rate."""
-
-    def __init__(self, in_channels: int, out_channels: int, size: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.gain = 1 / math.sqrt(in_channels * size * size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * self.gain
-        return F.conv2d(x, weight, self.bias, padding=self.weight.shape[-1] // 2)
-
-
-def _act(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
-
-
-def main(argv: list[str] | None = None) -> None:
-    defaults = GeneratorTraining()
-    parser = argparse.ArgumentParser(prog="cycle_core.training.generator", description=__doc__)
-    parser.add_argument("data", help="folder written by cycle_core.portraits.dataset")
-    parser.add_argument("--out", required=True, help="folder of the run; resumes if it holds one")
-    parser.add_argument(
-        "--channels",
-        type=lambda text: tuple(int(c) for c in text.split("-")),
-        default=defaults.channels,
-        help="for 4, 8, 16, ..., joined by -",
-    )
-    parser.add_argument("--compile", action="store_true", help="torch.compile the synthesis")
-    parser.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
-    parser.add_argument("--device", default=defaults.device)
-    parser.add_argument("--threads", type=int, default=1)
-    for name, default in asdict(defaults).items():  # every number of the settings is an option
-        if type(default) in (int, float):
-            option = "--" + name.replace("_", "-")
-            parser.add_argument(option, type=type(default), default=default)
-    args = vars(parser.parse_args(argv))
-    data, out, threads = args.pop("data"), args.pop("out"), args.pop("threads")
-    torch.set_num_threads(threads)
-    train(PortraitData(data), out, GeneratorTraining(**args))
+    return command(["train", "generator", *(sys.argv[1:] if argv is None else argv)])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
