@@ -1,0 +1,134 @@
+// The Latent Editor's sliders and picture. Its value is the node's text `edits`, which works without
+// any of this.
+
+import { app } from "../../scripts/app.js";
+import { Live } from "./live.js";
+import { Panel } from "./panel.js";
+
+const NODE = "CycleLatentEditor";
+const KNOWN = "cycle_sliders"; // property: those of the generator, where it is not the embedded one
+const SIZE = [640, 440];
+let embedded = [];
+const shown = new Map(); // what was seen in each node: undoing makes nodes anew
+
+app.registerExtension({
+  name: "cycle-encoding.latent-editor",
+
+  beforeRegisterNodeDef(_type, definition) {
+    if (definition.name !== NODE) return;
+    embedded = definition.input?.required?.generator?.[1]?.sliders ?? [];
+  },
+
+  nodeCreated(node) {
+    if (node.comfyClass === NODE) addEditor(node);
+  },
+});
+
+function addEditor(node) {
+  const [edits, index] = ["edits", "shown"].map((name) =>
+    node.widgets.find((one) => one.name === name)
+  );
+  const panel = new Panel({ change, choose, undo: () => host("Undo"), redo: () => host("Redo") });
+  const live = new Live(node, (sentence) => {
+    panel.say(sentence || state?.says || "");
+    panel.setOld(state?.edits !== edits.value);
+  });
+  let state; // what the last run gave
+
+  function change(text, finished) {
+    if (edits.value !== text) {
+      edits.value = text;
+      panel.setText(text);
+      panel.setOld(true);
+      live.ask();
+    }
+    if (finished) remember();
+  }
+
+  function choose(number) {
+    index.value = number;
+    live.ask();
+    remember();
+  }
+
+  function keep() {
+    if (state) shown.set(key(node), { state, view: panel.view, element: panel.element });
+  }
+
+  function show(given) {
+    state = given;
+    keep();
+    const same = JSON.stringify(given.sliders) === JSON.stringify(embedded);
+    if (same) delete node.properties[KNOWN];
+    else node.properties[KNOWN] = given.sliders;
+    panel.setSliders(given.sliders);
+    panel.show(given);
+    panel.setOld(given.edits !== edits.value);
+    panel.say(given.says);
+  }
+
+  /** The text was set by somebody else: a file, the clipboard, undo. */
+  function read() {
+    panel.setSliders(node.properties[KNOWN] ?? embedded);
+    panel.setText(edits.value);
+    panel.setLinked(node.inputs.some((one) => one.widget?.name === "edits" && one.link != null));
+    const before = shown.get(key(node));
+    if (!before || state) return;
+    show(before.state);
+    panel.view = before.view;
+    setTimeout(() => {
+      // where nodes are Vue components, the host goes on showing the old node's element
+      const { element } = panel;
+      if (!element.isConnected && before.element.isConnected) before.element.replaceWith(element);
+    }, 100);
+    const undone = workflow()?.changeTracker?._restoringState;
+    // not at once: the rest of the graph is still to come
+    if (undone && before.state.edits !== edits.value) setTimeout(() => live.ask());
+  }
+
+  for (const widget of [edits, index]) {
+    widget.hidden = true;
+    widget.options.hidden = true;
+    widget.computeSize = () => [0, -4]; // older hosts leave room for what is hidden
+  }
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: () => 320 };
+  const widget = node.addDOMWidget("editor", "cycle_editor", panel.element, options);
+  widget.serialize = false;
+  after(node, "onConfigure", read);
+  after(node, "onConnectionsChange", () => node.inputs && read());
+  after(node, "onExecuted", (output) => output?.latent_editor && show(output.latent_editor[0]));
+  after(node, "onRemoved", keep);
+  after(edits, "callback", read);
+  node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
+  read();
+}
+
+/** Do something after what an object's method does. */
+function after(object, name, act) {
+  const method = object[name];
+  object[name] = function (...given) {
+    const result = method?.apply(this, given);
+    act(...given);
+    return result;
+  };
+}
+
+function workflow() {
+  return app.extensionManager?.workflow?.activeWorkflow;
+}
+
+/** One step for the host's undo. */
+function remember() {
+  const tracker = workflow()?.changeTracker;
+  if (tracker?.captureCanvasState) tracker.captureCanvasState();
+  else tracker?.checkState?.();
+}
+
+function host(command) {
+  app.extensionManager?.command?.execute?.(`Comfy.${command}`);
+}
+
+function key(node) {
+  const root = app.rootGraph ?? app.graph;
+  return `${root?.id} ${node.graph?.id} ${node.id}`;
+}

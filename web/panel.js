@@ -1,0 +1,247 @@
+// What is seen in the node: a picture, and sliders in groups. It knows nothing of the host.
+
+import { format, parse, without, withAmount } from "./edits.js";
+
+const STEP = 0.1;
+const UNKNOWN = "Not in this generator";
+
+/**
+ * element: what to show. `actions`: change(text, finished), called while a slider moves and, with
+ * finished, when it rests; choose(index), which code of the batch to show; undo() and redo().
+ */
+export class Panel {
+  #actions;
+  #changes = [];
+  #readable = true;
+  #text = "";
+  #sliders = [];
+  #rows = new Map(); // name -> row of a group that was opened
+  #groups = new Map(); // name -> its details element
+  #top = 0; // how far the list is scrolled, and whose slider has the focus:
+  #focus; // known after the element has left the page, too
+
+  constructor(actions) {
+    addStyle();
+    this.#actions = actions;
+    this.image = make("img", { className: "picture", alt: "The edited picture", draggable: false });
+    this.hint = make("p", { className: "hint" });
+    this.batch = make("div", { className: "batch", hidden: true });
+    this.count = make("span", { className: "count" });
+    this.reset = make("button", { type: "button", textContent: "Reset all" });
+    this.list = make("div", { className: "list" });
+    this.list.dataset.captureWheel = "true"; // it scrolls, and the canvas does not zoom
+    this.text = make("input", { className: "text", type: "text", spellcheck: false });
+    this.text.placeholder = "smile=+2,age=-1";
+    this.text.title = "The same as text, for programs and the command line";
+    this.text.setAttribute("aria-label", "Edits as text");
+    this.says = make("p", { className: "says" });
+    this.says.setAttribute("role", "status");
+    this.controls = make("fieldset", { className: "controls" }, [
+      make("div", { className: "bar" }, [this.count, this.reset]),
+      this.list,
+      this.text,
+      this.says,
+    ]);
+    const shown = make("div", { className: "shown" }, [this.image, this.hint, this.batch]);
+    const inside = make("div", { className: "inside" }, [shown, this.controls]);
+    this.element = make("div", { className: "cycle-latent-editor" }, [inside]);
+    this.reset.onclick = () => this.#set([], true);
+    this.text.onchange = () => this.#actions.change(this.text.value.trim(), true);
+    this.list.onscroll = () => {
+      if (this.element.isConnected) this.#top = this.list.scrollTop;
+    };
+    this.list.addEventListener("focusin", ({ target }) => {
+      this.#focus = target.closest(".row")?.dataset.name;
+    });
+    this.element.addEventListener("focusout", ({ relatedTarget }) => {
+      if (relatedTarget) this.#focus = undefined; // not where the element is taken away
+    });
+    for (const kind of ["pointerdown", "dblclick", "keydown"]) {
+      this.element.addEventListener(kind, (event) => this.#keep(event));
+    }
+    this.setText("");
+    this.say("");
+  }
+
+  /** sliders: [{name, label, group, meaning, most}] in their order; `open`: names of groups. */
+  setSliders(sliders, open = [sliders[0]?.group]) {
+    if (JSON.stringify(sliders) === JSON.stringify(this.#sliders)) return;
+    this.#sliders = sliders;
+    this.#rows.clear();
+    this.#groups.clear();
+    this.list.replaceChildren();
+    for (const group of new Set(sliders.map((one) => one.group))) this.#addGroup(group, open);
+    this.#update();
+  }
+
+  setText(text) {
+    this.#text = text;
+    const changes = parse(text);
+    this.#readable = changes !== null;
+    this.#changes = changes ?? [];
+    this.#update();
+  }
+
+  /** A picture and the place of its code: {image, shown, batch}. */
+  show({ image, shown, batch }) {
+    this.image.src = image;
+    this.batch.hidden = batch < 2;
+    const step = (by, sign, label) => {
+      const button = make("button", { type: "button", textContent: sign, title: label });
+      button.onclick = () => this.#actions.choose((shown + by + batch) % batch);
+      return button;
+    };
+    this.batch.replaceChildren(
+      step(-1, "\u2039", "The one before"),
+      `${shown + 1} / ${batch}`,
+      step(1, "\u203a", "The next one")
+    );
+    this.#update();
+  }
+
+  /** Whether the picture is of something older than what is set. */
+  setOld(old) {
+    this.image.classList.toggle("old", old);
+  }
+
+  say(sentence) {
+    this.says.textContent = sentence;
+    this.says.hidden = !sentence;
+  }
+
+  /** Where the text comes from another node, nothing can be set here. */
+  setLinked(linked) {
+    this.controls.disabled = linked;
+    this.controls.title = linked ? "The edits come from the node that is connected." : "";
+  }
+
+  /** What is only seen, to be put back into another panel: open groups, place, focus. */
+  get view() {
+    const open = [...this.#groups].filter(([, one]) => one.open).map(([name]) => name);
+    return { open, top: this.#top, focus: this.#focus };
+  }
+
+  set view({ open, top, focus }) {
+    for (const [name, group] of this.#groups) group.open = open.includes(name);
+    const place = (tries) => {
+      if (!this.element.isConnected && tries) return requestAnimationFrame(() => place(tries - 1));
+      this.list.scrollTop = top;
+      this.#rows.get(focus)?.slider.focus({ preventScroll: true });
+    };
+    place(60);
+  }
+
+  #addGroup(name, open) {
+    const summary = make("summary", {}, [name, make("span", { className: "count" })]);
+    const group = make("details", {}, [summary]);
+    group.ontoggle = () => this.#fill(name);
+    group.open = open.includes(name);
+    this.#groups.set(name, group);
+    this.list.append(group);
+    if (group.open) this.#fill(name);
+  }
+
+  /** The rows of a group are made when it is opened: there may be hundreds. */
+  #fill(name) {
+    const group = this.#groups.get(name);
+    if (!group?.open || group.childElementCount > 1) return;
+    for (const slider of this.#sliders.filter((one) => one.group === name)) {
+      group.append(this.#makeRow(slider));
+    }
+    this.#update();
+  }
+
+  #makeRow({ name, label, meaning, most }) {
+    const range = { min: -most, max: most, step: STEP };
+    const slider = make("input", { type: "range", ...range });
+    const number = make("input", { type: "number", step: STEP });
+    const reset = make("button", { type: "button", textContent: "\u21ba", title: `${label} to 0` });
+    slider.setAttribute("aria-label", meaning ? `${label}: ${meaning}` : label);
+    number.setAttribute("aria-label", `${label}, as a number`);
+    slider.oninput = () => this.#set(withAmount(this.#changes, name, slider.valueAsNumber), false);
+    slider.onchange = () => this.#actions.change(this.#text, true);
+    number.onchange = () => {
+      const amount = number.valueAsNumber;
+      this.#set(withAmount(this.#changes, name, Number.isFinite(amount) ? amount : 0), true);
+    };
+    reset.onclick = slider.ondblclick = () => this.#set(without(this.#changes, name), true);
+    slider.onkeydown = (event) => {
+      if (event.key === "Delete" || event.key === "Backspace") reset.click();
+    };
+    const title = make("span", { className: "label", textContent: label });
+    const row = make("div", { className: "row", title: meaning }, [title, slider, number, reset]);
+    row.dataset.name = name;
+    this.#rows.set(name, { row, slider, number, reset });
+    return row;
+  }
+
+  #set(changes, finished) {
+    this.#actions.change(format(changes), finished);
+  }
+
+  /** Everything as the text has it. */
+  #update() {
+    const amounts = new Map(this.#changes.map((one) => [one.name, one]));
+    this.#showUnknown();
+    for (const [name, { row, slider, number, reset }] of this.#rows) {
+      const change = amounts.get(name);
+      const amount = change?.amount ?? 0;
+      slider.value = amount;
+      number.value = amount;
+      reset.disabled = !change;
+      row.classList.toggle("set", Boolean(change));
+    }
+    for (const [name, group] of this.#groups) {
+      const inside = this.#sliders.filter((one) => one.group === name && amounts.has(one.name));
+      group.querySelector(".count").textContent = inside.length || "";
+    }
+    const total = this.#changes.length;
+    this.count.textContent = total === 1 ? "1 change" : `${total || "No"} changes`;
+    this.reset.disabled = !this.#text.trim();
+    if (document.activeElement !== this.text) this.text.value = this.#text;
+    this.text.classList.toggle("wrong", !this.#readable);
+    this.hint.textContent = this.#sliders.length ? "Move a slider to see the picture." : "";
+    this.hint.hidden = Boolean(this.image.src);
+    this.image.hidden = !this.image.src;
+  }
+
+  /** Changes that have no slider here, such as those of another generator, can be taken back. */
+  #showUnknown() {
+    const known = new Set(this.#sliders.map((one) => one.name));
+    const names = this.#changes.map((one) => one.name).filter((name) => !known.has(name));
+    const old = this.#groups.get(UNKNOWN);
+    if (old?.dataset.names === names.join() || (!old && !names.length)) return;
+    for (const row of old?.querySelectorAll(".row") ?? []) this.#rows.delete(row.dataset.name);
+    old?.remove();
+    this.#groups.delete(UNKNOWN);
+    if (!names.length) return;
+    const rows = names.map((name) => this.#makeRow({ name, label: name, meaning: "", most: 10 }));
+    const summary = make("summary", {}, [UNKNOWN, make("span", { className: "count" })]);
+    const group = make("details", { open: true }, [summary, ...rows]);
+    group.dataset.names = names.join();
+    this.#groups.set(UNKNOWN, group);
+    this.list.append(group);
+  }
+
+  /** Keep events that mean something here from the host, which drags nodes and has keys of its own;
+   * undoing is the host's. */
+  #keep(event) {
+    event.stopPropagation();
+    if (event.target.type !== "range" || !(event.ctrlKey || event.metaKey)) return;
+    const key = event.key?.toLowerCase();
+    if (key === "y" || (key === "z" && event.shiftKey)) this.#actions.redo();
+    else if (key === "z") this.#actions.undo();
+  }
+}
+
+function make(kind, properties, children = []) {
+  const element = Object.assign(document.createElement(kind), properties);
+  element.append(...children);
+  return element;
+}
+
+function addStyle() {
+  const address = new URL("./panel.css", import.meta.url).href;
+  if (document.querySelector(`link[href="${address}"]`)) return;
+  document.head.append(make("link", { rel: "stylesheet", href: address }));
+}
