@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from .errors import InputError, MismatchError
 from .frame import Frame, align, other_photo
 from .images import Photo, as_image, resize
-from .motion import blur, displacement, moved, structure
+from .motion import displacement, moved, structure
+from .resize import blur
 
 Picture = TypeVar("Picture", Photo, torch.Tensor)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from .errors import MissingFileError
 from .images import Photo, contact_sheet, read_photo, save_image
+from .resize import blur
 
 if TYPE_CHECKING:
     from .commands.console import Console
@@ -76,7 +77,7 @@ def astronaut() -> Photo:
 
 def rendered_scene() -> Photo:
     """A portrait of the embedded domain, tilted and off centre, in a room out of focus."""
-    from .portraits.examples import blur, cut_out, stand_in, with_grain
+    from .portraits.examples import cut_out, stand_in, with_grain
     from .portraits.factors import defaults, replace
 
     looks = {"skin_tone": 0.3, "hair_color": 0.15, "hair_len": 0.75, "eye_color": 0.9}

@@ -20,6 +20,7 @@ from .errors import CheckpointError, InputError
 from .face import Face
 from .images import resize, to_pil
 
+_INSIGHTFACE, _KORNIA = ("insightface", "onnxruntime"), ("kornia",)
 INSIGHTFACE_MODEL = "buffalo_l"
 YUNET_MODEL = "yunet"
 _YUNET_SIDES = (320, 640, 1280)  # longest sides looked at: YuNet's anchors span 10 to 256 pixels
@@ -34,24 +35,19 @@ _YUNET_ANCHORS = {
 
 def has_insightface() -> bool:
     """Whether the package can be imported and its model lies on this machine."""
-    wanted = ("insightface", "onnxruntime")
-    present = all(importlib.util.find_spec(name) is not None for name in wanted)
-    return present and weights.find(INSIGHTFACE_MODEL) is not None
+    return not _missing(_INSIGHTFACE) and weights.find(INSIGHTFACE_MODEL) is not None
 
 
 def has_yunet() -> bool:
-    return weights.find(YUNET_MODEL) is not None
+    """The same of kornia."""
+    return not _missing(_KORNIA) and weights.find(YUNET_MODEL) is not None
 
 
 def find_with_insightface(image: torch.Tensor, min_score: float = 0.5) -> list[Face]:
     """insightface's detector and, where its folder has that model, its 68 landmarks.
 
     Raises InputError without the package, MissingFileError or CheckpointError for its model."""
-    if importlib.util.find_spec("insightface") is None:
-        raise InputError(
-            'The detector "insightface" is an optional package that is not installed: '
-            "`pip install cycle-encoding[faces]`, or choose another detector."
-        )
+    _need(_INSIGHTFACE, "insightface")
     analysis = _insightface(weights.fetch(INSIGHTFACE_MODEL), image.device.type)
     analysis.det_model.det_thresh = min_score
     import numpy as np
@@ -79,7 +75,8 @@ def find_with_insightface(image: torch.Tensor, min_score: float = 0.5) -> list[F
 def find_with_yunet(image: torch.Tensor, min_score: float = 0.8) -> list[Face]:
     """kornia's YuNet, on the image's device, at up to three sizes of the photo (never enlarged).
 
-    Raises MissingFileError or CheckpointError for its file."""
+    Raises InputError without the package, MissingFileError or CheckpointError for its file."""
+    _need(_KORNIA, "yunet")
     from kornia.contrib import face_detection
 
     model = _yunet(weights.fetch(YUNET_MODEL)).to(image.device)
@@ -102,6 +99,19 @@ def find_with_yunet(image: torch.Tensor, min_score: float = 0.8) -> list[Face]:
         )
         for row in rows
     ]
+
+
+def _missing(packages: tuple[str, ...]) -> list[str]:
+    return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
+def _need(packages: tuple[str, ...], detector: str) -> None:
+    """Raises InputError where one of the packages, which are all optional, is not installed."""
+    if missing := " ".join(_missing(packages)):
+        raise InputError(
+            f"The detector {detector} needs what is not installed: `pip install {missing}`, or "
+            "choose another detector."
+        )
 
 
 def _yunet_pass(model: Any, image: torch.Tensor, side: int, min_score: float) -> torch.Tensor:

@@ -69,9 +69,9 @@ def detect(
     """Find faces, largest first; an empty list where there is none.
 
     photo: Photo or float [1,3,H,W] in [-1,1].
-    detector: "insightface" (optional package), "yunet" (kornia), "embedded" (our own network), or
-        "auto": the best whose files are on this machine, and where it finds no face, the next
-        best. Only a detector that is named downloads its file on first use.
+    detector: "insightface" or "yunet" (of kornia), both in optional packages, "embedded" (our own
+        network), or "auto": the best whose package and file are on this machine, and where it finds
+        no face, the next best. Only a detector that is named downloads its file on first use.
     min_score: confidence asked for, None for the detector's own default.
     Raises InputError for an unknown or missing detector, MissingFileError for a missing file."""
     image = as_image(photo)

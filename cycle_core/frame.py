@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from .errors import InputError, MismatchError
 from .images import Photo, as_image, resize
+from .resize import blur
 
 if TYPE_CHECKING:
     from .face import Face
@@ -238,11 +239,7 @@ def _pad(image: torch.Tensor, quad: torch.Tensor, side: float) -> tuple[torch.Te
     rows = _outside(height + top + bottom, top, bottom, image)
     columns = _outside(width + left + right, left, right, image)
     outside = torch.maximum(rows[:, None], columns[None, :])  # [H,W], 1 at the edge, < 0 inside
-    from kornia.filters import gaussian_blur2d  # here: kornia takes long to import
-
-    sigma = side * 0.02
-    taps = 2 * math.ceil(4 * sigma) + 1
-    blurred = gaussian_blur2d(image, (taps, taps), (sigma, sigma), border_type="replicate")
+    blurred = blur(image, side * 0.02, reach=4.0)
     image = image + (blurred - image) * (outside * 3 + 1).clamp(0, 1)
     median = image.flatten(2).median(dim=2).values[..., None, None]  # [1,3,1,1]
     image = image + (median - image) * outside.clamp(0, 1)

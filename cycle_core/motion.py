@@ -5,10 +5,10 @@ as sharp as the photo. Lucas and Kanade's method (1981), from coarse to fine."""
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch.nn import functional as F
+
+from .resize import blur
 
 _LEVELS = (0.25, 0.5, 1.0)  # sizes, as parts of the picture's
 _STEPS = 6  # Gauss-Newton steps at each
@@ -51,13 +51,6 @@ def moved(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
 def structure(image: torch.Tensor) -> torch.Tensor:
     """The picture without what is the same all around, such as the colour of the skin."""
     return image - blur(image, 0.06 * image.shape[-1])
-
-
-def blur(image: torch.Tensor, sigma: float, border: str = "replicate") -> torch.Tensor:
-    from kornia.filters import gaussian_blur2d  # here: kornia takes long to import
-
-    taps = 2 * max(math.ceil(3 * sigma), 1) + 1
-    return gaussian_blur2d(image, (taps, taps), (sigma, sigma), border_type=border)
 
 
 def _step(target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

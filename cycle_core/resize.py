@@ -1,4 +1,4 @@
-"""Change the size of a picture, differentiably and on every device."""
+"""Change the size of a picture, or blur it, differentiably and on every device."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     )
 
 
+def blur(image: Tensor, sigma: float, border: str = "replicate", reach: float = 3.0) -> Tensor:
+    """Gaussian of `sigma` pixels over float [B, C, H, W], cut off beyond `reach` sigmas.
+
+    border: what lies beyond the edges, "replicate" or "constant" (0).
+    Two matrix products, which are faster than convolutions with kernels so long."""
+    rows, columns = (_gaussian(n, sigma, border, reach).to(image) for n in image.shape[-2:])
+    return rows @ image @ columns.T
+
+
 def average_pool(image: Tensor, size: int) -> Tensor:
     """Adaptive average pooling of [B, C, H, W] to [B, C, size, size].
 
@@ -40,3 +49,16 @@ def _pooling(length: int, size: int, like: Tensor) -> Tensor:
     i = torch.arange(length, device=like.device)
     inside = (i >= start[:, None]) & (i < end[:, None])  # [size, length]
     return inside.to(like.dtype) / (end - start)[:, None].to(like.dtype)
+
+
+def _gaussian(length: int, sigma: float, border: str, reach: float) -> Tensor:
+    """[length, length]: what of each input pixel comes into each output pixel."""
+    radius = round(reach * sigma) + 1
+    at = torch.arange(-radius, radius + 1)
+    taps = torch.exp(-0.5 * (at / sigma) ** 2)
+    weights = (taps / taps.sum()).repeat(length, 1)
+    source = torch.arange(length)[:, None] + at
+    if border == "constant":
+        weights = weights * ((source >= 0) & (source < length))
+    matrix = torch.zeros(length, length)
+    return matrix.scatter_add_(1, source.clamp(0, length - 1), weights)

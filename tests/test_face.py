@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -414,6 +415,15 @@ def test_without_files_only_the_embedded_detector_is_present(no_models):
 def test_a_detector_without_its_file_says_where_to_get_it(no_models):
     with pytest.raises(MissingFileError, match=r"yunet_final.pth.*CYCLE_CORE_OFFLINE.*https://"):
         face.detect(torch.zeros(1, 3, 64, 64), "yunet")
+
+
+@pytest.mark.parametrize(
+    ("detector", "package"), [("insightface", "onnxruntime"), ("yunet", "kornia")]
+)
+def test_a_detector_without_its_package_names_it(no_models, monkeypatch, detector, package):
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(InputError, match=rf"{detector} needs .*`pip install .*{package}`"):
+        face.detect(torch.zeros(1, 3, 64, 64), detector)
 
 
 def test_an_unknown_detector_is_refused():

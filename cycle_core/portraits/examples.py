@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from ..resize import blur
 from .factors import defaults, replace
 from .renderer import render
 
@@ -127,17 +128,6 @@ def stand_in(
 def with_grain(scene: Tensor, seed: int = 0) -> Tensor:
     grain = torch.randn(1, 1, *scene.shape[-2:], generator=torch.Generator().manual_seed(seed))
     return (scene + 0.02 * grain).clamp(-1, 1)
-
-
-def blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian, with the edges repeated."""
-    radius = round(3 * sigma) + 1
-    steps = torch.arange(-radius, radius + 1)
-    taps = torch.exp(-0.5 * (steps / sigma) ** 2)
-    taps = (taps / taps.sum()).expand(image.shape[1], 1, 1, -1)
-    image = F.pad(image, (radius, radius, radius, radius), mode="replicate")
-    image = F.conv2d(image, taps, groups=image.shape[1])
-    return F.conv2d(image, taps.mT, groups=image.shape[1])
 
 
 def _in_room(scene: Tensor, people: list, grain: int = 0) -> Tensor:
