@@ -1,10 +1,15 @@
-"""The folder as ComfyUI and its registry take it: what loading it imports, what its archive holds."""
+"""The folder as ComfyUI and its registry take it: what it imports, what its archive holds."""
 
 from __future__ import annotations
 
+import ast
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,3 +66,108 @@ def test_loading_it_takes_no_library_and_little_of_its_own(tmp_path, name):
     assert not others - set(sys.stdlib_module_names)
     parts = {module.removeprefix(f"{pack}.") for module in ours}
     assert {part for part in parts if not part.startswith("nodes.")} == set(AT_ONCE)
+
+
+HOST = {"torch", "numpy", "PIL", "safetensors", "tqdm"}  # of what ComfyUI itself requires
+ITS_OWN = {"comfy", "comfy_api", "folder_paths"}
+USED_IN = {"nodes": HOST | ITS_OWN, "cycle_core": HOST}
+OPTIONAL = {
+    "detectors.py": {"insightface", "onnxruntime", "kornia"},
+    "demo.py": {"skimage"},
+    "report.py": {"matplotlib"},
+}
+
+
+def test_nothing_is_imported_that_comfyui_does_not_bring_but_by_what_can_do_without():
+    for folder, always in USED_IN.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            found = set(imports(ast.parse(path.read_text(encoding="utf-8"))))
+            allowed = always | sys.stdlib_module_names | OPTIONAL.get(path.name, set())
+            assert found <= allowed, path
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The packages that a module imports, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").partition(".")[0]
+
+
+def test_no_requirement_can_move_a_package_of_the_host():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert all(line.startswith("#") for line in lines)
+    asked = re.findall(r'"([^"]+)"', re.search(r"^dependencies = (.*)$", PROJECT, re.M)[1])
+    assert {name.replace("pillow", "PIL") for name in asked} == HOST  # without versions
+
+
+# ------------------------------------------------------------------ the registry's archive
+PROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory) -> Path:
+    """What the registry's tool packs, which is what git knows but for .comfyignore's lines."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is not a git checkout, of which the archive is made")
+    folder = tmp_path_factory.mktemp("custom_nodes") / "cycle-encoding"
+    command = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    listed = subprocess.run(command, check=True, capture_output=True).stdout.decode().split("\0")
+    for name in filter(None, listed):
+        if not any(f"/{name}".startswith(rule) for rule in ignored()):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def ignored() -> list[str]:
+    lines = (ROOT / ".comfyignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"/[\w.-]+/?", rule) and (ROOT / rule[1:]).exists() for rule in rules)
+    return rules
+
+
+def test_the_archive_holds_what_the_pack_shows_and_nothing_of_its_making(unpacked):
+    there = {path.name for path in unpacked.iterdir()}
+    assert there >= {"__init__.py", "LICENSE", "README.md", "requirements.txt", "pyproject.toml"}
+    assert not there & {"tests", "benchmarks", "docs", "Makefile", ".ci", ".github"}
+    icon = re.search(r'^Icon = "(.*)"$', PROJECT, re.M)[1]
+    assert (unpacked / icon).is_file()
+    nodes = json.loads((unpacked / "locales/en/nodeDefs.json").read_text())
+    assert {path.stem for path in (unpacked / "web/docs").glob("*.md")} == set(nodes)
+    assert sorted((unpacked / "workflows").glob("*.json"))
+
+
+def test_the_pack_works_from_where_the_archive_is_unpacked(unpacked):
+    nodes, _, _ = json.loads(printed_by(LOAD, ROOT / "tests", unpacked))
+    assert nodes
+    code = """
+import torch
+import cycle_core as cc
+torch.set_num_threads(1)
+G, E = cc.load_generator("portraits"), cc.load_encoder("portraits")
+photo = cc.generate(G, cc.sample(G, 1, seed=7))
+crop, frame = cc.align(photo, cc.detect(photo, "embedded")[0], G.resolution)
+tuned = cc.tune(G, cc.encode(E, crop), crop, cc.TuneSettings(steps=1))
+edited = cc.edit(tuned.pivot, cc.load_direction("smile"), 2.0)
+pasted = cc.paste(photo, cc.generate(tuned.generator, edited), frame, reference=tuned.image)
+print(cc.__file__, float((pasted - photo).abs().max()) > 0.02)
+"""
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "CYCLE_CORE_OFFLINE": "1", "HOME": str(unpacked)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=unpacked, env=environment)
+    assert done.stdout.split() == [str(unpacked / "cycle_core/__init__.py"), "True"], done.stderr
+
+
+def test_publishing_gives_the_registry_whole_addresses(tmp_path):
+    """The step of the workflow that does it, run on a copy."""
+    workflow = (ROOT / ".github/workflows/publish.yml").read_text()
+    (script,) = re.findall(r"run: \|\n((?: {10}.*\n)+)", workflow)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    environment = {**os.environ, "GITHUB_REPOSITORY": "someone/pack", "GITHUB_SHA": "abc"}
+    subprocess.run(["bash", "-e", "-c", script], check=True, cwd=tmp_path, env=environment)
+    text = (tmp_path / "pyproject.toml").read_text()
+    assert 'Icon = "https://raw.githubusercontent.com/someone/pack/abc/web/icon.svg"\n' in text
+    assert text.endswith('[project.urls]\nRepository = "https://github.com/someone/pack"\n')
+    assert "[project.urls]" not in PROJECT  # there it would be given twice
