@@ -161,7 +161,8 @@ class PasteBack(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="What to paste, over the crop; face and hair without it.",
+                    tooltip="What to paste, over the crop, to whose shape it is stretched; face "
+                    "and hair without it.",
                 ),
                 io.Float.Input(
                     "feather",

@@ -366,8 +366,13 @@ def mask(cover: torch.Tensor) -> torch.Tensor:
 
 
 def given_mask(mask: torch.Tensor) -> torch.Tensor:
-    """MASK [B,H,W] or [H,W] -> the library's float32 [B,1,H,W]."""
-    return mask.reshape(-1, 1, *mask.shape[-2:]).float()
+    """MASK [B,H,W] or [H,W] -> the library's float32 [B,1,S,S]: as the host's own nodes do, a mask
+    of another shape than what it lies over, which here is a square, is stretched to it."""
+    import torch.nn.functional as F
+
+    given = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+    side = max(given.shape[-2:])
+    return F.interpolate(given, (side, side), mode="bilinear", antialias=True)
 
 
 def resting(code: Code) -> Code:
