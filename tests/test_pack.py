@@ -98,7 +98,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
 def test_no_requirement_can_move_a_package_of_the_host():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert all(line.startswith("#") for line in lines)
-    asked = re.findall(r'"([^"]+)"', re.search(r"^dependencies = (.*)$", PROJECT, re.M)[1])
+    (dependencies,) = re.findall(r"^dependencies = (.*)$", PROJECT, re.M)
+    asked = re.findall(r'"([^"]+)"', dependencies)
     assert {name.replace("pillow", "PIL") for name in asked} == HOST  # without versions
 
 
@@ -132,7 +133,7 @@ def test_the_archive_holds_what_the_pack_shows_and_nothing_of_its_making(unpacke
     there = {path.name for path in unpacked.iterdir()}
     assert there >= {"__init__.py", "LICENSE", "README.md", "requirements.txt", "pyproject.toml"}
     assert not there & {"tests", "benchmarks", "docs", "Makefile", ".ci", ".github"}
-    icon = re.search(r'^Icon = "(.*)"$', PROJECT, re.M)[1]
+    (icon,) = re.findall(r'^Icon = "(.*)"$', PROJECT, re.M)
     assert (unpacked / icon).is_file()
     nodes = json.loads((unpacked / "locales/en/nodeDefs.json").read_text())
     assert {path.stem for path in (unpacked / "web/docs").glob("*.md")} == set(nodes)
