@@ -52,6 +52,9 @@ def processes(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[
     from torch.distributed.rendezvous import rendezvous
 
     store, number, count = next(rendezvous("env://", timeout=patience))
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        # torchrun keeps one store over restarts, in which the addresses of the dead are left
+        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
     backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=patience)
     try:
@@ -99,6 +102,18 @@ def own_part(batch: Tensor) -> Tensor:
 def own_items(items: Sequence[Item]) -> Sequence[Item]:
     """Those of many items that are this process's: together the processes have each one once."""
     return items[rank() :: world_size()]
+
+
+def claim(items: Sequence[Item], name: str) -> Iterator[Item]:
+    """Items one after the other, each in that process alone which is free first.
+
+    items: the same in all processes. name: of this list; each list that is divided has its own."""
+    if not _several():
+        yield from items
+        return
+    store = dist.distributed_c10d._get_default_store()
+    while (place := store.add(name, 1) - 1) < len(items):
+        yield items[place]
 
 
 def check_divides(batch: int, parts: int = 1) -> None:
