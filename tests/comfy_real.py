@@ -8,6 +8,7 @@ COMFYUI_DIR names, in folders of its own, with an interpreter that has its requi
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import math
 import os
@@ -101,6 +102,8 @@ class Comfy:
             import comfy.cli_args  # reads sys.argv
         finally:
             sys.argv = given
+        # first, as main.py does: `nodes` puts comfy/utils.py before it
+        importlib.import_module("utils.extra_config")
         import comfy.utils
         import execution
 

@@ -112,3 +112,48 @@ def test_a_prompt_shows_progress_and_previews_can_be_cancelled_and_the_next_one_
     assert [data for name, data in finished if name == "executed"]
     assert status == 400
     assert "steps" in text
+
+
+def test_whatever_is_wrong_is_told_in_a_sentence_and_the_server_keeps_serving(address):
+    def broken(kind, **inputs):
+        prompt = workflow_files.read_api("edit-strength-strip")
+        for node in prompt.values():
+            if node["class_type"] == kind:
+                node["inputs"] |= inputs
+        return prompt
+
+    refused = {
+        "put the file": broken("CycleLoadGenerator", name="gone.pkl"),
+        "not in": broken("CycleGenerate", noise="of another version"),
+        "truncation": broken("CycleGenerate", truncation=-1.0),
+        "CycleGone": {"1": {"class_type": "CycleGone", "inputs": {}}},
+    }
+    failing = {
+        "strengths": broken("CycleLatentEdit", strengths="a lot"),
+        "layers": broken("CycleLatentEdit", layers="77"),
+    }
+
+    async def talk():
+        async with connected(address) as (session, socket):
+            answers = {
+                key: await post(session, "/prompt", {"prompt": prompt})
+                for key, prompt in refused.items()
+            }
+            ends = {
+                key: (await follow(session, socket, prompt))[0][-1]
+                for key, prompt in failing.items()
+            }
+            right = workflow_files.read_api("edit-strength-strip")
+            return answers, ends, (await follow(session, socket, right))[0][-1]
+
+    answers, ends, last = asyncio.run(talk())
+    for key, (status, text) in answers.items():
+        assert status == 400
+        assert key in text
+        assert "Traceback" not in text
+    for name, data in ends.values():
+        assert name == "execution_error"
+        assert data["node_type"] == "CycleLatentEdit"
+        assert "\n" not in data["exception_message"].strip()
+        assert data["exception_message"].strip().endswith(".")
+    assert last[0] == "execution_success"
