@@ -146,7 +146,6 @@ def test_the_pack_works_from_where_the_archive_is_unpacked(unpacked):
     code = """
 import torch
 import cycle_core as cc
-torch.set_num_threads(1)
 G, E = cc.load_generator("portraits"), cc.load_encoder("portraits")
 photo = cc.generate(G, cc.sample(G, 1, seed=7))
 crop, frame = cc.align(photo, cc.detect(photo, "embedded")[0], G.resolution)
