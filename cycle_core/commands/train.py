@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import InputError
 from .console import Console
 from .options import add_command, add_device, add_out, add_seed, device_of, number, positive, whole
+from .train_encoder import add_encoder
 
 
 def add_commands(commands: Any) -> None:
@@ -27,12 +28,13 @@ def add_commands(commands: Any) -> None:
 
     train = commands.add_parser(
         "train",
-        help="train an own model; `train generator --help` shows how",
+        help="train an own encoder or generator; `train encoder --help` shows how",
         description="Train an own model, in one process or in several that torchrun starts.",
     )
     kinds = train.add_subparsers(
         title="models", metavar="MODEL", required=True, parser_class=type(train)
     )
+    add_encoder(kinds)
     _add_generator(kinds)
 
 

@@ -5,9 +5,11 @@ A run is a folder:
     log.jsonl        one line of numbers for each logged step
     checkpoint.pt    everything that resuming needs, replaced atomically
     samples/*.png    grids of pictures while it trains
+    tensorboard/     the same for TensorBoard, where asked for
 
-Resuming is exact to the bit on a CPU: random numbers come from generators whose state is in the
-checkpoint, and the order of the data is a pure function of seed and step.
+Of several processes only the first one writes. Resuming is exact to the bit on a CPU: random
+numbers come from generators whose state is in the checkpoint, and the order of the data is a pure
+function of seed and step.
 """
 
 from __future__ import annotations
@@ -15,25 +17,32 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..checkpoints import write_atomically
 from ..errors import CheckpointError, CycleError, InputError
-from ..images import contact_sheet, save_image
+from ..images import contact_sheet, read_image, save_image
 
+Item = TypeVar("Item")
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 
 
 def make_run(folder: str | Path) -> Path:
-    """Make the folder of a run; InputError where that is impossible."""
+    """Make the folder of a run; InputError where that is impossible.
+
+    Half-written files go, which a process left that was killed while it wrote."""
     folder = Path(folder)
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
+        for name in (CHECKPOINT, LOG, "*.safetensors"):
+            for path in folder.glob(f".{name}.*"):
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"The folder {folder} cannot be made ({error.strerror or error}): choose another one."
@@ -46,10 +55,12 @@ class Log:
     """Appends JSON lines to `folder/log.jsonl`, each with its step and the seconds of this process.
 
     step: where the run resumes. Lines of later steps, whose work was lost, are dropped, so that
-    the file reads as if nothing had been interrupted."""
+    the file reads as if nothing had been interrupted. tensorboard: the same into
+    `folder/tensorboard`; InputError where TensorBoard is not installed."""
 
-    def __init__(self, folder: str | Path, step: int = 0):
+    def __init__(self, folder: str | Path, step: int = 0, tensorboard: bool = False):
         self.path = Path(folder) / LOG
+        self._board = _open_board(self.path.with_name("tensorboard"), step) if tensorboard else None
         self._begin = time.monotonic()
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
@@ -63,6 +74,38 @@ class Log:
         line.update({name: _plain(value) for name, value in values.items()})
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name, value in _numbers(line):
+                self._board.add_scalar(name, value, step)
+            self._board.flush()
+
+    def save_grid(self, step: int, columns: Mapping[str, Tensor]) -> None:
+        """`save_grid` into `samples/`, under the step's number."""
+        path = save_grid(self.path.parent / "samples" / f"{step:08d}.png", columns)
+        if self._board is not None:
+            picture = (read_image(path)[0] + 1) / 2
+            self._board.add_image("samples", picture, step)
+            self._board.flush()
+
+
+def _open_board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "TensorBoard is not installed here: `pip install tensorboard`, or leave --tensorboard "
+            "out; the log is in log.jsonl, too."
+        ) from error
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+
+def _numbers(values: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a line of the log, those of a group under its name: validation/W/mse."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{group}{name}/")
+        elif isinstance(value, int | float) and name not in ("step", "seconds"):
+            yield group + name, float(value)
 
 
 class Means:
@@ -176,6 +219,22 @@ class Order:
         return self._epochs[epoch]
 
 
+class Ahead(Generic[Item]):
+    """`read(step)`, a pure function, in a thread of its own: while a step is computed, what the
+    next one needs is read. An error comes out of the call that needs what could not be read."""
+
+    def __init__(self, read: Callable[[int], Item]):
+        self._read, self._thread = read, ThreadPoolExecutor(1)
+        self._coming: tuple[int, Future[Item]] | None = None
+
+    def __call__(self, step: int) -> Item:
+        if self._coming is None or self._coming[0] != step:
+            self._coming = step, self._thread.submit(self._read, step)
+        value = self._coming[1].result()
+        self._coming = step + 1, self._thread.submit(self._read, step + 1)
+        return value
+
+
 # ------------------------------------------------------------------ averages and pictures
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
@@ -194,8 +253,8 @@ def average_decay(images: int, batch: int, half_life: int = 4000, ramp: float = 
     return 0.5 ** (batch / max(batch, min(half_life, images * ramp)))
 
 
-def save_grid(path: str | Path, columns: Mapping[str, Tensor], cell: int | None = None) -> None:
-    """Write a labelled grid: one column for each name, one row for each picture.
+def save_grid(path: str | Path, columns: Mapping[str, Tensor], cell: int | None = None) -> Path:
+    """Write a labelled grid: one column for each name, one row for each picture. Gives the path.
 
     columns: float [B,3,H,W] in about [-1,1], clamped. cell: width of a picture on the sheet, at
     least 64; its own width if None."""
@@ -204,7 +263,7 @@ def save_grid(path: str | Path, columns: Mapping[str, Tensor], cell: int | None 
         [batch[i : i + 1] for batch in batches] for i in range(min(len(b) for b in batches))
     ]
     width = cell or max(64, max(b.shape[-1] for b in batches))
-    save_image(contact_sheet(rows, list(columns), cell=width), path)
+    return save_image(contact_sheet(rows, list(columns), cell=width), path)
 
 
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:

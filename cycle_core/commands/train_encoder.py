@@ -1,0 +1,188 @@
+"""`train encoder`: one run, or what it would be (`--dry-run`)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingFileError
+from ..schedule import PATHS, ScheduleSettings
+from ..training.encoder_settings import EncoderTraining
+from .console import Console
+from .options import add_command, add_device, add_out, add_seed, device_of, number, positive, whole
+
+if TYPE_CHECKING:
+    from ..irse import IdentityNet
+    from ..losses import Lpips
+
+_Kind = Callable[[str], Any]
+_STEPS: dict[str, tuple[_Kind, str]] = {
+    "steps": (positive, "of the schedule W -> W+ -> W"),
+    "batch": (positive, "pictures of a step, of all processes together"),
+    "accumulate": (positive, "parts in which a batch is seen one after the other, to save memory"),
+    "lr": (number, "of Ranger"),
+    "lr_decay": (number, "share at the end in which it falls to zero"),
+    "held_out": (positive, "pictures that are kept for validation, at most a tenth"),
+    "log_every": (positive, "steps between two lines of the log"),
+    "save_every": (positive, "steps between two validations, sample grids and checkpoints"),
+}
+_LOSSES: dict[str, tuple[_Kind, str]] = {
+    "l2": (number, "weight of the squared differences"),
+    "lpips": (number, "weight of the perceptual distance; 0: without its network"),
+    "identity": (number, "weight of the identity distance; 0: without its network"),
+    "delta": (number, "first weight of the delta loss"),
+    "adv": (number, "first weight of the latent discriminator"),
+    "discriminator_lr": (number, "of Adam"),
+    "r1_gamma": (number, "of its R1 penalty"),
+    "r1_interval": (positive, "steps between two of them"),
+    "pool": (whole, "past codes that it remembers of each kind"),
+}
+_WARMUP: dict[str, tuple[_Kind, str]] = {
+    "warmup_samples": (whole, "steps of it; the paper has none"),
+    "warmup_batch": (positive, "pictures of such a step"),
+    "warmup_lr": (number, "of Muon"),
+}
+
+
+def add_encoder(kinds: Any) -> None:
+    command = add_command(
+        kinds,
+        "encoder",
+        train_encoder,
+        "train a cycle encoder for a generator; the same command resumes it",
+        "train encoder --generator ffhq.pkl --data ffhq256 --out run --device cuda --bf16; on 8 "
+        "GPUs: torchrun --nproc-per-node 8 -m cycle_core.training.encoder, and the same options",
+    )
+    command.add_argument(
+        "--generator", required=True, help="path of a generator, or the name of an embedded one"
+    )
+    command.add_argument(
+        "--data", type=Path, required=True, help="folder of square aligned pictures, or of `pack`"
+    )
+    add_out(command, "folder of the run")
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the schedule, and memory and time by a few real steps; write nothing",
+    )
+    _add(command.add_argument_group("steps"), _STEPS)
+    losses = command.add_argument_group("losses")
+    _add(losses, _LOSSES)
+    losses.add_argument(
+        "--networks",
+        choices=("auto", "published", "embedded"),
+        default="auto",
+        help="of LPIPS and identity: AlexNet and ArcFace, or the embedded ones, which know "
+        "rendered portraits only (default: auto, published for generators of 256 px and more)",
+    )
+    path = command.add_argument_group("path")
+    path.add_argument(
+        "--path", choices=PATHS, default="cycle",
+        help="cycle (default), w+ stays in W+ as e4e does, w never leaves W",
+    )  # fmt: skip
+    path.add_argument("--no-tightening", action="store_true", help="constant delta and adv")
+    path.add_argument(
+        "--random-body", action="store_true", help="do not start from the identity network's body"
+    )
+    group = command.add_argument_group("warm-up", "regression of the known w of generated pictures")
+    _add(group, _WARMUP)
+    machine = command.add_argument_group("machine")
+    machine.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
+    machine.add_argument("--compile", action="store_true", help="torch.compile the generator")
+    machine.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
+    machine.add_argument(
+        "--tensorboard", action="store_true", help="the log for TensorBoard too, into the run"
+    )
+    add_seed(command)
+    add_device(command)
+
+
+def train_encoder(arguments: argparse.Namespace) -> None:
+    from ..training import distributed
+
+    with distributed.processes(arguments.device):
+        try:
+            _train(arguments)
+        except KeyboardInterrupt:
+            if distributed.rank() == 0 and not arguments.dry_run:
+                told = f"The same command resumes from the last checkpoint in {arguments.out}."
+                print(f"\n{told}", file=sys.stderr)
+            raise
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from ..checkpoints import load_generator
+    from ..training import distributed
+    from ..training.dry_run import dry_run
+    from ..training.encoder import train
+
+    torch.set_num_threads(arguments.threads)
+    settings = _settings(arguments)
+    console = Console(arguments.quiet or distributed.rank() > 0)
+    with distributed.together():
+        device = device_of(arguments)
+        generator = load_generator(arguments.generator, device)
+        perceptual, identity = _networks(arguments, generator.resolution)
+        networks = {
+            "perceptual": None if perceptual is None else perceptual.to(device),
+            "identity": None if identity is None else identity.to(device),
+            "body": None if arguments.random_body else identity,
+        }
+    try:
+        if arguments.dry_run:
+            console.say(dry_run(generator, arguments.data, settings, **networks))
+            return
+        callback = console.callback("train encoder")
+        train(generator, arguments.data, arguments.out, settings, **networks, callback=callback)
+        console.say(f"{arguments.out / 'encoder.safetensors'}")
+    finally:
+        console.close()
+
+
+def _networks(
+    arguments: argparse.Namespace, resolution: int
+) -> tuple[Lpips | None, IdentityNet | None]:
+    """The networks of the losses, None where its weight is 0 and nothing else needs it."""
+    from ..invert.objective import MAX_SIZE
+    from ..networks import load_identity, load_perceptual
+
+    chosen = arguments.networks
+    if chosen == "auto":
+        # small generators are of the embedded domain, and so must be what compares their pictures
+        chosen = "published" if resolution >= MAX_SIZE else "embedded"
+    lpips, faces = ("alex", "arcface") if chosen == "published" else ("embedded", "embedded")
+    try:
+        perceptual = load_perceptual("loss", lpips) if arguments.lpips else None
+        body = arguments.identity or not arguments.random_body
+        identity = load_identity("loss", faces) if body else None
+    except MissingFileError as error:
+        raise MissingFileError(
+            f"{error} `cycle-core models` tells where it comes from and goes to."
+        ) from error
+    return perceptual, identity
+
+
+def _settings(arguments: argparse.Namespace) -> EncoderTraining:
+    arguments.warmup = arguments.warmup_samples
+    names = EncoderTraining.__dataclass_fields__.keys() & vars(arguments).keys()
+    return EncoderTraining(
+        **{name: getattr(arguments, name) for name in names},
+        schedule=ScheduleSettings(
+            arguments.path, not arguments.no_tightening, arguments.delta, arguments.adv
+        ),
+    )
+
+
+def _add(group: Any, options: dict[str, tuple[_Kind, str]]) -> None:
+    defaults = {**vars(ScheduleSettings()), **vars(EncoderTraining()), "warmup_samples": 0}
+    for name, (kind, what) in options.items():
+        default = defaults[name]
+        group.add_argument(
+            "--" + name.replace("_", "-"), type=kind, default=default,
+            help=f"{what} (default: {default})",
+        )  # fmt: skip
