@@ -29,6 +29,7 @@ from .pipeline import (
     invert_picture,
 )
 from .results import REPORT, check_report, files_of, read_report, whole_folder, write_report
+from .training import distributed
 
 Say = Callable[[str], object]
 
@@ -48,18 +49,27 @@ class Batch:
 def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
     """Go the whole way for each picture (name -> file) and write out/report.json.
 
+    The processes of torchrun divide the pictures among them; the first one writes the report.
     Raises what a single picture raises; of several, InputError at the end that names the failed."""
     check_report(batch.out)
+    alone = distributed.world_size() == 1
+    pictures = distributed.everywhere(pictures)[0]  # the folder may grow while they look
     failed: dict[str, str] = {}
-    for name, path in pictures.items():
+    for name in distributed.claim(list(pictures), "pictures"):
         try:
-            run_one(batch, name, path, pictures)
+            run_one(batch, name, pictures[name], pictures)
         except CycleError as error:
             failed[name] = _text(" ".join(str(error).split()))
-            if len(pictures) == 1:
+            if alone and len(pictures) == 1:
                 raise
             batch.say(f"{name}: {failed[name]}")
-        write_report(batch.out, summary(batch, failed))
+        if distributed.rank() == 0:
+            write_report(batch.out, summary(batch, failed))
+    if not alone:
+        told = {name: why for part in distributed.everywhere(failed) for name, why in part.items()}
+        failed = {name: told[name] for name in pictures if name in told}
+        if distributed.rank() == 0:
+            write_report(batch.out, summary(batch, failed))
     if failed:
         raise InputError(
             f"{len(failed)} of {len(pictures)} pictures could not be done ({', '.join(failed)}): "

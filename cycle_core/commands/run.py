@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .console import Console
 from .options import (
@@ -22,6 +22,9 @@ from .options import (
     settings_of,
     whole,
 )
+
+if TYPE_CHECKING:
+    from ..batch import Batch
 
 
 def add_commands(commands: Any) -> None:
@@ -57,12 +60,27 @@ def add_commands(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from ..batch import Batch, find_pictures, run_batch
+    from ..batch import run_batch
+    from ..training import distributed
+
+    with distributed.processes(arguments.device):
+        console = Console(arguments.quiet)
+        with distributed.together():
+            batch, pictures = _prepare(arguments, console)
+        try:
+            run_batch(batch, pictures)
+        finally:
+            console.close()
+
+
+def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, dict[str, Path]]:
+    """Everything that can be wrong before the work begins is found here."""
+    from ..batch import Batch, find_pictures
     from ..edits import check_edit, check_names, needs_generator, parse_edit, steps_of
     from ..pipeline import RunSettings, load_models
     from ..results import make_folder
+    from ..training import distributed
 
-    console = Console(arguments.quiet)
     edits = list(dict.fromkeys(map(parse_edit, arguments.edit)))
     check_names(edits)
     for edit in edits:
@@ -78,14 +96,12 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed
     )
     make_folder(arguments.out)
-    try:
-        models = load_models(arguments.generator, arguments.encoder, device_of(arguments))
-        for edit in edits:
-            check_edit(edit, models.generator)
-        batch = Batch(models, settings, edits, arguments.out, console.say, console.progress)
-        run_batch(batch, pictures)
-    finally:
-        console.close()
+    models = load_models(arguments.generator, arguments.encoder, device_of(arguments))
+    for edit in edits:
+        check_edit(edit, models.generator)
+    first = distributed.rank() == 0
+    progress = console.progress if first else lambda name, step, total: None
+    return Batch(models, settings, edits, arguments.out, console.say, progress), pictures
 
 
 def run_demo(arguments: argparse.Namespace) -> None:
