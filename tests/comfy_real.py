@@ -1,7 +1,7 @@
 """A real ComfyUI with the pack in it, in this process or as a server: from the checkout that
 COMFYUI_DIR names, in folders of its own, with an interpreter that has its requirements.
 
-    COMFYUI_DIR=... python tests/comfy_real.py     draws the pictures of workflows/"""
+    COMFYUI_DIR=... python tests/comfy_real.py [NAME ...]     draws the pictures of workflows/"""
 
 # what is imported below is the host's: its `nodes` is not ours
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
@@ -264,13 +264,13 @@ SAMPLED = {
 
 
 # ------------------------------------------------------------------ pictures
-def draw_pictures() -> None:
+def draw_pictures(names: list[str]) -> None:
     """workflows/NAME.jpg: what each workflow saves; where it pastes back, the photo before it."""
     import workflow_files
 
     with tempfile.TemporaryDirectory() as folder:
         comfy = Comfy(Path(folder))
-        for name in workflow_files.names():
+        for name in names or workflow_files.names():
             prompt = workflow_files.self_contained(workflow_files.read_api(name))
             kinds = {entry["class_type"]: (key, 0) for key, entry in prompt.items()}
             wanted = saved(prompt)
@@ -295,16 +295,22 @@ def _arranged(pictures: list[Any], width: int = 960, wanted: float = 1.5) -> Any
 
     shape = pictures[0].width / pictures[0].height
     count = len(pictures)
-    full = [k for k in range(1, count + 1) if count % k == 0]  # no row is left half empty
-    across = min(full, key=lambda k: abs(math.log(shape * k * k / count / wanted)))
-    w = width // across
+
+    def unlike(across: int) -> float:
+        rows = -(-count // across)
+        return abs(math.log(shape * across / rows / wanted)) + (rows * across - count) / count
+
+    across = min(range(1, count + 1), key=unlike)
+    rows, w = -(-count // across), width // across
     h = round(w / shape)
-    sheet = Image.new("RGB", (w * across, h * count // across))
+    sheet = Image.new("RGB", (w * across, h * rows), (32, 32, 32))
     for k, one in enumerate(pictures):
+        row = k // across
+        free = w * across * (row + 1) - w * count if row == rows - 1 else 0  # of the last row
         fitted = one.resize((w, h), Image.Resampling.LANCZOS)
-        sheet.paste(fitted, (k % across * w, k // across * h))
+        sheet.paste(fitted, (k % across * w + free // 2, row * h))
     return sheet
 
 
 if __name__ == "__main__":
-    draw_pictures()
+    draw_pictures(sys.argv[1:])
