@@ -1,0 +1,125 @@
+"""The methods that are compared: each gives a pivot code for every picture of a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..codes import Code
+from ..encoder import Encoder
+from ..errors import InputError
+from ..generator import Generator
+from ..invert import (
+    REFINE_PRESETS,
+    ProjectSettings,
+    RefineSettings,
+    encode,
+    project,
+    refine,
+)
+from ..irse import IdentityNet
+from ..losses import Lpips
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a method may use: a generator, the encoder of the method and training seed (None for
+    optimisation) and the networks of the losses."""
+
+    generator: Generator
+    encoder: Encoder | None
+    perceptual: Lpips
+    identity: IdentityNet
+
+
+@dataclass(frozen=True)
+class Method:
+    """key: in file names; encoder: which training it uses, one of TRAININGS, "" for none;
+    space: of its codes; steps: how many, which --quick shortens."""
+
+    key: str
+    title: str
+    encoder: str
+    space: str
+    steps: int
+    run: Callable[[Models, Tensor, int, int], Code]  # models, images, steps, seed
+
+    def pivots(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
+        """Codes of pictures float32 [N,3,R,R] in [-1,1]."""
+        return self.run(models, images, steps, seed)
+
+
+# training -> its options of `cycle-core train encoder`
+TRAININGS = {
+    "w": ("--path", "w"),
+    "w+": ("--path", "w+"),
+    "cycle": (),
+    "untightened": ("--no-tightening",),
+}
+
+
+def _encoded(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+    def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
+        assert models.encoder is not None
+        return encode(models.encoder, images, space, models.generator)
+
+    return run
+
+
+def _projected(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+    def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
+        settings = ProjectSettings(space=space, steps=steps)
+        return project(
+            models.generator,
+            images,
+            settings,
+            seed=seed,
+            perceptual=models.perceptual,
+            faces=models.identity,
+        ).code
+
+    return run
+
+
+def _refined(settings: RefineSettings) -> Callable[[Models, Tensor, int, int], Code]:
+    def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
+        assert models.encoder is not None
+        return refine(
+            models.encoder,
+            models.generator,
+            images,
+            replace(settings, steps=steps),
+            seed=seed,
+            perceptual=models.perceptual,
+            faces=models.identity,
+        ).code
+
+    return run
+
+
+_REFINE = REFINE_PRESETS["embedded"]
+METHODS = (
+    Method("optimise-w", "optimisation in W", "", "W", 500, _projected("W")),
+    Method("optimise-w+", "optimisation in W+", "", "W+", 500, _projected("W+")),
+    Method("encoder-w", "encoder trained in W", "w", "W", 0, _encoded("W")),
+    Method("e4e", "e4e (W to W+)", "w+", "W+", 0, _encoded("W+")),
+    Method("cycle", "cycle encoding", "cycle", "W", 0, _encoded("W")),
+    Method("untightened", "cycle without tightening", "untightened", "W", 0, _encoded("W")),
+    Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, _encoded("W+")),
+    Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps, _refined(_REFINE)),
+    Method("cycle-free", "cycle + refinement, M = 0", "cycle", "W", _REFINE.steps,
+           _refined(replace(_REFINE, images=0))),
+    Method("e4e-refined", "e4e + refinement", "w+", "W+", _REFINE.steps,
+           _refined(replace(_REFINE, space="W+"))),
+)  # fmt: skip
+
+
+def find(key: str) -> Method:
+    """A method by its key. Raises InputError for another."""
+    for method in METHODS:
+        if method.key == key:
+            return method
+    known = ", ".join(method.key for method in METHODS)
+    raise InputError(f"There is no method {key!r}: the methods are {known}.")

@@ -1,0 +1,270 @@
+"""Run the comparison: every method on every set, before and after tuning, one result file each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checkpoints import load_encoder, load_generator, write_atomically
+from ..codes import Code
+from ..directions import edit
+from ..encoder import Encoder
+from ..errors import CheckpointError, InputError, MissingFileError
+from ..generator import Generator
+from ..images import save_image
+from ..invert import TUNE_PRESETS, TuneSettings, generate, tune
+from ..invert.encoding import check_pair
+from ..networks import load_identity, load_perceptual
+from .cost import Cost
+from .measures import Numbers, Rulers, consistency, distance_to_w, distortion, editability
+from .methods import METHODS, Method, Models, find
+from .sets import COUNTS, EDITED, TestSet, open_set
+
+Progress = Callable[[str], object]
+SHOWN = 3  # pictures of each set
+SHOWN_EDITS = ("yaw", "age")  # by one standard deviation, beside the true edit
+COLUMNS = ("picture", "pivot", "tuned", *(
+    column for name in SHOWN_EDITS for column in (f"{name} edited", f"{name}, true")
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """How much is measured. The defaults are those of docs/results.md; `quick` takes minutes."""
+
+    methods: tuple[str, ...] = tuple(method.key for method in METHODS)
+    seeds: tuple[int, ...] = (0, 1, 2)  # of the trainings
+    inside: int = COUNTS["inside"]  # pictures of each set ...
+    outside: int = COUNTS["outside"]
+    person: int = COUNTS["person"]
+    edited: int = 50  # ... of which so many are edited,
+    tuned: int = 20  # so many tuned,
+    projected: int = 50  # and so many projected, where a method optimises every picture for itself
+    steps: int | None = None  # of projecting, if not a method's own
+    tune: TuneSettings = TUNE_PRESETS["embedded"]
+    device: str = "cpu"
+    compile: bool = False  # the renderer: faster for a whole set, needs a compiler
+
+    def pictures(self, name: str) -> int:
+        return {"inside": self.inside, "outside": self.outside, "person": self.person}[name]
+
+
+QUICK = BenchSettings(
+    methods=("optimise-w", "optimise-w+", "cycle", "cycle-stale", "cycle-refined"),
+    seeds=(0,),
+    inside=6,
+    outside=5,
+    person=0,
+    edited=3,
+    tuned=2,
+    projected=3,
+    steps=60,
+    tune=TuneSettings(steps=30, learning_rate=3e-3, threshold=0.0),
+)
+
+
+def compare(
+    out: str | Path,
+    settings: BenchSettings | None = None,
+    encoders: str | Path | None = None,
+    told: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Measure what `out` does not hold yet; gives all its results, see `measure`.
+
+    encoders: a folder of `cycle-core train encoder` runs named TRAINING-SEED, such as `cycle-0` and
+    `w+-2`; without one, the embedded encoder is the only one, and methods that need another
+    training are refused. told(sentence): what is under way.
+    Raises InputError, MissingFileError for a training that is not there."""
+    settings = settings or BenchSettings()
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    tell = told or (lambda sentence: None)
+    G = load_generator("portraits", settings.device)
+    rulers = Rulers.load(G)
+    perceptual = load_perceptual("loss").to(settings.device)
+    identity = load_identity("loss").to(settings.device)
+    cells = list(_cells(settings))
+    found = {m.encoder: _encoder(encoders, m.encoder, seed, G) for m, seed, _ in cells if m.encoder}
+    del found  # what is missing is said before hours are spent
+    results = []
+    for number, (method, seed, name) in enumerate(cells, start=1):
+        path = out / f"{method.key}-{seed}-{name}.json"
+        wanted = _facts(method, seed, name, settings)
+        result = _read(path)
+        if result is None or result["facts"] != wanted:
+            tell(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
+            test = open_set(
+                out, name, settings.pictures(name), G.resolution, settings.compile,
+                lambda done, total, name=name: tell(f"rendered {done} of {total} {name}"),
+            )  # fmt: skip
+            encoder = _encoder(encoders, method.encoder, seed, G)
+            models = Models(G, encoder, perceptual, identity)
+            result, pictures = measure(method, models, test, rulers, settings, seed)
+            result["facts"] = wanted
+            if pictures is not None:
+                save_image(pictures, path.with_suffix(".png"))
+            text = json.dumps(result, indent=1)
+            write_atomically(path, lambda to, text=text: to.write_text(text + "\n"))
+        results.append(result)
+    return results
+
+
+def measure(
+    method: Method,
+    models: Models,
+    test: TestSet,
+    rulers: Rulers,
+    settings: BenchSettings,
+    seed: int,
+) -> tuple[dict[str, Any], Tensor | None]:
+    """One method on one set: ({"pivot": Numbers, "tuned": Numbers, "edited": Numbers,
+    "edited tuned": Numbers, "seconds": {...}, "memory": bytes}.
+
+    "edited" is of the first `settings.edited` pictures, "tuned" of the first `settings.tuned`. Of
+    one person all pivots tune one generator, so that "tuned" holds all pictures."""
+    G = models.generator
+    if not method.encoder:
+        test = test.part(0, settings.projected)
+    steps = method.steps
+    if not method.encoder and settings.steps is not None:
+        steps = settings.steps
+    with Cost(G.device) as cost:
+        code = method.pivots(models, test.images.to(G.device), steps, seed)
+    costs = {"pivot": {"seconds": cost.seconds / len(test), "bytes": cost.bytes}}
+    image = generate(G, code)
+    pivot: Numbers = distortion(rulers, test.images.to(G.device), image)
+    pivot["to_w"] = distance_to_w(rulers, code)
+    if models.encoder is not None:
+        pivot["lec"] = consistency(rulers, G, models.encoder, code)
+    edited = _edits(rulers, [G] * len(test), code, test.part(0, settings.edited))
+    with Cost(G.device) as cost:
+        tuned, generators = _tune(models, code, test, rulers, settings, seed)
+    each = cost.seconds / max(len(generators), 1)
+    costs["tuned"] = {"seconds": each, "bytes": cost.bytes}
+    after = _edits(rulers, generators, code, test.part(0, len(generators)))
+    result = {
+        "pivot": pivot,
+        "tuned": tuned,
+        "edited": edited,
+        "edited tuned": after,
+        "costs": costs,
+    }
+    return result, _pictures(rulers, G, generators, code, test)
+
+
+def _tune(
+    models: Models,
+    code: Code,
+    test: TestSet,
+    rulers: Rulers,
+    settings: BenchSettings,
+    seed: int,
+) -> tuple[Numbers, list[Generator]]:
+    """(distortion after tuning, the generator of every tuned picture)"""
+    G = models.generator
+    if test.name == "person":
+        groups = [list(range(len(test)))]
+    else:
+        groups = [[i] for i in range(min(settings.tuned, len(test)))]
+    numbers: Numbers = {}
+    generators: list[Generator] = []
+    for rows in groups:
+        target = test.images[rows].to(G.device)
+        part = code.with_w(code.w[rows])
+        tuned = tune(G, part, target, settings.tune, seed=seed, perceptual=models.perceptual)
+        for name, values in distortion(rulers, target, tuned.image).items():
+            numbers.setdefault(name, []).extend(values)
+        generators += [tuned.generator] * len(rows)
+    return numbers, generators
+
+
+def _edits(rulers: Rulers, generators: Sequence[Generator], code: Code, test: TestSet) -> Numbers:
+    """Editability of the codes of `test`, each drawn by its generator."""
+    numbers: Numbers = {}
+    for i in range(len(test)):
+        alone = test.part(i, i + 1)
+        for name, values in editability(rulers, generators[i], code.one(i), alone).items():
+            numbers.setdefault(name, []).extend(values)
+    return numbers
+
+
+def _pictures(
+    rulers: Rulers, G: Generator, generators: Sequence[Generator], code: Code, test: TestSet
+) -> Tensor | None:
+    rows = []
+    for i in range(min(SHOWN, len(generators))):
+        one, cells = code.one(i), [test.images[i]]
+        cells += [generate(drawn_by, one)[0].cpu() for drawn_by in (G, generators[i])]
+        for name in SHOWN_EDITS:
+            j = EDITED.index(name)
+            moved = edit(one, rulers.directions[j], float(test.signs[i, j]))
+            cells += [generate(generators[i], moved)[0].cpu(), test.edited[i, j]]
+        rows.append(torch.cat(cells, dim=2))
+    return torch.cat(rows, dim=1)[None] if rows else None
+
+
+# ------------------------------------------------------------------ parts
+def _cells(settings: BenchSettings) -> Iterator[tuple[Method, int, str]]:
+    """(method, training seed, set), all of one seed before the next; what is not trained has one
+    seed only."""
+    for seed in settings.seeds:
+        for key in settings.methods:
+            method = find(key)
+            if not method.encoder and seed != settings.seeds[0]:
+                continue
+            for name in COUNTS:
+                if settings.pictures(name):
+                    yield method, seed, name
+
+
+def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) -> Encoder | None:
+    if not training:
+        return None
+    if folder is None:
+        if training != "cycle" or seed != 0:
+            raise InputError(
+                f"The encoder {training}-{seed} is not part of the package: train it and give the "
+                "folder of the runs with --encoders; docs/results.md has the commands."
+            )
+        return load_encoder("portraits", G.device)
+    path = Path(folder) / f"{training}-{seed}" / "encoder.safetensors"
+    if not path.is_file():
+        raise MissingFileError(
+            f"There is no encoder {path}: train it, docs/results.md has the commands."
+        )
+    encoder = load_encoder(path, G.device)
+    check_pair(encoder, G)
+    return encoder
+
+
+def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dict[str, Any]:
+    """What a result was made of; another setting makes it anew."""
+    optimised = not method.encoder
+    return {
+        "method": method.key,
+        "seed": seed,
+        "set": name,
+        "pictures": min(settings.pictures(name), settings.projected if optimised else 10**9),
+        "edited": settings.edited,
+        "tuned": settings.tuned,
+        "tuning steps": settings.tune.steps,
+        "steps": settings.steps if optimised and settings.steps is not None else method.steps,
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text())
+        return result if {"facts", "pivot", "tuned", "edited"} <= result.keys() else None
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is no result of this comparison: delete it, and it is made anew."
+        ) from error

@@ -1,0 +1,262 @@
+"""The comparison of methods: test sets, measures, intervals, and the command, with real models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cycle_core import Code, generate, load_generator, sample
+from cycle_core.bench.intervals import estimate
+from cycle_core.bench.measures import (
+    STRENGTHS,
+    Rulers,
+    distance_to_w,
+    distortion,
+    editability,
+    strength_for,
+)
+from cycle_core.bench.methods import METHODS, find
+from cycle_core.bench.report import estimates, plot, side_by_side, tables
+from cycle_core.bench.run import COLUMNS, QUICK, compare
+from cycle_core.bench.sets import (
+    EDITED,
+    OUTSIDE,
+    TestSet,
+    describe_set,
+    deviations,
+    make_set,
+    open_set,
+)
+from cycle_core.cli import main
+from cycle_core.errors import InputError, MissingFileError
+from cycle_core.images import read_image
+from cycle_core.invert import TuneSettings
+from cycle_core.portraits import ATTRIBUTES, IDENTITY, factors_to_z, index
+
+TINY = replace(
+    QUICK,
+    methods=("optimise-w", "cycle"),
+    inside=2,
+    outside=0,
+    edited=1,
+    tuned=1,
+    projected=1,
+    steps=2,
+    tune=TuneSettings(steps=2, learning_rate=3e-3, threshold=0.0),
+)
+
+
+@pytest.fixture(scope="module")
+def G():
+    return load_generator("portraits")
+
+
+@pytest.fixture(scope="module")
+def rulers(G):
+    return Rulers.load(G)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def inside(folder) -> TestSet:
+    return open_set(folder, "inside", 2)
+
+
+@pytest.fixture(scope="module")
+def results(folder, inside):
+    return compare(folder, TINY)
+
+
+def known(G, test: TestSet) -> Code:
+    """The codes in W of the factors that the portraits were rendered from."""
+    return Code(G.mapping(factors_to_z(test.factors)), "W", G.base_fingerprint)
+
+
+# ------------------------------------------------------------------ sets
+def test_a_true_edit_is_the_render_with_one_factor_moved(inside):
+    apart = (inside.edited - inside.images[:, None]).abs().mean((2, 3, 4))  # [N, edits]
+    assert apart.min() > 0
+    for column, name in enumerate(EDITED):
+        factor = inside.factors[:, index(name)]
+        moved = factor + inside.signs[:, column] * deviations()[index(name)]
+        assert ((moved - moved.clamp(-1, 1)).abs() < 1e-6).all()  # there is room that way
+
+
+def test_rendering_a_set_again_opens_the_file(folder, inside):
+    rendered = []
+    again = open_set(folder, "inside", 2, told=lambda done, total: rendered.append(done))
+    assert not rendered
+    assert torch.equal(again.edited, inside.edited)
+
+
+def test_outside_the_domain_each_portrait_has_one_thing_that_is_not_in_it():
+    _, extras = describe_set("outside")
+    assert (extras.sum(1) == 1).all()
+    assert (extras.sum(0) == 100 / len(OUTSIDE)).all()
+
+
+def test_the_portraits_of_one_person_share_the_identity_alone():
+    factors, extras = describe_set("person")
+    same = (factors == factors[:1]).all(0)
+    assert same[list(IDENTITY)].all()
+    assert not same[list(ATTRIBUTES)].any()
+    assert not extras.any()
+
+
+def test_an_unknown_set_is_refused():
+    with pytest.raises(InputError, match="inside, outside, person"):
+        make_set("faces")
+
+
+# ------------------------------------------------------------------ measures
+def test_random_codes_are_at_distance_1_and_the_mean_at_0(G, rulers):
+    codes = sample(G, 200, seed=1, truncation=1.0)
+    distances = torch.tensor(distance_to_w(rulers, codes))
+    mean = Code(rulers.mean.expand(1, G.num_ws, -1), "W")
+    assert distance_to_w(rulers, mean) == [0.0]
+    assert 0.3 < float(distances.mean()) < 1.1
+    far = codes.with_w(rulers.mean + 3 * (codes.w - rulers.mean))
+    torch.testing.assert_close(torch.tensor(distance_to_w(rulers, far)), 3 * distances)
+
+
+def test_the_right_code_has_less_distortion_and_truer_edits_than_anothers(G, rulers, inside):
+    code, wrong = known(G, inside), known(G, inside).with_w(known(G, inside).w.flip(0))
+    near = distortion(rulers, inside.images, generate(G, code))
+    far = distortion(rulers, inside.images, generate(G, wrong))
+    assert all(a < b for a, b in zip(near["mse"], far["mse"], strict=True))
+    assert all(a > b for a, b in zip(near["identity"], far["identity"], strict=True))
+    alone = inside.part(0, 1)
+    right = editability(rulers, G, code.one(0), alone)
+    other = editability(rulers, G, wrong.one(0), alone)
+    assert right["true_lpips"][0] < other["true_lpips"][0]
+    assert right["true_mse"][0] < other["true_mse"][0]
+
+
+def test_calibrated_directions_achieve_what_their_strength_says(G, rulers, inside):
+    measured = editability(rulers, G, known(G, inside).one(0), inside.part(0, 1))
+    assert 0.7 < measured["achieved"][0] < 1.4
+    assert measured["reached"][0] > 0.8
+    assert measured["kept"][0] > 0.9
+
+
+def test_a_generator_that_draws_one_picture_of_every_code_cannot_be_edited(G, rulers, inside):
+    code = Code(known(G, inside).w[:1], "W")
+    stuck = load_generator("portraits")
+    for layer in stuck.synthesis.style_layers:  # deaf to w
+        layer.affine.weight.zero_()
+    measured = editability(rulers, stuck, code, inside.part(0, 1))
+    assert measured["achieved"] == [pytest.approx(0, abs=1e-4)]
+    assert measured["reached"] == [0.0]
+
+
+def test_the_strength_for_a_change_is_interpolated_or_that_of_the_largest_change():
+    assert strength_for([0.5, 1.5, 2, 3, 4]) == (0.75, True)
+    assert strength_for([0.1, 0.2, 0.6, 0.4, 0.3]) == (STRENGTHS[2], False)
+
+
+# ------------------------------------------------------------------ intervals
+def test_an_interval_covers_the_mean_and_shrinks_with_more_pictures():
+    torch.manual_seed(0)
+    few = estimate(torch.randn(3, 10).add(5).tolist())
+    many = estimate(torch.randn(3, 1000).add(5).tolist())
+    assert few.low < few.mean < few.high
+    assert many.high - many.low < (few.high - few.low) / 4
+    assert many.low < 5 < many.high
+
+
+def test_training_seeds_that_differ_widen_the_interval():
+    pictures = torch.linspace(0, 1, 200)
+    alike = estimate([pictures.tolist()] * 3)
+    apart = estimate([(pictures + shift).tolist() for shift in (-1.0, 0.0, 1.0)])
+    assert apart.high - apart.low > 5 * (alike.high - alike.low)
+
+
+# ------------------------------------------------------------------ comparing
+def test_every_method_is_measured_before_and_after_tuning(results):
+    assert [r["facts"]["method"] for r in results] == ["optimise-w", "cycle"]
+    for result in results:
+        assert len(result["tuned"]["mse"]) == len(result["edited tuned"]["kept"]) == 1
+        assert result["costs"]["pivot"]["seconds"] > 0
+    cycle = results[1]
+    assert len(cycle["pivot"]["mse"]) == 2
+    assert len(cycle["pivot"]["lec"]) == 2
+    assert cycle["tuned"]["mse"][0] < cycle["pivot"]["mse"][0]
+
+
+def test_the_tables_name_methods_and_mark_the_best(results):
+    text = tables(results)
+    rows = [line for line in text.splitlines() if line.startswith("| cycle encoding")]
+    assert rows
+    means = estimates(results, "pivot", "mse")
+    winner = min(means, key=lambda key: means[key].mean)
+    title = find(winner).title
+    first = next(line for line in text.splitlines() if line.startswith(f"| {title}"))
+    assert f"**{means[winner]}**" in first
+
+
+def test_the_trade_off_is_drawn(results, tmp_path):
+    plot(results, tmp_path / "trade-off.png")
+    assert read_image(tmp_path / "trade-off.png").std() > 0.1
+
+
+def test_pictures_lie_side_by_side(folder, results):
+    strip = read_image(folder / "cycle-0-inside.png")
+    assert strip.shape == (1, 3, 64, 64 * len(COLUMNS))
+    sheet = side_by_side(folder, results, "inside", 0)
+    assert sheet.shape[-1] > 100 * len(COLUMNS)
+
+
+def test_a_comparison_goes_on_with_what_is_missing(folder, results):
+    path = folder / "cycle-0-inside.json"
+    kept = json.loads(path.read_text())
+    (folder / "optimise-w-0-inside.json").unlink()
+    said = []
+    again = compare(folder, TINY, told=said.append)
+    assert len(said) == 1
+    assert "optimisation in W" in said[0]
+    assert again[1] == kept
+
+
+def test_other_settings_are_measured_anew(folder, results):
+    said = []
+    compare(folder, replace(TINY, methods=("cycle",), edited=0, tuned=0), told=said.append)
+    assert len(said) == 1
+
+
+def test_an_encoder_that_is_not_there_is_said_before_anything_runs(tmp_path):
+    with pytest.raises(InputError, match="--encoders"):
+        compare(tmp_path, replace(TINY, methods=("e4e",)))
+    with pytest.raises(MissingFileError, match=r"w\+-0"):
+        compare(tmp_path, replace(TINY, methods=("e4e",)), encoders=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_method_has_a_key_of_its_own():
+    assert len({method.key for method in METHODS}) == len(METHODS)
+
+
+def test_an_unknown_method_ends_with_one_sentence(tmp_path, capsys):
+    assert main(["bench", "--out", str(tmp_path), "--methods", "magic"]) == 2
+    assert "There is no method 'magic'" in capsys.readouterr().err
+
+
+def test_the_command_prints_tables_and_puts_them_into_a_page(folder, results, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- compared -->\nold\n<!-- /compared -->\nafter\n")
+    options = ["--quick", "--inside", "2", "--outside", "0", "--edited", "1", "--tuned", "0"]
+    command = ["bench", "--out", str(folder), "--methods", "cycle", *options]
+    assert main([*command, "--card", str(page), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "| cycle encoding |" in printed
+    text = page.read_text()
+    assert text.startswith("before\n<!-- compared -->\n")
+    assert text.endswith("<!-- /compared -->\nafter\n")
+    assert "old" not in text
+    assert printed.strip() in text
