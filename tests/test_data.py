@@ -14,7 +14,8 @@ from cycle_core import shards
 from cycle_core.errors import CheckpointError, InputError
 from cycle_core.images import list_images, save_image
 from cycle_core.training import packing
-from cycle_core.training.data import Ahead, open_all, open_pictures
+from cycle_core.training.common import Ahead
+from cycle_core.training.data import open_all, open_pictures
 from cycle_core.training.packing import pack
 
 torch.set_num_threads(1)

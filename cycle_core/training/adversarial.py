@@ -8,7 +8,7 @@ average of the weights.
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +20,14 @@ from ..errors import InputError
 from ..generator import Generator, GeneratorConfig
 from ..shards import read_json, write_json
 from . import distributed
-from .common import Order, autocast, average_decay, make_run, update_average
-from .data import Ahead, Pictures, open_all
+from .common import Ahead, Order, autocast, average_decay, make_run, update_average
+from .data import Pictures, open_all
 from .discriminator import Discriminator, check_batch, train_discriminator
+from .generator_settings import FREE, AdversarialTraining
 from .running import Callback, export, follow
 
-_PATH_DECAY = 0.01  # of the running mean of path lengths
-
-
-@dataclass(frozen=True)
-class AdversarialTraining:
-    """Settings of one run; the defaults are those of StyleGAN2 for pictures of 256 pixels."""
-
-    resolution: int = 256  # a power of two
-    channels: tuple[int, ...] | None = None  # for 4, 8, ...; None: at most 512, 32768 / resolution
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    noise: bool = True  # whether the generator has noise maps for what is random in a picture
-    images: int = 25_000_000  # seen by the discriminator
-    batch: int = 32  # of all processes together
-    lr: float = 2e-3  # Adam, of both networks
-    r1_gamma: float | None = None  # None: 0.0002 resolution^2 / batch (Karras et al. 2020, ADA)
-    r1_interval: int = 16
-    path_weight: float = 2.0  # of the path length regularisation; 0: without
-    path_interval: int = 4
-    style_mixing: float = 0.9  # share of the codes that are made of two
-    half_life: int = 10_000  # images, of the average of the weights
-    mirror: bool = False  # show pictures as their mirror images, too
-    seed: int = 0
-    device: str = "cpu"
-    bf16: bool = False  # see `common.autocast`
-    every: int = 50_000  # images between two checkpoints and sample grids
-
-
 PICTURES = "pictures.json"  # in the run's folder: what it was started with
-FREE = ("images", "every", "device", "bf16")  # settings that may change when a run is resumed
+_PATH_DECAY = 0.01  # of the running mean of path lengths
 
 
 def train(
@@ -70,7 +42,8 @@ def train(
     folder: of pictures, as `data.open_all` takes it. callback: see `running.follow`.
     Raises InputError for impossible settings, broken pictures or another run's folder, CycleError
     where the training diverges."""
-    out = make_run(out)
+    with distributed.together():
+        out = make_run(out)
     known = read_json(out / PICTURES).get("digest", "")
     pictures = open_all(folder, settings.resolution, known)
     if known not in ("", pictures.digest):
@@ -120,7 +93,8 @@ class _Run:
         number, seed = self.seen // s.batch, s.seed << 40 | self.seen
         torch.manual_seed(seed + distributed.rank())  # of the noise maps
         random = torch.Generator().manual_seed(seed)  # of the rest, the same in every process
-        real = self._real(number)
+        with distributed.together():  # a damaged shard is told by whichever process meets it
+            real = self._real(number)
         mirrored = torch.rand(s.batch, generator=random)[self.rows] < (0.5 if s.mirror else 0)
         real = torch.where(mirrored[:, None, None, None], real.flip(3), real).to(self.device)
 
@@ -138,8 +112,7 @@ class _Run:
         distributed.average_gradients(self.generator.parameters())
         self.optimizer.step()
 
-        r1 = s.r1_gamma if s.r1_gamma is not None else 0.0002 * s.resolution**2 / s.batch
-        r1_weight = 0.0 if number % s.r1_interval else r1 / 2 * s.r1_interval
+        r1_weight = 0.0 if number % s.r1_interval else s.r1 / 2 * s.r1_interval
         losses |= train_discriminator(
             self.discriminator, self.d_optimizer, fake.detach(), real, r1_weight, s.bf16
         )

@@ -52,13 +52,15 @@ class Pictures:
         return replace(self, places=self.places[:count])
 
 
-def open_pictures(folder: str | Path, size: int, held_out: int = 200) -> tuple[Pictures, Pictures]:
+def open_pictures(
+    folder: str | Path, size: int, held_out: int = 200, known: str | None = ""
+) -> tuple[Pictures, Pictures]:
     """(training pictures, held-out pictures) of a folder, at `size` pixels.
 
-    folder: as `open_all` takes it. Of rendered portraits their own held-out ones are kept out, of
+    folder, known: as `open_all` takes them. Of rendered portraits their own held-out ones are kept out, of
     other pictures `held_out`, but at most a tenth, evenly spread over the names.
     Raises as `open_all`, and InputError where there are too few pictures."""
-    pictures = open_all(folder, size)
+    pictures = open_all(folder, size, known)
     if is_rendered(folder):
         from ..portraits.dataset import HELD_OUT
 
@@ -76,13 +78,13 @@ def open_pictures(folder: str | Path, size: int, held_out: int = 200) -> tuple[P
     return train, held
 
 
-def open_all(folder: str | Path, size: int, known: str = "") -> Pictures:
+def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
     """All pictures of a folder, at `size` pixels. None is mirrored.
 
     folder: square picture files of any format that is read, in any nesting; or shards that
     `cycle-core pack` made; or portraits that `cycle_core.portraits.dataset` rendered.
     known: a digest; files that have it were looked through before and are not again, otherwise
-    each is decoded once, divided among the processes of the run.
+    each is decoded once, divided among the processes of the run; None looks through nothing.
     Raises InputError for a folder without pictures, and for files that are damaged or not square;
     CheckpointError for damaged shards."""
     folder = Path(folder)
@@ -101,7 +103,7 @@ def open_all(folder: str | Path, size: int, known: str = "") -> Pictures:
         paths = list_images(folder, nested=True)
         names = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
         digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()
-        if digest[:16] != known:
+        if known is not None and digest[:16] != known:
             with distributed.together():
                 check_pictures(distributed.own_items(paths))
         read, count = _files(paths, size), len(paths)
@@ -111,20 +113,6 @@ def open_all(folder: str | Path, size: int, known: str = "") -> Pictures:
 def is_rendered(folder: str | Path) -> bool:
     """Whether a folder holds portraits of `cycle_core.portraits.dataset`, with their factors."""
     return "recipe" in read_json(Path(folder) / INDEX)
-
-
-class Ahead:
-    """Batches by their steps, of which a thread reads the next one while this one is used."""
-
-    def __init__(self, read: Callable[[int], Tensor]):
-        self._read, self._next, self._pool = read, None, ThreadPoolExecutor(1)
-
-    def __call__(self, step: int) -> Tensor:
-        """What `read(step)` gives, or raises."""
-        number, batch = self._next or (step, None)
-        batch = batch.result() if batch is not None and number == step else self._read(step)
-        self._next = step + 1, self._pool.submit(self._read, step + 1)
-        return batch
 
 
 class Packed:

@@ -1,6 +1,7 @@
 """Train a generator on rendered portraits; on other pictures `adversarial` does that.
 
     cycle-core train generator DATA --out RUN
+    torchrun --nproc-per-node 8 -m cycle_core.training.generator DATA --out RUN
 
 Two phases. *Regression*: every render's factors are known, so z is known, and G(z) is compared with
 the render itself, by pixels and by the features of the losses' perceptual network, which heed what
@@ -14,7 +15,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,41 +31,9 @@ from ..portraits.dataset import HELD_OUT, PortraitData
 from . import distributed
 from .common import autocast, average_decay, update_average
 from .discriminator import Discriminator, check_batch, train_discriminator
+from .generator_settings import FREE, GeneratorTraining
 from .optim import Muon
 from .running import Callback, export, follow
-
-
-@dataclass(frozen=True)
-class GeneratorTraining:
-    """Settings of one run; the defaults made the embedded 64 px generator on one CPU thread."""
-
-    channels: tuple[int, ...] = (128, 128, 128, 96, 48)  # for 4, 8, 16, ... up to the resolution
-    w_dim: int = 128
-    mapping_layers: int = 4
-    regression_images: int = 280_000
-    adversarial_images: int = 40_000
-    batch: int = 32
-    lr: float = 8e-3  # Muon, regression
-    perceptual_weight: float = 1.0  # of the perceptual distance; 0: without the network
-    adversarial_lr: float = 1e-3  # Muon for G, Adam for D
-    adversarial_weight: float = 0.05  # of the non-saturating loss beside the regression
-    r1_gamma: float = 0.3
-    r1_interval: int = 16
-    warm_up: int = 2_000  # images
-    decay: float = 0.4  # share of each phase in which the learning rate falls to zero
-    seed: int = 0
-    device: str = "cpu"
-    bf16: bool = False  # twice as fast where the processor multiplies bfloat16
-    compile: bool = False
-    every: int = 10_000  # images between two checkpoints, evaluations and sample grids
-
-    @property
-    def images(self) -> int:
-        return self.regression_images + self.adversarial_images
-
-
-# settings that may change when a run is resumed
-FREE = ("regression_images", "adversarial_images", "every", "compile", "device", "bf16")
 
 
 def train(

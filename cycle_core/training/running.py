@@ -20,7 +20,6 @@ from .common import (
     load_checkpoint,
     make_run,
     save_checkpoint,
-    save_grid,
 )
 
 Callback = Callable[[int, int, "Tensor | None"], object]
@@ -30,7 +29,7 @@ class Run(Protocol):
     """The models, optimisers and counters of one training. What `step` draws at random depends on
     the seed and on `seen` alone: that makes resuming exact."""
 
-    settings: Any  # a dataclass with `images`, `batch` and `every`
+    settings: Any  # a dataclass with `images`, `batch`, `every` and `tensorboard`
     seen: int  # images, by all processes together
     average: Generator
 
@@ -50,12 +49,16 @@ def follow(
     free: names of settings that may change when a run is resumed. callback(images seen, of all,
     preview): after every step; preview is None, or float [B,3,R,R] after a checkpoint.
     Raises InputError for another run's folder, CycleError where the training diverges."""
-    out, first, settings = make_run(out), distributed.rank() == 0, run.settings
+    first, settings = distributed.rank() == 0, run.settings
+    with distributed.together():
+        out = make_run(out)
     state = load_checkpoint(out)
     if state is not None:
         check_same(out, _without(state["settings"], free), _without(asdict(settings), free))
         run.load_state(state)
-    log, means = Log(out, run.seen) if first else None, Means()
+    log, means = None, Means()
+    if first:
+        log = Log(out, run.seen, settings.tensorboard)
     while run.seen < settings.images:
         means.add(**run.step())
         preview = None
@@ -67,7 +70,7 @@ def follow(
             preview = list(columns.values())[-1]
             if log is not None:
                 log.write(run.seen, **measured, **values)
-                save_grid(out / "samples" / f"{run.seen:08d}.png", columns)
+                log.save_grid(run.seen, columns)
                 save_checkpoint(out, run.state())
                 run.export(out / "generator.safetensors", measured)
         if callback is not None:
