@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from cycle_core import shards
+from cycle_core.cli import main
 from cycle_core.errors import CheckpointError, InputError
 from cycle_core.images import list_images, save_image
 from cycle_core.training import packing
@@ -205,3 +206,12 @@ def test_many_processes_read_at_once(pictures, tmp_path, small_shards):
     assert [results.get() for _ in readers] == [list(range(10))] * 3
     for reader in readers:
         reader.join()
+
+
+def test_the_command_packs_a_folder_and_tells_what_is_broken(pictures, tmp_path, capsys):
+    command = ["pack", str(pictures), "--size", "8", "--out", str(tmp_path / "packed")]
+    assert main([*command, "--workers", "2"]) == 0
+    assert "10 pictures of 8 pixels" in capsys.readouterr().out
+    (pictures / "b/deep/img9.png").write_bytes(b"a letter")
+    assert main(command) == 2
+    assert "img9.png is not a picture that can be read" in capsys.readouterr().err
