@@ -1,6 +1,8 @@
 """Encoder training: optimisers, logs, checkpoints, data order, and that resuming is exact."""
 
 import json
+import os
+import sys
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from cycle_core.networks import PortraitNet, PortraitNetConfig
 from cycle_core.schedule import ScheduleSettings
 from cycle_core.training import common
 from cycle_core.training.encoder import EncoderTraining, train
+from cycle_core.training.encoder_run import Run
 from cycle_core.training.optim import Muon, Ranger, orthogonalize
 
 torch.set_num_threads(1)
@@ -119,6 +122,26 @@ def test_means_refuse_values_that_are_not_finite():
     means.add(loss=torch.tensor(float("nan")))
     with pytest.raises(CycleError, match="before step 7: loss"):
         means.pop(7)
+
+
+def test_another_program_that_trains_in_the_folder_is_left_alone(tmp_path):
+    fcntl = pytest.importorskip("fcntl", reason="there are no such locks on Windows")
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for _ in range(2):  # a run of this process may be resumed in it
+        common.make_run(mine)
+    with pytest.raises(BlockingIOError):  # what another program would meet
+        fcntl.flock(os.open(mine, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    theirs.mkdir()
+    half = theirs / ".checkpoint.pt.abc"
+    half.touch()
+    handle = os.open(theirs, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(InputError, match="Another program is training in"):
+        common.make_run(theirs)
+    assert half.exists()
+    os.close(handle)  # it ended
+    common.make_run(theirs)
+    assert not half.exists()
 
 
 def test_damaged_checkpoint_is_named(tmp_path):
@@ -278,3 +301,76 @@ def test_pictures_that_are_not_square_are_refused(parts, tmp_path):
             parts.generator, tmp_path / "pictures", tmp_path / "run", EncoderTraining(steps=21),
             parts.perceptual, parts.identity, parts.config,
         )  # fmt: skip
+
+
+def test_gradients_of_a_batch_in_parts_are_the_mean_of_the_parts(parts):
+    def gradients(step, **settings):
+        path = ScheduleSettings(path="w")
+        settings = EncoderTraining(steps=24, schedule=path, held_out=2, **settings)
+        run = Run(
+            parts.generator, parts.folder, settings, parts.perceptual, parts.identity, parts.config
+        )
+        run.step = step
+        run.advance()
+        return {n: p.grad for n, p in run.encoder.named_parameters() if p.grad is not None}
+
+    together = gradients(0, batch=4, accumulate=2)
+    first, second = gradients(0, batch=2), gradients(1, batch=2)  # the same pictures
+    assert len(together) > 40
+    for name, gradient in together.items():
+        mean = (first[name] + second[name]) / 2
+        assert torch.allclose(gradient, mean, rtol=1e-4, atol=1e-6), name
+
+
+def test_checkpoints_from_before_a_setting_resume(parts, tmp_path):
+    with pytest.raises(Interrupted):
+        parts.train(tmp_path, interrupt_at(8))
+    state = common.load_checkpoint(tmp_path)
+    for name in ("accumulate", "compile", "tensorboard"):
+        del state["settings"][name]
+    del state["digest"]
+    common.save_checkpoint(tmp_path, state)
+    seen = []
+    parts.train(tmp_path, lambda step, total, preview: seen.append(step))
+    assert seen[0] == 8  # after the checkpoint at step 7
+
+
+def test_other_pictures_do_not_resume_a_run(parts, tmp_path):
+    with pytest.raises(Interrupted):
+        parts.train(tmp_path / "run", interrupt_at(8))
+    others = Parts(tmp_path)
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(InputError, match="other pictures"):
+        others.train(tmp_path / "run")
+
+
+def test_missing_tensorboard_is_told_before_the_first_step(parts, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if not installed
+    with pytest.raises(InputError, match="pip install tensorboard"):
+        parts.train(tmp_path, tensorboard=True)
+
+
+def test_tensorboard_gets_the_log(tmp_path):
+    pytest.importorskip("tensorboard", reason="an optional extra")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = common.Log(tmp_path, tensorboard=True)
+    log.write(5, loss=2.0, phase="w", validation={"W": {"mse": 0.25}})
+    log.save_grid(5, {"target": torch.zeros(2, 3, 64, 64)})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("validation/W/mse")] == [(5, 0.25)]
+    assert events.Tags()["images"] == ["samples"]
+
+
+def test_what_cannot_be_read_ahead_is_told_when_it_is_needed():
+    def read(step):
+        if step == 2:
+            raise InputError("broken")
+        return step * 10
+
+    ahead = common.Ahead(read)
+    assert [ahead(0), ahead(1)] == [0, 10]
+    with pytest.raises(InputError):
+        ahead(2)
+    assert ahead(7) == 70

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,26 +29,52 @@ from torch import Tensor, nn
 from ..checkpoints import write_atomically
 from ..errors import CheckpointError, CycleError, InputError
 from ..images import contact_sheet, read_image, save_image
+from ..results import make_folder
+from . import distributed
 
 Item = TypeVar("Item")
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
+_locked: dict[Path, int] = {}  # folders of runs, until this process ends
 
 
 def make_run(folder: str | Path) -> Path:
-    """Make the folder of a run; InputError where that is impossible.
+    """Make the folder of a run, and keep other programs out of it until this one ends.
 
-    Half-written files go, which a process left that was killed while it wrote."""
+    Half-written files go, which a process left that was killed while it wrote.
+    Raises InputError where nothing can be written, or another program trains there."""
     folder = Path(folder)
-    try:
-        (folder / "samples").mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    make_folder(folder / "samples")
+    if distributed.rank() == 0:  # the others may come when it has begun to write
+        _lock(folder)
         for name in (CHECKPOINT, LOG, "*.safetensors"):
             for path in folder.glob(f".{name}.*"):
                 path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {folder} cannot be made ({error.strerror or error}): choose another one."
-        ) from error
     return folder
+
+
+def _lock(folder: Path) -> None:
+    """By a lock on the folder itself, which leaves no file and which the system lifts even where
+    this process is killed. On Windows, and on disks without locks, there is none."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    folder = folder.resolve()
+    if folder in _locked:
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise InputError(
+            f"Another program is training in {folder}: wait until it ends, or choose another --out."
+        ) from error
+    except OSError:
+        os.close(handle)
+    else:
+        _locked[folder] = handle
 
 
 # ------------------------------------------------------------------ log
