@@ -10,7 +10,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -62,8 +62,14 @@ def advanced(kind: Any, name: str, **fields: Any) -> Any:
 
 def known(make: Callable[..., T], *given: Any, **fields: Any) -> T:
     """`make` without the fields that this version of the host does not know."""
-    names = inspect.signature(make).parameters
+    names = _fields(make)
     return make(*given, **{name: value for name, value in fields.items() if name in names})
+
+
+@lru_cache(maxsize=64)
+def _fields(make: Callable[..., Any]) -> Collection[str]:
+    """Once for each: the host asks for schemas dozens of times in a run."""
+    return inspect.signature(make).parameters
 
 
 # ------------------------------------------------------------------ files

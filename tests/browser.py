@@ -30,7 +30,7 @@ OPTIONS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 )
-SLOW = 120.0  # seconds that anything may take on a busy machine
+SLOW = float(os.environ.get("BROWSER_PATIENCE", "120"))  # seconds, on a busy machine
 KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "Delete": 46, "Tab": 9, "Home": 36, "z": 90, "y": 89}
 
 
@@ -86,15 +86,15 @@ class Page:
     def open(self, address: str) -> None:
         self.send("Page.navigate", url=address)
 
-    def until(self, condition: str | Callable[[], Any], seconds: float = SLOW) -> Any:
-        """Wait until an expression, or a function, is true; its value.
+    def until(self, condition: str | Callable[[], Any], seconds: float = SLOW) -> None:
+        """Wait until an expression, or a function, is true.
 
         Raises TimeoutError that says what was waited for, and what the page complained about."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            found = condition() if callable(condition) else self._quietly(condition)
+            found = condition() if callable(condition) else self._quietly(f"Boolean({condition})")
             if found:
-                return found
+                return
             self._wait(asyncio.sleep(0.05))
         raise TimeoutError(f"{condition} is not true after {seconds} s; errors: {self.errors}")
 

@@ -4,12 +4,12 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
-const TIDY = 2000; // milliseconds of rest after which the queue's history is rid of our runs
+const REST = 1000; // milliseconds
 const ended = new Map(); // runs that ended before the host told their id: id -> what was told
 const waiting = new Map(); // runs that are on their way: id -> what to do at their end
+const history = new Map(); // runs that may be in the host's history -> how often they were deleted
 let sending = 0;
-let finished = [];
-let tidying;
+let rest; // the last run has no other after it
 
 /** Runs one node whenever asked: at most one run is on its way, and what was asked for meanwhile is
  * one more run, of what is set by then. */
@@ -56,27 +56,29 @@ async function run(node) {
   }
 }
 
-function end(id) {
-  finished.push(id);
-  if (ended.has(id)) return ended.get(id);
-  return new Promise((resolve) => waiting.set(id, resolve));
+/** What is told at the end of a run of ours. */
+async function end(id) {
+  const sentence = ended.has(id)
+    ? ended.get(id)
+    : await new Promise((resolve) => waiting.set(id, resolve));
+  waiting.delete(id);
+  history.set(id, 0);
+  clearTimeout(rest);
+  rest = setTimeout(tidy, REST);
+  return sentence;
 }
 
 function told(id, sentence) {
-  clearTimeout(tidying);
-  tidying = setTimeout(tidy, TIDY);
-  if (waiting.has(id)) {
-    waiting.get(id)(sentence);
-    waiting.delete(id);
-  } else if (sending) {
-    ended.set(id, sentence);
-  }
+  if (waiting.has(id)) waiting.get(id)(sentence);
+  else if (sending) ended.set(id, sentence); // perhaps ours
 }
 
+/** Take our runs out of the history: it is for results, and the front end reads all of it at each
+ * run. A run gets there a little after its end is told, so that one look may be too early. */
 function tidy() {
-  if (sending || !finished.length) return;
-  const ids = finished;
-  finished = [];
+  const ids = [...history.keys()];
+  if (!ids.length) return;
+  for (const [id, times] of history) times ? history.delete(id) : history.set(id, 1);
   api.fetchApi("/history", { method: "POST", body: JSON.stringify({ delete: ids }) }).catch(() => {});
 }
 
@@ -90,6 +92,7 @@ api.addEventListener("execution_error", ({ detail }) =>
   told(detail.prompt_id, detail.exception_message.trim())
 );
 api.addEventListener("status", ({ detail }) => {
+  tidy();
   if (detail?.exec_info?.queue_remaining === 0) all(); // also those that were taken out of it
 });
 api.addEventListener("reconnected", all);

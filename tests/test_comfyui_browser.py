@@ -1,0 +1,351 @@
+"""The pack in ComfyUI's editor, as people use it: in a real ComfyUI and a headless Chromium."""
+
+# aiohttp is the host's
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import asdict
+from importlib.util import find_spec
+
+import browser
+import comfy_page
+import comfy_real
+import pytest
+import workflow_files
+from comfy_page import NODE, PANEL, picture, quick, show, slider
+
+from cycle_core.edits import parse_edit
+from cycle_core.errors import InputError
+
+pytestmark = [
+    pytest.mark.skipif(
+        not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
+    ),
+    pytest.mark.skipif(not browser.PROGRAM, reason=browser.REASON),
+]
+TEXT = f"{NODE}.widgets.find((one) => one.name === 'edits').value"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    base = tmp_path_factory.mktemp("ComfyUI")
+    with comfy_page.opened(base) as (page, address):
+        yield page, address, base
+
+
+@pytest.fixture
+def page(world):
+    page, address, _ = world
+    comfy_page.enter(page, address)
+    yield page
+    assert not [one for one in page.errors if comfy_page.FOLDER in one]
+
+
+def ask(world, path, content=None):
+    data = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(world[1] + path, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def watch(page):
+    """Note from now on which nodes run."""
+    page(
+        """(async () => {
+          const { api } = await import("/scripts/api.js");
+          window.ran = [];
+          api.addEventListener("executing", ({ detail }) => detail && ran.push(String(detail)));
+        })()"""
+    )
+
+
+def with_batch(count):
+    """The editor over so many sampled codes, and nothing else."""
+    workflow = quick("live-edit")
+    nodes = {node["type"]: node for node in workflow["nodes"]}
+    sample = {
+        "id": 40, "type": "CycleSampleCodes", "pos": [0, 600], "size": [300, 200], "mode": 0,
+        "flags": {}, "order": 9, "properties": {},
+        "inputs": [{"name": "generator", "type": "CYCLE_GENERATOR", "link": 1}],
+        "outputs": [{"name": "code", "type": "CYCLE_CODE", "links": [2]}],
+        "widgets_values": [count, 3, "fixed", 0.7, -1],
+    }  # fmt: skip
+    source, editor = nodes["CycleLoadGenerator"], nodes["CycleLatentEditor"]
+    source["outputs"][0]["links"] = [1, 3]
+    editor["inputs"][0]["link"], editor["inputs"][1]["link"] = 2, 3
+    editor["outputs"][0]["links"] = []
+    links = [
+        [1, source["id"], 0, 40, 0, "CYCLE_GENERATOR"],
+        [2, 40, 0, editor["id"], 0, "CYCLE_CODE"],
+        [3, source["id"], 0, editor["id"], 1, "CYCLE_GENERATOR"],
+    ]
+    return {**workflow, "nodes": [source, sample, editor], "links": links, "groups": []}
+
+
+# ------------------------------------------------------------------ the pack
+def test_a_new_user_sees_the_pack_s_templates(world):
+    page, address, _ = world
+    page.open(address)
+    comfy_page.ready(page)
+    entry = "[...document.querySelectorAll('span, div, li, button')].findLast((one) => "
+    entry += f"one.textContent.trim() === '{comfy_page.FOLDER}')"
+    page.until(entry)
+    spot = comfy_page.place(page, entry)
+    page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
+    first = workflow_files.names()[0]
+    page.until(f"document.body.innerText.includes('{first}')")
+    listed = ask(world, "/workflow_templates")[comfy_page.FOLDER]
+    assert sorted(listed) == workflow_files.names()
+
+
+@pytest.mark.parametrize("name", workflow_files.names())
+def test_a_workflow_opens_without_missing_nodes(page, name):
+    workflow = workflow_files.read(name)
+    show(page, workflow)
+    types = page("app.graph.nodes.map((node) => node.type)")
+    assert sorted(types) == sorted(node["type"] for node in workflow["nodes"])
+    assert page("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
+    sent = page("app.graphToPrompt().then(({ output }) => output)")
+    expected = workflow_files.read_api(name)
+    assert {key: node["inputs"] for key, node in sent.items()} == {
+        key: node["inputs"] for key, node in expected.items()
+    }
+
+
+def test_run_works_and_its_result_is_shown(page, world):
+    show(page, quick("live-edit"))
+    button = "[...document.querySelectorAll('button')].find((one) => "
+    button += "one.textContent.trim() === 'Run')"
+    spot = comfy_page.place(page, button)
+    page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
+    page.until("app.graph.nodes.find((node) => node.type === 'SaveImage').imgs?.length")
+    assert picture(page).startswith("data:image/jpeg")
+    (run,) = ask(world, "/history").values()
+    assert run["status"]["status_str"] == "success"
+    ask(world, "/history", {"clear": True})
+
+
+# ------------------------------------------------------------------ the Latent Editor
+def test_a_slider_changes_the_text_and_the_picture_and_runs_that_node_alone(page, world):
+    show(page, quick("live-edit"))
+    comfy_page.drag(page, "smile", 2.5)
+    first = picture(page)
+    watch(page)
+    comfy_page.drag(page, "smile", -2.0)
+    second = picture(page)
+    assert second != first
+    edit = parse_edit(page(TEXT))
+    assert [change.direction for change in edit.changes] == ["smile", "age"]
+    assert edit.changes[0].amount == pytest.approx(-2.0, abs=0.3)
+    assert set(page("ran")) == {page(f"String({NODE}.id)")}
+    page.until(lambda: ask(world, "/history") == {})  # it is for results
+
+
+def test_the_last_of_many_moves_wins_and_few_are_run(page):
+    show(page, with_batch(1))
+    comfy_page.drag(page, "smile", 1.0)
+    picture(page)
+    watch(page)
+    page(
+        f"""(() => {{
+          const slider = {slider("smile")};
+          for (let k = 0; k < 50; k++) {{
+            slider.value = k % 2 ? 2 : -2.5 + k / 100;
+            slider.dispatchEvent(new Event("input"));
+          }}
+        }})()"""
+    )
+    picture(page)
+    assert page(TEXT) == "smile=+2,age=+1"
+    assert 1 <= len(page("ran")) <= 3
+
+
+def test_what_is_set_survives_saving_and_reloading(page, world):
+    show(page, quick("live-edit", edits="age=+1,keep=glasses"))
+    comfy_page.drag(page, "smile", 2.0)
+    first, text = picture(page), page(TEXT)
+    assert text.startswith("age=+1,keep=glasses,smile=+")
+    saved = page("app.graphToPrompt().then(({ workflow }) => workflow)")
+    page.open(world[1])
+    comfy_page.ready(page)
+    show(page, saved)
+    assert page(TEXT) == text
+    assert float(page(f"{slider('smile')}.value")) == parse_edit(text).changes[1].amount
+    assert not page(f"{PANEL}.querySelector('.picture').src")  # nothing runs unasked
+    comfy_page.drag(page, "smile", 0.5)
+    picture(page)
+    page(f"{PANEL}.querySelector('.text').focus()")
+    page(
+        f"""(() => {{
+          const line = {PANEL}.querySelector('.text');
+          line.value = {json.dumps(text)};
+          line.dispatchEvent(new Event("change"));
+        }})()"""
+    )
+    assert picture(page) == first
+
+
+@pytest.mark.parametrize("nodes_2", [False, True], ids=["canvas", "nodes 2.0"])
+def test_the_keyboard_moves_sliders_and_the_host_s_undo_takes_back(page, world, nodes_2):
+    comfy_page.enter(page, world[1], nodes_2)
+    show(page, quick("live-edit", edits="smile=+1"))
+    page(f"{slider('smile')}.focus()")
+    page.key("ArrowRight")
+    first = picture(page)
+    page.key("ArrowRight")
+    second = picture(page)
+    assert page(TEXT) == "smile=+1.2"
+    page.key("z", control=True)
+    page.until(f"{TEXT} === 'smile=+1.1'")
+    assert picture(page) == first
+    page.until(f"document.activeElement === {slider('smile')}")
+    page.key("y", control=True)
+    page.until(f"{TEXT} === 'smile=+1.2'")
+    assert picture(page) == second
+    page.until(f"document.activeElement === {slider('smile')}")
+    page.key("Delete")
+    page.until(f"{TEXT} === ''")
+    assert page(f"Boolean({NODE})")  # the key was not the host's
+
+
+def test_a_double_click_and_the_buttons_take_back(page):
+    show(page, quick("live-edit", edits="smile=+1,mouth_open=+1,keep=age,yaw=-1"))
+    spot = comfy_page.place(page, slider("smile"))
+    page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2, clicks=2)
+    page.until(f"{TEXT} === 'mouth_open=+1,keep=age,yaw=-1'")
+    page(f"{slider('mouth_open', 'button')}.click()")
+    page.until(f"{TEXT} === 'yaw=-1'")
+    page(f"{PANEL}.querySelector('.bar button').click()")
+    page.until(f"{TEXT} === ''")
+    picture(page)
+
+
+def test_a_copy_has_the_values_and_its_own_life(page):
+    show(page, quick("live-edit"))
+    comfy_page.drag(page, "smile", 2.5)
+    first, text = picture(page), page(TEXT)
+    page(f"app.canvas.selectNode({NODE})")
+    page("app.canvas.copyToClipboard()")
+    page("app.canvas.pasteFromClipboard()")
+    copy = "app.graph.nodes.filter((node) => node.type === 'CycleLatentEditor')[1]"
+    page.until(copy)
+    assert page(f"{copy}.widgets[0].value") == text
+    page(f"{copy}.pos = [{NODE}.pos[0], {NODE}.pos[1] + 500], app.canvas.setDirty(true, true)")
+    element = f"{copy}.widgets.find((one) => one.name === 'editor').element"
+    page.until(f"{element}.isConnected")
+    page(
+        f"""(() => {{
+          const slider = {element}.querySelector("[data-name=smile] input");
+          slider.value = -1;
+          slider.dispatchEvent(new Event("input"));
+        }})()"""
+    )
+    # the copy has no inputs yet: it says so, and the first one is as it was
+    page.until(f"{element}.querySelector('.says').textContent.includes('code')")
+    assert page(f"{copy}.widgets[0].value") == "smile=-1,age=+1"
+    assert page(TEXT) == text
+    assert picture(page) == first
+
+
+def test_of_a_batch_each_code_can_be_looked_at(page):
+    show(page, with_batch(3))
+    comfy_page.drag(page, "smile", 1.0)
+    first = picture(page)
+    page(f"{PANEL}.querySelector('.batch button:last-child').click()")
+    page.until(f"{PANEL}.querySelector('.batch').textContent.includes('2 / 3')")
+    assert picture(page) != first
+    page(f"{PANEL}.querySelector('.batch button').click()")
+    page.until(f"{PANEL}.querySelector('.batch').textContent.includes('1 / 3')")
+    assert picture(page) == first
+
+
+def test_what_is_wrong_is_said_in_the_node_and_can_be_taken_back(page):
+    show(page, quick("live-edit", edits="smile=+1,grin=+2"))
+    comfy_page.drag(page, "smile", 2.0)
+    page.until(f"{PANEL}.querySelector('.says').textContent.includes('no direction grin')")
+    page(f"{slider('grin', 'button')}.click()")
+    page.until(f"!{TEXT}.includes('grin')")
+    picture(page)
+    assert page(f"{PANEL}.querySelector('.says').hidden")
+
+
+def test_a_generator_without_directions_says_what_is_missing(page, world):
+    import torch
+
+    from cycle_core.checkpoints import save_model
+    from cycle_core.generator import Generator, GeneratorConfig
+
+    torch.manual_seed(0)
+    channels = (16, 16, 16, 8)
+    config = GeneratorConfig(resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=channels)
+    folder = world[2] / "models" / "stylegan"
+    state = Generator(config).state_dict()
+    save_model(folder / "tiny.safetensors", "generator", asdict(config), state)
+    workflow = with_batch(1)
+    workflow["nodes"][0]["widgets_values"][0] = "tiny.safetensors"
+    workflow["nodes"][2]["widgets_values"] = ["", 0]
+    show(page, workflow)
+    page(f"{PANEL}.querySelector('.text').dispatchEvent(new Event('change'))")
+    comfy_page.drag(page, "smile", 1.0)
+    page.until(f"{PANEL}.querySelector('.says').textContent.includes('the same generator')")
+    page(f"{PANEL}.querySelector('.bar button').click()")
+    picture(page)
+    page.until(f"{PANEL}.querySelector('.says').textContent.startsWith('No directions are known')")
+    assert page(f"{PANEL}.querySelectorAll('details').length") == 0
+
+
+def test_without_the_extension_the_text_alone_works(page, world):
+    page.send("Network.enable")
+    page.send("Network.setBlockedURLs", urls=["*latent_editor.js*"])
+    try:
+        page.open(world[1])
+        comfy_page.ready(page)
+        show(page, quick("live-edit", edits="smile=+1.7"))
+        assert page(f"{NODE}.widgets.map((one) => [one.name, Boolean(one.hidden)])") == [
+            ["edits", False],
+            ["shown", False],
+        ]
+        sent = page("app.graphToPrompt().then(({ output }) => output)")
+        editor = next(x for x in sent.values() if x["class_type"] == "CycleLatentEditor")
+        assert editor["inputs"]["edits"] == "smile=+1.7"
+    finally:
+        page.send("Network.setBlockedURLs", urls=[])
+        page.errors.clear()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "smile=2",
+        " smile = +1.5 , age:=-1,keep=glasses+smile,layers=0-2+5",
+        "pca.pt:3=-2e-1",
+        "S:6_501=10",
+        "keep:=1",
+        "smile",
+        "smile=",
+        "=1",
+        "smile=much",
+        "smile=inf",
+        "keep=age",
+        "smile=1,",
+        "smile=1,keep=",
+    ],
+)
+def test_the_front_end_reads_edits_as_the_library_does(page, text):
+    script = f"import('/extensions/{comfy_page.FOLDER}/edits.js').then(({{ parse, format }}) => {{"
+    read = page(f"{script} const found = parse({json.dumps(text)}); return found; }})")
+    if not text.strip():
+        assert read == []
+        return
+    try:
+        edit = parse_edit(text)
+    except InputError:
+        assert read is None
+        return
+    found = [(one["name"], one["amount"], one["to"]) for one in read]
+    assert found == [(one.direction, one.amount, one.to) for one in edit.changes]
+    back = page(f"{script} return format(parse({json.dumps(text)})); }})")
+    assert parse_edit(back) == edit
