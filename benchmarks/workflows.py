@@ -28,7 +28,7 @@ MARKS = "<!-- measured -->", "<!-- /measured -->"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Times and memory of the shipped workflows.")
     parser.add_argument("checkouts", nargs="*", help="folders of ComfyUI, one for each version")
     parser.add_argument("--page", type=Path, help="put the table between the page's marks")
     parser.add_argument("--run", metavar="NAME", help=argparse.SUPPRESS)  # in a process of its own

@@ -1,5 +1,7 @@
 """The shipped workflows in a real ComfyUI: they run, and give what the library gives."""
 
+# `comfy` is the host's
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import shutil
@@ -32,7 +34,7 @@ class Inverted:
     crops: torch.Tensor
     places: Places
     code: cc.Code
-    refined: cc.Refined | None
+    pivot: cc.Code
     tuned: cc.Tuned
 
 
@@ -58,13 +60,13 @@ def inverted(which: str, face: str = "largest", smoothing: float = 0.0) -> Inver
     photo = sent(example(which))
     crops, places = align_all(photo, G.resolution, choice=face, smoothing=smoothing)
     crops = sent(crops)
-    code, refined = cc.encode(E, crops, generator=G), None
+    code = pivot = cc.encode(E, crops, generator=G)
     if which == "portrait":
         refining = replace(refining, steps=STEPS["CycleRefinePivot"])
-        refined = cc.refine(E, G, crops, refining, perceptual=lpips, faces=faces)
+        pivot = cc.refine(E, G, crops, refining, perceptual=lpips, faces=faces).code
     tuning = replace(tuning, steps=STEPS["CyclePivotTune"])
-    tuned = cc.tune(G, refined or code, crops, tuning, perceptual=lpips)
-    return Inverted(photo, crops, places, code, refined, tuned)
+    tuned = cc.tune(G, pivot, crops, tuning, perceptual=lpips)
+    return Inverted(photo, crops, places, code, pivot, tuned)
 
 
 def edited(code, name, by, **options):
@@ -86,7 +88,7 @@ def drawn(code):
 
 def smiling_photo():
     of = inverted("portrait")
-    return pasted(of, edited(of.refined.code, "smile", 1.0))
+    return pasted(of, edited(of.pivot, "smile", 1.0))
 
 
 def compared_pivots(strength=None):
@@ -100,8 +102,8 @@ def compared_pivots(strength=None):
 
     images = {
         "encoded": drawn(at(of.code)),
-        "refined": drawn(at(of.refined.code)),
-        "tuned": cc.generate(of.tuned.generator, at(of.refined.code)),
+        "refined": drawn(at(of.pivot)),
+        "tuned": cc.generate(of.tuned.generator, at(of.pivot)),
     }
     images = {name: sent(picture) for name, picture in images.items()}
     return compare(of.crops, images, Judge("cpu", domain=False), 192)[0]
