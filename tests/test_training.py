@@ -326,6 +326,7 @@ def test_checkpoints_from_before_a_setting_resume(parts, tmp_path):
     with pytest.raises(Interrupted):
         parts.train(tmp_path, interrupt_at(8))
     state = common.load_checkpoint(tmp_path)
+    assert state is not None
     for name in ("accumulate", "compile", "tensorboard"):
         del state["settings"][name]
     del state["digest"]
@@ -338,8 +339,9 @@ def test_checkpoints_from_before_a_setting_resume(parts, tmp_path):
 def test_other_pictures_do_not_resume_a_run(parts, tmp_path):
     with pytest.raises(Interrupted):
         parts.train(tmp_path / "run", interrupt_at(8))
-    others = Parts(tmp_path)
-    (tmp_path / "0.png").unlink()
+    (tmp_path / "pictures").mkdir()
+    others = Parts(tmp_path / "pictures")
+    (others.folder / "0.png").unlink()
     with pytest.raises(InputError, match="other pictures"):
         others.train(tmp_path / "run")
 
@@ -351,13 +353,12 @@ def test_missing_tensorboard_is_told_before_the_first_step(parts, tmp_path, monk
 
 
 def test_tensorboard_gets_the_log(tmp_path):
-    pytest.importorskip("tensorboard", reason="an optional extra")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    module = "tensorboard.backend.event_processing.event_accumulator"
+    accumulator = pytest.importorskip(module, reason="an optional extra")
     log = common.Log(tmp_path, tensorboard=True)
     log.write(5, loss=2.0, phase="w", validation={"W": {"mse": 0.25}})
     log.save_grid(5, {"target": torch.zeros(2, 3, 64, 64)})
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("validation/W/mse")] == [(5, 0.25)]
     assert events.Tags()["images"] == ["samples"]

@@ -57,8 +57,8 @@ def open_pictures(
 ) -> tuple[Pictures, Pictures]:
     """(training pictures, held-out pictures) of a folder, at `size` pixels.
 
-    folder, known: as `open_all` takes them. Of rendered portraits their own held-out ones are kept out, of
-    other pictures `held_out`, but at most a tenth, evenly spread over the names.
+    folder, known: as `open_all` takes them. Of rendered portraits their own held-out ones are kept
+    out, of other pictures `held_out`, but at most a tenth, evenly spread over the names.
     Raises as `open_all`, and InputError where there are too few pictures."""
     pictures = open_all(folder, size, known)
     if is_rendered(folder):

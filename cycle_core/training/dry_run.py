@@ -38,8 +38,7 @@ def dry_run(
     body: IdentityNet | None = None,
 ) -> str:
     """A report of several lines. The arguments are those of `encoder.train`, as are the errors."""
-    with distributed.together():
-        run = Run(generator, data, settings, perceptual, identity, config, body)
+    run = Run(generator, data, settings, perceptual, identity, config, body, known=None)
     run.join()
     parts = list(_parts(run))
     lines = [*_setting(run), "", *_schedule(parts), "", *_costs(run, parts)]
@@ -111,11 +110,12 @@ def _costs(run: Run, parts: list[tuple[int, int, Phase]]) -> list[str]:
     validation /= distributed.world_size() if count == CHUNK else 1
     saves = -(-run.settings.total // run.settings.save_every)
     state = 4 * sum(p.numel() for p in run.encoder.parameters())
+    peak = gigabytes(peak_memory(run.device))
     return [
         f"parameters: {', '.join(counts)}",
-        f"memory: {_gigabytes(_peak(run.device))} at most in the measured steps, of each process; "
-        f"{_gigabytes(5 * state)} of it are weights, gradients and optimiser of the encoder",
-        f"disk: {_gigabytes(5 * state)} for the encoder and the checkpoint",
+        f"memory: {peak} at most in the measured steps, of each process; "
+        f"{gigabytes(5 * state)} of it are weights, gradients and optimiser of the encoder",
+        f"disk: {gigabytes(5 * state)} for the encoder and the checkpoint",
         f"measured, median of {MEASURED} steps: {stages}; a validation {validation:.3g} s",
         f"estimated from that: {_duration(total)} for {run.settings.total:,} steps, and "
         f"{_duration(saves * validation)} for {saves:,} validations, without writing checkpoints",
@@ -143,7 +143,7 @@ def _between(seconds: dict[tuple[bool, int], float], phase: Phase) -> float:
     return first + (last - first) * (phase.stage - low) / max(high - low, 1)
 
 
-def _peak(device: torch.device) -> int | None:
+def peak_memory(device: torch.device) -> int | None:
     """The most bytes that were in use: on a GPU by tensors, else by the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -155,7 +155,7 @@ def _peak(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _gigabytes(count: int | None) -> str:
+def gigabytes(count: int | None) -> str:
     return "unknown" if count is None else f"{count / 1e9:.2f} GB"
 
 

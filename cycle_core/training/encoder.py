@@ -66,13 +66,15 @@ def train(
     first = distributed.rank() == 0
     with distributed.together():
         out = common.make_run(out)
-        run = Run(generator, data, settings, perceptual, identity, config, body)
         state = common.load_checkpoint(out)
+    known = "" if state is None else state.get("digest", "")
+    run = Run(generator, data, settings, perceptual, identity, config, body, known)
+    with distributed.together():
         if state is not None:
             common.check_same(out, _fixed(state["settings"]), _fixed(run.describe()))
             run.load_state(state)
-            del state  # gigabytes
         log = common.Log(out, run.step, settings.tensorboard) if first else None
+    del state  # gigabytes
     run.join()
     means = common.Means()
     while run.step < settings.total:

@@ -39,7 +39,8 @@ CHUNK = 16  # pictures that are validated at once
 
 
 class Run:
-    """`advance` until `step` is `settings.total`. See `encoder.train` for the arguments.
+    """`advance` until `step` is `settings.total`. See `encoder.train` for the arguments, and
+    `data.open_all` for `known`.
 
     Nothing that is passed in is changed. Raises InputError for settings that cannot be."""
 
@@ -52,6 +53,7 @@ class Run:
         identity: Distance | None,
         config: EncoderConfig | None = None,
         body: IdentityNet | None = None,
+        known: str | None = "",
     ):
         self.settings, self.step, self.device = settings, 0, generator.device
         at(0, generator.num_ws, settings.steps, settings.schedule)  # a hopeless schedule ends here
@@ -64,7 +66,7 @@ class Run:
         if settings.compile:
             self.synthesis = torch.compile(self.synthesis)
         self.size = min(MAX_SIZE, generator.resolution)
-        self.pictures, self.held_out = open_pictures(data, self.size, settings.held_out)
+        self.pictures, self.held_out = open_pictures(data, self.size, settings.held_out, known)
         self.objective = Objective(
             l2=settings.l2,
             lpips=settings.lpips,
@@ -290,6 +292,7 @@ class Run:
             "step": self.step,
             "settings": json.loads(json.dumps(self.describe())),
             "pictures": len(self.pictures),
+            "digest": self.pictures.digest,
             "stage": self.encoder.stage,
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -299,6 +302,13 @@ class Run:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was. Raises InputError where the pictures are others."""
+        digest = self.pictures.digest
+        if state.get("digest", digest) != digest:  # older checkpoints have none
+            raise InputError(
+                "The run was started with other pictures than are in the folder now: give the "
+                "folder as it was, or start a new run."
+            )
         self.step = state["step"]
         self._see(state["pictures"])
         self.encoder.stage = state["stage"]

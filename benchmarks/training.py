@@ -1,0 +1,144 @@
+"""What a step of an encoder training costs, part by part: prints a table, as Markdown.
+
+    python benchmarks/training.py                       # the embedded models
+    python benchmarks/training.py --full --device cuda  # FFHQ scale: 1024 px, batch 8
+
+At full size the networks have the architecture of the published ones and random weights, which cost
+the same. On a CPU the seconds are those that the processor worked, on one thread, so that whatever
+else the machine does counts little; on a GPU they are those of the clock, after it has finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from cycle_core import load_generator
+from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.images import save_image
+from cycle_core.irse import IdentityNet
+from cycle_core.losses import Lpips, delta_loss
+from cycle_core.networks import AlexNet, load_identity, load_perceptual
+from cycle_core.schedule import Phase, ScheduleSettings
+from cycle_core.training import common
+from cycle_core.training.dry_run import gigabytes, peak_memory
+from cycle_core.training.encoder_run import Run
+from cycle_core.training.encoder_settings import EncoderTraining
+
+PARTS = {
+    "read": "pictures read",
+    "encoder": "encoder, forwards and backwards",
+    "generator": "generator, forwards and backwards",
+    "losses": "L2, LPIPS and identity, forwards and backwards",
+    "discriminator": "latent discriminator: its loss, and its own update",
+    "optimizer": "Ranger",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="the published sizes, 1024 px")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5, help="of each kind; the median is told")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = EncoderTraining(steps=1000, batch=a.batch, bf16=a.bf16, compile=a.compile)
+    with tempfile.TemporaryDirectory() as folder:
+        run = make_run(Path(folder), a.full, torch.device(a.device), settings)
+        last = run.generator.num_ws - 1
+        tables = {stage: split(run, stage, a.steps) for stage in (0, last)}
+    print(f"| seconds of a step, batch {a.batch} | W | W+ |\n| --- | --- | --- |")
+    for part, what in PARTS.items():
+        print(f"| {what} | {tables[0][part]:.3f} | {tables[last][part]:.3f} |")
+    print(f"| together | {sum(tables[0].values()):.3f} | {sum(tables[last].values()):.3f} |")
+    print(f"\nAt most {gigabytes(peak_memory(run.device))} of memory.", file=sys.stderr)
+
+
+def make_run(folder: Path, full: bool, device: torch.device, settings: EncoderTraining) -> Run:
+    if full:
+        torch.manual_seed(0)
+        generator = Generator(GeneratorConfig()).to(device)
+        perceptual, identity = Lpips(AlexNet(), "random").to(device), IdentityNet().to(device)
+    else:
+        generator = load_generator("portraits", device)
+        perceptual, identity = load_perceptual().to(device), load_identity().to(device)
+    size = min(256, generator.resolution)
+    for i in range(16):
+        save_image(torch.rand(3, size, size) * 2 - 1, folder / f"{i}.png")
+    return Run(generator, folder, settings, perceptual, identity, body=identity)
+
+
+def split(run: Run, stage: int, steps: int) -> dict[str, float]:
+    """The median seconds of each part, at a stage, after a first step that is not counted."""
+    weights = ScheduleSettings()
+    phase = Phase("", stage, weights.delta, weights.adv)
+    times: list[dict[str, float]] = []
+    for _ in range(steps + 1):
+        times.append(step_of(run, phase))
+        run.step += 1
+    return {part: median(t[part] for t in times[1:]) for part in PARTS}
+
+
+def step_of(run: Run, phase: Phase) -> dict[str, float]:
+    """One step, as `Run` does it, cut where one model hands over to the next."""
+    seconds = dict.fromkeys(PARTS, 0.0)
+
+    @contextlib.contextmanager
+    def part(name: str) -> Iterator[None]:
+        began = now(run.device)
+        with common.autocast(run.device, run.settings.bf16):
+            yield
+        seconds[name] += now(run.device) - began
+
+    run.encoder.train()
+    run.optimizer.zero_grad(set_to_none=True)
+    with part("read"):
+        order = common.Order(len(run.pictures), run.settings.batch)
+        image = run.pictures[order(run.step)].to(run.device)
+    with part("encoder"):
+        offsets = run.offsets(run.encoder.resize(image), phase.stage).float()
+        codes = run.encoder.w_avg + offsets
+    codes_in = codes.detach().requires_grad_()
+    with part("generator"):
+        made = run.synthesis(codes_in, noise="const")
+    made_in = made.detach().requires_grad_()
+    with part("losses"):
+        loss = run.objective(made_in, run.objective.target(image)).total.mean()
+        gradient: Tensor = torch.autograd.grad(loss, made_in)[0]
+    with part("generator"):
+        made.backward(gradient)
+    with part("discriminator"):
+        (phase.adv * run.adversary.loss(codes_in, phase.stage)).backward()
+    with part("encoder"):
+        total = (codes * codes_in.grad).sum()  # whose gradient is that of all losses but this one:
+        if phase.stage:
+            total = total + phase.delta * delta_loss(offsets, phase.stage)
+        total.backward()
+    with part("optimizer"):
+        run.optimizer.step()
+    with part("discriminator"):
+        run.adversary.train(codes, phase.stage, run.step)
+    return seconds
+
+
+def now(device: torch.device) -> float:
+    if device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()
