@@ -1,6 +1,8 @@
 """The texts and shapes of the nodes' schemas, in the files that ship and are compared with them.
 
-    python tests/node_texts.py     renews the tables of web/docs, locales/en and the snapshot
+    python tests/node_texts.py              renews the tables of web/docs, locales/en and the
+                                            snapshot, and names the translations to be renewed
+    python tests/node_texts.py translated   notes that all of them are of the texts of now
 
 What stands above a help page's tables is written by hand and kept."""
 
@@ -18,6 +20,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 SNAPSHOT = ROOT / "tests" / "fixtures" / "nodes" / "schemas.json"
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
+TRANSLATED = SNAPSHOT.with_name("translated.json")  # the English that the translations are of
+LANGUAGES = ("zh", "ja")
 TABLES = "\n## Inputs\n"
 FROM_DISK = ("name", "file")  # their options are files
 UNSAVED = ("tooltip", "optional", "extra_dict")
@@ -72,6 +76,26 @@ def texts(schema: Any) -> dict[str, Any]:
     }
 
 
+def translation(language: str) -> dict[str, Any]:
+    """Its nodeDefs.json."""
+    return json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+
+
+def leaves(tree: dict[str, Any], at: str = "") -> dict[str, str]:
+    """Every text of a nodeDefs.json by its place, such as "CycleAlign.inputs.face.tooltip"."""
+    found: dict[str, str] = {}
+    for name, value in tree.items():
+        place = f"{at}.{name}".lstrip(".")
+        found |= leaves(value, place) if isinstance(value, dict) else {place: value}
+    return found
+
+
+def stale() -> list[str]:
+    """Places whose English has changed since it was translated."""
+    now, then = (leaves(json.loads(path.read_text())) for path in (NODE_DEFS, TRANSLATED))
+    return [place for place in {**now, **then} if now.get(place) != then.get(place)]
+
+
 def tables(schema: Any) -> str:
     """The end of a help page."""
     lines = [TABLES, "| name | what it is |", "| --- | --- |"]
@@ -100,6 +124,10 @@ def main() -> None:
     for node_id, schema in schemas.items():
         written = page(node_id).read_text().split(TABLES)[0].rstrip()
         page(node_id).write_text(f"{written}\n{tables(schema)}")
+    if sys.argv[1:] == ["translated"]:
+        TRANSLATED.write_text(NODE_DEFS.read_text())
+    for place in stale():
+        print(f"to be translated again ({', '.join(LANGUAGES)}): {place}")
 
 
 if __name__ == "__main__":

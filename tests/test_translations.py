@@ -1,0 +1,47 @@
+"""The nodes' texts in other languages."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import node_texts
+import pytest
+
+ENGLISH = node_texts.leaves(json.loads(node_texts.NODE_DEFS.read_text()))
+# numbers and ranges, files and folders, options and what else is typed: the same in any language
+FIXED = r"(?<![\w.])-?\d[\d:+._-]*\d|(?<![\w.])-?\d+|\w+=\S+|\w+/\w+|\w+\.\w+|W\+|[A-Z]{2,}"
+
+
+@pytest.fixture(params=node_texts.LANGUAGES)
+def texts(request) -> dict[str, str]:
+    return node_texts.leaves(node_texts.translation(request.param))
+
+
+def test_every_text_is_translated(texts):
+    assert list(texts) == list(ENGLISH)
+    assert [at for at, text in texts.items() if text == ENGLISH[at] or not text.strip()] == []
+
+
+def test_what_is_typed_and_every_number_came_through(texts):
+    for at, english in ENGLISH.items():
+        if at.endswith(("tooltip", "description")):
+            lost = [token for token in tokens(english) if token not in texts[at]]
+            assert not lost, f"{at}: {lost}"
+
+
+def test_options_are_called_what_the_widget_calls_them(texts):
+    for node_id, known in json.loads(node_texts.SNAPSHOT.read_text()).items():
+        for one in known["inputs"]:
+            at = f"{node_id}.inputs.{one['id']}.tooltip"
+            for option in one.get("options", []):
+                if re.search(rf"(?<![\w/]){re.escape(option)}(: |, )", ENGLISH[at]):
+                    assert option in texts[at], f"{at}: {option}"
+
+
+def test_no_translation_is_of_an_older_text():
+    assert node_texts.stale() == [], "translate these, then: python tests/node_texts.py translated"
+
+
+def tokens(text: str) -> list[str]:
+    return [token.strip(".,;:") for token in re.findall(FIXED, text, re.ASCII)]
