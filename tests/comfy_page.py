@@ -64,7 +64,8 @@ def show(page: browser.Page, workflow: dict[str, Any], scale: float = 1.0) -> No
     )
     if page(f"Boolean({NODE}?.widgets.some((one) => one.name === 'editor'))"):
         # the host puts elements over the canvas when it has drawn
-        page.until(f"Math.abs({PANEL}?.getBoundingClientRect().x - 90) < 20")
+        left = "getBoundingClientRect().x"
+        page.until(f"Math.abs({PANEL}?.{left} - app.canvas.canvas.{left} - 90) < 20")
 
 
 def quick(name: str, **editor: Any) -> dict[str, Any]:

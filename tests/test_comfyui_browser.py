@@ -109,9 +109,9 @@ def test_a_workflow_opens_without_missing_nodes(page, name):
     assert page("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
     sent = page("app.graphToPrompt().then(({ output }) => output)")
     expected = workflow_files.read_api(name)
-    assert {key: node["inputs"] for key, node in sent.items()} == {
-        key: node["inputs"] for key, node in expected.items()
-    }
+    assert sent.keys() == expected.keys()
+    for key, node in expected.items():  # some of the core's nodes send more than they are asked for
+        assert node["inputs"].items() <= sent[key]["inputs"].items()
 
 
 def test_run_works_and_its_result_is_shown(page, world):

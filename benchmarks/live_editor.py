@@ -1,0 +1,74 @@
+"""How fast the Latent Editor's picture follows its sliders, in a real ComfyUI and Chromium.
+
+    COMFYUI_DIR=... python benchmarks/live_editor.py [MOVES]
+
+From a slider's input event to the frame after the new picture was decoded, with the embedded models
+on the CPU, in the workflow live-edit after its first run; then the pictures in a second while a
+slider is dragged. COMFYUI_FRONT_END names another front end than the installed one. Needs an
+interpreter that has ComfyUI's requirements."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median, quantiles
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import comfy_page
+
+MOVE = """
+(async () => {
+  const editor = document.querySelector(".cycle-latent-editor");
+  const slider = editor.querySelector("input[type=range]");
+  const picture = editor.querySelector("img");
+  const shown = new Promise((done) => picture.addEventListener("load", done, { once: true }));
+  slider.value = VALUE;
+  const start = performance.now();
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+  await shown;
+  await picture.decode();
+  await new Promise(requestAnimationFrame);
+  const passed = performance.now() - start;
+  slider.dispatchEvent(new Event("change", { bubbles: true }));
+  return passed;
+})()
+"""
+DRAG = """
+(async () => {
+  const editor = document.querySelector(".cycle-latent-editor");
+  const slider = editor.querySelector("input[type=range]");
+  const picture = editor.querySelector("img");
+  let pictures = 0;
+  picture.addEventListener("load", () => (pictures += 1));
+  const start = performance.now();
+  for (let k = 0; k < 180; k++) {
+    slider.value = 3 * Math.sin(k / 20);
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    await new Promise((done) => setTimeout(done, 1000 / 60));
+  }
+  return pictures / (performance.now() - start) * 1000;
+})()
+"""
+
+
+def main(moves: int) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        comfy_page.opened(Path(folder)) as (page, address),
+    ):
+        comfy_page.enter(page, address)
+        comfy_page.show(page, comfy_page.quick("live-edit"))
+        comfy_page.drag(page, "smile", 2.5)
+        comfy_page.picture(page)
+        values = [k % 2 + 0.1 * (k % 7) - 1 for k in range(moves)]
+        times = [page(MOVE.replace("VALUE", str(value))) for value in values]
+        rate = page(DRAG)
+    late = quantiles(times, n=10)[-1]
+    print(f"{moves} moves: median {median(times):.0f} ms, nine of ten in {late:.0f} ms")
+    print(f"while dragging: {rate:.0f} pictures a second")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if sys.argv[1:] else 30)
