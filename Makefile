@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check benchmark pictures thumbnails clean
+.PHONY: help demo test check benchmark pictures thumbnails screenshots clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ pictures: demo  ## renew the README's pictures, from the demo
 
 thumbnails:  ## draw workflows/*.jpg in the ComfyUI of COMFYUI_DIR, by COMFYUI_PYTHON
 	$(COMFYUI_PYTHON) tests/comfy_real.py
+
+screenshots:  ## renew the README's pictures of the Latent Editor, there and in Chromium
+	$(COMFYUI_PYTHON) tests/comfy_pictures.py
 
 clean:  ## remove the demo's output and caches; the environment stays
 	rm -rf $(OUT) .pytest_cache .ruff_cache
