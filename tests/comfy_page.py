@@ -54,18 +54,18 @@ def ready(page: browser.Page) -> None:
 def show(page: browser.Page, workflow: dict[str, Any], scale: float = 1.0) -> None:
     """Open a workflow, with the Latent Editor at the top left if there is one."""
     page(f"app.loadGraphData({json.dumps(workflow)})")
-    page(
+    # again and again until it is there: the host may still be opening what was open before
+    page.until(
         f"""(() => {{
           const node = {NODE} ?? app.graph.nodes[0];
+          const left = (element) => element.getBoundingClientRect().x;
           app.canvas.ds.scale = {scale};
           app.canvas.ds.offset = [90 / {scale} - node.pos[0], 160 / {scale} - node.pos[1]];
           app.canvas.setDirty(true, true);
+          if (!node.widgets?.some((one) => one.name === "editor")) return true;
+          return Math.abs(left({PANEL}) - left(app.canvas.canvas) - 90) < 20;
         }})()"""
     )
-    if page(f"Boolean({NODE}?.widgets.some((one) => one.name === 'editor'))"):
-        # the host puts elements over the canvas when it has drawn
-        left = "getBoundingClientRect().x"
-        page.until(f"Math.abs({PANEL}?.{left} - app.canvas.canvas.{left} - 90) < 20")
 
 
 def quick(name: str, **editor: Any) -> dict[str, Any]:

@@ -189,6 +189,9 @@ def test_what_is_set_survives_saving_and_reloading(page, world):
 
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["canvas", "nodes 2.0"])
 def test_the_keyboard_moves_sliders_and_the_host_s_undo_takes_back(page, world, nodes_2):
+    version = page("window.__COMFYUI_FRONTEND_VERSION__ ?? ''")
+    if nodes_2 and version.startswith("1.27."):
+        pytest.skip("this front end's Nodes 2.0 are a prototype, which shows no elements of packs")
     comfy_page.enter(page, world[1], nodes_2)
     show(page, quick("live-edit", edits="smile=+1"))
     page(f"{slider('smile')}.focus()")
