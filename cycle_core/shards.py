@@ -30,7 +30,9 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array atomically. Raises InputError where that is impossible."""
 
     def write(part: Path) -> None:
-        with open(part, "wb") as file:  # given a name, np.save would put an ending to it
+        # given a name, np.save would put an ending to it, and given a file that is only written, it
+        # would hide why that fails
+        with open(part, "wb+") as file:
             np.save(file, array)
 
     write_atomically(path, write)

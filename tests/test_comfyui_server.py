@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
 import comfy_real
+import node_texts
 import pytest
 import workflow_files
 
@@ -83,7 +84,8 @@ def test_the_editor_finds_nodes_help_texts_and_workflows(address):
     ours = [name for name, node in nodes.items() if node["category"] == "Cycle Encoding"]
     assert "CyclePivotTune" in ours
     assert page.startswith("# ")
-    assert set(ours) == set(texts["en"]["nodeDefs"])
+    for language in ("en", *node_texts.LANGUAGES):
+        assert set(ours) == set(texts[language]["nodeDefs"])
     assert sorted(templates[FOLDER]) == workflow_files.names()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from limits import full_disk
 from PIL import Image
 
 from cycle_core import shards
@@ -167,6 +168,12 @@ def test_broken_pictures_are_told_after_the_others_are_packed(pictures, tmp_path
         pack(pictures, out, 8)
     assert sorted(path.name for path in out.glob("*.npy")) == [
         "00000-images.npy", "00002-images.npy"]  # fmt: skip
+
+
+def test_a_full_disk_is_told_as_that(tmp_path):
+    with full_disk(4000), pytest.raises(InputError, match="File too large"):
+        shards.write_array(tmp_path / "a.npy", np.zeros(10_000, np.uint8))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_something_else_is_left_alone(pictures, tmp_path):
