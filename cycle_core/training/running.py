@@ -71,8 +71,8 @@ def follow(
             if log is not None:
                 log.write(run.seen, **measured, **values)
                 log.save_grid(run.seen, columns)
-                save_checkpoint(out, run.state())
                 run.export(out / "generator.safetensors", measured)
+                save_checkpoint(out, run.state())  # last: what comes before it is made anew
         if callback is not None:
             callback(run.seen, settings.images, preview)
     return run.average
