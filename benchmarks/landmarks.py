@@ -221,7 +221,8 @@ def turned(points: Tensor) -> float:
 def markdown(rows: dict[str, Row], numbers: dict) -> str:
     head = ("faces", "found", "error, mean", "median", "IoU, mean", "median")
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
-    lines += ["| " + " | ".join([name, *row.cells()]) + " |" for name, row in rows.items()]
+    seen = {name: row for name, row in rows.items() if row.faces}
+    lines += ["| " + " | ".join([name, *row.cells()]) + " |" for name, row in seen.items()]
     return "\n".join([*lines, "", *(f"- {name}: {value}" for name, value in numbers.items())])
 
 
