@@ -246,7 +246,7 @@ def test_a_copy_has_the_values_and_its_own_life(page):
         }})()"""
     )
     # the copy has no inputs yet: it says so, and the first one is as it was
-    page.until(f"{element}.querySelector('.says').textContent.includes('code')")
+    page.until(f"{element}.querySelector('.says').textContent.includes('code, generator')")
     assert page(f"{copy}.widgets[0].value") == "smile=-1,age=+1"
     assert page(TEXT) == text
     assert picture(page) == first

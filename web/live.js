@@ -112,7 +112,10 @@ function reason(error) {
   const { node_errors: nodes, error: whole } = error.response ?? {};
   const first = Object.values(nodes ?? {})[0];
   if (first) {
-    const { message, details } = first.errors[0];
+    // the host tells what is missing in an order that is another each time it starts
+    const { message } = first.errors[0];
+    const same = first.errors.filter((one) => one.message === message && one.details);
+    const details = same.map((one) => one.details).sort().join(", ");
     return `${first.class_type}: ${[message, details].filter(Boolean).join(": ")}`;
   }
   return whole?.message ?? error.message;
