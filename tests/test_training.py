@@ -51,6 +51,14 @@ def test_ranger_goes_halfway_back_every_six_updates():
     assert torch.allclose(back, ahead / 2)  # from 0
 
 
+def test_a_run_that_goes_on_clears_what_a_killed_process_left_half_written(tmp_path):
+    left = [".checkpoint.pt.a1b2c3d4", ".log.jsonl.x", ".encoder.safetensors.y", ".tmpA1b2C3"]
+    for name in (*left, ".mine"):
+        (tmp_path / name).write_bytes(b"half")
+    common.make_run(tmp_path)
+    assert [path.name for path in tmp_path.glob(".*")] == [".mine"]
+
+
 def test_ranger_centralises_kernels_but_not_vectors():
     kernel, vector = nn.Parameter(torch.zeros(2, 3, 3, 3)), nn.Parameter(torch.zeros(4))
     optimizer = Ranger([kernel, vector], lr=0.1)

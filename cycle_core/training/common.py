@@ -47,8 +47,9 @@ def make_run(folder: str | Path) -> Path:
     make_folder(folder / "samples")
     if distributed.rank() == 0:  # the others may come when it has begun to write
         _lock(folder)
-        for name in (CHECKPOINT, LOG, "*.safetensors"):
-            for path in folder.glob(f".{name}.*"):
+        # the last pattern is of safetensors, which writes to a file of its own first
+        for pattern in (f".{CHECKPOINT}.*", f".{LOG}.*", ".*.safetensors.*", ".tmp??????"):
+            for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
     return folder
 
