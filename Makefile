@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check benchmark pictures thumbnails screenshots clean
+.PHONY: help demo test check compare benchmark pictures thumbnails screenshots clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ test: $(VENV)/.has-test  ## run the tests
 check: $(VENV)/.has-dev  ## lint and type check
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+compare: $(VENV)/.has-test  ## compare the methods of inversion on a few portraits, in minutes
+	$(BIN)/cycle-core bench --quick --device cpu --out bench-output
 
 benchmark: $(VENV)/.has-test  ## print the table of times and memory
 	$(BIN)/python benchmarks/speed.py
@@ -45,7 +48,7 @@ screenshots:  ## renew the README's pictures of the Latent Editor, there and in 
 	$(COMFYUI_PYTHON) tests/comfy_pictures.py
 
 clean:  ## remove the demo's output and caches; the environment stays
-	rm -rf $(OUT) .pytest_cache .ruff_cache
+	rm -rf $(OUT) bench-output .pytest_cache .ruff_cache
 
 # One stamp per extra of pyproject.toml: installed again only when a version has changed.
 $(VENV)/.has-%: pyproject.toml constraints.txt | $(BIN)/python
