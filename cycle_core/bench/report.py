@@ -16,22 +16,23 @@ from .run import COLUMNS
 from .sets import COUNTS
 
 Result = dict[str, Any]
-# measure -> (part of a result, heading, whether more is better); None: there is no better
-_DISTORTION = {
+_Columns = dict[str, tuple[str, bool | None]]
+# measure -> (heading, whether more is better; None: neither)
+_DISTORTION: _Columns = {
     "mse": ("MSE", False),
     "lpips": ("LPIPS", False),
     "ms_ssim": ("MS-SSIM", True),
     "identity": ("identity", True),
 }
-_EDITS = {
-    "achieved": ("achieved", True),
+_EDITS: _Columns = {
+    "achieved": ("achieved", None),  # 1 is right
     "reached": ("reached", True),
     "unwanted": ("unwanted", False),
     "kept": ("identity kept", True),
     "true_mse": ("MSE to the true edit", False),
     "true_lpips": ("LPIPS to the true edit", False),
 }
-_PIVOT = {"to_w": ("distance to W", False), "lec": ("LEC", False)}
+_PIVOT: _Columns = {"to_w": ("distance to W", False), "lec": ("LEC", False)}
 TITLES = {
     "inside": "Portraits of the domain",
     "outside": "Portraits outside the domain",
@@ -152,12 +153,13 @@ def _is(result: Result, method: str, seed: int, name: str) -> bool:
 
 
 # ------------------------------------------------------------------ parts
-def _table(results: Sequence[Result], part: str, columns: dict[str, tuple[str, bool]]) -> str:
+def _table(results: Sequence[Result], part: str, columns: _Columns) -> str:
     found = {measure: estimates(results, part, measure) for measure in columns}
     found = {measure: values for measure, values in found.items() if values}
     best = {
         measure: (max if columns[measure][1] else min)(e.mean for e in values.values())
         for measure, values in found.items()
+        if columns[measure][1] is not None
     }
     rows = [["method", *(columns[measure][0] for measure in found)], ["---"] * (len(found) + 1)]
     for method in METHODS:
@@ -169,7 +171,7 @@ def _table(results: Sequence[Result], part: str, columns: dict[str, tuple[str, b
                 cells.append("")
                 continue
             value = values[method.key]
-            cells.append(f"**{value}**" if value.mean == best[measure] else str(value))
+            cells.append(f"**{value}**" if value.mean == best.get(measure) else str(value))
         rows.append([method.title, *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
