@@ -28,6 +28,17 @@ class Distance(Protocol):
         ...
 
 
+class Weights(Protocol):
+    """Settings that weigh the terms of L_S."""
+
+    @property
+    def l2(self) -> float: ...
+    @property
+    def lpips(self) -> float: ...
+    @property
+    def identity(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class Objective:
     """L_S = l2 * L2 + lpips * LPIPS + identity * ID (METHOD section 2).
@@ -123,6 +134,21 @@ def identity_network(given: Distance | None, device: torch.device) -> Distance:
 
 def _usable(network: Any) -> Any:
     return frozen(network) if isinstance(network, nn.Module) else network
+
+
+def similarity(
+    settings: Weights, device: torch.device, perceptual: Distance | None, faces: Distance | None
+) -> Objective:
+    """L_S with the weights of some settings, at MAX_SIZE at most; a network of weight 0 is not
+    loaded. perceptual, faces: as for `refine`."""
+    return Objective(
+        settings.l2,
+        settings.lpips,
+        settings.identity,
+        perceptual_network(perceptual, device) if settings.lpips else None,
+        identity_network(faces, device) if settings.identity else None,
+        MAX_SIZE,
+    )
 
 
 def trainable_copy(module: Module) -> Module:

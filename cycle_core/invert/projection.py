@@ -18,16 +18,8 @@ from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
 from .encoding import check_image
-from .objective import (
-    MAX_SIZE,
-    Distance,
-    Objective,
-    Terms,
-    frozen,
-    identity_network,
-    perceptual_network,
-)
-from .refinement import Refined
+from .objective import Distance, Objective, Terms, frozen, similarity
+from .refinement import Refined, draw_inputs
 
 Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [b,3,R,R])
 _MEASURED = 10_000  # random codes from which the spread of W is measured
@@ -86,14 +78,7 @@ def project(
         image = image.detach().to(G.device, torch.float32).clone()
         begin = begin.detach().to(G.device, torch.float32).clone().expand(len(image), -1, -1)
         G = frozen(G)
-        objective = Objective(
-            settings.l2,
-            settings.lpips,
-            settings.identity,
-            perceptual_network(perceptual, G.device) if settings.lpips else None,
-            identity_network(faces, G.device) if settings.identity else None,
-            MAX_SIZE,
-        )
+        objective = similarity(settings, G.device, perceptual, faces)
         spread = _spread(G)
         # one for each picture: the result does not depend on the batch
         random = torch.Generator().manual_seed(seed)
@@ -185,8 +170,6 @@ def _log(logs: list[list[dict[str, float]]], terms: Terms) -> None:
 def _spread(G: Generator) -> float:
     """How far random w are from their mean, the root mean square of the Euclidean distance: the
     published projector takes it as the deviation of every dimension."""
-    from .refinement import draw_inputs
-
     random = torch.Generator().manual_seed(0)
     z, c = draw_inputs(G, _MEASURED, random)
     w = G.mapping(z, c)[:, 0]

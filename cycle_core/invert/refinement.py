@@ -15,16 +15,7 @@ from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
 from .encoding import check_image, check_pair, stage_of
-from .objective import (
-    MAX_SIZE,
-    Distance,
-    Objective,
-    Terms,
-    frozen,
-    identity_network,
-    perceptual_network,
-    trainable_copy,
-)
+from .objective import Distance, Objective, Terms, frozen, similarity, trainable_copy
 
 Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [B,3,R,R])
 Domain = str | Path | Tensor | None
@@ -115,14 +106,7 @@ def refine(
     with torch.inference_mode(False), torch.enable_grad():
         image = image.detach().to(G.device, torch.float32).clone()
         G = frozen(G)
-        objective = Objective(
-            settings.l2,
-            settings.lpips,
-            settings.identity,
-            perceptual_network(perceptual, G.device) if settings.lpips else None,
-            identity_network(faces, G.device) if settings.identity else None,
-            MAX_SIZE,
-        )
+        objective = similarity(settings, G.device, perceptual, faces)
         random = torch.Generator().manual_seed(seed)
         draw = _pictures(domain, settings, G, random)
         codes, pictures, history = [], [], []
