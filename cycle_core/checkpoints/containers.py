@@ -1,0 +1,271 @@
+"""The containers that model files come in, as plain data: see `reading`."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+import warnings
+import zipfile
+from typing import Any
+
+import numpy as np
+import torch
+
+from .names import STORAGE_TYPES, Global
+from .records import (
+    Damaged,
+    Region,
+    Storage,
+    StoredTensor,
+    check_sizes,
+    contiguous,
+    numpy_storage,
+)
+from .unpickling import Limits, Unpickler
+
+MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
+MAX_HEADER = 4 << 20  # bytes of a safetensors header or a zip directory
+MAX_CODE = 32 << 20  # bytes of the pickle in a zip
+
+
+def read_container(region: Region, limits: Limits) -> tuple[str, Any, dict[str, str]]:
+    """(container, data, metadata)"""
+    start = region.part(0, min(region.size, 512)).read()
+    if not start:
+        raise Damaged("it is empty")
+    if start.startswith(b"PK\3\4"):
+        return *_read_zip(region, limits), {}
+    if start.startswith(b"\x93NUMPY"):
+        return "npy", _read_npy(region, limits), {}
+    if start[8:9] == b"{" and start[:1] != b"\x80":
+        return "safetensors", *_read_safetensors(region)
+    for beginning, name in OTHER_FILES.items():
+        if start.lstrip().startswith(beginning):
+            raise Damaged(f"it is {name}")
+    return *_read_pickle(region, limits), {}
+
+
+# what is found in the place of a model file, by its first bytes
+OTHER_FILES = {
+    b"<": "a web page: the download gave a page instead of the file",
+    b"version https://git-lfs": "only a pointer of Git LFS to the file",
+    b"GGUF": "a GGUF language model",
+    b"\x89HDF": "an HDF5 file, as Keras writes",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"\x1f\x8b": "a gzip archive: unpack it",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"Rar!": "a RAR archive: unpack it",
+    b"\x08\x04\x12": "an ONNX model",
+    b"\x08\x06\x12": "an ONNX model",
+    b"\x08\x07\x12": "an ONNX model",
+    b"\x08\x08\x12": "an ONNX model",
+}
+
+
+def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:
+    """A bare pickle, or torch's older format: five pickles and the numbers of the storages."""
+    storages: dict[str, Storage] = {}
+
+    def persistent(identity: Any) -> Any:
+        if identity[0] == "module":
+            return identity[1]
+        kind, key, count = _storage_identity(identity)
+        if identity[5:] not in ((), (None,)):
+            raise Damaged("it was written by a PyTorch before 0.4")
+        return storages.setdefault(key, Storage(kind, count))
+
+    machine = Unpickler(region, limits, lambda nested: _nested(nested, limits), persistent)
+    first = machine.load()
+    if type(first) is not int or first != MAGIC:
+        if storages:
+            raise Damaged("it refers to something outside of it")
+        return "pickle", first
+    machine.load(machine.at)  # the version of the format
+    system = machine.load(machine.at)
+    if system["little_endian"] is not True:
+        raise Damaged("it was written by a big-endian machine")
+    data = machine.load(machine.at)
+    keys, at = machine.load(machine.at), machine.at
+    if type(keys) is not list or len(keys) != len(storages):
+        raise Damaged("its storages are others than it says")
+    for key in keys:
+        storage = storages[key]
+        (count,) = struct.unpack("<q", region.part(at, 8).read())
+        if count != storage.count:
+            raise Damaged("its storages have other sizes than it says")
+        storage.fill(region.part(at + 8, storage.nbytes))
+        at += 8 + storage.nbytes
+    return "torch legacy", data
+
+
+def _nested(region: Region, limits: Limits) -> Any:
+    """The storage in a torch file inside of a pickle."""
+    limits.work(50)  # it takes as long as so many opcodes
+    limits.depth -= 1
+    if limits.depth < 0:
+        raise Damaged("it holds files in files in files")
+    is_zip = region.part(0, min(4, region.size)).read() == b"PK\3\4"
+    container, data = (_read_zip if is_zip else _read_pickle)(region, limits)
+    limits.depth += 1
+    if container not in ("torch zip", "torch legacy"):
+        raise Damaged("it holds something else where a storage is expected")
+    return data
+
+
+def _storage_identity(identity: Any) -> tuple[torch.dtype, str, int]:
+    name, kind, key, _, count = identity[:5]
+    if name != "storage" or not isinstance(kind, Global) or kind.name not in STORAGE_TYPES:
+        raise Damaged("it holds tensors of an unknown type")
+    if type(key) is not str:
+        raise Damaged("it holds a tensor without numbers")
+    return STORAGE_TYPES[kind.name], key, count
+
+
+def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
+    """torch.save's zip, or .npz."""
+    members = _Members(region, limits)
+    limits.work(len(members.names))
+    pickles = [n for n in members.names if n.count("/") == 1 and n.endswith("/data.pkl")]
+    if not pickles:
+        arrays = {n[:-4]: n for n in members.names if n.endswith(".npy")}
+        if not arrays:
+            raise Damaged("it is a zip archive without a model: unpack it")
+        return "npz", {k: _read_npy(members.region(n), limits) for k, n in arrays.items()}
+    folder = pickles[0].removesuffix("data.pkl")
+    if f"{folder}constants.pkl" in members.names:
+        raise Damaged("it is a TorchScript program, which would have to be run")
+    order = f"{folder}byteorder"
+    if order in members.names and members.region(order).part(0, 3).read() != b"lit":
+        raise Damaged("it was written by a big-endian machine")
+    storages: dict[tuple[str, torch.dtype], Storage] = {}
+
+    def persistent(identity: Any) -> Storage:
+        kind, key, count = _storage_identity(identity)
+        if (key, kind) not in storages:
+            check_sizes(count)
+            storages[key, kind] = Storage(kind, count, members.region(f"{folder}data/{key}"))
+        if storages[key, kind].count != count:
+            raise Damaged("its storages have other sizes than it says")
+        return storages[key, kind]
+
+    code = members.region(pickles[0])
+    if code.size > MAX_CODE:
+        raise Damaged("it has more in it than any model file")
+    machine = Unpickler(code, limits, lambda nested: _nested(nested, limits), persistent)
+    return "torch zip", machine.load()
+
+
+class _Members:
+    """The members of a zip file as regions: in place if stored, unpacked within limits if not."""
+
+    def __init__(self, region: Region, limits: Limits):
+        self._whole, self._limits = region, limits
+        file: Any = _RegionFile(region)
+        self._zip = zipfile.ZipFile(file)
+        self.names = self._zip.namelist()
+
+    def region(self, name: str) -> Region:
+        member = self._zip.getinfo(name)
+        if member.compress_type == zipfile.ZIP_STORED:
+            header = self._whole.part(member.header_offset, 30).read()
+            if header[:4] != b"PK\3\4" or member.file_size != member.compress_size:
+                raise Damaged("its directory does not fit its contents")
+            name_size, extra_size = struct.unpack("<HH", header[26:30])
+            start = member.header_offset + 30 + name_size + extra_size
+            return self._whole.part(start, member.file_size)
+        if member.compress_type != zipfile.ZIP_DEFLATED:  # some methods take gigabytes to unpack
+            raise Damaged("it is packed as no model file is")
+        self._limits.unpack(member.file_size)
+        with self._zip.open(member) as file:
+            return Region.of(b"".join(iter(lambda: file.read(1 << 20), b"")))
+
+
+class _RegionFile:
+    """A region as an open file for zipfile and numpy, which read headers and directories whole
+    however large they claim to be."""
+
+    def __init__(self, region: Region):
+        self._region, self._at = region, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._region.size}[whence]
+        if start + offset < 0:
+            raise Damaged("it ends too early")
+        self._at = start + offset
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._region.size - self._at)
+        size = left if size < 0 else min(size, left)
+        if size > MAX_HEADER:
+            raise Damaged("it has more in it than any model file")
+        content = self._region.part(self._at, size).read() if size else b""
+        self._at += size
+        return content
+
+
+def _read_npy(region: Region, limits: Limits) -> Any:
+    file: Any = _RegionFile(region)
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise Damaged("it is an array of a newer numpy")
+    with warnings.catch_warnings():  # that Python 2 wrote it
+        warnings.simplefilter("ignore")
+        shape, fortran, dtype = read(file)
+    content = region.part(file.tell(), region.size - file.tell())
+    if dtype.hasobject:  # the array itself is a pickle
+        return _read_pickle(content, limits)[1]
+    check_sizes(*shape)
+    storage, swapped = numpy_storage(dtype.str, content, shape)
+    if storage is None:
+        raise Damaged("it holds arrays of an unknown type")
+    return StoredTensor(storage, 0, shape, contiguous(shape, fortran), swapped=swapped)
+
+
+def _read_safetensors(region: Region) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    (size,) = struct.unpack("<Q", region.part(0, 8).read())
+    if size > MAX_HEADER:
+        raise Damaged("it claims a header that is too large")
+    header = json.loads(region.part(8, size).read())
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        check_sizes(start, end, *entry["shape"])
+        shape = tuple(entry["shape"])
+        content = region.part(8 + size + start, end - start)
+        kind = SAFETENSORS_TYPES.get(entry["dtype"])
+        if kind is None:
+            raise Damaged("it holds tensors of an unknown type")
+        storage = Storage(kind, math.prod(shape), content)
+        tensors[name] = StoredTensor(storage, 0, shape, contiguous(shape))
+    return tensors, {str(key): str(value) for key, value in metadata.items()}
+
+
+SAFETENSORS_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
