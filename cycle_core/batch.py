@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, distributed
 from .edits import Edit
 from .errors import CycleError, InputError
 from .images import Photo, list_images, read_photo
@@ -29,7 +29,6 @@ from .pipeline import (
     invert_picture,
 )
 from .results import REPORT, check_report, files_of, read_report, whole_folder, write_report
-from .training import distributed
 
 Say = Callable[[str], object]
 

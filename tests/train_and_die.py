@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from cycle_core.training import distributed
+from cycle_core import distributed
 from cycle_core.training.adversarial import AdversarialTraining, train
 
 if __name__ == "__main__":

@@ -38,6 +38,17 @@ def add_command(
     return command
 
 
+def add_machine(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The group of a training's options that change its speed and its log, not its aim."""
+    group = command.add_argument_group("machine")
+    group.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
+    group.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
+    group.add_argument(
+        "--tensorboard", action="store_true", help="the log for TensorBoard too, into the run"
+    )
+    return group
+
+
 def add_out(command: argparse.ArgumentParser, what: str, default: str | None = None) -> None:
     command.add_argument(
         "--out",

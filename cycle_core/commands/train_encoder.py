@@ -12,7 +12,17 @@ from ..errors import MissingFileError
 from ..schedule import PATHS, ScheduleSettings
 from ..training.encoder_settings import EncoderTraining
 from .console import Console
-from .options import add_command, add_device, add_out, add_seed, device_of, number, positive, whole
+from .options import (
+    add_command,
+    add_device,
+    add_machine,
+    add_out,
+    add_seed,
+    device_of,
+    number,
+    positive,
+    whole,
+)
 
 if TYPE_CHECKING:
     from ..irse import IdentityNet
@@ -89,19 +99,14 @@ def add_encoder(kinds: Any) -> None:
     )
     group = command.add_argument_group("warm-up", "regression of the known w of generated pictures")
     _add(group, _WARMUP)
-    machine = command.add_argument_group("machine")
-    machine.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
+    machine = add_machine(command)
     machine.add_argument("--compile", action="store_true", help="torch.compile the generator")
-    machine.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
-    machine.add_argument(
-        "--tensorboard", action="store_true", help="the log for TensorBoard too, into the run"
-    )
     add_seed(command)
     add_device(command)
 
 
 def train_encoder(arguments: argparse.Namespace) -> None:
-    from ..training import distributed
+    from .. import distributed
 
     with distributed.processes(arguments.device):
         try:
@@ -116,8 +121,8 @@ def train_encoder(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch
 
+    from .. import distributed
     from ..checkpoints import load_generator
-    from ..training import distributed
     from ..training.dry_run import dry_run
     from ..training.encoder import train
 

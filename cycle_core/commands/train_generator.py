@@ -11,7 +11,17 @@ from typing import Any, TypeVar
 from ..errors import InputError
 from ..training.generator_settings import AdversarialTraining, GeneratorTraining
 from .console import Console
-from .options import add_command, add_device, add_out, add_seed, device_of, number, positive, whole
+from .options import (
+    add_command,
+    add_device,
+    add_machine,
+    add_out,
+    add_seed,
+    device_of,
+    number,
+    positive,
+    whole,
+)
 
 Settings = TypeVar("Settings", GeneratorTraining, AdversarialTraining)
 
@@ -85,18 +95,13 @@ def add_generator(kinds: Any) -> None:
     group.add_argument(
         "--compile", action="store_const", const=True, help="torch.compile the synthesis"
     )
-    group = command.add_argument_group("machine")
-    group.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
-    group.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
-    group.add_argument(
-        "--tensorboard", action="store_true", help="the log for TensorBoard too, into the run"
-    )
+    add_machine(command)
     add_seed(command)
     add_device(command)
 
 
 def train_generator(arguments: argparse.Namespace) -> None:
-    from ..training import distributed
+    from .. import distributed
 
     with distributed.processes(arguments.device):
         _train(arguments)
@@ -105,8 +110,9 @@ def train_generator(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch
 
+    from .. import distributed
     from ..portraits.dataset import PortraitData
-    from ..training import adversarial, distributed, generator
+    from ..training import adversarial, generator
     from ..training.data import is_rendered
 
     torch.set_num_threads(arguments.threads)

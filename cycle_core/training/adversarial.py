@@ -8,7 +8,6 @@ average of the weights.
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import distributed
 from ..errors import InputError
 from ..generator import Generator, GeneratorConfig
 from ..shards import read_json, write_json
-from . import distributed
 from .common import Ahead, Order, autocast, average_decay, make_run, update_average
 from .data import Pictures, open_all
 from .discriminator import Discriminator, check_batch, train_discriminator
 from .generator_settings import FREE, AdversarialTraining
-from .running import Callback, export, follow
+from .running import Callback, Run, export, follow
 
 PICTURES = "pictures.json"  # in the run's folder: what it was started with
 _PATH_DECAY = 0.01  # of the running mean of path lengths
@@ -57,7 +56,7 @@ def train(
     return follow(_Run(pictures, settings), out, FREE, callback)
 
 
-class _Run:
+class _Run(Run):
     """The models, optimisers and counters of one training."""
 
     def __init__(self, pictures: Pictures, settings: AdversarialTraining):
@@ -162,21 +161,11 @@ class _Run:
         return {}, {"picture": real, **{f"sample {i}": x for i, x in enumerate(images)}}
 
     def state(self) -> dict[str, Any]:
-        return {
-            "settings": asdict(self.settings),
-            "seen": self.seen,
-            "path_mean": self.path_mean,
-            "generator": self.generator.state_dict(),
-            "average": self.average.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "d_optimizer": self.d_optimizer.state_dict(),
-        }
+        return {**super().state(), "path_mean": self.path_mean}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.seen, self.path_mean = state["seen"], state["path_mean"]
-        for name in ("generator", "average", "discriminator", "optimizer", "d_optimizer"):
-            getattr(self, name).load_state_dict(state[name])
+        super().load_state(state)
+        self.path_mean = state["path_mean"]
 
     def export(self, path: Path, measured: dict[str, float]) -> None:
         export(self.average, path, self.seen, self.settings)

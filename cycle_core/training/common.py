@@ -26,11 +26,11 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .. import distributed
 from ..checkpoints import write_atomically
 from ..errors import CheckpointError, CycleError, InputError
 from ..images import contact_sheet, read_image, save_image
 from ..results import make_folder
-from . import distributed
 
 Item = TypeVar("Item")
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"

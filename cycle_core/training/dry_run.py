@@ -16,12 +16,12 @@ from statistics import median
 import torch
 from torch import nn
 
+from .. import distributed
 from ..encoder import EncoderConfig
 from ..generator import Generator
 from ..invert.objective import Distance
 from ..irse import IdentityNet
 from ..schedule import Phase
-from . import distributed
 from .encoder_run import CHUNK, Run
 from .encoder_settings import EncoderTraining
 

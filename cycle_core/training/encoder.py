@@ -26,11 +26,12 @@ from typing import Any
 
 from torch import Tensor
 
+from .. import distributed
 from ..encoder import Encoder, EncoderConfig
 from ..generator import Generator
 from ..invert.objective import Distance
 from ..irse import IdentityNet
-from . import common, distributed
+from . import common
 from .encoder_run import Run
 from .encoder_settings import FREE, EncoderTraining
 

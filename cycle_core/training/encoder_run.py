@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import distributed
 from ..checkpoints import save_model
 from ..encoder import Encoder, EncoderConfig
 from ..errors import InputError
@@ -28,7 +29,7 @@ from ..irse import IdentityNet
 from ..losses import LatentDiscriminator, delta_loss
 from ..resize import resize
 from ..schedule import Phase, at
-from . import common, distributed
+from . import common
 from .adversary import Adversary, sample_w
 from .data import open_pictures
 from .encoder_settings import EncoderTraining

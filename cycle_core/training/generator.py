@@ -15,25 +15,23 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import distributed
 from ..errors import InputError
 from ..generator import Generator, GeneratorConfig
 from ..networks import load_perceptual
 from ..portraits import Z_DIM, factors_to_z
 from ..portraits.dataset import HELD_OUT, PortraitData
-from . import distributed
 from .common import autocast, average_decay, update_average
 from .discriminator import Discriminator, check_batch, train_discriminator
 from .generator_settings import FREE, GeneratorTraining
 from .optim import Muon
-from .running import Callback, export, follow
+from .running import Callback, Run, export, follow
 
 
 def train(
@@ -50,7 +48,7 @@ def train(
     return follow(_Run(data, settings), out, FREE, callback)
 
 
-class _Run:
+class _Run(Run):
     """The models, optimisers and counters of one training."""
 
     def __init__(self, data: PortraitData, settings: GeneratorTraining):
@@ -172,22 +170,6 @@ class _Run:
         columns = {"render": target[:8], "G(z)": image[:8]}
         columns |= {f"sample {i}": sample[8 * i : 8 * i + 8] for i in range(3)}
         return {"psnr": psnr, "lr": self.lr}, columns
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "settings": asdict(self.settings),
-            "seen": self.seen,
-            "generator": self.generator.state_dict(),
-            "average": self.average.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "d_optimizer": self.d_optimizer.state_dict(),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.seen = state["seen"]
-        for name in ("generator", "average", "discriminator", "optimizer", "d_optimizer"):
-            getattr(self, name).load_state_dict(state[name])
 
     def export(self, path: Path, measured: dict[str, float]) -> None:
         export(self.average, path, self.seen, self.settings, psnr=f"{measured['psnr']:.2f}")

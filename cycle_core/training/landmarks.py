@@ -29,12 +29,11 @@ from torch import Tensor, nn
 
 from ..checkpoints import save_model
 from ..errors import InputError
-from ..landmarks import FINDER_SIZE, LandmarkConfig, Landmarks, cells, face_size
+from ..landmarks import FINDER_SIZE, MIRRORED, LandmarkConfig, Landmarks, cells, face_size
 from ..portraits.dataset import PortraitData
 from ..portraits.renderer import render
 from ..portraits.scenes import (
     FINDING,
-    MIRRORED,
     REFINING,
     Placement,
     Portraits,

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .. import distributed
 from ..checkpoints import save_model
 from ..generator import Generator
-from . import distributed
 from .common import (
     Log,
     Means,
@@ -22,6 +22,7 @@ from .common import (
     save_checkpoint,
 )
 
+_PARTS = ("generator", "average", "discriminator", "optimizer", "d_optimizer")
 Callback = Callable[[int, int, "Tensor | None"], object]
 
 
@@ -31,13 +32,25 @@ class Run(Protocol):
 
     settings: Any  # a dataclass with `images`, `batch`, `every` and `tensorboard`
     seen: int  # images, by all processes together
+    generator: Any
     average: Generator
+    discriminator: Any
+    optimizer: Any
+    d_optimizer: Any
 
     def step(self) -> dict[str, Tensor]: ...
     def evaluate(self) -> tuple[dict[str, float], dict[str, Tensor]]: ...
-    def state(self) -> dict[str, Any]: ...
-    def load_state(self, state: dict[str, Any]) -> None: ...
     def export(self, path: Path, measured: dict[str, float]) -> None: ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything that resuming needs."""
+        parts = {name: getattr(self, name).state_dict() for name in _PARTS}
+        return {"settings": asdict(self.settings), "seen": self.seen, **parts}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
+        for name in _PARTS:
+            getattr(self, name).load_state_dict(state[name])
 
 
 def follow(

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..errors import CycleError, InputError
+from .errors import CycleError, InputError
 
 Item = TypeVar("Item")
 PATIENCE = timedelta(hours=1)  # for the slowest process; torchrun notices those that died at once
