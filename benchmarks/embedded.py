@@ -22,6 +22,7 @@ from torch import Tensor
 
 import cycle_core as cc
 from cycle_core import metrics
+from cycle_core.bench.page import put
 from cycle_core.generator import Generator
 from cycle_core.images import contact_sheet, save_image
 from cycle_core.invert import REFINE_PRESETS, TUNE_PRESETS
@@ -30,7 +31,6 @@ from cycle_core.networks import PortraitNet, load_attributes, load_identity, loa
 from cycle_core.portraits import NAMES, Z_DIM, factors_to_z, z_to_factors
 from cycle_core.portraits.dataset import PortraitData
 
-MARKS = ("<!-- measured -->", "<!-- /measured -->")
 REQUIRED = ("yaw", "pitch", "smile", "mouth_open", "eyes_open", "age", "glasses", "light_az",
             "light_el", "hair_color", "skin_tone")  # fmt: skip
 
@@ -168,9 +168,7 @@ def main() -> None:
     text = markdown(report)
     print(text)
     if args.card:
-        head, _, rest = args.card.read_text(encoding="utf-8").partition(MARKS[0])
-        tail = rest.partition(MARKS[1])[2]
-        args.card.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{tail}", encoding="utf-8")
+        put(text, args.card, "measured")
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
 

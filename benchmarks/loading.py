@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
@@ -135,23 +134,19 @@ def write_encoder(folder: Path, resolution: int) -> int:
 
 def measure(path: Path, kind: str) -> tuple[float, float, int]:
     """(seconds, seconds of the CPU, bytes) to open a file of this kind."""
+    import torch
+
+    from cycle_core.bench.cost import Cost
     from cycle_core.checkpoints import load_encoder, load_generator
 
     load = load_encoder if kind == "encoder" else load_generator
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest point so far
-    clock, cpu = time.perf_counter(), time.process_time()
-    load(path)
-    clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
-    return clock, cpu, resident("VmHWM") - before
-
-
-def resident(what: str) -> int:
-    """Bytes of this process in memory, now (VmRSS) or at most (VmHWM). Linux tells it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"{os.uname().sysname} does not tell {what}: run this on Linux.")
+    with Cost(torch.device("cpu")) as cost:
+        cpu = time.process_time()
+        load(path)
+        cpu = time.process_time() - cpu
+    if cost.bytes is None:
+        raise SystemExit("Only Linux tells how much memory a process takes: run this there.")
+    return cost.seconds, cpu, cost.bytes
 
 
 if __name__ == "__main__":

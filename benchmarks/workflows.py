@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import resource
 import subprocess
 import sys
@@ -23,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests")]
-MARKS = "<!-- measured -->", "<!-- /measured -->"
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 
 def main() -> None:
@@ -47,10 +45,9 @@ def main() -> None:
     if given.page is None:
         print(table)
         return
-    first, last = MARKS
-    page = given.page.read_text()
-    inside = re.compile(f"{re.escape(first)}.*{re.escape(last)}", re.DOTALL)
-    given.page.write_text(inside.sub(lambda _: f"{first}\n{table}\n{last}", page))
+    from cycle_core.bench.page import put
+
+    put(table, given.page, "measured")
 
 
 def in_own_process(name: str, checkout: str) -> dict[str, float]:

@@ -36,7 +36,7 @@ COLUMNS = ("picture", "pivot", "tuned", *(
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """How much is measured. The defaults are those of docs/results.md; `quick` takes minutes."""
+    """How much is measured. The defaults are the whole comparison, hours; QUICK takes minutes."""
 
     methods: tuple[str, ...] = tuple(method.key for method in METHODS)
     seeds: tuple[int, ...] = (0, 1, 2)  # of the trainings

@@ -46,6 +46,7 @@ def add_commands(commands: Any) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> None:
+    from ..bench.page import put
     from ..bench.report import plot, side_by_side, tables
     from ..bench.run import QUICK, SHOWN, BenchSettings, compare
     from ..images import save_image
@@ -65,7 +66,7 @@ def bench(arguments: argparse.Namespace) -> None:
     results = compare(arguments.out, settings, arguments.encoders, console.say)
     text = tables(results)
     if arguments.card is not None:
-        _write_between(arguments.card, text)
+        put(text, arguments.card, "compared")
     print(text)
     if arguments.plot is not None:
         plot(results, arguments.plot)
@@ -75,19 +76,3 @@ def bench(arguments: argparse.Namespace) -> None:
             for number in range(min(SHOWN, settings.tuned)):
                 sheet = side_by_side(arguments.out, results, name, number)
                 save_image(sheet, arguments.pictures / f"compared-{name}-{number}.jpg")
-
-
-_MARKS = ("<!-- compared -->", "<!-- /compared -->")
-
-
-def _write_between(path: Path, text: str) -> None:
-    """Replace what stands between the marks of a Markdown file."""
-    from ..checkpoints import write_atomically
-    from ..errors import InputError
-
-    page = path.read_text(encoding="utf-8")
-    if not all(mark in page for mark in _MARKS):
-        raise InputError(f"{path} has no {' and '.join(_MARKS)}: add both where tables belong.")
-    before, after = page.split(_MARKS[0])[0], page.split(_MARKS[1])[1]
-    page = f"{before}{_MARKS[0]}\n{text}{_MARKS[1]}{after}"
-    write_atomically(path, lambda to: to.write_text(page, encoding="utf-8"))
