@@ -41,8 +41,8 @@ _ZOOMS = (0.82, 1.0, 1.22)  # of the last looks
 # between what photographs with faces and without gave (docs/embedded-models.md).
 _WARMTH, _SPREAD = 0.6, 0.036
 # From 55 faces in photographs: how far a nose's tip stands out, in units of the distance from the
-# eyes to the mouth; how far points give way to people's proportions; and by how much faces are seen
-# too small, for renders have eyes a little closer than people have.
+# eyes to the mouth; how far points give way to people's proportions; and by how much the networks
+# see faces too small.
 _NOSE_OUT, _TRUST, _SMALL = 0.47, 0.3, 1.027
 
 

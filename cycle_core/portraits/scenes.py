@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from ..landmarks import MIRRORED, face_axis, face_size
 from .scenery import Dice, background, cut_out, dress, occlude, photograph, scrambled
 
-MIRRORED = (1, 0, 2, 4, 3)  # the order of the points in the mirror image
 # What photographs show: a mouth's width in distances of the eyes, and how far down from the eyes to
 # the mouth the nose's tip is.
 _MOUTH_WIDE, _NOSE_LOW = 0.86, 0.585
@@ -80,21 +80,9 @@ def synthesise(
     return Scenes(torch.cat(images), torch.cat(points))
 
 
-def face_size(points: Tensor) -> Tensor:
-    """Half the side of the FFHQ crop (METHOD section 7) of points [...,5,2] -> [...]."""
-    across = (points[..., 1, :] - points[..., 0, :]).norm(dim=-1)
-    down = (points[..., 3, :] + points[..., 4, :] - points[..., 0, :] - points[..., 1, :]).norm(
-        dim=-1
-    )
-    return torch.maximum(2 * across, 0.9 * down)
-
-
 def face_axes(points: Tensor) -> Tensor:
     """The upright axes of points [...,5,2]: unit vectors to the right and down, [...,2,2]."""
-    e2e = points[..., 1, :] - points[..., 0, :]
-    e2m = (points[..., 3, :] + points[..., 4, :] - points[..., 0, :] - points[..., 1, :]) / 2
-    x = e2e + torch.stack([e2m[..., 1], -e2m[..., 0]], -1)
-    x = x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    x = face_axis(points)
     return torch.stack([x, torch.stack([-x[..., 1], x[..., 0]], -1)], -2)
 
 
