@@ -263,6 +263,29 @@ SAMPLED = {
 }
 
 
+ALIGN = {"generator": ("G", 0), "no_face": "centre", "detector": "embedded"}
+
+
+def edited(photo, **align):
+    """From a photo to its edit, without refining and tuning."""
+    return {
+        **MODELS,
+        "align": node("CycleAlign", images=photo, **{**ALIGN, **align}),
+        "code": node("CycleEncode", images=("align", 0), encoder=("E", 0), generator=("G", 0)),
+        "dir": node("CycleLoadDirection", name="smile"),
+        "edit": node("CycleLatentEdit", code=("code", 0), direction=("dir", 0), strength=2.0),
+        "before": node("CycleGenerate", code=("code", 0), generator=("G", 0)),
+        "after": node("CycleGenerate", code=("edit", 0), generator=("G", 0)),
+        "paste": node(
+            "CyclePasteBack",
+            images=photo,
+            crops=("after", 0),
+            frames=("align", 1),
+            reference=("before", 0),
+        ),
+    }
+
+
 # ------------------------------------------------------------------ pictures
 def draw_pictures(names: list[str]) -> None:
     """workflows/NAME.jpg: what each workflow saves; where it pastes back, the photo before it."""
