@@ -73,6 +73,12 @@ def explain(error: Exception) -> str | None:
     kind = type(error).__name__
     if kind == "SafetensorError" and "I/O error" in str(error):
         return f"A model file could not be read or written ({error}): check the disk."
+    if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+        lines = str(error).splitlines() or [kind]
+        return (
+            f"torch.compile does not work on this machine ({lines[0]}): leave --compile out, or "
+            "install a C++ compiler."
+        )
     full = kind == "OutOfMemoryError" or "allocate memory" in str(error)
     if full or isinstance(error, MemoryError):
         return (

@@ -20,7 +20,7 @@ from limits import full_disk, rights_count
 from PIL import Image
 
 from cycle_core.checkpoints import ASSETS, load_generator, read_model, save_model
-from cycle_core.cli import main
+from cycle_core.cli import explain, main
 from cycle_core.codes import Code, load_code, save_code
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
@@ -527,3 +527,11 @@ def test_a_run_that_comes_to_nothing_leaves_no_folder(tmp_path, capsys):
     assert main(arguments) == 2
     assert "not a picture" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_machine_without_a_compiler_is_told_to_leave_compiling_out():
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    sentence = explain(InvalidCxxCompiler())
+    assert sentence is not None
+    assert "leave --compile out" in sentence
