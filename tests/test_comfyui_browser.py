@@ -191,7 +191,7 @@ def test_what_is_set_survives_saving_and_reloading(page, world):
 def test_the_keyboard_moves_sliders_and_the_host_s_undo_takes_back(page, world, nodes_2):
     version = page("window.__COMFYUI_FRONTEND_VERSION__ ?? ''")
     if nodes_2 and version.startswith("1.27."):
-        pytest.skip("this front end's Nodes 2.0 are a prototype, which shows no elements of packs")
+        pytest.skip("Nodes 2.0 of this front end show no panel of any pack (help page)")
     comfy_page.enter(page, world[1], nodes_2)
     show(page, quick("live-edit", edits="smile=+1"))
     page(f"{slider('smile')}.focus()")
