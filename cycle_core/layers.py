@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .errors import InputError
 
@@ -27,11 +28,15 @@ class StyleLayer(NamedTuple):
 
 
 class Synthesis(nn.Module):
-    """w -> image: what the synthesis networks share; their own `forward` tells the rest."""
+    """w -> image: what the synthesis networks share; their own `forward` tells the rest.
+
+    recompute: whether training keeps nothing inside a block for the way back but computes it again:
+    a third more time, and a fraction of the memory. The gradients are the same."""
 
     def __init__(self, num_ws: int, w_dim: int):
         super().__init__()
         self.num_ws, self.w_dim = num_ws, w_dim
+        self.recompute = False
 
     @property
     def style_layers(self) -> list[StyleLayer]:
@@ -57,6 +62,13 @@ class Synthesis(nn.Module):
             return styles
         parts = offsets.split(self.style_channels, dim=1)
         return [style + part for style, part in zip(styles, parts, strict=True)]
+
+
+    def run(self, block: nn.Module, *inputs: Any) -> Any:
+        """block(*inputs), with what `recompute` says."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
 
 class Linear(nn.Module):

@@ -8,7 +8,6 @@ layout of this module by `checkpoints`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,9 +116,11 @@ class StyleGAN2Synthesis(Synthesis):
         dtype = dtype or self.const.dtype
         x = self.const.to(dtype).expand(w.shape[0], -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
-        image, remaining = None, iter(styles)
+        image = None
         for block in self.blocks:
-            x, image = block(x, image, remaining, noise)
+            count = 2 if block.conv0 is None else 3
+            x, image = self.run(block, x, image, styles[:count], noise)
+            styles = styles[count:]
         assert image is not None  # there is at least one block
         return image
 
@@ -139,13 +140,13 @@ class SynthesisBlock(nn.Module):
         self.to_rgb = ToRGB(channels, w_dim, clamp=clamp)
 
     def forward(
-        self, x: Tensor, image: Tensor | None, styles: Iterator[Tensor], noise: str
+        self, x: Tensor, image: Tensor | None, styles: list[Tensor], noise: str
     ) -> tuple[Tensor, Tensor]:
-        """Takes the next styles [B, I], one for each of its layers."""
+        """styles: [B, I] of each of its layers."""
         if self.conv0 is not None:
-            x = self.conv0(x, next(styles), noise)
-        x = self.conv1(x, next(styles), noise)
-        rgb = self.to_rgb(x, next(styles)).float()
+            x = self.conv0(x, styles[0], noise)
+        x = self.conv1(x, styles[-2], noise)
+        rgb = self.to_rgb(x, styles[-1]).float()
         return x, rgb if image is None else upsample(image) + rgb
 
 

@@ -162,7 +162,7 @@ class StyleGAN3Synthesis(Synthesis):
         x = self.input(first)
         x = x.to(dtype or x.dtype)
         for layer, style in zip(self.layers, styles, strict=True):
-            x = layer(x, style)
+            x = self.run(layer, x, style)
         return x.float() * self.output_scale
 
 

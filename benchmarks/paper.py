@@ -1,0 +1,111 @@
+"""The paper's comparison from nothing, by one command; the same command again goes on.
+
+    python benchmarks/paper.py FOLDER --jobs 2
+
+Renders the training portraits, trains an encoder of every kind with every seed, all with the budget
+of the embedded one, then compares them with `cycle-core bench`; what follows `--` is given to that:
+
+    python benchmarks/paper.py FOLDER -- --card docs/results.md --pictures docs/images
+
+Each step is one of the project's own commands and is printed before it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cycle_core.bench.methods import TRAININGS
+from cycle_core.training.embedded import PRESETS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="for portraits, encoders and results")
+    parser.add_argument("--data", type=Path, help="rendered portraits, if there are some already")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands only")
+    given = sys.argv[1:]
+    cut = given.index("--") if "--" in given else len(given)
+    a, more = parser.parse_args(given[:cut]), given[cut + 1 :]
+    run = show if a.dry_run else together
+    data = a.data or a.folder / "portraits"
+    if a.data is None:
+        count = str(PRESETS["cpu"].portraits)
+        rendering = ["cycle_core.portraits.dataset", str(data), "--count", count]
+        if not run({"": [*rendering, "--workers", str(a.jobs), "--compile"]}, 1):
+            return 1
+    encoders = a.folder / "encoders"
+    if not run(trainings(encoders, data, a.seeds, a.device), a.jobs):
+        return 1
+    seeds = [str(seed) for seed in a.seeds]
+    comparing = ["cycle_core.cli", "bench", "--encoders", str(encoders), "--seeds", *seeds]
+    comparing += ["--out", str(a.folder / "bench"), "--device", a.device, "--compile", *more]
+    return 0 if run({"": comparing}, 1) else 1
+
+
+def trainings(folder: Path, data: Path, seeds: list[int], device: str) -> dict[str, list[str]]:
+    """{name of a run: its command}; a run that has ended is over in seconds."""
+    budget = ["--device", device, "--bf16", *PRESETS["cpu"].encoder]
+    return {
+        f"{training}-{seed}": [
+            "cycle_core.training.encoder", "--generator", "portraits", "--data", str(data),
+            "--out", str(folder / f"{training}-{seed}"), "--seed", str(seed), *budget, *options,
+        ]
+        for seed in seeds
+        for training, options in TRAININGS.items()
+    }  # fmt: skip
+
+
+def show(commands: dict[str, list[str]], jobs: int) -> bool:
+    for command in commands.values():
+        print(f"python -m {shlex.join(command)}")
+    return True
+
+
+def together(commands: dict[str, list[str]], jobs: int) -> bool:
+    """Run commands, some at once; whether all went well. Named ones write to a log beside `--out`,
+    for their progress would mix."""
+    waiting, running, well = list(commands.items()), [], True
+    environment = dict(os.environ)
+    if len(commands) > 1:
+        environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name, command = waiting.pop(0)
+                print(f"python -m {shlex.join(command)}", flush=True)
+                running.append((name, start(name, command, environment)))
+            time.sleep(0.2)
+            for name, process in list(running):
+                if process.poll() is not None:
+                    running.remove((name, process))
+                    if process.returncode:
+                        print(f"The step {name} failed; the same command goes on there.",
+                              file=sys.stderr)  # fmt: skip
+                        well, waiting = False, []
+    finally:
+        for _, process in running:
+            process.terminate()
+    return well
+
+
+def start(name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    whole = [sys.executable, "-m", *command]
+    if not name:
+        return subprocess.Popen(whole, env=environment)
+    log = Path(command[command.index("--out") + 1]).with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        return subprocess.Popen(whole, env=environment, stdout=stream, stderr=stream)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""What is fast gives what the plain way gives: benchmarks/plain.py, written from the formulas."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cycle_core import TuneSettings, load_generator, sample, tune
+from cycle_core.invert.objective import trainable_copy
+from cycle_core.networks import load_perceptual
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import plain
+
+
+@pytest.fixture(scope="module")
+def G():
+    return load_generator("portraits")
+
+
+@pytest.mark.parametrize(("stored", "noise"), [(True, "const"), (False, "none")])
+@pytest.mark.parametrize("count", [1, 2])
+def test_synthesis(G, count, stored, noise):
+    w = sample(G, count, seed=1).w
+    with torch.no_grad():
+        assert (plain.synthesis(G, w, stored) - G.synthesis(w, noise)).abs().max() < 1e-5
+
+
+def test_tuning(G):
+    code, perceptual = sample(G, 1, seed=1), load_perceptual("loss")
+    picture = sample(G, 1, seed=2)
+    with torch.no_grad():
+        image = G.synthesis(picture.w).clamp(-1, 1)
+    steps = 3
+    expected = plain.tune(G, code.w, image, perceptual, steps)
+    settings = TuneSettings(steps=steps, threshold=0.0)
+    tuned = tune(G, code, image, settings, perceptual=perceptual)
+    with torch.no_grad():
+        before = G.synthesis(code.w)
+        after = plain.synthesis(expected, code.w)
+    # a step of Adam is the sign of a gradient where that is tiny: single weights may differ
+    assert (tuned.image - after.clamp(-1, 1)).abs().mean() < 0.02 * (after - before).abs().mean()
+
+
+def test_what_is_computed_again_gives_the_same_gradients(G):
+    w = sample(G, 1, seed=1).w
+    gradients = []
+    for recompute in (False, True):
+        network = trainable_copy(G).synthesis
+        network.recompute = recompute
+        network(w, "const").square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert torch.equal(*gradients)
