@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import InputError
-from .irse import IdentityNet
 from .losses import Lpips
 
 _WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
@@ -78,8 +77,10 @@ def lpips(a: Tensor, b: Tensor, network: Lpips) -> Tensor:
 
 
 @torch.no_grad()
-def identity(a: Tensor, b: Tensor, network: IdentityNet) -> Tensor:
-    """Cosine of the embeddings of two aligned faces, float [B], 1 for the same person."""
+def identity(a: Tensor, b: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+    """Cosine of the embeddings of two aligned faces, float [B], 1 for the same person.
+
+    network: such as an `IdentityNet`, [B, 3, H, W] -> [B, D] of length 1."""
     _check_pair(a, b)
     return (network(_clamp(a)) * network(_clamp(b))).sum(1)
 

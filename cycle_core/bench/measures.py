@@ -6,6 +6,7 @@ Everything is one number for each picture, so that intervals can be drawn from t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +15,11 @@ from torch import Tensor
 from .. import metrics
 from ..codes import Code
 from ..directions import Direction, edit, load_direction
+from ..directions.discovery import w_statistics
 from ..encoder import Encoder
 from ..errors import InputError
 from ..generator import Generator
-from ..invert import encode, generate, sample
-from ..irse import IdentityNet
+from ..invert import encode, generate
 from ..losses import Lpips
 from ..networks import PortraitNet, load_attributes, load_identity, load_perceptual
 from ..portraits import index
@@ -26,38 +27,44 @@ from .sets import EDITED, TestSet, deviations
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)  # standard deviations, towards the middle of the range
 CHANGE = 1.0  # the achieved change, in standard deviations, at which edits are compared
-_SAMPLES = 10_000  # codes that say what W is
+SAMPLES = 10_000  # codes that say what W is
 Numbers = dict[str, list[float]]  # measure -> one number for each picture
 
 
 @dataclass(frozen=True)
 class Rulers:
-    """The measuring networks, the directions of EDITED, and where W lies."""
+    """The measuring networks, the directions that edits follow, and where W lies."""
 
     perceptual: Lpips
-    identity: IdentityNet
-    attributes: PortraitNet
+    identity: Callable[[Tensor], Tensor]  # aligned faces [N,3,H,W] in [-1,1] -> [N,D] of length 1
     directions: tuple[Direction, ...]
     mean: Tensor  # [w_dim], of random w
     whitening: Tensor  # [w_dim, w_dim]
+    attributes: PortraitNet | None = None  # None outside the embedded domain
 
     @staticmethod
     def load(G: Generator) -> Rulers:
-        """Raises MissingFileError, MismatchError for a generator without embedded directions."""
+        """Those of the embedded domain, with the directions of EDITED.
+
+        Raises MissingFileError, MismatchError for a generator without embedded directions."""
         directions = tuple(load_direction(name, G.device) for name in EDITED)
-        w = sample(G, _SAMPLES, truncation=1.0).w[:, 0].double().cpu()
-        centred = w - w.mean(0)
-        values, vectors = torch.linalg.eigh(centred.T @ centred / len(w))
-        # a floor: W is thin in many dimensions, where a tiny step would count as a huge one
-        whitening = vectors / values.clamp(min=1e-2 * float(values.max())).sqrt()
+        mean, covariance = w_statistics(G, SAMPLES, 0)
         return Rulers(
             load_perceptual("metrics").to(G.device),
             load_identity("metrics").to(G.device),
-            load_attributes("metrics").to(G.device),
             directions,
-            w.mean(0).float().to(G.device),
-            whitening.float().to(G.device),
+            mean.float().to(G.device),
+            whitening_of(covariance).to(G.device),
+            load_attributes("metrics").to(G.device),
         )
+
+
+def whitening_of(covariance: Tensor) -> Tensor:
+    """float32 [w_dim, w_dim], by which w less its mean is multiplied to become white, from the
+    covariance [w_dim, w_dim] of random w."""
+    values, vectors = torch.linalg.eigh(covariance)
+    # a floor: W is thin in many dimensions, where a tiny step would count as a huge one
+    return (vectors / values.clamp(min=1e-2 * float(values.max())).sqrt()).float()
 
 
 @torch.no_grad()
@@ -81,16 +88,18 @@ def distance_to_w(rulers: Rulers, code: Code) -> list[float]:
 
 
 @torch.no_grad()
-def consistency(rulers: Rulers, G: Generator, E: Encoder, code: Code) -> list[float]:
-    """LEC (METHOD section 5), the mean over the directions at one standard deviation."""
+def consistency(
+    rulers: Rulers, G: Generator, E: Encoder, code: Code, strength: float = 1.0
+) -> list[float]:
+    """LEC (METHOD section 5), the mean over the directions at a strength."""
     totals = torch.zeros(code.batch)
     for direction in rulers.directions:
         totals += metrics.lec(
             code.w,
-            lambda w, d=direction: edit(code.with_w(w, "W+"), d, 1.0).w,
-            lambda w, d=direction: edit(code.with_w(w, "W+"), d, -1.0).w,
+            lambda w, d=direction: edit(code.with_w(w, "W+"), d, strength).w,
+            lambda w, d=direction: edit(code.with_w(w, "W+"), d, -strength).w,
             lambda w: generate(G, code.with_w(w, "W+")),
-            lambda image: encode(E, image, code.space).w,
+            lambda image: encode(E, image, code.space, G).w,
         ).cpu()
     return (totals / len(rulers.directions)).tolist()
 
@@ -109,13 +118,16 @@ def editability(rulers: Rulers, G: Generator, code: Code, test: TestSet) -> Numb
     kept: cosine of the identities before and after
     true_mse, true_lpips: distance to the render in which the attribute has moved
 
-    Raises InputError for more than one code."""
+    Raises InputError for more than one code, and without a network that reads attributes."""
     if code.batch != 1 or len(test) != 1:
         raise InputError(f"One code of one picture is measured, not {code.batch} of {len(test)}.")
-    columns = [list(rulers.attributes.config.names).index(name) for name in EDITED]
-    unit = deviations()[[index(n) for n in rulers.attributes.config.names]].to(G.device)
+    reader = rulers.attributes
+    if reader is None:
+        raise InputError("Attributes are read in the embedded domain only: give its `Rulers.load`.")
+    columns = [list(reader.config.names).index(name) for name in EDITED]
+    unit = deviations()[[index(n) for n in reader.config.names]].to(G.device)
     before = generate(G, code)
-    start = rulers.attributes.factors(before) / unit  # [1, A]
+    start = reader.factors(before) / unit  # [1, A]
     signs = test.signs[0].tolist()
     strengths = torch.tensor(STRENGTHS)
     moved = [
@@ -124,7 +136,7 @@ def editability(rulers: Rulers, G: Generator, code: Code, test: TestSet) -> Numb
     ]
     count = len(STRENGTHS)
     drawn = generate(G, _joined(moved), batch=count)  # [D * S, 3, R, R]
-    changes = (rulers.attributes.factors(drawn) / unit - start).view(len(moved), count, -1).cpu()
+    changes = (reader.factors(drawn) / unit - start).view(len(moved), count, -1).cpu()
     needed, gains, reached = [], [], []
     for change, column, sign in zip(changes, columns, signs, strict=True):
         own = change[:, column] * sign  # [S]
@@ -139,7 +151,7 @@ def editability(rulers: Rulers, G: Generator, code: Code, test: TestSet) -> Numb
         ]
     )
     image = generate(G, final, batch=count)  # [D, 3, R, R]
-    change = (rulers.attributes.factors(image) / unit - start).cpu()
+    change = (reader.factors(image) / unit - start).cpu()
     own = torch.zeros_like(change, dtype=torch.bool)
     own[torch.arange(len(columns)), columns] = True
     unwanted = change.masked_fill(own, 0).square().sum(1) / (change.shape[1] - 1)

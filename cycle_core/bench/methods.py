@@ -60,7 +60,9 @@ TRAININGS = {
 }
 
 
-def _encoded(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+def encoded(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+    """What the encoder gives in a space."""
+
     def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
         assert models.encoder is not None
         return encode(models.encoder, images, space, models.generator)
@@ -68,7 +70,9 @@ def _encoded(space: str) -> Callable[[Models, Tensor, int, int], Code]:
     return run
 
 
-def _projected(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+def projected(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+    """Optimisation of the code itself in a space."""
+
     def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
         settings = ProjectSettings(space=space, steps=steps)
         return project(
@@ -83,7 +87,9 @@ def _projected(space: str) -> Callable[[Models, Tensor, int, int], Code]:
     return run
 
 
-def _refined(settings: RefineSettings) -> Callable[[Models, Tensor, int, int], Code]:
+def refined(settings: RefineSettings) -> Callable[[Models, Tensor, int, int], Code]:
+    """Refinement of the encoder, with another number of steps."""
+
     def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
         assert models.encoder is not None
         return refine(
@@ -101,18 +107,18 @@ def _refined(settings: RefineSettings) -> Callable[[Models, Tensor, int, int], C
 
 _REFINE = REFINE_PRESETS["embedded"]
 METHODS = (
-    Method("optimise-w", "optimisation in W", "", "W", 500, _projected("W")),
-    Method("optimise-w+", "optimisation in W+", "", "W+", 500, _projected("W+")),
-    Method("encoder-w", "encoder trained in W", "w", "W", 0, _encoded("W")),
-    Method("e4e", "e4e (W to W+)", "w+", "W+", 0, _encoded("W+")),
-    Method("cycle", "cycle encoding", "cycle", "W", 0, _encoded("W")),
-    Method("untightened", "cycle without tightening", "untightened", "W", 0, _encoded("W")),
-    Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, _encoded("W+")),
-    Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps, _refined(_REFINE)),
+    Method("optimise-w", "optimisation in W", "", "W", 500, projected("W")),
+    Method("optimise-w+", "optimisation in W+", "", "W+", 500, projected("W+")),
+    Method("encoder-w", "encoder trained in W", "w", "W", 0, encoded("W")),
+    Method("e4e", "e4e (W to W+)", "w+", "W+", 0, encoded("W+")),
+    Method("cycle", "cycle encoding", "cycle", "W", 0, encoded("W")),
+    Method("untightened", "cycle without tightening", "untightened", "W", 0, encoded("W")),
+    Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, encoded("W+")),
+    Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps, refined(_REFINE)),
     Method("cycle-free", "cycle + refinement, M = 0", "cycle", "W", _REFINE.steps,
-           _refined(replace(_REFINE, images=0))),
+           refined(replace(_REFINE, images=0))),
     Method("e4e-refined", "e4e + refinement", "w+", "W+", _REFINE.steps,
-           _refined(replace(_REFINE, space="W+"))),
+           refined(replace(_REFINE, space="W+"))),
 )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,17 @@ from ..images import contact_sheet, read_image
 from .intervals import Estimate, estimate
 from .methods import METHODS
 from .run import COLUMNS
-from .sets import COUNTS
 
 Result = dict[str, Any]
-_Columns = dict[str, tuple[str, bool | None]]
+Columns = dict[str, tuple[str, bool | None]]
 # measure -> (heading, whether more is better; None: neither)
-_DISTORTION: _Columns = {
+_DISTORTION: Columns = {
     "mse": ("MSE", False),
     "lpips": ("LPIPS", False),
     "ms_ssim": ("MS-SSIM", True),
     "identity": ("identity", True),
 }
-_EDITS: _Columns = {
+_EDITS: Columns = {
     "achieved": ("achieved", None),  # 1 is right
     "reached": ("reached", True),
     "unwanted": ("unwanted", False),
@@ -32,7 +32,7 @@ _EDITS: _Columns = {
     "true_mse": ("MSE to the true edit", False),
     "true_lpips": ("LPIPS to the true edit", False),
 }
-_PIVOT: _Columns = {"to_w": ("distance to W", False), "lec": ("LEC", False)}
+_PIVOT: Columns = {"to_w": ("distance to W", False), "lec": ("LEC", False)}
 TITLES = {
     "inside": "Portraits of the domain",
     "outside": "Portraits outside the domain",
@@ -40,44 +40,65 @@ TITLES = {
 }
 
 
-def tables(results: Sequence[Result]) -> str:
+@dataclass(frozen=True)
+class Layout:
+    """What is told, and in which order: the methods and the sets by their titles, the measures by
+    their headings, and the measure of edits that the plot has, with the name of its axis."""
+
+    methods: Mapping[str, str]
+    sets: Mapping[str, str]
+    distortion: Columns
+    edits: Columns
+    plotted: tuple[str, str]
+
+
+DOMAIN = Layout(
+    {method.key: method.title for method in METHODS},
+    TITLES,
+    _DISTORTION,
+    _EDITS,
+    ("true_lpips", "error of an edit: LPIPS to the true edit"),
+)
+
+
+def tables(results: Sequence[Result], layout: Layout = DOMAIN) -> str:
     """Markdown: for every set what pivots are worth, and what they are worth after tuning. The best
     mean of each column is bold."""
     parts = []
-    for name in COUNTS:
+    for name, title in layout.sets.items():
         of_set = [result for result in results if result["facts"]["set"] == name]
         if not of_set:
             continue
-        parts.append(f"### {TITLES[name]}\n")
+        parts.append(f"### {title}\n")
         for state, part, edits, more in (
             ("Pivots", "pivot", "edited", _PIVOT),
             ("After tuning", "tuned", "edited tuned", {}),
         ):
-            for kind, columns in ((part, {**_DISTORTION, **more}), (edits, _EDITS)):
+            for kind, columns in ((part, {**layout.distortion, **more}), (edits, layout.edits)):
                 counts = sorted({len(_any(result[kind])) for result in of_set} - {0})
                 if counts:
                     number = " or ".join(map(str, counts))
                     parts.append(f"{state}{', edited' * (kind == edits)}, {number} pictures:\n")
-                    parts.append(_table(of_set, kind, columns) + "\n")
-        parts.append(f"Costs of a picture:\n\n{_costs(of_set)}\n")
+                    parts.append(_table(of_set, kind, columns, layout) + "\n")
+        parts.append(f"Costs of a picture:\n\n{_costs(of_set, layout)}\n")
     return "\n".join(parts)
 
 
 def estimates(results: Sequence[Result], part: str, measure: str) -> dict[str, Estimate]:
     """{method: mean with interval} over the seeds that were measured, of one set."""
     found = {}
-    for method in METHODS:
+    for key in dict.fromkeys(result["facts"]["method"] for result in results):
         values = [
             result[part][measure]
             for result in results
-            if result["facts"]["method"] == method.key and measure in result[part]
+            if result["facts"]["method"] == key and measure in result[part]
         ]
         if values:
-            found[method.key] = estimate(values)
+            found[key] = estimate(values)
     return found
 
 
-def plot(results: Sequence[Result], path: str | Path) -> None:
+def plot(results: Sequence[Result], path: str | Path, layout: Layout = DOMAIN) -> None:
     """The trade-off: distortion against editability, a line from each method's pivot to what tuning
     makes of it, one panel for each set. Raises InputError without matplotlib."""
     try:
@@ -89,23 +110,20 @@ def plot(results: Sequence[Result], path: str | Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [name for name in COUNTS if any(r["facts"]["set"] == name for r in results)]
+    names = [name for name in layout.sets if any(r["facts"]["set"] == name for r in results)]
+    edits, axis_name = layout.plotted
     figure, axes = pyplot.subplots(
         1, len(names), figsize=(6 * len(names), 5), squeeze=False, layout="constrained"
     )
     for axis, name in zip(axes[0], names, strict=True):
         of_set = [result for result in results if result["facts"]["set"] == name]
-        before = estimates(of_set, "pivot", "lpips"), estimates(of_set, "edited", "true_lpips")
-        after = estimates(of_set, "tuned", "lpips"), estimates(of_set, "edited tuned", "true_lpips")
-        for number, method in enumerate(METHODS):
-            if method.key not in before[0]:
+        before = estimates(of_set, "pivot", "lpips"), estimates(of_set, "edited", edits)
+        after = estimates(of_set, "tuned", "lpips"), estimates(of_set, "edited tuned", edits)
+        for number, (key, title) in enumerate(layout.methods.items()):
+            if key not in before[0]:
                 continue
             color = f"C{number}"
-            points = [
-                (x[method.key], y[method.key])
-                for x, y in (before, after)
-                if method.key in x and method.key in y
-            ]
+            points = [(x[key], y[key]) for x, y in (before, after) if key in x and key in y]
             axis.plot([x.mean for x, _ in points], [y.mean for _, y in points], color=color, lw=1)
             for (x, y), marker in zip(points, ("o", "*"), strict=False):
                 axis.errorbar(
@@ -117,11 +135,11 @@ def plot(results: Sequence[Result], path: str | Path) -> None:
                     color=color,
                     markersize=10 if marker == "*" else 6,
                     elinewidth=0.7,
-                    label=method.title if marker == "o" else None,
+                    label=title if marker == "o" else None,
                 )
-        axis.set_title(TITLES[name])
+        axis.set_title(layout.sets[name])
         axis.set_xlabel("distortion: LPIPS to the picture")
-        axis.set_ylabel("error of an edit: LPIPS to the true edit")
+        axis.set_ylabel(axis_name)
     axes[0][-1].legend(fontsize=8, title="o pivot, * tuned")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
@@ -132,19 +150,28 @@ def side_by_side(out: str | Path, results: Sequence[Result], name: str, picture:
 
     out: the folder of `compare`. Raises MissingFileError where a picture is gone."""
     seed = min(result["facts"]["seed"] for result in results)
-    rows, titles = [], []
-    for method in METHODS:
-        path = Path(out) / f"{method.key}-{seed}-{name}.png"
-        if not any(_is(result, method.key, seed, name) for result in results):
-            continue
+    strips = {
+        method.title: Path(out) / f"{method.key}-{seed}-{name}.png"
+        for method in METHODS
+        if any(_is(result, method.key, seed, name) for result in results)
+    }
+    return stacked(strips, COLUMNS, TITLES[name], picture)
+
+
+def stacked(
+    strips: Mapping[str, Path], columns: Sequence[str], title: str, number: int = 0
+) -> Tensor:
+    """A sheet float32 [1,3,H,W] of one strip of square pictures for each row's label: the one
+    `number` in a file of several, one under the other. Raises MissingFileError."""
+    rows = []
+    for path in strips.values():
         if not path.is_file():
             raise MissingFileError(f"There is no file {path}: delete its .json and compare again.")
         strip = read_image(path)
-        side = strip.shape[-1] // len(COLUMNS)
-        row = strip[:, :, side * picture : side * (picture + 1)]
+        side = strip.shape[-1] // len(columns)
+        row = strip[:, :, side * number : side * (number + 1)]
         rows.append(list(row.split(side, dim=3)))
-        titles.append(method.title)
-    return contact_sheet(rows, COLUMNS, titles, TITLES[name], cell=128)
+    return contact_sheet(rows, columns, list(strips), title, cell=128)
 
 
 def _is(result: Result, method: str, seed: int, name: str) -> bool:
@@ -153,7 +180,7 @@ def _is(result: Result, method: str, seed: int, name: str) -> bool:
 
 
 # ------------------------------------------------------------------ parts
-def _table(results: Sequence[Result], part: str, columns: _Columns) -> str:
+def _table(results: Sequence[Result], part: str, columns: Columns, layout: Layout) -> str:
     found = {measure: estimates(results, part, measure) for measure in columns}
     found = {measure: values for measure, values in found.items() if values}
     best = {
@@ -162,32 +189,34 @@ def _table(results: Sequence[Result], part: str, columns: _Columns) -> str:
         if columns[measure][1] is not None
     }
     rows = [["method", *(columns[measure][0] for measure in found)], ["---"] * (len(found) + 1)]
-    for method in METHODS:
-        if not any(method.key in values for values in found.values()):
+    for key, title in layout.methods.items():
+        if not any(key in values for values in found.values()):
             continue
         cells = []
         for measure, values in found.items():
-            if method.key not in values:
+            if key not in values:
                 cells.append("")
                 continue
-            value = values[method.key]
+            value = values[key]
             cells.append(f"**{value}**" if value.mean == best.get(measure) else str(value))
-        rows.append([method.title, *cells])
+        rows.append([title, *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _costs(results: Sequence[Result]) -> str:
+def _costs(results: Sequence[Result], layout: Layout) -> str:
     lines = ["| method | pivot, s | pivot, MB | tuning, s | tuning, MB |", "| --- " * 5 + "|"]
-    for method in METHODS:
-        costs = [r["costs"] for r in results if r["facts"]["method"] == method.key]
+    for key, title in layout.methods.items():
+        costs = [r["costs"] for r in results if r["facts"]["method"] == key]
         if not costs:
             continue
         cells = []
         for state in ("pivot", "tuned"):
-            cells.append(f"{sum(c[state]['seconds'] for c in costs) / len(costs):.2f}")
-            sizes = [c[state]["bytes"] for c in costs if c[state]["bytes"] is not None]
+            known = [c[state] for c in costs if state in c]
+            seconds = sum(c["seconds"] for c in known) / max(len(known), 1)
+            cells.append(f"{seconds:.2f}" if known else "")
+            sizes = [c["bytes"] for c in known if c["bytes"] is not None]
             cells.append(f"{max(sizes) / 1e6:.0f}" if sizes else "")
-        lines.append(f"| {method.title} | {' | '.join(cells)} |")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
