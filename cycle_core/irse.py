@@ -77,11 +77,15 @@ class IdentityNet(nn.Module):
 
     def prepare(self, image: Tensor) -> Tensor:
         """The part of an aligned crop that the network looks at, at its input size."""
-        if self.config.crop is None:
-            return resize(image, self.config.input_size)
-        top, bottom, left, right = self.config.crop
-        image = resize(image, 256)[:, :, top:bottom, left:right]
-        return average_pool(image, self.config.input_size)
+        return face_of(image, self.config)
+
+
+def face_of(image: Tensor, config: IdentityConfig) -> Tensor:
+    """The part of aligned crops [B, 3, H, W] that is looked at, at the input size."""
+    if config.crop is None:
+        return resize(image, config.input_size)
+    top, bottom, left, right = config.crop
+    return average_pool(resize(image, 256)[:, :, top:bottom, left:right], config.input_size)
 
 
 def make_body(

@@ -74,6 +74,7 @@ USED_IN = {"nodes": HOST | ITS_OWN, "cycle_core": HOST}
 OPTIONAL = {
     "detectors.py": {"insightface", "onnxruntime", "kornia"},
     "demo.py": {"skimage"},
+    "recognition.py": {"onnxruntime"},
     "report.py": {"matplotlib"},
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .methods import METHODS, Method, Models, find
 from .sets import COUNTS, EDITED, TestSet, open_set
 
 Progress = Callable[[str], object]
+_PARTS = frozenset(("facts", "pivot", "tuned", "edited"))
 SHOWN = 3  # pictures of each set
 SHOWN_EDITS = ("yaw", "age")  # by one standard deviation, beside the true edit
 COLUMNS = ("picture", "pivot", "tuned", *(
@@ -96,7 +97,7 @@ def compare(
     for number, (method, seed, name) in enumerate(cells, start=1):
         path = out / f"{method.key}-{seed}-{name}.json"
         wanted = _facts(method, seed, name, settings)
-        result = _read(path)
+        result = read_result(path)
         if result is None or result["facts"] != wanted:
             tell(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
             test = open_set(
@@ -258,12 +259,15 @@ def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dic
     }
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path, parts: Set[str] = _PARTS) -> dict[str, Any] | None:
+    """What a file holds, None where there is none or one without these parts.
+
+    Raises CheckpointError for another file."""
     if not path.is_file():
         return None
     try:
         result = json.loads(path.read_text())
-        return result if {"facts", "pivot", "tuned", "edited"} <= result.keys() else None
+        return result if parts <= result.keys() else None
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is no result of this comparison: delete it, and it is made anew."
