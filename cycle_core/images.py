@@ -286,7 +286,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     parts: list[tuple[int, str]] = []
     run = ""
     for sign in name.lower() + "\0":
-        if run and sign.isdecimal() != run[-1].isdecimal():
+        if run and (sign == "\0" or sign.isdecimal() != run[-1].isdecimal()):
             parts.append((int(run), "") if run.isdecimal() else (-1, run))
             run = ""
         run += sign

@@ -301,12 +301,14 @@ def test_what_no_picture_can_show_is_refused(tmp_path):
 
 
 def test_a_folder_is_listed_in_the_order_of_its_numbers(tmp_path):
-    for name in ("img10.png", "img2.JPG", "img1.png", "notes.txt", ".hidden.png"):
+    for name in ("img10.png", "img2.JPG", "img1.png", "zoo.png", "a.png", "notes.txt", ".hid.png"):
         (tmp_path / name).write_bytes(b"x")
     assert [path.name for path in images.list_images(tmp_path)] == [
+        "a.png",
         "img1.png",
         "img2.JPG",
         "img10.png",
+        "zoo.png",
     ]
 
 

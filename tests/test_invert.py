@@ -341,13 +341,17 @@ def test_locality_keeps_pictures_near_the_pivot_as_they_were(G, perceptual):
     others = code_of(G, 4, seed=9)
     near = others.with_w(torch.lerp(G.w_avg, others.w, 0.5))
 
-    def drift(weight):
+    def drift(weight, every=1):
         settings = replace(TUNE, steps=20, locality_l2=weight, locality_lpips=0.0)
+        settings = replace(settings, locality_every=every)
         tuned = tune(G, pivot, image, settings, perceptual=perceptual)
         a, b = (g.synthesis(near.w, "none") for g in (tuned.generator, G))
+        assert sum("locality" in entry for entry in tuned.history) == 20 // every
         return float((a - b).square().mean())
 
-    assert drift(5.0) < 0.8 * drift(0.0)
+    free = drift(0.0)
+    assert drift(5.0) < 0.8 * free
+    assert drift(5.0, every=4) < 0.8 * free
 
 
 def test_several_pictures_of_one_person_share_one_tuned_generator(G, perceptual):
@@ -368,6 +372,16 @@ def test_pictures_are_tuned_in_parts_where_memory_is_short_with_the_same_result(
     )
     assert torch.allclose(whole.image, parts.image, atol=1e-4)
     assert whole.history[-1]["total"] == pytest.approx(parts.history[-1]["total"], rel=1e-3)
+
+
+def test_less_memory_gives_the_same_generator(G, perceptual):
+    image, pivot = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1)
+    whole, saving = (
+        tune(G, pivot, image, replace(TUNE, low_memory=low), perceptual=perceptual)
+        for low in (False, True)
+    )
+    assert same(whole.generator.state_dict(), saving.generator)
+    assert not saving.generator.synthesis.recompute
 
 
 def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):
@@ -412,6 +426,13 @@ def test_a_pivot_of_another_generator_is_refused(G, perceptual):
 def test_a_number_of_steps_below_zero_is_refused():
     with pytest.raises(InputError, match="steps=-1"):
         TuneSettings(steps=-1)
+
+
+def test_settings_of_adam_and_locality_that_make_no_sense_are_refused():
+    with pytest.raises(InputError, match="locality_every=0"):
+        TuneSettings(locality_every=0)
+    with pytest.raises(InputError, match="betas"):
+        TuneSettings(betas=(0.9, 1.0))
 
 
 # ------------------------------------------------------------------ files

@@ -1,14 +1,31 @@
-"""`bench`: the methods of inversion compared on the embedded domain."""
+"""`bench`: the methods of inversion compared, on the embedded domain or on photographs."""
 
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from .console import Console
-from .options import add_command, add_device, add_out, device_of, whole
+from .options import (
+    add_command,
+    add_device,
+    add_generator,
+    add_out,
+    add_preset,
+    device_of,
+    number,
+    positive,
+    settings_of,
+    whole,
+)
+
+_DOMAIN = ("quick", "seeds", "inside", "outside", "person", "edited", "compile")
+_PHOTOS = ("generator", "directions", "count", "strength", "preset")
 
 
 def add_commands(commands: Any) -> None:
@@ -17,62 +34,154 @@ def add_commands(commands: Any) -> None:
         "bench",
         bench,
         "compare optimisation, e4e and cycle encoding, before and after tuning, on portraits whose "
-        "true edits are known",
+        "true edits are known, or with --photos your own models on your own pictures",
         "bench --quick --out bench",
     )
     add_out(command, "folder of the results; the same command again goes on", "bench")
-    command.add_argument("--quick", action="store_true",
-                         help="a few pictures and the embedded encoder, in minutes")  # fmt: skip
-    command.add_argument("--encoders", type=Path,
-                         help="folder of trained encoders, see docs/results.md")  # fmt: skip
+    command.add_argument("--encoders", nargs="+", metavar="ENCODER",
+                         help="folder of trained encoders, see docs/results.md; with --photos, "
+                         "files or NAME=FILE of each")  # fmt: skip
     command.add_argument("--methods", nargs="+", metavar="METHOD", help="only these")
-    command.add_argument("--seeds", nargs="+", type=whole, metavar="SEED",
-                         help="of the trainings (default: 0 1 2)")  # fmt: skip
-    for name, what in (
-        ("inside", "portraits of the domain"),
-        ("outside", "portraits outside the domain"),
-        ("person", "portraits of one person"),
-        ("edited", "of these that are edited"),
-        ("tuned", "of these that are tuned"),
-        ("projected", "of these that are optimised"),
-    ):
-        command.add_argument(f"--{name}", type=whole, metavar="N", help=f"number of {what}")
-    command.add_argument("--compile", action="store_true",
-                         help="compile the renderer: faster for many portraits")  # fmt: skip
+    for name, what in (("tuned", "tuned"), ("projected", "optimised")):
+        command.add_argument(f"--{name}", type=whole, metavar="N",
+                             help=f"number of pictures that are {what}")  # fmt: skip
     command.add_argument("--card", type=Path, help="Markdown file that takes the tables")
     command.add_argument("--plot", type=Path, help="picture file of the trade-off; matplotlib")
     command.add_argument("--pictures", type=Path, help="folder for pictures side by side")
     add_device(command)
 
+    domain = command.add_argument_group("on the embedded domain")
+    domain.add_argument("--quick", action="store_true",
+                        help="a few pictures and the embedded encoder, in minutes")  # fmt: skip
+    domain.add_argument("--seeds", nargs="+", type=whole, metavar="SEED",
+                        help="of the trainings (default: 0 1 2)")  # fmt: skip
+    for name, what in (
+        ("inside", "portraits of the domain"),
+        ("outside", "portraits outside the domain"),
+        ("person", "portraits of one person"),
+        ("edited", "these that are edited"),
+    ):
+        domain.add_argument(f"--{name}", type=whole, metavar="N", help=f"number of {what}")
+    domain.add_argument("--compile", action="store_true",
+                        help="compile the renderer: faster for many portraits")  # fmt: skip
+
+    photos = command.add_argument_group("on photographs")
+    photos.add_argument("--photos", type=Path, metavar="FOLDER", help="of aligned square pictures")
+    photos.add_argument("--count", type=positive, metavar="N", help="only the first N, by name")
+    add_generator(photos)
+    photos.add_argument("--directions", nargs="+", metavar="DIRECTION",
+                        help="names or files of edits (default: five of SeFa)")  # fmt: skip
+    photos.add_argument("--strength", type=number,
+                        help="of the edits, in standard deviations (default: 2)")  # fmt: skip
+    add_preset(photos)
+    command.set_defaults(generator=None, preset=None)  # tells whether they were given
+
 
 def bench(arguments: argparse.Namespace) -> None:
-    from ..bench.page import put
+    needless = _DOMAIN if arguments.photos else _PHOTOS
+    for name in needless:
+        value = getattr(arguments, name)
+        if value is not None and value is not False:
+            advice = "leave it out" if arguments.photos else "give the folder of pictures, too"
+            of = "the embedded domain" if arguments.photos else "--photos"
+            raise InputError(f"--{name} belongs to {of}: {advice}.")
+    if arguments.photos:
+        _on_photographs(arguments)
+    else:
+        _on_the_domain(arguments)
+
+
+def _on_the_domain(arguments: argparse.Namespace) -> None:
     from ..bench.report import plot, side_by_side, tables
     from ..bench.run import QUICK, SHOWN, BenchSettings, compare
     from ..images import save_image
 
+    encoders = arguments.encoders
+    if encoders and len(encoders) > 1:
+        raise InputError(
+            "--encoders takes one folder of trainings, or with --photos several files: give one."
+        )
+    names = ("inside", "outside", "person", "edited", "tuned", "projected", "methods", "seeds")
     settings = QUICK if arguments.quick else BenchSettings()
-    given = {
-        name: getattr(arguments, name)
-        for name in ("inside", "outside", "person", "edited", "tuned", "projected")
-        if getattr(arguments, name) is not None
-    }
-    for name in ("methods", "seeds"):
-        if getattr(arguments, name) is not None:
-            given[name] = tuple(getattr(arguments, name))
-    device = str(device_of(arguments))
-    settings = replace(settings, **given, device=device, compile=arguments.compile)
-    console = Console(arguments.quiet)
-    results = compare(arguments.out, settings, arguments.encoders, console.say)
-    text = tables(results)
-    if arguments.card is not None:
-        put(text, arguments.card, "compared")
-    print(text)
+    settings = replace(settings, **_given(arguments, names), compile=arguments.compile)
+    settings = replace(settings, device=str(device_of(arguments)))
+    folder = Path(encoders[0]) if encoders else None
+    results = compare(arguments.out, settings, folder, Console(arguments.quiet).say)
+    _tell(tables(results), arguments.card, "compared")
     if arguments.plot is not None:
         plot(results, arguments.plot)
     if arguments.pictures is not None:
-        arguments.pictures.mkdir(parents=True, exist_ok=True)
         for name in dict.fromkeys(result["facts"]["set"] for result in results):
             for number in range(min(SHOWN, settings.tuned)):
                 sheet = side_by_side(arguments.out, results, name, number)
                 save_image(sheet, arguments.pictures / f"compared-{name}-{number}.jpg")
+
+
+def _on_photographs(arguments: argparse.Namespace) -> None:
+    from ..bench.photo_report import photo_layout, photo_sheets, photo_tables
+    from ..bench.photos import PhotoSettings, compare_photos
+    from ..bench.report import plot
+    from ..images import save_image
+
+    arguments.generator = arguments.generator or "portraits"
+    arguments.preset = arguments.preset or "auto"
+    refining, tuning = settings_of(arguments)
+    settings = PhotoSettings(
+        refine=refining,
+        tune=tuning,
+        device=str(device_of(arguments)),
+        **_given(arguments, ("count", "tuned", "projected", "methods", "strength")),
+    )
+    console = Console(arguments.quiet)
+    try:
+        compared = compare_photos(
+            arguments.out,
+            arguments.photos,
+            arguments.generator,
+            _named(arguments.encoders or ()),
+            arguments.directions or (),
+            settings,
+            console.progress,
+        )
+    finally:
+        console.close()
+    _tell(photo_tables(compared), arguments.card, "photographs")
+    if arguments.plot is not None:
+        plot(compared.results, arguments.plot, photo_layout(compared))
+    if arguments.pictures is not None:
+        for number, sheet in enumerate(photo_sheets(compared).values()):
+            save_image(sheet, arguments.pictures / f"compared-photographs-{number}.jpg")
+
+
+def _tell(text: str, card: Path | None, name: str) -> None:
+    from ..bench.page import put
+
+    if card is not None:
+        put(text, card, name)
+    print(text)
+
+
+def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    """What was given of some options, lists as tuples."""
+    values = {name: getattr(arguments, name) for name in names}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _named(encoders: Sequence[str]) -> dict[str, str]:
+    """{name: file} of NAME=FILE, or of files alone, which are named as they are without ending."""
+    found: dict[str, str] = {}
+    for text in encoders:
+        name, sign, path = text.partition("=")
+        if not sign or Path(text).exists():
+            name, path = Path(text).stem, text
+        if not re.fullmatch(r"\w[\w.+-]*", name) or not path or name in found:
+            raise InputError(
+                f"The encoder {text!r} needs a name of its own, of letters, digits, dots and "
+                "dashes: write NAME=FILE."
+            )
+        found[name] = path
+    return found

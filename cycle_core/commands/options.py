@@ -66,7 +66,7 @@ def add_device(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_generator(command: argparse.ArgumentParser) -> None:
+def add_generator(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--generator",
         default="portraits",
@@ -86,7 +86,7 @@ def add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=whole, default=0, help="of everything random (default: 0)")
 
 
-def add_preset(command: argparse.ArgumentParser) -> None:
+def add_preset(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--preset",
         choices=("auto", "paper", "fast", "embedded"),

@@ -32,6 +32,7 @@ class TuneSettings:
 
     steps: int = 350  # at most
     learning_rate: float = 3e-4  # Adam, all synthesis weights
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam; few steps need a shorter memory
     threshold: float = 0.07  # stop at this LPIPS (0.06 in PTI, 0.07 in Cycle Encoding); 0: never
     l2: float = 1.0
     lpips: float = 1.0
@@ -40,15 +41,21 @@ class TuneSettings:
     locality_truncation: float = 0.5
     locality_l2: float = 0.1
     locality_lpips: float = 0.1
+    locality_every: int = 1  # every so many steps, with as many times the weight
     batch: int = 4  # pictures at once: smaller needs less memory and changes nothing else
+    low_memory: bool = False  # a third more time, a fraction of the memory, the same result
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or not self.learning_rate > 0 or self.batch < 1:
+        counts = self.batch, self.locality_every
+        if self.steps < 0 or not self.learning_rate > 0 or min(counts) < 1:
             raise InputError(
-                f"Tuning takes a number of steps from 0 on, a positive learning rate and a batch "
-                f"from 1 on, but steps={self.steps}, learning_rate={self.learning_rate}, "
-                f"batch={self.batch} was given."
+                f"Tuning takes a number of steps from 0 on, a positive learning rate, and a batch "
+                f"and locality from 1 on, but steps={self.steps}, learning_rate="
+                f"{self.learning_rate}, batch={self.batch}, locality_every={self.locality_every} "
+                "was given."
             )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"The betas of Adam are from 0 to below 1, not {self.betas}.")
 
 
 TUNE_PRESETS = {
@@ -96,7 +103,7 @@ def tune(
 
         L = l2 L2(x, G(w_p)) + lpips LPIPS(x, G(w_p)) + locality
 
-    Locality, each step: a sample w_z (truncation 0.5) and from the pivot towards it
+    Locality, each step (or every so many): a sample w_z (truncation 0.5) and from the pivot towards it
     w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|; there the pictures of the tuned and of the original
     generator are held together by 0.1 L2 + 0.1 LPIPS, without noise. alpha is at most |w_z - w_p|:
     in a latent space smaller than FFHQ's, 30 would end beyond the domain. Of several pictures (of
@@ -136,7 +143,9 @@ def tune(
         tuned = trainable_copy(G).tuned_from(G)
         tuned.mapping.requires_grad_(False)
         locality = _Locality(frozen(G), w, settings, network, seed) if settings.locality else None
+        tuned.synthesis.recompute = settings.low_memory
         best, history = _descend(tuned, look, locality, settings, callback)
+        tuned.synthesis.recompute = False
         tuned.synthesis.load_state_dict(best.state)
         tuned.requires_grad_(False)
     return Tuned(tuned, pivot, best.image.clamp(-1, 1), tuple(history), best.step, G.fingerprint)
@@ -160,8 +169,7 @@ def _descend(
     callback: Callback | None,
 ) -> tuple[_Best, list[dict[str, float]]]:
     """Change the synthesis weights of G; gives the best state and the losses on the way."""
-    parameters = list(G.synthesis.parameters())
-    optimizer = torch.optim.Adam(parameters, settings.learning_rate)
+    optimizer = _adam(list(G.synthesis.parameters()), settings)
     best: _Best | None = None
     history: list[dict[str, float]] = []
     for step in range(settings.steps + 1):
@@ -174,10 +182,10 @@ def _descend(
             best = _Best(loss, step, drawn, _snapshot(G.synthesis, best))
         if last or loss != loss or _good_enough(terms, settings):
             break
-        if locality is not None:
-            held = locality(G, step)
+        if locality is not None and step % settings.locality_every == 0:
+            held = locality(G, step // settings.locality_every)
             history[-1]["locality"] = float(held.detach())
-            held.backward()
+            (settings.locality_every * held).backward()
         optimizer.step()
         if callback is not None:
             callback(step + 1, settings.steps, drawn)
@@ -242,6 +250,14 @@ class _Locality:
             near = pivot + way * (alpha / length.clamp(min=1e-8))
             target = self.objective.target(self.original.synthesis(near, "none"))
         return self.objective(tuned.synthesis(near, "none"), target).total.mean()
+
+
+def _adam(parameters: list[nn.Parameter], settings: TuneSettings) -> torch.optim.Adam:
+    """Adam in one pass over the memory, where this torch has that for the device."""
+    try:
+        return torch.optim.Adam(parameters, settings.learning_rate, settings.betas, fused=True)
+    except RuntimeError:
+        return torch.optim.Adam(parameters, settings.learning_rate, settings.betas)
 
 
 def _good_enough(terms: Terms, settings: TuneSettings) -> bool:
