@@ -46,7 +46,7 @@ class BenchSettings:
     person: int = COUNTS["person"]
     edited: int = 50  # ... of which so many are edited,
     tuned: int = 20  # so many tuned,
-    projected: int = 50  # and so many projected, where a method optimises every picture for itself
+    projected: int = 50  # and so many inverted, where a method optimises every picture for itself
     steps: int | None = None  # of projecting, if not a method's own
     tune: TuneSettings = TUNE_PRESETS["embedded"]
     device: str = "cpu"
@@ -130,11 +130,9 @@ def measure(
     "edited" is of the first `settings.edited` pictures, "tuned" of the first `settings.tuned`. Of
     one person all pivots tune one generator, so that "tuned" holds all pictures."""
     G = models.generator
-    if not method.encoder:
+    steps = _steps(method, settings)
+    if steps:
         test = test.part(0, settings.projected)
-    steps = method.steps
-    if not method.encoder and settings.steps is not None:
-        steps = settings.steps
     with Cost(G.device) as cost:
         code = method.pivots(models, test.images.to(G.device), steps, seed)
     costs = {"pivot": {"seconds": cost.seconds / len(test), "bytes": cost.bytes}}
@@ -246,17 +244,22 @@ def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) 
 
 def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dict[str, Any]:
     """What a result was made of; another setting makes it anew."""
-    optimised = not method.encoder
+    steps, pictures = _steps(method, settings), settings.pictures(name)
     return {
         "method": method.key,
         "seed": seed,
         "set": name,
-        "pictures": min(settings.pictures(name), settings.projected if optimised else 10**9),
+        "pictures": min(pictures, settings.projected) if steps else pictures,
         "edited": settings.edited,
         "tuned": settings.tuned,
-        "tuning steps": settings.tune.steps,
-        "steps": settings.steps if optimised and settings.steps is not None else method.steps,
+        "tuning": str(settings.tune),
+        "steps": steps,
     }
+
+
+def _steps(method: Method, settings: BenchSettings) -> int:
+    """How often a method looks at each picture; projecting may be shortened."""
+    return method.steps if method.encoder or settings.steps is None else settings.steps
 
 
 def read_result(path: Path, parts: Set[str] = _PARTS) -> dict[str, Any] | None:
