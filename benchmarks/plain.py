@@ -5,14 +5,15 @@ StyleGAN2's synthesis and pivotal tuning, written from the papers' formulas (Kar
 float32, a weight of its own for every picture and a grouped convolution, the blur as padding and
 convolving, nothing kept from step to step, LPIPS of both pictures in each step, Adam on everything.
 
-It works on the networks of `cycle_core`, so both ways have the same weights; the tests hold the fast
-ways against this one.
+It works on the networks of `cycle_core`, so both ways have the same weights; the tests hold the
+fast ways against this one.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -91,19 +92,22 @@ def linear(layer: Any, w: Tensor) -> Tensor:
 
 def tune(
     G: Generator, pivot: Tensor, image: Tensor, perceptual: Lpips, steps: int = 350,
-    learning_rate: float = 3e-4, seed: int = 0,
+    learning_rate: float = 3e-4, seed: int = 0, callback: Callable[[int], object] | None = None,
 ) -> Generator:  # fmt: skip
     """Pivotal tuning with the published settings, without the early end.
 
-    pivot: [1, num_ws, w_dim]; image: float32 [1,3,R,R] in [-1,1]. Gives a tuned copy of G."""
+    pivot: [1, num_ws, w_dim]; image: float32 [1,3,R,R] in [-1,1]. callback(steps that are done).
+    Gives a tuned copy of G."""
     tuned = copy.deepcopy(G).requires_grad_(False)
     tuned.synthesis.requires_grad_(True)
     optimizer = torch.optim.Adam(tuned.synthesis.parameters(), learning_rate)
     random = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
+    for step in range(steps):
         optimizer.zero_grad()
         loss(G, tuned, pivot, image, perceptual, random).backward()
         optimizer.step()
+        if callback is not None:
+            callback(step + 1)
     return tuned.requires_grad_(False)
 
 
