@@ -1,0 +1,87 @@
+"""What is measured of a photograph, of which no factors are known, so that no edit is right or
+wrong: distortion as the field measures it, what an edit changes, and what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import metrics
+from ..codes import Code
+from ..directions import Direction, edit, load_direction, sefa
+from ..directions.discovery import w_statistics
+from ..errors import InputError
+from ..generator import Generator
+from ..images import from_pil, to_pil
+from ..invert import generate
+from ..networks import load_identity, load_perceptual
+from .measures import SAMPLES, Rulers, whitening_of
+from .recognition import find_recognizer
+
+SIZE = 256
+_SEFA = 5  # of the generator's strongest directions, where none are given
+
+
+def photo_rulers(G: Generator, names: Sequence[str], domain: bool) -> tuple[Rulers, dict[str, str]]:
+    """(rulers, the names of the networks that measure "lpips" and "identity").
+
+    names: of directions as `load_direction` takes them, not in StyleSpace; if none, the strongest
+    ones of SeFa. domain: whether the generator is an embedded one; the pictures of any other are
+    measured by AlexNet, and by insightface's recogniser or ArcFace, where their files are found.
+    Raises MissingFileError, CheckpointError, InputError, MismatchError."""
+    mean, covariance = w_statistics(G, SAMPLES, 0)
+    given = [load_direction(name, "cpu", G) for name in names] or sefa(G, count=_SEFA)
+    perceptual = load_perceptual("metrics", "auto").to(G.device)
+    identity = None if domain else find_recognizer()
+    if identity is None:
+        identity = load_identity("metrics", "embedded" if domain else "auto").to(G.device)
+    rulers = Rulers(
+        perceptual,
+        identity,
+        tuple(_calibrated(G, direction, covariance) for direction in given),
+        mean.float().to(G.device),
+        whitening_of(covariance).to(G.device),
+    )
+    return rulers, {"lpips": perceptual.name, "identity": identity.name}
+
+
+def at_256(image: Tensor) -> Tensor:
+    """Pictures float [N,3,H,W] in [-1,1] as files of 256 px have them: 8 bits, PIL's bicubic
+    filter; float32 [N,3,256,256]. Raises InputError for values that are not finite."""
+    small = [to_pil(one).resize((SIZE, SIZE), Image.Resampling.BICUBIC) for one in image]
+    return torch.cat([from_pil(one).image for one in small]).to(image.device)
+
+
+@torch.no_grad()
+def edits(rulers: Rulers, G: Generator, code: Code, strength: float) -> dict[str, float]:
+    """What moving one code both ways along the directions does to its picture, means over them:
+    kept, the cosine of the identities, and changed, LPIPS."""
+    before = at_256(generate(G, code))
+    kept, changed = [], []
+    for direction in rulers.directions:
+        after = at_256(generate(G, edit(code, direction, [strength, -strength])))
+        kept.append(metrics.identity(before.expand_as(after), after, rulers.identity).mean())
+        changed.append(metrics.lpips(before.expand_as(after), after, rulers.perceptual).mean())
+    return {"kept": float(sum(kept)) / len(kept), "changed": float(sum(changed)) / len(changed)}
+
+
+def _calibrated(G: Generator, direction: Direction, covariance: Tensor) -> Direction:
+    """The direction with a strength of 1 that is one standard deviation: of its attribute where it
+    says so, else of random codes along it."""
+    if direction.space == "S":
+        raise InputError(
+            f"The direction {direction.name!r} lies in StyleSpace, which encoders do not see: give "
+            "directions in W."
+        )
+    direction.check(Code(G.w_avg.expand(1, G.num_ws, -1), "W", G.base_fingerprint))
+    if direction.unit == "sd":
+        return direction
+    rows = direction.spread(G.num_ws).double().cpu()  # [num_ws, w_dim]
+    rows = rows[rows.any(1)]
+    along = torch.einsum("nd,de,ne->n", rows, covariance, rows).clamp(min=0).sqrt()
+    factor = float((along / rows.square().sum(1)).mean())
+    return replace(direction.scaled(factor), unit="sd")

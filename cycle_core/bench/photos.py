@@ -1,0 +1,310 @@
+"""The comparison on aligned photographs: any generator, any encoders that were trained for it.
+
+The protocol is the one that the field shares (METHOD section 6): pictures and results as files of
+256 px resized by PIL, one picture at a time, nothing rounded, what fails counted and named. One
+result file for each method and picture: a comparison that was stopped goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checkpoints import load_encoder, load_generator, resolve, write_atomically
+from ..directions import edit
+from ..encoder import Encoder
+from ..errors import CycleError, InputError
+from ..generator import Generator
+from ..images import list_images, read_crop, save_image
+from ..invert import ProjectSettings, RefineSettings, TuneSettings, generate, tune
+from ..invert.encoding import check_pair
+from ..networks import load_identity, load_perceptual
+from ..pipeline import is_embedded
+from ..weights import sha256
+from .cost import Cost
+from .measures import Rulers, consistency, distance_to_w, distortion
+from .methods import Method, Models, encoded, projected, refined
+from .photo_measures import at_256, edits, photo_rulers
+from .run import SHOWN, read_result
+
+Progress = Callable[[str, int, int], object]  # (method, pictures done, pictures in all)
+SET = "photographs"
+_SHOWN_EDITS = 2
+
+
+@dataclass(frozen=True)
+class PhotoSettings:
+    """How much is measured. The schedules are the published ones."""
+
+    count: int | None = None  # the first pictures by name, all if None ...
+    projected: int = 50  # ... of which so many are optimised
+    tuned: int = 20  # and so many tuned
+    methods: tuple[str, ...] | None = None  # only these
+    strength: float = 2.0  # of edits both ways, in standard deviations
+    steps: int = ProjectSettings().steps  # of optimisation
+    refine: RefineSettings = field(default_factory=RefineSettings)
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What `compare_photos` found; `photo_report` makes tables of it.
+
+    results: one for each method, as `run.measure` gives them, costs as medians (seconds) and
+        maxima (bytes); facts["pictures"] names the pictures.
+    failed: for each failure "picture", "method" and "reason".
+    facts: which pictures, models, networks, directions and settings there were.
+    sheets: picture -> (columns, method's title -> file of the strip).
+    """
+
+    results: list[dict[str, Any]]
+    failed: list[dict[str, str]]
+    facts: dict[str, Any]
+    methods: dict[str, str]  # key -> title
+    sheets: dict[str, tuple[list[str], dict[str, Path]]]
+
+
+def compare_photos(
+    out: str | Path,
+    folder: str | Path,
+    generator: str | Path,
+    encoders: Mapping[str, str | Path] | None = None,
+    directions: Sequence[str] = (),
+    settings: PhotoSettings | None = None,
+    progress: Progress | None = None,
+) -> Compared:
+    """Measure what `out` does not hold yet, and write out/report.json.
+
+    folder: of crops, aligned as the generator's training pictures were. encoders: name -> path or
+    embedded name; each is measured in all its spaces, and refined. directions: as `load_direction`
+    takes them, not in StyleSpace; if none, the generator's strongest ones of SeFa.
+    Raises, before anything is measured, MissingFileError, CheckpointError, MismatchError and
+    InputError for models, directions and methods that cannot be used; at the end InputError where
+    no picture could be measured at all."""
+    settings = settings or PhotoSettings()
+    out = Path(out)
+    pictures = list_images(folder)[: settings.count]
+    G = load_generator(generator, settings.device)
+    bench = _prepare(out, G, is_embedded(generator), directions, settings)
+    spaces = {}
+    for name, path in (encoders or {}).items():  # what cannot be used is said before hours are
+        encoder = _encoder(path, G)
+        spaces[name] = encoder.spaces, "W" if encoder.stage == 0 else "W+"
+        del encoder  # one of FFHQ's takes a gigabyte
+    methods = _methods(spaces, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    sheets = {path.name: (bench.columns(i), {}) for i, path in enumerate(pictures[:SHOWN])}
+    for name in ("", *spaces):
+        mine = [method for method in methods if method.encoder == name]
+        E = _encoder((encoders or {})[name], G) if name and mine else None
+        origin = sha256(resolve((encoders or {})[name], "encoder")) if E else ""
+        for method in mine:
+            records = {}
+            some = pictures if E else pictures[: settings.projected]
+            for i, path in enumerate(some):
+                record = bench.record(method, E, origin, i, path)
+                if "failed" in record:
+                    reason = record["failed"]
+                    failed.append({"picture": path.name, "method": method.key, "reason": reason})
+                else:
+                    records[path.name] = record
+                    if path.name in sheets:
+                        sheets[path.name][1][method.title] = bench.file(method, path, ".png")
+                if progress is not None:
+                    progress(method.title, i + 1, len(some))
+            if records:
+                results.append(_gather(method, records))
+    facts = bench.facts | {"folder": Path(folder).name, "pictures": len(pictures)}
+    titles = {
+        method.key: method.title for method in methods if method.encoder or settings.projected
+    }
+    compared = Compared(results, failed, facts, titles, sheets)
+    text = json.dumps({"facts": facts, "results": results, "failed": failed}, indent=1)
+    write_atomically(out / "report.json", lambda to: to.write_text(text + "\n"))
+    if not results:
+        reason = failed[0]["reason"] if failed else "no method is left that measures one"
+        raise InputError(f"None of the {len(pictures)} pictures could be measured: {reason}")
+    return compared
+
+
+# ------------------------------------------------------------------ one picture
+@dataclass(frozen=True)
+class _Bench:
+    """What all pictures share. facts: of it, for the result files; another makes them anew."""
+
+    out: Path
+    G: Generator
+    rulers: Rulers
+    models: Models  # without an encoder
+    settings: PhotoSettings
+    facts: dict[str, Any]
+
+    def file(self, method: Method, path: Path, ending: str) -> Path:
+        return self.out / method.key / f"{path.name}{ending}"
+
+    def columns(self, index: int) -> list[str]:
+        """What the strip of a picture shows."""
+        shown = self.rulers.directions[:_SHOWN_EDITS]
+        moved = [f"{one.name} {self.settings.strength:+g}" for one in shown]
+        return ["picture", "pivot", *["tuned"] * (index < self.settings.tuned), *moved]
+
+    def record(
+        self, method: Method, E: Encoder | None, origin: str, index: int, path: Path
+    ) -> dict[str, Any]:
+        """The numbers of one picture, measured now or before, or why there are none ("failed")."""
+        tuned, file = index < self.settings.tuned, self.file(method, path, ".json")
+        refining = E is not None and method.steps > 0
+        facts = self.facts | {
+            "method": method.key,
+            "encoder": origin,
+            "picture": _digest(path),
+            "steps": method.steps,
+            "refine": asdict(self.settings.refine) if refining else None,
+            "tune": asdict(self.settings.tune) if tuned else None,
+            "shown": self.columns(index) if index < SHOWN else None,
+        }
+        facts = json.loads(json.dumps(facts))  # as they are read again
+        known = read_result(file, {"facts"})
+        if known is not None and known["facts"] == facts:
+            return known
+        strip = None
+        try:
+            image = read_crop(path).to(self.G.device)
+            record, strip = self.measure(method, E, image, tuned, shown=index < SHOWN)
+        except CycleError as error:
+            record = {"failed": str(error)}
+        if strip is not None:
+            save_image(strip, self.file(method, path, ".png"))
+        text = json.dumps({"facts": facts, **record}, indent=1)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, lambda to: to.write_text(text + "\n"))
+        return record
+
+    def measure(
+        self, method: Method, E: Encoder | None, image: Tensor, tuned: bool, shown: bool
+    ) -> tuple[dict[str, Any], Tensor | None]:
+        """(numbers, the strip of `columns` if shown) of a picture float [1,3,H,W] in [-1,1]."""
+        G, rulers, strength = self.G, self.rulers, self.settings.strength
+        target = at_256(image)
+        with Cost(G.device) as cost:
+            code = method.pivots(replace(self.models, encoder=E), image, method.steps, 0)
+        drawn = [at_256(generate(G, code))]
+        pivot = distortion(rulers, target, drawn[0])
+        pivot["to_w"] = distance_to_w(rulers, code)
+        if E is not None:
+            pivot["lec"] = consistency(rulers, G, E, code, strength)
+        record: dict[str, Any] = {
+            "pivot": {name: values[0] for name, values in pivot.items()},
+            "edited": edits(rulers, G, code, strength),
+            "costs": {"pivot": {"seconds": cost.seconds, "bytes": cost.bytes}},
+        }
+        if tuned:
+            with Cost(G.device) as cost:
+                result = tune(G, code, image, self.settings.tune, perceptual=self.models.perceptual)
+            G = result.generator
+            drawn.append(at_256(result.image))
+            after = distortion(rulers, target, drawn[1])
+            record["tuned"] = {name: values[0] for name, values in after.items()}
+            record["edited tuned"] = edits(rulers, G, code, strength)
+            record["costs"]["tuned"] = {"seconds": cost.seconds, "bytes": cost.bytes}
+        for part in record.keys() - {"costs"}:
+            wrong = [name for name, value in record[part].items() if not math.isfinite(value)]
+            if wrong:
+                raise InputError(
+                    f"The {part} picture has no finite {wrong[0]}: look at the model that made it."
+                )
+        if not shown:
+            return record, None
+        for direction in rulers.directions[:_SHOWN_EDITS]:
+            drawn.append(at_256(generate(G, edit(code, direction, strength))))
+        return record, torch.cat([target, *drawn], dim=3)
+
+
+# ------------------------------------------------------------------ parts
+def _prepare(
+    out: Path, G: Generator, domain: bool, names: Sequence[str], settings: PhotoSettings
+) -> _Bench:
+    """domain: whether the generator is an embedded one, whose losses are the embedded networks."""
+    rulers, measuring = photo_rulers(G, names, domain)
+    network = "embedded" if domain else "auto"
+    losses = load_perceptual("loss", network), load_identity("loss", network)
+    moves = torch.stack([direction.spread(G.num_ws) for direction in rulers.directions])
+    facts = {
+        "generator": G.fingerprint,
+        "directions": [direction.name for direction in rulers.directions],
+        "moves": hashlib.sha256(moves.numpy().tobytes()).hexdigest()[:16],
+        "strength": settings.strength,
+        "measured by": measuring,
+        "losses": {"lpips": losses[0].name, "identity": losses[1].name},
+    }
+    models = Models(G, None, losses[0].to(G.device), losses[1].to(G.device))
+    return _Bench(out, G, rulers, models, settings, facts)
+
+
+def _methods(
+    encoders: Mapping[str, tuple[tuple[str, ...], str]], settings: PhotoSettings
+) -> list[Method]:
+    """Those of the settings. encoders: name -> (its spaces, the one that was trained last)."""
+    found = [
+        Method(f"optimise-{space.lower()}", f"optimisation in {space}", "", space, settings.steps,
+               projected(space))
+        for space in ("W", "W+")
+    ]  # fmt: skip
+    for name, (spaces, last) in encoders.items():
+        for space in spaces:
+            key, title = f"{name}-{space.lower()}", f"{name}, {space}"
+            found.append(Method(key, title, name, space, 0, encoded(space)))
+        run, steps = refined(settings.refine), settings.refine.steps
+        found.append(Method(f"{name}-refined", f"{name} + refinement", name, last, steps, run))
+    keys = [method.key for method in found]
+    for key in settings.methods or ():
+        if key not in keys:
+            raise InputError(f"There is no method {key!r}: here the methods are {', '.join(keys)}.")
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InputError(f"Two methods would be named {key}: give the encoder another name.")
+    return [method for method in found if method.key in (settings.methods or keys)]
+
+
+def _encoder(path: str | Path, G: Generator) -> Encoder:
+    encoder = load_encoder(path, G.device, G)
+    check_pair(encoder, G)
+    return encoder
+
+
+def _gather(method: Method, records: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """One result of all pictures, in the form of `run.measure`."""
+    facts = {"method": method.key, "seed": 0, "set": SET, "pictures": list(records)}
+    result: dict[str, Any] = {"facts": facts, "costs": {}}
+    for part in ("pivot", "edited", "tuned", "edited tuned"):
+        having = [record[part] for record in records.values() if part in record]
+        names = having[0] if having else ()
+        result[part] = {name: [numbers[name] for numbers in having] for name in names}
+    for state in ("pivot", "tuned"):
+        costs = [r["costs"][state] for r in records.values() if state in r["costs"]]
+        if costs:
+            sizes = [cost["bytes"] for cost in costs if cost["bytes"] is not None]
+            result["costs"][state] = {
+                "seconds": median(cost["seconds"] for cost in costs),
+                "bytes": max(sizes, default=None),
+            }
+    return result
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:
+        return ""  # reading it will say why
