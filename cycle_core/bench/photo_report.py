@@ -24,7 +24,8 @@ def photo_layout(compared: Compared) -> Layout:
             "ms_ssim": ("MS-SSIM", True),
             "identity": (identity, True),
         },
-        {"kept": ("identity kept", True), "changed": ("LPIPS of the change", None)},
+        # neither is better by itself: an edit that changes nothing keeps everything
+        {"kept": ("identity kept", None), "changed": ("LPIPS of the change", None)},
         ("kept", "identity that an edit keeps"),
     )
 

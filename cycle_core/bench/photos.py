@@ -46,7 +46,7 @@ class PhotoSettings:
     """How much is measured. The schedules are the published ones."""
 
     count: int | None = None  # the first pictures by name, all if None ...
-    projected: int = 50  # ... of which so many are optimised
+    projected: int = 50  # ... of which so many are inverted where a method optimises for each,
     tuned: int = 20  # and so many tuned
     methods: tuple[str, ...] | None = None  # only these
     strength: float = 2.0  # of edits both ways, in standard deviations
@@ -112,7 +112,7 @@ def compare_photos(
         origin = sha256(resolve((encoders or {})[name], "encoder")) if E else ""
         for method in mine:
             records = {}
-            some = pictures if E else pictures[: settings.projected]
+            some = pictures[: settings.projected] if method.steps else pictures
             for i, path in enumerate(some):
                 record = bench.record(method, E, origin, i, path)
                 if "failed" in record:

@@ -42,7 +42,7 @@ def add_commands(commands: Any) -> None:
                          help="folder of trained encoders, see docs/results.md; with --photos, "
                          "files or NAME=FILE of each")  # fmt: skip
     command.add_argument("--methods", nargs="+", metavar="METHOD", help="only these")
-    for name, what in (("tuned", "tuned"), ("projected", "optimised")):
+    for name, what in (("tuned", "tuned"), ("projected", "optimised or refined")):
         command.add_argument(f"--{name}", type=whole, metavar="N",
                              help=f"number of pictures that are {what}")  # fmt: skip
     command.add_argument("--card", type=Path, help="Markdown file that takes the tables")
