@@ -106,6 +106,16 @@ CATALOGUE: dict[str, Weight] = {
             note="IR-SE50, the identity network of the losses and the encoder's first weights",
         ),
         Weight(
+            "moco",
+            "identity",
+            "moco_v2_800ep_pretrain.pth.tar",
+            "https://dl.fbaipublicfiles.com/moco/moco_checkpoints/moco_v2_800ep/"
+            "moco_v2_800ep_pretrain.pth.tar",
+            "CC BY-NC 4.0 (non-commercial), as its README says",
+            "https://github.com/facebookresearch/moco",
+            note="MoCo v2, 800 epochs: the identity loss of encoders for other things than faces",
+        ),
+        Weight(
             "lpips-alex",
             "perceptual",
             "lpips_alex.pth",

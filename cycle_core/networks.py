@@ -21,6 +21,7 @@ from .checkpoints.formats import open_model
 from .errors import CheckpointError, InputError, MissingFileError
 from .irse import IdentityConfig, IdentityNet
 from .losses import Lpips
+from .moco import MocoNet
 from .resize import resize
 from .weights import find
 
@@ -87,6 +88,21 @@ def load_identity(role: str = "loss", network: str = "embedded") -> IdentityNet:
     net.name = f"identity (embedded, {role})"
     build(net, state, name)
     return net
+
+
+def load_moco() -> MocoNet:
+    """What takes the place of the identity network where there are no faces: the ResNet-50 of the
+    file `moco` of `weights`, on the CPU, frozen. None is embedded.
+
+    Raises MissingFileError, CheckpointError."""
+    file = find("moco")
+    if file is None:
+        raise MissingFileError(
+            "The identity loss for other things than faces needs the file `moco` "
+            "(moco_v2_800ep_pretrain.pth.tar), which is not on this machine: fetch it, or train "
+            "without that loss."
+        )
+    return open_model(file, "identity")
 
 
 # ------------------------------------------------------------------ embedded

@@ -1,21 +1,27 @@
 """The networks of the losses as their projects publish them: bare state dicts.
 
 ArcFace's `model_ir_se50.pth`, the linear heads of lpips 0.1, and the AlexNet and VGG-16 of
-torchvision that lie under them. `networks` puts heads and features together.
+torchvision that lie under them. `networks` puts heads and features together. MoCo v2 alone is
+published as the checkpoint of its training.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..irse import IdentityNet
+from ..moco import MocoNet
 from .format import Format
 from .ours import build
 from .reading import Contents, load_tensors
 from .records import StoredTensor
 
 Shapes = dict[str, tuple[int, ...]]
+_QUERY = "module.encoder_q."  # the encoder that MoCo trains; the other follows it slowly
 
 
 def _load_identity(contents: Contents) -> IdentityNet:
@@ -26,23 +32,38 @@ def _load_identity(contents: Contents) -> IdentityNet:
     return network
 
 
+def _load_moco(contents: Contents) -> MocoNet:
+    """The encoder without its projection head `fc`."""
+    with torch.device("meta"):
+        network = MocoNet()
+    stored = contents.data["state_dict"]
+    wanted = {k: v for k, v in stored.items() if not str(k).startswith(f"{_QUERY}fc.")}
+    build(network, load_tensors(wanted, _QUERY), contents.path)
+    return network
+
+
 def _load_tensors(contents: Contents) -> dict[str, Tensor]:
     """What LPIPS takes: the features or the heads, but not the classifier."""
     wanted = {k: v for k, v in contents.data.items() if str(k).startswith(("features.", "lin"))}
     return load_tensors(wanted)
 
 
-def _format(name: str, kind: str, shapes: Shapes) -> Format:
-    """shapes: of some tensors, by which no other network is taken for this one."""
+def _format(
+    name: str, kind: str, shapes: Shapes, load: Callable[[Contents], Any], under: str = ""
+) -> Format:
+    """shapes: of some tensors, by which no other network is taken for this one; under: the entry
+    of the file that holds them, "" for a bare state dict."""
 
     def detect(contents: Contents) -> bool:
         data = contents.data
+        if under:
+            data = data.get(under) if isinstance(data, dict) else None
         if not isinstance(data, dict):
             return False
         found = ((data.get(name), shape) for name, shape in shapes.items())
         return all(isinstance(t, StoredTensor) and t.shape == shape for t, shape in found)
 
-    return Format(name, kind, detect, _load_identity if kind == "identity" else _load_tensors)
+    return Format(name, kind, detect, load)
 
 
 FORMATS = (
@@ -50,25 +71,37 @@ FORMATS = (
         "ArcFace IR-SE50",
         "identity",
         {"input_layer.0.weight": (64, 3, 3, 3), "output_layer.3.weight": (512, 25088)},
+        _load_identity,
+    ),
+    _format(
+        "MoCo v2 ResNet-50",
+        "identity",
+        {f"{_QUERY}conv1.weight": (64, 3, 7, 7), f"{_QUERY}fc.2.weight": (128, 2048)},
+        _load_moco,
+        under="state_dict",
     ),
     _format(
         "torchvision's AlexNet",
         "perceptual",
         {"features.0.weight": (64, 3, 11, 11), "features.10.weight": (256, 256, 3, 3)},
+        _load_tensors,
     ),
     _format(
         "torchvision's VGG-16",
         "perceptual",
         {"features.0.weight": (64, 3, 3, 3), "features.17.weight": (512, 256, 3, 3)},
+        _load_tensors,
     ),
     _format(
         "the heads of LPIPS for AlexNet",
         "perceptual",
         {"lin1.model.1.weight": (1, 192, 1, 1), "lin4.model.1.weight": (1, 256, 1, 1)},
+        _load_tensors,
     ),
     _format(
         "the heads of LPIPS for VGG-16",
         "perceptual",
         {"lin1.model.1.weight": (1, 128, 1, 1), "lin4.model.1.weight": (1, 512, 1, 1)},
+        _load_tensors,
     ),
 )

@@ -27,6 +27,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..irse import IdentityNet
     from ..losses import Lpips
+    from ..moco import MocoNet
 
 _Kind = Callable[[str], Any]
 _STEPS: dict[str, tuple[_Kind, str]] = {
@@ -83,10 +84,11 @@ def add_encoder(kinds: Any) -> None:
     _add(losses, _LOSSES)
     losses.add_argument(
         "--networks",
-        choices=("auto", "published", "embedded"),
+        choices=("auto", "published", "moco", "embedded"),
         default="auto",
-        help="of LPIPS and identity: AlexNet and ArcFace, or the embedded ones, which know "
-        "rendered portraits only (default: auto, published for generators of 256 px and more)",
+        help="of LPIPS and identity: AlexNet and ArcFace (published); AlexNet and MoCo, for other "
+        "things than faces (moco); or those that know rendered portraits only (embedded) (default: "
+        "auto, published for generators of 256 px and more, else embedded)",
     )
     path = command.add_argument_group("path")
     path.add_argument(
@@ -95,8 +97,9 @@ def add_encoder(kinds: Any) -> None:
     )  # fmt: skip
     path.add_argument("--no-tightening", action="store_true", help="constant delta and adv")
     path.add_argument(
-        "--random-body", action="store_true", help="do not start from the identity network's body"
-    )
+        "--random-body", action="store_true",
+        help="do not start from the body of ArcFace, or below 256 px of the embedded identity",
+    )  # fmt: skip
     group = command.add_argument_group("warm-up", "regression of the known w of generated pictures")
     _add(group, _WARMUP)
     machine = add_machine(command)
@@ -132,11 +135,11 @@ def _train(arguments: argparse.Namespace) -> None:
     with distributed.together():
         device = device_of(arguments)
         generator = load_generator(arguments.generator, device)
-        perceptual, identity = _networks(arguments, generator.resolution)
+        perceptual, identity, body = _networks(arguments, generator.resolution)
         networks = {
             "perceptual": None if perceptual is None else perceptual.to(device),
             "identity": None if identity is None else identity.to(device),
-            "body": None if arguments.random_body else identity,
+            "body": body,
         }
     try:
         if arguments.dry_run:
@@ -151,25 +154,31 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _networks(
     arguments: argparse.Namespace, resolution: int
-) -> tuple[Lpips | None, IdentityNet | None]:
-    """The networks of the losses, None where its weight is 0 and nothing else needs it."""
+) -> tuple[Lpips | None, IdentityNet | MocoNet | None, IdentityNet | None]:
+    """LPIPS and identity, None where the weight is 0, and the network whose body is taken over."""
     from ..invert.objective import MAX_SIZE
-    from ..networks import load_identity, load_perceptual
+    from ..networks import load_identity, load_moco, load_perceptual
 
+    full = resolution >= MAX_SIZE
     chosen = arguments.networks
     if chosen == "auto":
         # small generators are of the embedded domain, and so must be what compares their pictures
-        chosen = "published" if resolution >= MAX_SIZE else "embedded"
-    lpips, faces = ("alex", "arcface") if chosen == "published" else ("embedded", "embedded")
+        chosen = "published" if full else "embedded"
+    lpips, faces = ("embedded", "embedded") if chosen == "embedded" else ("alex", "arcface")
+    perceptual = identity = body = None
     try:
-        perceptual = load_perceptual("loss", lpips) if arguments.lpips else None
-        body = arguments.identity or not arguments.random_body
-        identity = load_identity("loss", faces) if body else None
+        if arguments.lpips:
+            perceptual = load_perceptual("loss", lpips)
+        if arguments.identity:
+            identity = load_moco() if chosen == "moco" else load_identity("loss", faces)
+        if not arguments.random_body:  # it must fit the encoder, whatever the losses compare
+            body = load_identity("loss", "arcface" if full else "embedded")
     except MissingFileError as error:
         raise MissingFileError(
-            f"{error} `cycle-core models` tells where it comes from and goes to."
+            f"{error} `cycle-core models` tells where it comes from and goes to; --lpips 0, "
+            "--identity 0 and --random-body do without."
         ) from error
-    return perceptual, identity
+    return perceptual, identity, body
 
 
 def _settings(arguments: argparse.Namespace) -> EncoderTraining:
