@@ -31,12 +31,49 @@ class Synthesis(nn.Module):
     """w -> image: what the synthesis networks share; their own `forward` tells the rest.
 
     recompute: whether training keeps nothing inside a block for the way back but computes it again:
-    a third more time, and a fraction of the memory. The gradients are the same."""
+    a third more time, and a fraction of the memory. The gradients are the same.
+    detail: float [1,C,s,s], added to the features after block `detail_at`, or None: what a tuned
+    generator draws of one picture beyond what weights and code say, see `tune`."""
+
+    detail: nn.Parameter | None
 
     def __init__(self, num_ws: int, w_dim: int):
         super().__init__()
         self.num_ws, self.w_dim = num_ws, w_dim
         self.recompute = False
+        self.register_parameter("detail", None)
+        self.detail_at = -1
+
+    @property
+    def feature_shapes(self) -> list[tuple[int, int]]:
+        """(channels, size) of the features after every block."""
+        raise NotImplementedError
+
+    def add_detail(self, size: int) -> nn.Parameter:
+        """Begin a map of zeros after the last block whose features are at most of this size."""
+        shapes = self.feature_shapes
+        fitting = [i for i, (_, side) in enumerate(shapes) if side <= max(size, shapes[0][1])]
+        return self.put_detail(fitting[-1], None)
+
+    def put_detail(self, block: int, values: Tensor | None) -> nn.Parameter:
+        """A map after a block, zeros if None. Raises InputError where it does not fit."""
+        shapes = self.feature_shapes
+        if not 0 <= block < len(shapes):
+            raise InputError(f"There is no block {block}: this generator has {len(shapes)}.")
+        channels, side = shapes[block]
+        shape = (1, channels, side, side)
+        if values is None:
+            values = torch.zeros(shape, device=next(self.parameters()).device)
+        if values.shape != shape:
+            raise InputError(
+                f"The detail has the shape {list(values.shape)}, but block {block} of this "
+                f"generator takes {list(shape)}."
+            )
+        self.detail, self.detail_at = nn.Parameter(values), block
+        return self.detail
+
+    def detail_of(self, block: int) -> Tensor | None:
+        return self.detail if block == self.detail_at else None
 
     @property
     def style_layers(self) -> list[StyleLayer]:
@@ -62,7 +99,6 @@ class Synthesis(nn.Module):
             return styles
         parts = offsets.split(self.style_channels, dim=1)
         return [style + part for style, part in zip(styles, parts, strict=True)]
-
 
     def run(self, block: nn.Module, *inputs: Any) -> Any:
         """block(*inputs), with what `recompute` says."""

@@ -89,6 +89,11 @@ class StyleGAN2Synthesis(Synthesis):
         )
 
     @property
+    def feature_shapes(self) -> list[tuple[int, int]]:
+        blocks: Any = self.blocks
+        return [(len(block.conv1.bias), 4 * 2**i) for i, block in enumerate(blocks)]
+
+    @property
     def style_layers(self) -> list[StyleLayer]:
         """The layers of StyleSpace in the order of its paper: 26 at 1024."""
         layers: list[StyleLayer] = []
@@ -117,9 +122,9 @@ class StyleGAN2Synthesis(Synthesis):
         x = self.const.to(dtype).expand(w.shape[0], -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         image = None
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             count = 2 if block.conv0 is None else 3
-            x, image = self.run(block, x, image, styles[:count], noise)
+            x, image = self.run(block, x, image, styles[:count], noise, self.detail_of(i))
             styles = styles[count:]
         assert image is not None  # there is at least one block
         return image
@@ -140,12 +145,19 @@ class SynthesisBlock(nn.Module):
         self.to_rgb = ToRGB(channels, w_dim, clamp=clamp)
 
     def forward(
-        self, x: Tensor, image: Tensor | None, styles: list[Tensor], noise: str
+        self,
+        x: Tensor,
+        image: Tensor | None,
+        styles: list[Tensor],
+        noise: str,
+        detail: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """styles: [B, I] of each of its layers."""
+        """styles: [B, I] of each of its layers; detail: added to what the convolutions give."""
         if self.conv0 is not None:
             x = self.conv0(x, styles[0], noise)
         x = self.conv1(x, styles[-2], noise)
+        if detail is not None:
+            x = x + detail.to(x.dtype)
         rgb = self.to_rgb(x, styles[-1]).float()
         return x, rgb if image is None else upsample(image) + rgb
 

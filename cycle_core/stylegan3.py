@@ -126,6 +126,7 @@ class StyleGAN3Synthesis(Synthesis):
         super().__init__(config.num_ws, config.w_dim)
         self.output_scale = config.output_scale
         signals = config.signals
+        self._shapes = [(signal.channels, signal.size) for signal in signals]
         self.input = FourierFeatures(signals[0], config.w_dim)
         self.layers = nn.ModuleList(
             FilteredConv(
@@ -137,6 +138,10 @@ class StyleGAN3Synthesis(Synthesis):
             )
             for i in range(len(signals))
         )
+
+    @property
+    def feature_shapes(self) -> list[tuple[int, int]]:
+        return self._shapes
 
     @property
     def style_layers(self) -> list[StyleLayer]:
@@ -161,8 +166,11 @@ class StyleGAN3Synthesis(Synthesis):
         first, *styles = self.styles(w, noise, offsets)
         x = self.input(first)
         x = x.to(dtype or x.dtype)
-        for layer, style in zip(self.layers, styles, strict=True):
+        for i, (layer, style) in enumerate(zip(self.layers, styles, strict=True)):
             x = self.run(layer, x, style)
+            detail = self.detail_of(i)
+            if detail is not None:
+                x = x + detail.to(x.dtype)
         return x.float() * self.output_scale
 
 

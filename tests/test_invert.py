@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cycle_core import encode, generate, load_tuned, refine, save_tuned, tune
+from cycle_core.checkpoints import read_model, save_model
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.generator import Generator, GeneratorConfig
@@ -384,6 +385,51 @@ def test_less_memory_gives_the_same_generator(G, perceptual):
     assert not saving.generator.synthesis.recompute
 
 
+DETAIL = replace(TUNE, steps=3, detail_steps=10, detail_rate=0.05, detail_size=16)
+
+
+def test_a_map_of_features_takes_what_the_weights_have_not_learnt(G, perceptual):
+    image, pivot, before = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1), state(G)
+    tuned = tune(G, pivot, image, DETAIL, perceptual=perceptual)
+    detail = tuned.generator.synthesis.detail
+    assert detail is not None
+    assert detail.shape == (1, 16, 16, 16)
+    assert len(tuned.history) == 3 + 1 + 10 + 1
+    assert tuned.best > 3
+    weights_alone = min(entry["total"] for entry in tuned.history[:4])
+    assert tuned.history[tuned.best]["total"] < 0.95 * weights_alone
+    assert torch.equal(generate(tuned.generator, pivot), tuned.image)
+    assert G.synthesis.detail is None
+    assert same(before, G)
+
+
+def test_several_pictures_get_no_map_and_progress_ends_at_its_total(G, perceptual):
+    for count in (1, 2):
+        seen = []
+        images = torch.rand(count, 3, 32, 32) * 2 - 1
+        tuned = tune(
+            G, code_of(G, count), images, DETAIL,
+            lambda step, total, _, seen=seen: seen.append((step, total)), perceptual=perceptual,
+        )  # fmt: skip
+        assert (tuned.generator.synthesis.detail is None) == (count == 2)
+        assert [step for step, _ in seen] == list(range(1, len(seen) + 1))
+        assert {total for _, total in seen} == {len(seen)}
+
+
+def test_stylegan3_has_maps_too(perceptual):
+    from cycle_core.generator import StyleGAN3Config
+
+    config = StyleGAN3Config(
+        resolution=32, z_dim=16, w_dim=16, num_layers=6, channel_base=256, channel_max=8
+    )
+    G = Generator(config).eval().requires_grad_(False)
+    tuned = tune(G, code_of(G, 1), torch.rand(1, 3, 32, 32), DETAIL, perceptual=perceptual)
+    synthesis = tuned.generator.synthesis
+    assert synthesis.detail is not None
+    channels, size = synthesis.feature_shapes[synthesis.detail_at]
+    assert synthesis.detail.shape == (1, channels, size, size)
+
+
 def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):
     refined = refine(E, G, image, replace(REFINE, steps=1), perceptual=perceptual)
     tuned = tune(G, refined, image, replace(TUNE, steps=1), perceptual=perceptual)
@@ -431,6 +477,8 @@ def test_a_number_of_steps_below_zero_is_refused():
 def test_settings_of_adam_and_locality_that_make_no_sense_are_refused():
     with pytest.raises(InputError, match="locality_every=0"):
         TuneSettings(locality_every=0)
+    with pytest.raises(InputError, match="detail_steps=-1"):
+        TuneSettings(detail_steps=-1)
     with pytest.raises(InputError, match="betas"):
         TuneSettings(betas=(0.9, 1.0))
 
@@ -460,6 +508,30 @@ def test_differences_take_half_the_space_and_give_the_same_pictures_within_a_tho
     assert sizes[0] < 0.65 * sizes[1]
     back = load_tuned(tmp_path / "half.safetensors", G)
     assert float((back.image - tuned.image).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_a_map_is_saved_too(G, perceptual, tmp_path, original):
+    image, path = torch.rand(1, 3, 32, 32) * 2 - 1, tmp_path / "tuned.safetensors"
+    tuned = tune(G, code_of(G, 1), image, DETAIL, perceptual=perceptual)
+    save_tuned(tuned, path, original=G if original else None)
+    assert float((load_tuned(path, G).image - tuned.image).abs().max()) < 1e-3
+    again = tune(tuned.generator, tuned, image, DETAIL, perceptual=perceptual)
+    save_tuned(again, path, original=tuned.generator if original else None)
+    back = load_tuned(path, tuned.generator)
+    assert float((back.image - again.image).abs().max()) < 1e-3
+
+
+def test_a_map_that_does_not_fit_is_refused(G, perceptual, tmp_path):
+    path = tmp_path / "tuned.safetensors"
+    tuned = tune(G, code_of(G, 1), torch.rand(1, 3, 32, 32), DETAIL, perceptual=perceptual)
+    save_tuned(tuned, path)
+    config, tensors, metadata = read_model(path, "delta")
+    for at in (99, "2", None):
+        rest = {k: v for k, v in metadata.items() if k not in ("kind", "config")}
+        save_model(path, "delta", {**config, "detail_at": at}, tensors, rest)
+        with pytest.raises(CheckpointError, match="does not hold a whole tuned generator"):
+            load_tuned(path, G)
 
 
 def test_a_tuned_file_on_another_generator_is_refused(G, tuned, tmp_path):

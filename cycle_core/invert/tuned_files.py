@@ -30,12 +30,15 @@ def save_tuned(
         that differ by less than 1e-3.
     metadata: further entries for the file's header, such as the workflow that made it.
     Raises InputError where the file cannot be written, MismatchError for another original."""
-    weights = {name: p.detach() for name, p in tuned.generator.synthesis.named_parameters()}
+    synthesis = tuned.generator.synthesis
+    weights = {name: p.detach() for name, p in synthesis.named_parameters()}
     if original is not None:
         if original.fingerprint != tuned.original:
             raise MismatchError(_other(original, tuned.original))
         before = dict(original.synthesis.named_parameters())
-        weights = {name: (p - before[name].to(p)).half() for name, p in weights.items()}
+        changes = {name: p - before[name].to(p) if name in before else p
+                   for name, p in weights.items()}  # fmt: skip
+        weights = {name: change.half() for name, change in changes.items()}
     config = {
         "original": tuned.original,
         "difference": original is not None,
@@ -44,6 +47,7 @@ def save_tuned(
         "stage": tuned.pivot.stage,
         "history": tuned.history,
         "best": tuned.best,
+        "detail_at": synthesis.detail_at,
     }
     save_model(path, "delta", config, {**weights, "pivot.w": tuned.pivot.w.float()}, metadata)
 
@@ -61,6 +65,9 @@ def load_tuned(path: str | Path, generator: Generator) -> Tuned:
         pivot = Code(w, config["space"], config["generator"], config["stage"])
         with torch.inference_mode(False):
             tuned = trainable_copy(generator).requires_grad_(False).tuned_from(generator)
+            if "detail" in state and tuned.synthesis.detail is None:
+                values = torch.zeros_like(state["detail"], device=generator.device)
+                tuned.synthesis.put_detail(config["detail_at"], values).requires_grad_(False)
             weights = dict(tuned.synthesis.named_parameters())
             if weights.keys() != state.keys():
                 raise KeyError("other weights than the generator's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,17 +43,21 @@ class TuneSettings:
     locality_l2: float = 0.1
     locality_lpips: float = 0.1
     locality_every: int = 1  # every so many steps, with as many times the weight
+    detail_steps: int = 0  # after the weights: of the map of one layer, see `tune`
+    detail_rate: float = 0.01  # Adam, falling to zero
+    detail_size: int = 64  # of the layer's features, at most
     batch: int = 4  # pictures at once: smaller needs less memory and changes nothing else
     low_memory: bool = False  # a third more time, a fraction of the memory, the same result
 
     def __post_init__(self) -> None:
         counts = self.batch, self.locality_every
-        if self.steps < 0 or not self.learning_rate > 0 or min(counts) < 1:
+        rates = self.learning_rate, self.detail_rate
+        if min(self.steps, self.detail_steps) < 0 or not min(rates) > 0 or min(counts) < 1:
             raise InputError(
-                f"Tuning takes a number of steps from 0 on, a positive learning rate, and a batch "
-                f"and locality from 1 on, but steps={self.steps}, learning_rate="
-                f"{self.learning_rate}, batch={self.batch}, locality_every={self.locality_every} "
-                "was given."
+                f"Tuning takes numbers of steps from 0 on, positive rates, a batch and locality "
+                f"from 1 on, but steps={self.steps}, learning_rate={self.learning_rate}, "
+                f"batch={self.batch}, locality_every={self.locality_every}, detail_steps="
+                f"{self.detail_steps}, detail_rate={self.detail_rate} was given."
             )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"The betas of Adam are from 0 to below 1, not {self.betas}.")
@@ -61,8 +66,17 @@ class TuneSettings:
 TUNE_PRESETS = {
     "paper": TuneSettings(),
     "fast": TuneSettings(steps=100, learning_rate=1e-3),
-    # a small generator has less to move and a perceptual network of its own scale
-    "embedded": TuneSettings(steps=100, learning_rate=3e-3, threshold=0.0),
+    # a small generator has less to move and a perceptual network of its own scale; docs/results.md
+    # has what each of these numbers is worth
+    "embedded": TuneSettings(
+        steps=40,
+        learning_rate=6e-3,
+        betas=(0.8, 0.95),
+        threshold=0.0,
+        locality_every=4,
+        detail_steps=40,
+        detail_size=16,
+    ),
 }
 
 
@@ -103,12 +117,17 @@ def tune(
 
         L = l2 L2(x, G(w_p)) + lpips LPIPS(x, G(w_p)) + locality
 
-    Locality, each step (or every so many): a sample w_z (truncation 0.5) and from the pivot towards it
-    w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|; there the pictures of the tuned and of the original
-    generator are held together by 0.1 L2 + 0.1 LPIPS, without noise. alpha is at most |w_z - w_p|:
-    in a latent space smaller than FFHQ's, 30 would end beyond the domain. Of several pictures (of
-    one person, with one generator for all) the pivots take turns. Tuning ends when the mean LPIPS
-    is at most the threshold; the state with the smallest l2 L2 + lpips LPIPS is kept.
+    Locality, each step or every so many: a sample w_z (truncation 0.5), and from the pivot towards
+    it w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|; there the pictures of the tuned and of the
+    original generator are held together by 0.1 L2 + 0.1 LPIPS, without noise. alpha is at most
+    |w_z - w_p|: in a latent space smaller than FFHQ's, 30 would end beyond the domain. Of several
+    pictures (of one person, with one generator for all) the pivots take turns. Tuning ends when the
+    mean LPIPS is at most the threshold; the state with the smallest l2 L2 + lpips LPIPS is kept.
+
+    Detail (after DHR, "What Decreases Editing Capability?", Cao et al. 2023): when the weights
+    are done, a map that is added to the features of one layer is fitted to the picture by the same
+    two losses. It takes what the weights cannot learn in few steps, and stays where it is when
+    the code is edited. One map cannot be the detail of several pictures, which get none.
 
     pivot: a Code (or what `refine` gives) of as many rows as pictures.
     image: float [B,3,H,W] in [-1,1]; resized to the generator's resolution.
@@ -144,58 +163,110 @@ def tune(
         tuned.mapping.requires_grad_(False)
         locality = _Locality(frozen(G), w, settings, network, seed) if settings.locality else None
         tuned.synthesis.recompute = settings.low_memory
-        best, history = _descend(tuned, look, locality, settings, callback)
+        descent = _Descent(tuned, look, settings, callback)
+        descent.of_weights(locality)
+        if settings.detail_steps and len(x) == 1 and not descent.ended:
+            descent.of_detail()
         tuned.synthesis.recompute = False
-        tuned.synthesis.load_state_dict(best.state)
         tuned.requires_grad_(False)
-    return Tuned(tuned, pivot, best.image.clamp(-1, 1), tuple(history), best.step, G.fingerprint)
+    best = descent.best
+    history = tuple(descent.history)
+    return Tuned(tuned, pivot, best.image.clamp(-1, 1), history, best.step, G.fingerprint)
 
 
 @dataclass
 class _Best:
-    """The best state so far."""
+    """The best state so far: `values` of the parameters that are being moved."""
 
     loss: float
     step: int
     image: Tensor
-    state: dict[str, Tensor]
+    values: list[Tensor]
 
 
-def _descend(
-    G: Generator,
-    look: _Look,
-    locality: _Locality | None,
-    settings: TuneSettings,
-    callback: Callback | None,
-) -> tuple[_Best, list[dict[str, float]]]:
-    """Change the synthesis weights of G; gives the best state and the losses on the way."""
-    optimizer = _adam(list(G.synthesis.parameters()), settings)
-    best: _Best | None = None
-    history: list[dict[str, float]] = []
-    for step in range(settings.steps + 1):
-        last = step == settings.steps
-        optimizer.zero_grad(set_to_none=True)
-        drawn, terms = look(G, learn=not last)
-        loss = float(terms.total.mean())
-        history.append(_log(terms))
-        if best is None or loss < best.loss:
-            best = _Best(loss, step, drawn, _snapshot(G.synthesis, best))
-        if last or loss != loss or _good_enough(terms, settings):
-            break
-        if locality is not None and step % settings.locality_every == 0:
-            held = locality(G, step // settings.locality_every)
-            history[-1]["locality"] = float(held.detach())
-            (settings.locality_every * held).backward()
-        optimizer.step()
-        if callback is not None:
-            callback(step + 1, settings.steps, drawn)
-    assert best is not None
-    if best.loss != best.loss:
-        raise InputError(
-            "Tuning began with a loss that is not a number: the generator holds unusable weights "
-            "or the picture unusable values; load them again."
-        )
-    return best, history
+class _Descent:
+    """Moves parameters of G by Adam; knows the best state and the losses on the way."""
+
+    def __init__(
+        self, G: Generator, look: _Look, settings: TuneSettings, callback: Callback | None
+    ):
+        self.G, self.look, self.settings, self.callback = G, look, settings, callback
+        self.best = _Best(math.inf, 0, torch.empty(0), [])
+        self.history: list[dict[str, float]] = []
+        self.ended = False  # by the threshold
+        self.done = 0  # steps
+        detail = settings.detail_steps if look.count == 1 else 0
+        self.total = settings.steps + detail
+
+    def of_weights(self, locality: _Locality | None) -> None:
+        """All weights of the synthesis network."""
+        settings = self.settings
+        weights = list(self.G.synthesis.parameters())
+        optimizer = _adam(weights, settings.learning_rate, settings.betas)
+        self._run(optimizer, weights, settings.steps, lambda step: self._hold(locality, step))
+
+    def of_detail(self) -> None:
+        """The map of one layer; the weights are at rest."""
+        settings = self.settings
+        self.G.synthesis.requires_grad_(False)
+        synthesis = self.G.synthesis
+        detail = synthesis.detail  # of a generator that was tuned before
+        if detail is None:
+            detail = synthesis.add_detail(settings.detail_size)
+        detail.requires_grad_(True)
+        optimizer = _adam([detail], settings.detail_rate)
+        self.best.values = []  # those were of the weights
+
+        def fall(step: int) -> None:
+            share = step / settings.detail_steps
+            optimizer.param_groups[0]["lr"] = (
+                settings.detail_rate * (1 + math.cos(math.pi * share)) / 2
+            )
+
+        self._run(optimizer, [detail], settings.detail_steps, fall)
+
+    def _run(
+        self,
+        optimizer: torch.optim.Optimizer,
+        moved: list[nn.Parameter],
+        steps: int,
+        before: Callable[[int], None],
+    ) -> None:
+        """before(step): what a step needs beside the gradients of the pictures."""
+        for step in range(steps + 1):
+            last = step == steps
+            optimizer.zero_grad(set_to_none=True)
+            drawn, terms = self.look(self.G, learn=not last)
+            loss = float(terms.total.mean())
+            self.history.append(_log(terms))
+            if loss < self.best.loss or not self.best.values:
+                values = _copied(moved, self.best.values)
+                self.best = _Best(loss, len(self.history) - 1, drawn, values)
+            self.ended = _good_enough(terms, self.settings)
+            if last or loss != loss or self.ended:
+                break
+            before(step)
+            optimizer.step()
+            self.done += 1
+            if self.callback is not None:
+                self.callback(self.done, self.total, drawn)
+        if self.best.loss != self.best.loss:
+            raise InputError(
+                "Tuning began with a loss that is not a number: the generator holds unusable "
+                "weights or the picture unusable values; load them again."
+            )
+        with torch.no_grad():
+            for parameter, value in zip(moved, self.best.values, strict=True):
+                parameter.copy_(value)
+
+    def _hold(self, locality: _Locality | None, step: int) -> None:
+        """Add the gradients of locality, where it is this step's turn."""
+        every = self.settings.locality_every
+        if locality is None or step % every:
+            return
+        held = locality(self.G, step // every)
+        self.history[-1]["locality"] = float(held.detach())
+        (every * held).backward()
 
 
 class _Look:
@@ -203,12 +274,12 @@ class _Look:
 
     def __init__(self, objective: Objective, image: Tensor, w: Tensor, batch: int):
         self.objective, self.pictures, self.codes = objective, image.split(batch), w.split(batch)
+        self.count = len(image)
         # the features of many pictures would fill the memory: then they are computed each time
         self.target = objective.target(image) if len(self.pictures) == 1 else None
 
     def __call__(self, G: Generator, learn: bool) -> tuple[Tensor, Terms]:
         """Pictures [B,3,R,R] and losses, detached; `learn` adds up the gradients of their mean."""
-        count = sum(map(len, self.pictures))
         drawn, found = [], []
         for picture, w in zip(self.pictures, self.codes, strict=True):
             target = self.target or self.objective.target(picture)
@@ -216,7 +287,7 @@ class _Look:
                 image = G.synthesis(w, "const")
                 terms = self.objective(image, target)
             if learn:
-                (terms.total.sum() / count).backward()
+                (terms.total.sum() / self.count).backward()
             drawn.append(image.detach())
             found.append(terms.detached())
         return torch.cat(drawn), Terms.together(found)
@@ -252,12 +323,14 @@ class _Locality:
         return self.objective(tuned.synthesis(near, "none"), target).total.mean()
 
 
-def _adam(parameters: list[nn.Parameter], settings: TuneSettings) -> torch.optim.Adam:
+def _adam(
+    parameters: list[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Adam:
     """Adam in one pass over the memory, where this torch has that for the device."""
     try:
-        return torch.optim.Adam(parameters, settings.learning_rate, settings.betas, fused=True)
+        return torch.optim.Adam(parameters, rate, betas, fused=True)
     except RuntimeError:
-        return torch.optim.Adam(parameters, settings.learning_rate, settings.betas)
+        return torch.optim.Adam(parameters, rate, betas)
 
 
 def _good_enough(terms: Terms, settings: TuneSettings) -> bool:
@@ -269,11 +342,10 @@ def _log(terms: Terms) -> dict[str, float]:
     return {"total": means["total"], "l2": means["l2"], "lpips": means["lpips"]}
 
 
-def _snapshot(module: nn.Module, old: _Best | None) -> dict[str, Tensor]:
-    """A copy of the weights; into the old copy's memory where there is one."""
-    state = module.state_dict()
-    if old is None:
-        return {name: tensor.detach().clone() for name, tensor in state.items()}
-    for name, tensor in state.items():
-        old.state[name].copy_(tensor.detach())
-    return old.state
+def _copied(tensors: list[nn.Parameter], into: list[Tensor]) -> list[Tensor]:
+    """Copies of the values; in the old copies' memory where there are some."""
+    if not into:
+        return [tensor.detach().clone() for tensor in tensors]
+    for old, tensor in zip(into, tensors, strict=True):
+        old.copy_(tensor.detach())
+    return into
