@@ -294,11 +294,15 @@ def test_heads_beyond_the_stage_are_not_trained(parts, tmp_path):
         assert torch.equal(early[name], late[name]), name
 
 
-def test_other_settings_do_not_resume_a_run(parts, tmp_path):
+def test_other_settings_and_networks_do_not_resume_a_run(parts, tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         parts.train(tmp_path, interrupt_at(8))
     with pytest.raises(InputError, match=r"lr=0\.001, but lr=0\.1"):
         parts.train(tmp_path, lr=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.identity, "name", "another")
+        with pytest.raises(InputError, match=r"network=identity, but identity network=another"):
+            parts.train(tmp_path)
 
 
 def test_pictures_that_are_not_square_are_refused(parts, tmp_path):

@@ -54,7 +54,8 @@ def train(
     all processes that `distributed.processes` joined.
 
     data: folder of a portrait data set, or of square aligned pictures. perceptual, identity: the
-    networks of the losses (`load_perceptual`, `load_identity`), None for a loss without them.
+    networks of the losses (`load_perceptual`, `load_identity` or `load_moco`), None for a loss
+    without them.
     config: of the encoder; chosen by the resolution if None. body: an identity network from whose
     body the encoder's starts.
     callback(step, total, preview): after every step; preview is None, or after a validation
@@ -72,7 +73,8 @@ def train(
     run = Run(generator, data, settings, perceptual, identity, config, body, known)
     with distributed.together():
         if state is not None:
-            common.check_same(out, _fixed(state["settings"]), _fixed(run.describe()))
+            stored = run.networks() | state["settings"]  # older checkpoints do not name them
+            common.check_same(out, _fixed(stored), _fixed(run.describe()))
             run.load_state(state)
         log = common.Log(out, run.step, settings.tensorboard) if first else None
     del state  # gigabytes

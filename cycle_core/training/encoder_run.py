@@ -286,7 +286,19 @@ class Run:
         """The settings that a resumed run must share, and those that are free."""
         config = asdict(self.encoder.config)
         del config["stage"]
-        return {**asdict(self.settings), "generator": self.fingerprint, "encoder": config}
+        return {
+            **asdict(self.settings),
+            "generator": self.fingerprint,
+            "encoder": config,
+            **self.networks(),
+        }
+
+    def networks(self) -> dict[str, str]:
+        """Which networks the losses have."""
+        return {
+            "lpips network": _name(self.objective.perceptual if self.settings.lpips else None),
+            "identity network": _name(self.objective.faces if self.settings.identity else None),
+        }
 
     def state(self) -> dict[str, Any]:
         return {
@@ -334,6 +346,10 @@ def _check_fits(encoder: Encoder, generator: Generator) -> None:
             f"The encoder gives {ours[0]} styles of {ours[1]} dimensions, but the generator takes "
             f"{generator.num_ws} of {generator.w_dim}: change the encoder's configuration."
         )
+
+
+def _name(network: Any) -> str:
+    return "none" if network is None else getattr(network, "name", type(network).__name__)
 
 
 def _frozen_copy(model: Any) -> Any:
