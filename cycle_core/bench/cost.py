@@ -13,7 +13,8 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class Cost:
     """`with Cost(device) as cost:`, afterwards cost.seconds on the clock, and cost.bytes, by how
     much memory grew at most: of the GPU where one works, else of the process, which Linux alone
-    tells (None elsewhere)."""
+    tells (None elsewhere). On a CPU with one thread the seconds are those that the processor worked:
+    the clock's of an idle machine, whatever else this one does."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -28,7 +29,9 @@ class Cost:
         elif _CLEAR.exists():
             _CLEAR.write_text("5")  # forget the highest point so far
             self._before = _resident("VmRSS")
-        self._start = time.perf_counter()
+        alone = self.device.type == "cpu" and torch.get_num_threads() == 1
+        self._clock = time.process_time if alone else time.perf_counter
+        self._start = self._clock()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -37,7 +40,7 @@ class Cost:
             self.bytes = torch.cuda.max_memory_allocated(self.device) - self._before
         elif _CLEAR.exists():
             self.bytes = _resident("VmHWM") - self._before
-        self.seconds = time.perf_counter() - self._start
+        self.seconds = self._clock() - self._start
 
 
 def _resident(what: str) -> int:
