@@ -13,8 +13,8 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class Cost:
     """`with Cost(device) as cost:`, afterwards cost.seconds on the clock, and cost.bytes, by how
     much memory grew at most: of the GPU where one works, else of the process, which Linux alone
-    tells (None elsewhere). On a CPU with one thread the seconds are those that the processor worked:
-    the clock's of an idle machine, whatever else this one does."""
+    tells (None elsewhere). On a CPU with one thread the seconds are those that the processor
+    worked: the clock's of an idle machine, whatever else this one does."""
 
     def __init__(self, device: torch.device):
         self.device = device
