@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 
 from cycle_core import TuneSettings, load_encoder, load_generator, refine, tune
-from cycle_core.bench.measures import Rulers, distortion, editability
+from cycle_core.bench.cost import Cost
+from cycle_core.bench.measures import Numbers, Rulers, distortion, editability
 from cycle_core.bench.sets import open_set
 from cycle_core.codes import Code
 from cycle_core.generator import Generator, GeneratorConfig
@@ -42,10 +43,22 @@ OURS = {
     "ours, locality every 4 steps": replace(STEPS, locality_every=4),
     "ours, little memory": replace(STEPS, low_memory=True),
 }
+MEASURES = (  # heading, measure
+    ("MSE", "mse"),
+    ("LPIPS", "lpips"),
+    ("achieved", "achieved"),
+    ("unwanted", "unwanted"),
+    ("MSE to the true edit", "true_mse"),
+    ("LPIPS to the true edit", "true_lpips"),
+)
 PRESETS = {
     "paper": replace(TUNE_PRESETS["paper"], threshold=0.0),
     "fast": replace(TUNE_PRESETS["fast"], threshold=0.0),
     "embedded": TUNE_PRESETS["embedded"],
+    "embedded, no detail": replace(TUNE_PRESETS["embedded"], detail_steps=0),
+    "embedded, no detail, 80 steps": replace(TUNE_PRESETS["embedded"], detail_steps=0, steps=80),
+    "embedded, detail at 32 px": replace(TUNE_PRESETS["embedded"], detail_size=32),
+    "embedded, no locality": replace(TUNE_PRESETS["embedded"], locality=False),
 }
 
 
@@ -139,41 +152,52 @@ def networks(size: str, device: torch.device) -> tuple[Generator, Lpips]:
 
 # ------------------------------------------------------------------ presets
 def presets(a: argparse.Namespace) -> None:
-    G, E = load_generator("portraits", a.device), load_encoder("portraits", a.device)
-    perceptual = load_perceptual("loss").to(a.device)
-    rulers = Rulers.load(G)
-    test = open_set(a.sets, "outside", None, G.resolution).part(0, a.pictures)
-    faces = load_identity("loss").to(a.device)
-    pivots = refine(E, G, test.images, REFINE_PRESETS["embedded"],
-                    perceptual=perceptual, faces=faces).code  # fmt: skip
-    print("| tuning | seconds | MSE | LPIPS | unwanted | MSE to the true edit | "
-          "LPIPS to the true edit |\n| --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
+    bench = Bench(a.sets, a.pictures, torch.device(a.device))
+    bench.heading()
     for name in a.presets:
-        seconds, numbers = [], {}
-        for i in range(len(test)):
-            target, pivot = test.images[i : i + 1].to(G.device), pivots.one(i)
-            began = time.perf_counter()
-            tuned = tuned_by(name, G, pivot, target, perceptual)
-            seconds.append(time.perf_counter() - began)
-            drawn = draw(tuned, pivot)
-            values = distortion(rulers, target, drawn)
-            values |= editability(rulers, tuned, pivot, test.part(i, i + 1))
+        bench.row(name, lambda pivot, image, name=name: bench.tuned(name, pivot, image))
+
+
+class Bench:
+    """Portraits outside the domain, their refined pivots, and what is measured of tuning them."""
+
+    def __init__(self, sets: str, pictures: int, device: torch.device):
+        self.G, E = load_generator("portraits", device), load_encoder("portraits", device)
+        self.perceptual = load_perceptual("loss").to(device)
+        self.rulers = Rulers.load(self.G)
+        self.test = open_set(sets, "outside", None, self.G.resolution).part(0, pictures)
+        self.pivots = refine(
+            E, self.G, self.test.images, REFINE_PRESETS["embedded"],
+            perceptual=self.perceptual, faces=load_identity("loss").to(device),
+        ).code  # fmt: skip
+
+    def heading(self) -> None:
+        names = "tuning", "seconds", *(title for title, _ in MEASURES)
+        print(f"| {' | '.join(names)} |\n|{' --- |' * len(names)}")
+
+    def row(self, title: str, way: Callable[[Code, Tensor], Generator]) -> None:
+        """Tune every picture in a way and print the means, of the seconds the median."""
+        seconds: list[float] = []
+        numbers: Numbers = {}
+        for i in range(len(self.test)):
+            image, pivot = self.test.images[i : i + 1].to(self.G.device), self.pivots.one(i)
+            with Cost(self.G.device) as cost:
+                tuned = way(pivot, image)
+            seconds.append(cost.seconds)
+            with torch.no_grad():
+                drawn = tuned.synthesis(pivot.w, "const").clamp(-1, 1)
+            values = distortion(self.rulers, image, drawn)
+            values |= editability(self.rulers, tuned, pivot, self.test.part(i, i + 1))
             for measure, value in values.items():
                 numbers.setdefault(measure, []).extend(value)
-        means = [mean(numbers[m]) for m in ("mse", "lpips", "unwanted", "true_mse", "true_lpips")]
-        print(f"| {name} | {median(seconds):.2f} | {' | '.join(f'{x:.4f}' for x in means)} |",
-              flush=True)  # fmt: skip
+        means = [f"{mean(numbers[measure]):.4f}" for _, measure in MEASURES]
+        print(f"| {title} | {median(seconds):.2f} | {' | '.join(means)} |", flush=True)
 
-
-def tuned_by(name: str, G: Generator, pivot: Code, image: Tensor, perceptual: Lpips) -> Generator:
-    if name == "plain":
-        return plain.tune(G, pivot.w, image, perceptual).tuned_from(G)
-    return tune(G, pivot, image, PRESETS[name], perceptual=perceptual).generator
-
-
-@torch.no_grad()
-def draw(G: Generator, pivot: Code) -> Tensor:
-    return G.synthesis(pivot.w, "const").clamp(-1, 1)
+    def tuned(self, name: str, pivot: Code, image: Tensor) -> Generator:
+        """By the plain way or by a preset."""
+        if name == "plain":
+            return plain.tune(self.G, pivot.w, image, self.perceptual).tuned_from(self.G)
+        return tune(self.G, pivot, image, PRESETS[name], perceptual=self.perceptual).generator
 
 
 def told(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -252,9 +252,15 @@ def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dic
         "pictures": min(pictures, settings.projected) if steps else pictures,
         "edited": settings.edited,
         "tuned": settings.tuned,
-        "tuning": str(settings.tune),
+        "tuning": _unlike(settings.tune, TuneSettings()),
         "steps": steps,
     }
+
+
+def _unlike(settings: TuneSettings, default: TuneSettings) -> str:
+    """What differs from the defaults: settings that come later do not make results void."""
+    mine, theirs = asdict(settings), asdict(default)
+    return ", ".join(f"{name}={mine[name]}" for name in mine if mine[name] != theirs[name])
 
 
 def _steps(method: Method, settings: BenchSettings) -> int:

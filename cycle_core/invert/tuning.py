@@ -65,7 +65,7 @@ class TuneSettings:
 
 TUNE_PRESETS = {
     "paper": TuneSettings(),
-    "fast": TuneSettings(steps=100, learning_rate=1e-3),
+    "fast": TuneSettings(steps=50, learning_rate=1e-3, locality_every=4, detail_steps=100),
     # a small generator has less to move and a perceptual network of its own scale; docs/results.md
     # has what each of these numbers is worth
     "embedded": TuneSettings(
@@ -161,7 +161,7 @@ def tune(
         look = _Look(objective, x, w, settings.batch)
         tuned = trainable_copy(G).tuned_from(G)
         tuned.mapping.requires_grad_(False)
-        locality = _Locality(frozen(G), w, settings, network, seed) if settings.locality else None
+        locality = Locality(frozen(G), w, settings, network, seed) if settings.locality else None
         tuned.synthesis.recompute = settings.low_memory
         descent = _Descent(tuned, look, settings, callback)
         descent.of_weights(locality)
@@ -198,7 +198,7 @@ class _Descent:
         detail = settings.detail_steps if look.count == 1 else 0
         self.total = settings.steps + detail
 
-    def of_weights(self, locality: _Locality | None) -> None:
+    def of_weights(self, locality: Locality | None) -> None:
         """All weights of the synthesis network."""
         settings = self.settings
         weights = list(self.G.synthesis.parameters())
@@ -259,7 +259,7 @@ class _Descent:
             for parameter, value in zip(moved, self.best.values, strict=True):
                 parameter.copy_(value)
 
-    def _hold(self, locality: _Locality | None, step: int) -> None:
+    def _hold(self, locality: Locality | None, step: int) -> None:
         """Add the gradients of locality, where it is this step's turn."""
         every = self.settings.locality_every
         if locality is None or step % every:
@@ -293,7 +293,7 @@ class _Look:
         return torch.cat(drawn), Terms.together(found)
 
 
-class _Locality:
+class Locality:
     """The locality regularisation of PTI, equations 3 and 4: see `tune`."""
 
     def __init__(
