@@ -70,11 +70,11 @@ TUNE_PRESETS = {
     # has what each of these numbers is worth
     "embedded": TuneSettings(
         steps=40,
-        learning_rate=6e-3,
+        learning_rate=3e-3,
         betas=(0.8, 0.95),
         threshold=0.0,
         locality_every=4,
-        detail_steps=40,
+        detail_steps=80,
         detail_size=16,
     ),
 }
