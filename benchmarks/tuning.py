@@ -29,6 +29,7 @@ from torch import Tensor
 from cycle_core import TuneSettings, load_encoder, load_generator, refine, tune
 from cycle_core.bench.cost import Cost
 from cycle_core.bench.measures import Numbers, Rulers, distortion, editability
+from cycle_core.bench.page import put
 from cycle_core.bench.sets import open_set
 from cycle_core.codes import Code
 from cycle_core.generator import Generator, GeneratorConfig
@@ -75,6 +76,7 @@ def main() -> None:
     command.add_argument("--presets", nargs="+", default=list(PRESETS), metavar="PRESET",
                          help=f"some of: plain, {', '.join(PRESETS)}")  # fmt: skip
     command.add_argument("--sets", default=gettempdir(), help="folder that keeps the portraits")
+    command.add_argument("--card", help="Markdown file that takes the table")
     command.set_defaults(run=presets)
     for command in commands.choices.values():
         command.add_argument("--device", default="cpu")
@@ -153,9 +155,10 @@ def networks(size: str, device: torch.device) -> tuple[Generator, Lpips]:
 # ------------------------------------------------------------------ presets
 def presets(a: argparse.Namespace) -> None:
     bench = Bench(a.sets, a.pictures, torch.device(a.device))
-    bench.heading()
     for name in a.presets:
         bench.row(name, lambda pivot, image, name=name: bench.tuned(name, pivot, image))
+    if a.card is not None:
+        put("\n".join(bench.lines), a.card, "presets")
 
 
 class Bench:
@@ -171,9 +174,10 @@ class Bench:
             perceptual=self.perceptual, faces=load_identity("loss").to(device),
         ).code  # fmt: skip
 
-    def heading(self) -> None:
-        names = "tuning", "seconds", *(title for title, _ in MEASURES)
-        print(f"| {' | '.join(names)} |\n|{' --- |' * len(names)}")
+        self.lines: list[str] = []
+        names = ["tuning", "seconds", *(title for title, _ in MEASURES)]
+        self._line(names)
+        self._line(["---"] * len(names))
 
     def row(self, title: str, way: Callable[[Code, Tensor], Generator]) -> None:
         """Tune every picture in a way and print the means, of the seconds the median."""
@@ -191,7 +195,11 @@ class Bench:
             for measure, value in values.items():
                 numbers.setdefault(measure, []).extend(value)
         means = [f"{mean(numbers[measure]):.4f}" for _, measure in MEASURES]
-        print(f"| {title} | {median(seconds):.2f} | {' | '.join(means)} |", flush=True)
+        self._line([title, f"{median(seconds):.2f}", *means])
+
+    def _line(self, cells: list[str]) -> None:
+        self.lines.append(f"| {' | '.join(cells)} |")
+        print(self.lines[-1], flush=True)
 
     def tuned(self, name: str, pivot: Code, image: Tensor) -> Generator:
         """By the plain way or by a preset."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from tuning import Bench
 
+from cycle_core.bench.page import put
 from cycle_core.codes import Code
 from cycle_core.generator import Generator
 from cycle_core.invert.objective import Objective, trainable_copy
@@ -68,12 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pictures", type=int, default=6)
     parser.add_argument("--sets", default=gettempdir(), help="folder that keeps the portraits")
+    parser.add_argument("--card", help="Markdown file that takes the table")
     a = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench(a.sets, a.pictures, torch.device("cpu"))
-    bench.heading()
     for way in WAYS:
         bench.row(way.title, lambda pivot, image, way=way: tuned(bench, pivot, image, way))
+    if a.card is not None:
+        put("\n".join(bench.lines), a.card, "tried")
 
 
 def tuned(bench: Bench, pivot: Code, image: Tensor, way: Way) -> Generator:
