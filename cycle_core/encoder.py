@@ -164,16 +164,22 @@ class Encoder(nn.Module):
         return torch.stack(rows, dim=1)  # [B, N, w_dim]
 
     def encode(
-        self, image: Tensor, stage: int | None = None, generator: Generator | None = None
+        self,
+        image: Tensor,
+        stage: int | None = None,
+        generator: Generator | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         """The code [B, num_ws, w_dim] of pictures [B, 3, H, W] of any size in [-1, 1].
 
         It is `w_avg + forward(resize(image))`. ReStyle begins with `w_avg` and adds as much in each
         of its iterations: it sees what `generator` draws, with constant noise, and corrects it.
+        dtype: that the encoder multiplies in, that of the weights if None; the code is summed up in
+        float32.
         Raises InputError where ReStyle is given no generator."""
         image = self.resize(image)
         if not self.config.iterations:
-            return self.w_avg + self(image, stage)
+            return self.w_avg + self._offsets(image, stage, dtype)
         if generator is None:
             raise InputError(
                 "This is a ReStyle encoder, which compares the picture with what the generator "
@@ -183,7 +189,7 @@ class Encoder(nn.Module):
         for _ in range(self.config.iterations):
             drawn = average_pool(generator.synthesis(w, "const"), self.config.input_size)
             drawn = self._cut(drawn).expand(len(image), -1, -1, -1)
-            w = w + self(torch.cat([image, drawn], dim=1), stage)
+            w = w + self._offsets(torch.cat([image, drawn], dim=1), stage, dtype)
         return w
 
     def resize(self, image: Tensor) -> Tensor:
@@ -207,10 +213,18 @@ class Encoder(nn.Module):
         self.input_layer.load_state_dict(identity.input_layer.state_dict())
         self.body.load_state_dict(identity.body.state_dict())
 
+    def _offsets(self, image: Tensor, stage: int | None, dtype: torch.dtype | None) -> Tensor:
+        if dtype in (None, image.dtype):
+            return self(image, stage)
+        # weights are cast as they are used: a copy in another dtype would have to follow them
+        with torch.autocast(image.device.type, dtype):
+            return self(image, stage).float()
+
     def _levels(self, image: Tensor, stage: int) -> list[Tensor]:
         """The pyramid: coarse, middle, fine (the latter only if a head of this stage reads it)."""
         ends = [sum(self.config.units[: i + 1]) - 1 for i in range(4)]
         features = []
+        image = image.contiguous(memory_format=torch.channels_last)  # a quarter faster on a CPU
         x = self.input_layer(image)
         for i, unit in enumerate(self.body):
             x = unit(x)

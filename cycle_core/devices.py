@@ -1,0 +1,136 @@
+"""What a device cannot do, and what is done instead: it is said once, and gives the same result."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .errors import InputError
+
+T = TypeVar("T")
+
+
+def in_parts(
+    run: Callable[..., T], networks: Sequence[nn.Module | None], count: int, batch: int
+) -> Iterator[T]:
+    """run(*networks, rows) for one slice of range(count) after the other, of at most `batch`.
+
+    Where memory ends, slices are half as long from there on. Where the device lacks an operator,
+    copies of the networks go on on the CPU.
+    Raises InputError where memory is not enough for one row."""
+    device = next(
+        tensor.device for net in networks if net is not None for tensor in net.parameters()
+    )
+    start, moved = 0, False
+    while start < count:
+        rows = slice(start, min(start + batch, count))
+        lacking = False
+        try:
+            result = run(*networks, rows)
+        except (RuntimeError, MemoryError) as error:
+            lacking = isinstance(error, NotImplementedError) and not moved
+            if not lacking and not out_of_memory(error):
+                raise
+        else:
+            yield result
+            start = rows.stop
+            continue
+        if lacking:
+            say_once(f"{device} lacks an operator: the CPU goes on, which is slower.")
+            networks, moved = [_on_cpu(net) for net in networks], True
+            continue
+        batch = (rows.stop - rows.start) // 2
+        if batch == 0:
+            raise InputError(
+                f"The memory of {device} is not enough for one picture: close other programs that "
+                "use it, choose a smaller model, or let the CPU do it."
+            )
+        say_once(f"The memory of {device} is too small for so many pictures at once: fewer follow.")
+        release(device)  # here, where the error no longer holds what it was about
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what CUDA, MPS or the CPU's allocator say of it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def release(device: torch.device) -> None:
+    """Give the memory back that nobody holds any more."""
+    gc.collect()
+    backend = getattr(torch, device.type, None)  # torch.cuda, torch.mps, torch.xpu
+    if backend is not None and hasattr(backend, "empty_cache"):
+        backend.empty_cache()
+
+
+def usable(dtype: torch.dtype | None, device: torch.device) -> torch.dtype | None:
+    """`dtype`, or None, which stands for that of the weights, where the device does not convolve
+    in it."""
+    if dtype is None or _convolves(dtype, device):
+        return dtype
+    say_once(f"{device} does not compute in {dtype}: the dtype of the weights is used.")
+    return None
+
+
+def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
+    """`torch.compile(function, **options)`, which is compiled when it is called first, or the
+    function itself where the machine cannot do that."""
+    fast: Callable[..., T] = function
+
+    def call(*given: Any, **named: Any) -> T:
+        nonlocal fast
+        try:
+            return fast(*given, **named)
+        except Exception as error:
+            if fast is function or not _about_compiling(error):
+                raise
+        _not_compiled()
+        fast = function
+        return function(*given, **named)
+
+    try:
+        fast = torch.compile(function, **options)
+    except RuntimeError:  # of a Python or an operating system that it does not know
+        _not_compiled()
+    return call
+
+
+@lru_cache(maxsize=256)
+def say_once(sentence: str) -> None:
+    """For whoever reads the log: on stderr, if nobody set up another one."""
+    logging.getLogger(__name__).warning(sentence)
+
+
+@lru_cache(maxsize=64)
+def _convolves(dtype: torch.dtype, device: torch.device) -> bool:
+    if device.type == "cuda" and dtype == torch.bfloat16:
+        # older GPUs imitate it, which is slower than float32
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    try:
+        one = torch.ones(1, 1, 1, 1, dtype=dtype, device=device)
+        F.conv2d(one, one)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
+def _on_cpu(network: nn.Module | None) -> nn.Module | None:
+    return None if network is None else copy.deepcopy(network).cpu()
+
+
+def _about_compiling(error: Exception) -> bool:
+    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
+
+
+def _not_compiled() -> None:
+    say_once("torch.compile does not work on this machine: what it was for runs uncompiled.")

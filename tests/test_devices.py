@@ -1,0 +1,181 @@
+"""What a device cannot do is done otherwise, which is said once, with the same result."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from cycle_core import Code, encode, generate
+from cycle_core.devices import compiled, in_parts, say_once, usable
+from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.errors import InputError
+from cycle_core.generator import Generator, GeneratorConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def said(caplog):
+    """said(): the sentences that are said, as if none had been said before."""
+    say_once.cache_clear()
+    caplog.set_level(logging.WARNING, "cycle_core")
+    return lambda: caplog.messages
+
+
+@pytest.fixture(scope="module")
+def pair():
+    torch.manual_seed(0)
+    config = GeneratorConfig(
+        resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
+    )
+    shape = EncoderConfig(
+        num_ws=8, w_dim=16, input_size=32, widths=(8, 8, 16, 16, 16), units=(1, 1, 1, 1),
+        reduction=4, head_width=16,
+    )  # fmt: skip
+    E, G = Encoder(shape), Generator(config)
+    return E.eval().requires_grad_(False), G.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def code(pair):
+    z = torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
+    return Code(pair[1].mapping(z), "W")
+
+
+@pytest.fixture
+def limited():
+    """limited(network, raises): what a device does; `raises(batch)` gives an error, or None. Gives
+    the list of the batches that were tried."""
+    hooks = []
+
+    def limited(network, raises):
+        tried = []
+
+        def before(_, inputs):
+            tried.append(len(inputs[0]))
+            error = raises(len(inputs[0]))
+            if error is not None:
+                raise error
+
+        hooks.append(network.register_forward_pre_hook(before))
+        return tried
+
+    yield limited
+    for hook in hooks:
+        hook.remove()
+
+
+def full_from(limit):
+    def raises(batch):
+        text = "CUDA out of memory. Tried to allocate 2.00 GiB"
+        return torch.OutOfMemoryError(text) if batch >= limit else None
+
+    return raises
+
+
+# ------------------------------------------------------------------ memory
+def test_where_memory_ends_smaller_batches_draw_the_same(pair, code, limited, said):
+    whole = generate(pair[1], code)
+    tried = limited(pair[1].synthesis, full_from(4))
+    again, steps = [], []
+    for _ in range(2):
+        again.append(generate(pair[1], code, callback=lambda *step: steps.append(step[:2])))
+    assert tried == 2 * [8, 4, 2, 2, 2, 2, 1]
+    assert steps == 2 * [(2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
+    assert all(torch.allclose(whole, drawn, atol=1e-5) for drawn in again)
+    assert said() == ["The memory of cpu is too small for so many pictures at once: fewer follow."]
+
+
+def test_where_memory_ends_smaller_batches_are_encoded_the_same(pair, limited, said):
+    pictures = torch.rand(9, 3, 32, 32) * 2 - 1
+    whole = encode(pair[0], pictures).w
+    tried = limited(pair[0], full_from(8))
+    assert torch.allclose(whole, encode(pair[0], pictures).w, atol=1e-5)
+    assert tried == [8, 4, 4, 1]
+    assert len(said()) == 1
+
+
+def test_memory_that_is_not_enough_for_one_picture_is_told(pair, code, limited):
+    tried = limited(pair[1].synthesis, full_from(1))
+    with pytest.raises(InputError, match="memory of cpu is not enough for one picture: close"):
+        generate(pair[1], code)
+    assert tried == [8, 4, 2, 1]
+
+
+def test_true_exhaustion_of_the_cpu_is_met_too(pair):
+    def run(_, rows):
+        if rows.stop - rows.start > 1:
+            return torch.empty(2**60)  # an exabyte
+        return rows.start
+
+    assert list(in_parts(run, pair[:1], 3, 2)) == [0, 1, 2]
+
+
+def test_other_errors_pass(pair):
+    with pytest.raises(RuntimeError, match="shape"):
+        list(in_parts(lambda *_: torch.zeros(2, 3) @ torch.zeros(2, 3), pair[:1], 3, 2))
+
+
+# ------------------------------------------------------------------ operators
+def test_an_operator_that_the_device_lacks_is_left_to_the_cpu(pair, code, limited, said):
+    """As MPS says of such an operator, at whatever picture it meets it."""
+    whole, calls = generate(pair[1], code), []
+
+    def lacking(_):
+        calls.append(0)
+        text = "The operator 'aten::conv' is not currently implemented for the MPS device."
+        return NotImplementedError(text) if len(calls) == 2 else None
+
+    limited(pair[1].synthesis, lacking)
+    assert torch.equal(generate(pair[1], code), whole)
+    assert len(calls) == 3
+    assert said() == ["cpu lacks an operator: the CPU goes on, which is slower."]
+
+
+def test_an_operator_that_the_cpu_lacks_as_well_is_an_error(pair):
+    eight = torch.zeros(2).to(torch.float8_e4m3fn)
+    with pytest.raises(NotImplementedError):
+        list(in_parts(lambda *_: eight.sin(), pair[:1], 3, 2))
+
+
+# ------------------------------------------------------------------ dtypes
+def test_a_dtype_that_the_device_cannot_convolve_in_is_replaced(pair, code, said):
+    eight = torch.float8_e4m3fn
+    assert usable(torch.float32, CPU) is torch.float32
+    assert torch.equal(generate(pair[1], code, dtype=eight), generate(pair[1], code))
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert torch.equal(encode(pair[0], pictures, dtype=eight).w, encode(pair[0], pictures).w)
+    assert said() == [
+        "cpu does not compute in torch.float8_e4m3fn: the dtype of the weights is used."
+    ]
+
+
+# ------------------------------------------------------------------ compiling
+def test_what_cannot_be_compiled_runs_as_it_is(said):
+    def no_compiler(*_, **__):
+        raise RuntimeError("there is no compiler")
+
+    for function in (torch.sin, lambda x: x.sin() + 1):
+        plain = compiled(function, backend=no_compiler)
+        assert torch.equal(plain(torch.ones(3)), function(torch.ones(3)))
+    assert len(said()) == 1
+
+
+def test_a_picture_is_drawn_without_a_compiler(pair, code, monkeypatch, said):
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    one = code.one(0)
+    assert torch.equal(generate(pair[1], one, compile=True), generate(pair[1], one))
+    assert said() == [
+        "torch.compile does not work on this machine: what it was for runs uncompiled."
+    ]
+
+
+def test_errors_of_the_compiled_function_itself_pass(said):
+    def wrong(x):
+        return x @ torch.zeros(2, 3)
+
+    with pytest.raises(RuntimeError, match=r"shape|size"):
+        compiled(wrong, backend="eager")(torch.zeros(2, 3))
