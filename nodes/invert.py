@@ -258,13 +258,7 @@ class PivotTune(io.ComfyNode):
         perceptual, _ = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))
         G, lpips = host.ready(generator, perceptual, memory=memory)
-        progress = host.Progress()
-        tuned = host.sparingly(
-            lambda batch: tune(
-                G, pivot, crops, replace(settings, batch=batch), progress, seed, lpips
-            ),
-            settings.batch,
-        )
+        tuned = tune(G, pivot, crops, settings, host.Progress(), seed, lpips)
         return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
 
 

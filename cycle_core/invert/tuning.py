@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ..codes import Code, HasCode, as_code
+from ..devices import out_of_memory, release, say_once
 from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
@@ -136,6 +137,7 @@ def tune(
         never written to, stays as it was to the bit.  preview: float [B,3,R,R], not clamped.
     perceptual: the network of LPIPS; if None AlexNet where its files are on this machine, else the
         embedded one.
+    Where memory ends, it begins again with smaller batches, then with `low_memory`.
     Raises InputError, MismatchError for a code of another generator, MissingFileError."""
     settings = settings or TUNE_PRESETS["paper"]
     pivot = as_code(pivot)
@@ -151,6 +153,29 @@ def tune(
             f"{image.shape[0]} pictures and {pivot.batch} pivots were given to tune one generator: "
             "give one pivot for each picture."
         )
+    for attempt in _attempts(settings, len(image)):
+        try:
+            return _tune(G, pivot, image, attempt, callback, seed, perceptual)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        release(G.device)  # here, where the error no longer holds what it was about
+        say_once(f"The memory of {G.device} is too small to tune like this: once more with less.")
+    raise InputError(
+        f"The memory of {G.device} is not enough to tune this generator: close other programs that "
+        "use it, choose a smaller generator, or let the CPU do it."
+    )
+
+
+def _tune(
+    G: Generator,
+    pivot: Code,
+    image: Tensor,
+    settings: TuneSettings,
+    callback: Callback | None,
+    seed: int,
+    perceptual: Distance | None,
+) -> Tuned:
     # ComfyUI runs nodes in inference mode, in which nothing can be trained: step out and copy
     with torch.inference_mode(False), torch.enable_grad():
         needed = settings.lpips or (settings.locality and settings.locality_lpips)
@@ -172,6 +197,16 @@ def tune(
     best = descent.best
     history = tuple(descent.history)
     return Tuned(tuned, pivot, best.image.clamp(-1, 1), history, best.step, G.fingerprint)
+
+
+def _attempts(settings: TuneSettings, pictures: int) -> Iterator[TuneSettings]:
+    """The same tuning with ever less memory."""
+    yield settings
+    if min(settings.batch, pictures) > 1:
+        settings = replace(settings, batch=1)
+        yield settings
+    if not settings.low_memory:
+        yield replace(settings, low_memory=True)
 
 
 @dataclass

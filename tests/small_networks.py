@@ -1,0 +1,75 @@
+"""Networks of the real classes, small and random, as fixtures; and what tests ask of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cycle_core import Code, generate
+from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.losses import Lpips
+from cycle_core.networks import PortraitNet, PortraitNetConfig
+
+
+@pytest.fixture
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def G():
+    config = GeneratorConfig(
+        resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
+    )
+    return Generator(config).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def E(G):
+    config = EncoderConfig(
+        num_ws=8,
+        w_dim=16,
+        input_size=32,
+        widths=(8, 8, 16, 16, 16),
+        units=(1, 1, 1, 1),
+        reduction=4,
+        head_width=16,
+    )
+    encoder = Encoder(config).eval().requires_grad_(False)
+    encoder.generator = G.fingerprint
+    encoder.w_avg += torch.randn(16)
+    return encoder
+
+
+@pytest.fixture
+def perceptual():
+    network = PortraitNet(PortraitNetConfig(names=("smile",), widths=(8, 8), input_size=32))
+    return Lpips(network, "test").eval().requires_grad_(False)
+
+
+@pytest.fixture
+def image(G):
+    return generate(G, code_of(G, 1))
+
+
+def code_of(G, count, seed=5):
+    z = torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+    return Code(G.mapping(z), "W", G.fingerprint)
+
+
+def state(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(before, module):
+    return all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(step, total, preview):
+    if step == 2:
+        raise Interrupted

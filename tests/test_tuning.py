@@ -1,0 +1,341 @@
+"""tune, and its files, on networks of the real classes, small and random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_networks import Interrupted, code_of, interrupt, same, state
+
+from cycle_core import generate, load_tuned, refine, save_tuned, tune
+from cycle_core.checkpoints import read_model, save_model
+from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.errors import CheckpointError, InputError, MismatchError
+from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.invert import RefineSettings, TuneSettings
+
+pytest_plugins = ("small_networks",)
+pytestmark = pytest.mark.usefixtures("seeded")
+REFINE = RefineSettings(steps=2, learning_rate=1e-3, identity=0.0, images=2, reg=1.0)
+TUNE = TuneSettings(steps=12, learning_rate=1e-2, threshold=0.0)
+
+
+# ------------------------------------------------------------------ tune
+def test_tuning_draws_the_picture_better_and_leaves_the_original_as_it_was(G, perceptual):
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    pivot, before = code_of(G, 1), state(G)
+    tuned = tune(G, pivot, image, TUNE, perceptual=perceptual)
+    assert tuned.history[tuned.best]["total"] < 0.9 * tuned.history[0]["total"]
+    assert torch.allclose(generate(tuned.generator, pivot), tuned.image, atol=1e-5)
+    assert same(before, G)
+    assert tuned.generator.base_fingerprint == G.fingerprint
+    assert tuned.generator.fingerprint != G.fingerprint
+
+
+def test_the_mapping_network_and_the_noise_stay(G, perceptual):
+    tuned = tune(G, code_of(G, 1), torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
+    assert same(state(G.mapping), tuned.generator.mapping)
+    for before, after in zip(
+        G.synthesis.buffers(), tuned.generator.synthesis.buffers(), strict=True
+    ):
+        assert torch.equal(before, after)
+
+
+def test_the_best_state_is_kept_even_if_tuning_runs_away(G, perceptual):
+    wild = replace(TUNE, learning_rate=3.0, steps=6)
+    pivot = code_of(G, 1)
+    tuned = tune(G, pivot, torch.zeros(1, 3, 32, 32), wild, perceptual=perceptual)
+    totals = [entry["total"] for entry in tuned.history]
+    assert totals[-1] > totals[tuned.best] == min(totals)
+    l2 = float(tuned.generator.synthesis(pivot.w).square().mean())
+    assert l2 == pytest.approx(tuned.history[tuned.best]["l2"], rel=1e-4)
+
+
+def test_tuning_stops_when_lpips_is_small_enough(G, perceptual):
+    pivot = code_of(G, 1)
+    steps = []
+    settings = replace(TUNE, threshold=0.07)
+    tuned = tune(
+        G,
+        pivot,
+        G.synthesis(pivot.w),
+        settings,
+        callback=lambda step, total, preview: steps.append(step),
+        perceptual=perceptual,
+    )
+    assert steps == []
+    assert len(tuned.history) == 1
+
+
+def test_the_callback_gets_every_step_the_total_and_a_preview(G, perceptual):
+    calls = []
+    tune(
+        G,
+        code_of(G, 2),
+        torch.zeros(2, 3, 32, 32),
+        replace(TUNE, steps=3),
+        callback=lambda *call: calls.append(call),
+        perceptual=perceptual,
+    )
+    assert [call[:2] for call in calls] == [(1, 3), (2, 3), (3, 3)]
+    assert calls[0][2].shape == (2, 3, 32, 32)
+
+
+def test_an_interruption_leaves_the_original_as_it_was(G, perceptual):
+    before = state(G)
+    with pytest.raises(Interrupted):
+        tune(G, code_of(G, 1), torch.zeros(1, 3, 32, 32), TUNE, interrupt, perceptual=perceptual)
+    assert same(before, G)
+
+
+def test_locality_keeps_pictures_near_the_pivot_as_they_were(G, perceptual):
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    pivot = code_of(G, 1)
+    others = code_of(G, 4, seed=9)
+    near = others.with_w(torch.lerp(G.w_avg, others.w, 0.5))
+
+    def drift(weight, every=1):
+        settings = replace(TUNE, steps=20, locality_l2=weight, locality_lpips=0.0)
+        settings = replace(settings, locality_every=every)
+        tuned = tune(G, pivot, image, settings, perceptual=perceptual)
+        a, b = (g.synthesis(near.w, "none") for g in (tuned.generator, G))
+        assert sum("locality" in entry for entry in tuned.history) == 20 // every
+        return float((a - b).square().mean())
+
+    free = drift(0.0)
+    assert drift(5.0) < 0.8 * free
+    assert drift(5.0, every=4) < 0.8 * free
+
+
+def test_several_pictures_of_one_person_share_one_tuned_generator(G, perceptual):
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    pivots = code_of(G, 2)
+    tuned = tune(G, pivots, pictures, replace(TUNE, steps=20), perceptual=perceptual)
+    before = (generate(G, pivots) - pictures).square().mean((1, 2, 3))
+    after = (generate(tuned.generator, pivots) - pictures).square().mean((1, 2, 3))
+    assert bool((after < before).all())
+
+
+def test_pictures_are_tuned_in_parts_where_memory_is_short_with_the_same_result(G, perceptual):
+    pictures = torch.rand(3, 3, 32, 32) * 2 - 1
+    settings = replace(TUNE, steps=3, learning_rate=1e-3)
+    whole, parts = (
+        tune(G, code_of(G, 3), pictures, replace(settings, batch=size), perceptual=perceptual)
+        for size in (4, 2)
+    )
+    assert torch.allclose(whole.image, parts.image, atol=1e-4)
+    assert whole.history[-1]["total"] == pytest.approx(parts.history[-1]["total"], rel=1e-3)
+
+
+def test_less_memory_gives_the_same_generator(G, perceptual):
+    image, pivot = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1)
+    whole, saving = (
+        tune(G, pivot, image, replace(TUNE, low_memory=low), perceptual=perceptual)
+        for low in (False, True)
+    )
+    assert same(whole.generator.state_dict(), saving.generator)
+    assert not saving.generator.synthesis.recompute
+
+
+class Cramped:
+    """A perceptual distance in a small memory: it has room for some pictures, or after a while."""
+
+    def __init__(self, network, pictures, from_call=0):
+        self.network, self.pictures, self.from_call, self.calls = network, pictures, from_call, 0
+
+    def features(self, image):
+        self.calls += 1
+        if len(image) > self.pictures or self.calls <= self.from_call:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self.network.features(image)
+
+    def distance(self, a, b):
+        return self.network.distance(a, b)
+
+
+def test_where_memory_ends_tuning_begins_again_with_less_and_the_same_result(G, perceptual):
+    pictures, pivots = torch.rand(3, 3, 32, 32) * 2 - 1, code_of(G, 3)
+    expected = tune(G, pivots, pictures, replace(TUNE, batch=1), perceptual=perceptual)
+    tuned = tune(G, pivots, pictures, TUNE, perceptual=Cramped(perceptual, pictures=1))
+    assert tuned.history == expected.history
+    image, pivot = pictures[:1], pivots.one(0)
+    expected = tune(G, pivot, image, TUNE, perceptual=perceptual)
+    tuned = tune(G, pivot, image, TUNE, perceptual=Cramped(perceptual, 1, from_call=1))
+    assert tuned.history == expected.history
+    with pytest.raises(InputError, match="not enough to tune"):
+        tune(G, pivot, image, TUNE, perceptual=Cramped(perceptual, 0))
+
+
+DETAIL = replace(TUNE, steps=3, detail_steps=10, detail_rate=0.05, detail_size=16)
+
+
+def test_a_map_of_features_takes_what_the_weights_have_not_learnt(G, perceptual):
+    image, pivot, before = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1), state(G)
+    tuned = tune(G, pivot, image, DETAIL, perceptual=perceptual)
+    detail = tuned.generator.synthesis.detail
+    assert detail is not None
+    assert detail.shape == (1, 16, 16, 16)
+    assert len(tuned.history) == 3 + 1 + 10 + 1
+    assert tuned.best > 3
+    weights_alone = min(entry["total"] for entry in tuned.history[:4])
+    assert tuned.history[tuned.best]["total"] < 0.95 * weights_alone
+    assert torch.equal(generate(tuned.generator, pivot), tuned.image)
+    assert G.synthesis.detail is None
+    assert same(before, G)
+
+
+def test_several_pictures_get_no_map_and_progress_ends_at_its_total(G, perceptual):
+    for count in (1, 2):
+        seen = []
+        images = torch.rand(count, 3, 32, 32) * 2 - 1
+        tuned = tune(
+            G, code_of(G, count), images, DETAIL,
+            lambda step, total, _, seen=seen: seen.append((step, total)), perceptual=perceptual,
+        )  # fmt: skip
+        assert (tuned.generator.synthesis.detail is None) == (count == 2)
+        assert [step for step, _ in seen] == list(range(1, len(seen) + 1))
+        assert {total for _, total in seen} == {len(seen)}
+
+
+def test_stylegan3_has_maps_too(perceptual):
+    from cycle_core.generator import StyleGAN3Config
+
+    config = StyleGAN3Config(
+        resolution=32, z_dim=16, w_dim=16, num_layers=6, channel_base=256, channel_max=8
+    )
+    G = Generator(config).eval().requires_grad_(False)
+    tuned = tune(G, code_of(G, 1), torch.rand(1, 3, 32, 32), DETAIL, perceptual=perceptual)
+    synthesis = tuned.generator.synthesis
+    assert synthesis.detail is not None
+    channels, size = synthesis.feature_shapes[synthesis.detail_at]
+    assert synthesis.detail.shape == (1, channels, size, size)
+
+
+def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):
+    refined = refine(E, G, image, replace(REFINE, steps=1), perceptual=perceptual)
+    tuned = tune(G, refined, image, replace(TUNE, steps=1), perceptual=perceptual)
+    assert tuned.pivot is refined.code
+
+
+def test_it_works_where_everything_was_made_in_inference_mode(perceptual):
+    with torch.inference_mode():
+        config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 8))
+        G = Generator(config).eval()
+        E = Encoder(
+            EncoderConfig(
+                num_ws=4,
+                w_dim=8,
+                input_size=32,
+                widths=(8, 8, 8, 8, 8),
+                units=(1, 1, 1, 1),
+                reduction=4,
+                head_width=8,
+            )
+        ).eval()
+        image = G(torch.randn(1, 8)).clamp(-1, 1)
+        refined = refine(E, G, image, REFINE, perceptual=perceptual)
+        target = torch.zeros(1, 3, 8, 8)
+        tuned = tune(G, refined, target, replace(TUNE, steps=5), perceptual=perceptual)
+        assert tuned.history[tuned.best]["total"] < tuned.history[0]["total"]
+
+
+def test_pictures_and_pivots_must_be_as_many(G, perceptual):
+    with pytest.raises(InputError, match="2 pictures and 1 pivots"):
+        tune(G, code_of(G, 1), torch.zeros(2, 3, 32, 32), TUNE, perceptual=perceptual)
+
+
+def test_a_pivot_of_another_generator_is_refused(G, perceptual):
+    pivot = replace(code_of(G, 1), generator="f" * 16)
+    with pytest.raises(MismatchError):
+        tune(G, pivot, torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
+
+
+def test_a_number_of_steps_below_zero_is_refused():
+    with pytest.raises(InputError, match="steps=-1"):
+        TuneSettings(steps=-1)
+
+
+def test_settings_of_adam_and_locality_that_make_no_sense_are_refused():
+    with pytest.raises(InputError, match="locality_every=0"):
+        TuneSettings(locality_every=0)
+    with pytest.raises(InputError, match="detail_steps=-1"):
+        TuneSettings(detail_steps=-1)
+    with pytest.raises(InputError, match="betas"):
+        TuneSettings(betas=(0.9, 1.0))
+
+
+# ------------------------------------------------------------------ files
+@pytest.fixture
+def tuned(G, perceptual):
+    return tune(G, code_of(G, 1), torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
+
+
+def test_a_saved_tuned_generator_comes_back_to_the_bit(G, tuned, tmp_path):
+    save_tuned(tuned, tmp_path / "tuned.safetensors")
+    before = state(G)
+    back = load_tuned(tmp_path / "tuned.safetensors", G)
+    assert back.generator.fingerprint == tuned.generator.fingerprint
+    assert torch.equal(back.pivot.w, tuned.pivot.w)
+    assert back.history == tuned.history
+    assert same(before, G)
+
+
+def test_differences_take_half_the_space_and_give_the_same_pictures_within_a_thousandth(
+    G, tuned, tmp_path
+):
+    save_tuned(tuned, tmp_path / "whole.safetensors")
+    save_tuned(tuned, tmp_path / "half.safetensors", original=G)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.65 * sizes[1]
+    back = load_tuned(tmp_path / "half.safetensors", G)
+    assert float((back.image - tuned.image).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_a_map_is_saved_too(G, perceptual, tmp_path, original):
+    image, path = torch.rand(1, 3, 32, 32) * 2 - 1, tmp_path / "tuned.safetensors"
+    tuned = tune(G, code_of(G, 1), image, DETAIL, perceptual=perceptual)
+    save_tuned(tuned, path, original=G if original else None)
+    assert float((load_tuned(path, G).image - tuned.image).abs().max()) < 1e-3
+    again = tune(tuned.generator, tuned, image, DETAIL, perceptual=perceptual)
+    save_tuned(again, path, original=tuned.generator if original else None)
+    back = load_tuned(path, tuned.generator)
+    assert float((back.image - again.image).abs().max()) < 1e-3
+
+
+def test_a_map_that_does_not_fit_is_refused(G, perceptual, tmp_path):
+    path = tmp_path / "tuned.safetensors"
+    tuned = tune(G, code_of(G, 1), torch.rand(1, 3, 32, 32), DETAIL, perceptual=perceptual)
+    save_tuned(tuned, path)
+    config, tensors, metadata = read_model(path, "delta")
+    for at in (99, "2", None):
+        rest = {k: v for k, v in metadata.items() if k not in ("kind", "config")}
+        save_model(path, "delta", {**config, "detail_at": at}, tensors, rest)
+        with pytest.raises(CheckpointError, match="does not hold a whole tuned generator"):
+            load_tuned(path, G)
+
+
+def test_a_tuned_file_on_another_generator_is_refused(G, tuned, tmp_path):
+    save_tuned(tuned, tmp_path / "tuned.safetensors")
+    with pytest.raises(MismatchError, match="tuned from the generator"):
+        load_tuned(tmp_path / "tuned.safetensors", Generator(G.config))
+    with pytest.raises(MismatchError, match="tuned from the generator"):
+        save_tuned(tuned, tmp_path / "other.safetensors", original=Generator(G.config))
+
+
+def test_a_generator_tuned_twice_is_saved_against_the_one_before(G, tuned, perceptual, tmp_path):
+    picture = torch.ones(1, 3, 32, 32)
+    again = tune(tuned.generator, tuned, picture, TUNE, perceptual=perceptual)
+    save_tuned(again, tmp_path / "again.safetensors", original=tuned.generator)
+    back = load_tuned(tmp_path / "again.safetensors", tuned.generator)
+    assert back.generator.base_fingerprint == G.fingerprint
+    assert float((back.image - again.image).abs().max()) < 1e-3
+
+
+def test_another_kind_of_file_is_refused(G, tmp_path):
+    from cycle_core import save_code
+
+    save_code(code_of(G, 1), tmp_path / "code.safetensors")
+    with pytest.raises(CheckpointError, match="a code"):
+        load_tuned(tmp_path / "code.safetensors", G)
