@@ -1,9 +1,10 @@
 """The plain way: what the speed of this project is measured against.
 
-StyleGAN2's synthesis and pivotal tuning, written from the papers' formulas (Karras et al.
-2020, equations 1 and 3; Roich et al. 2021, equations 1 to 4) as directly as published code does it:
-float32, a weight of its own for every picture and a grouped convolution, the blur as padding and
-convolving, nothing kept from step to step, LPIPS of both pictures in each step, Adam on everything.
+StyleGAN2's synthesis, encoder4editing's encoder and pivotal tuning, written from the papers (Karras
+et al. 2020, equations 1 and 3; Tov et al. 2021, section 3; Roich et al. 2021, equations 1 to 4) as
+directly as published code does it: float32, a weight of its own for every picture and a grouped
+convolution, the blur as padding and convolving, nothing kept from step to step, LPIPS of both
+pictures in each step, Adam on everything.
 
 It works on the networks of `cycle_core`, so both ways have the same weights; the tests hold the
 fast ways against this one.
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cycle_core.encoder import Encoder
 from cycle_core.generator import Generator
 from cycle_core.layers import BLUR_TAPS
 from cycle_core.losses import Lpips
@@ -124,3 +126,25 @@ def loss(
     held, original = synthesis(tuned, near, noise=False), synthesis(G, near, noise=False)
     total = total + 0.1 * (held - original).square().mean()
     return total + 0.1 * perceptual(held, original).mean()
+
+
+def encode(E: Encoder, image: Tensor) -> Tensor:
+    """image: float32 [B, 3, S, S] of the encoder's input size -> the code [B, num_ws, w_dim] of
+    all heads: layer by layer, each normalisation and each head by itself."""
+    net: Any = E
+    features, x = [], net.input_layer(image)
+    for unit in net.body:
+        x = unit(x)
+        features.append(x)
+    middle, fine = (features[sum(E.config.units[: i + 1]) - 1] for i in (2, 1))
+    middle = enlarged(x, middle) + net.latlayer1(middle)
+    fine = enlarged(middle, fine) + net.latlayer2(fine)
+    rows = []
+    for i, head in enumerate(net.styles):
+        level = x if i < E.config.coarse else middle if i < E.config.middle else fine
+        rows.append(head(level) if i == 0 else rows[0] + head(level))
+    return net.w_avg + torch.stack(rows, dim=1)
+
+
+def enlarged(small: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(small, like.shape[-2:], mode="bilinear", align_corners=True)

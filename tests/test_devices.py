@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import pytest
@@ -150,6 +151,13 @@ def test_a_dtype_that_the_device_cannot_convolve_in_is_replaced(pair, code, said
     assert said() == [
         "cpu does not compute in torch.float8_e4m3fn: the dtype of the weights is used."
     ]
+
+
+def test_an_encoder_beyond_the_range_of_half_precision_encodes_in_float32(pair, said):
+    E, pictures = copy.deepcopy(pair[0]), torch.rand(2, 3, 32, 32) * 2 - 1
+    E.latlayer1.bias += 1e6
+    assert torch.equal(encode(E, pictures, dtype=torch.float16).w, encode(E, pictures).w)
+    assert said() == ["This encoder exceeds the range of torch.float16: float32 is used."]
 
 
 # ------------------------------------------------------------------ compiling

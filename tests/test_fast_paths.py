@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cycle_core import TuneSettings, load_generator, sample, tune
+from cycle_core import TuneSettings, encode, load_encoder, load_generator, sample, tune
+from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.invert.objective import trainable_copy
 from cycle_core.networks import load_perceptual
 
@@ -28,6 +29,39 @@ def test_synthesis(G, count, stored, noise):
     w = sample(G, count, seed=1).w
     with torch.no_grad():
         assert (plain.synthesis(G, w, stored) - G.synthesis(w, noise)).abs().max() < 1e-5
+
+
+@pytest.fixture(scope="module", params=["embedded", "full width"])
+def encoding(request, G):
+    """(encoder, pictures, their codes in W+ as the plain way gives them)"""
+    if request.param == "embedded":
+        E, pictures = load_encoder("portraits"), G.synthesis(sample(G, 2, seed=1).w).detach()
+    else:
+        torch.manual_seed(0)
+        E = Encoder(EncoderConfig(input_size=128)).eval()
+        pictures = torch.rand(1, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        return E, pictures, plain.encode(E, pictures)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(None, 1e-5), (torch.float16, 1e-2), (torch.bfloat16, 3e-2)]
+)
+def test_encoding(encoding, dtype, tolerance):
+    """The distance of the codes, as a part of their distance from the mean code."""
+    E, pictures, expected = encoding
+    w = encode(E, pictures, "W+", dtype=dtype).w
+    assert w.dtype == torch.float32
+    distance = (w - expected).flatten(1).norm(dim=1)
+    assert (distance < tolerance * (expected - E.w_avg).flatten(1).norm(dim=1)).all()
+
+
+def test_drawing_in_bfloat16(G):
+    """A hundredth of the range of the pictures, at most a grey level on average."""
+    w = sample(G, 2, seed=1).w
+    with torch.no_grad():
+        difference = (plain.synthesis(G, w) - G.synthesis(w, dtype=torch.bfloat16)).abs()
+    assert difference.mean() < 1 / 127.5
 
 
 def test_tuning(G):
