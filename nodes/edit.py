@@ -261,16 +261,12 @@ class DirectionFromImages(io.ComfyNode):
         generator: host.Held | None = None,
     ) -> io.NodeOutput:
         from ..cycle_core.directions import direction_from_pictures
-        from ..cycle_core.invert.encoding import BATCH
 
         sets = host.pictures(having), host.pictures(lacking)
         models = [encoder] if generator is None else [encoder, generator]
         E, G = [*host.ready(*models), None][:2]
         progress = host.Progress(previews=False)
-        found = host.sparingly(
-            lambda batch: direction_from_pictures(E, *sets, name, G, batch, progress), BATCH
-        )
-        return io.NodeOutput(found)
+        return io.NodeOutput(direction_from_pictures(E, *sets, name, G, callback=progress))
 
 
 NODES = [LatentEdit, MixCodes, DiscoverDirections, DirectionFromImages]

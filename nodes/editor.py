@@ -155,9 +155,7 @@ class LatentEditor(io.ComfyNode):
         edited = apply(edits, code, G, plugs)
         index = min(shown, edited.batch - 1)
         one = edited.one(index)
-        drawn = host.sparingly(
-            lambda batch: generate(G, one, dtype=generator.dtype, batch=batch), 1
-        )
+        drawn = generate(G, one, dtype=generator.dtype)
         sliders = known_sliders(G, plugs)
         state = {
             "edits": edits,

@@ -67,12 +67,7 @@ class Generate(io.ComfyNode):
         memory = host.drawing_memory(generator.module, min(code.batch, BATCH))
         G = generator.ready(memory)
         progress = host.Progress(previews=code.batch > BATCH)
-        drawn = host.sparingly(
-            lambda batch: generate(
-                G, code, noise, truncation, seed, generator.dtype, batch, progress
-            ),
-            BATCH,
-        )
+        drawn = generate(G, code, noise, truncation, seed, generator.dtype, callback=progress)
         return io.NodeOutput(host.image(drawn))
 
 

@@ -324,25 +324,19 @@ def sparingly(run: Callable[[int], T], batch: int) -> T:
     """`run(batch)`, and where memory ends once more with half of it.
 
     Raises InputError where that is too much as well."""
+    from ..cycle_core.devices import out_of_memory
+
     for size in (batch, max(batch // 2, 1)):
         try:
             return run(size)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         gc.collect()  # here, where the error no longer holds what it was about
         management.soft_empty_cache()
     raise InputError(
         f"The memory of {device()} is not enough, not even for a batch of {max(batch // 2, 1)}: "
         "close other programs that use it, choose a smaller generator, or start ComfyUI with --cpu."
-    )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether that is what CUDA, MPS or the CPU's allocator say of it."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
     )
 
 

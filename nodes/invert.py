@@ -60,15 +60,11 @@ class CycleEncode(io.ComfyNode):
         generator: host.Held | None = None,
     ) -> io.NodeOutput:
         from ..cycle_core import encode
-        from ..cycle_core.invert.encoding import BATCH
 
         crops = host.pictures(images)
         models = [encoder] if generator is None else [encoder, generator]
         E, G = [*host.ready(*models), None][:2]
-        progress = host.Progress(previews=False)
-        code = host.sparingly(
-            lambda batch: encode(E, crops, _space(space), G, batch, progress), BATCH
-        )
+        code = encode(E, crops, _space(space), G, callback=host.Progress(previews=False))
         return io.NodeOutput(host.resting(code))
 
 
