@@ -41,6 +41,7 @@ from cycle_core.training.dry_run import gigabytes, peak_memory
 STEPS = TuneSettings(threshold=0.0)
 OURS = {
     "ours": STEPS,
+    "ours, bfloat16": replace(STEPS, dtype=torch.bfloat16),
     "ours, locality every 4 steps": replace(STEPS, locality_every=4),
     "ours, little memory": replace(STEPS, low_memory=True),
 }

@@ -250,6 +250,7 @@ class PivotTune(io.ComfyNode):
             locality=settings.locality and locality > 0,
             locality_l2=settings.locality_l2 * locality,
             locality_lpips=settings.locality_lpips * locality,
+            dtype=generator.dtype,
         )
         perceptual, _ = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))

@@ -128,6 +128,19 @@ def test_pictures_are_tuned_in_parts_where_memory_is_short_with_the_same_result(
     assert whole.history[-1]["total"] == pytest.approx(parts.history[-1]["total"], rel=1e-3)
 
 
+def test_convolutions_in_bfloat16_tune_nearly_as_well(G, perceptual):
+    image, pivot = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1)
+    whole, half = (
+        tune(G, pivot, image, replace(TUNE, dtype=dtype), perceptual=perceptual)
+        for dtype in (None, torch.bfloat16)
+    )
+    before, reached = whole.history[0]["total"], whole.history[whole.best]["total"]
+    assert half.history[half.best]["total"] < reached + 0.1 * (before - reached)
+    assert half.history[0] != whole.history[0]
+    assert {p.dtype for p in half.generator.parameters()} == {torch.float32}
+    assert torch.equal(half.image, generate(half.generator, pivot))
+
+
 def test_less_memory_gives_the_same_generator(G, perceptual):
     image, pivot = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1)
     whole, saving = (

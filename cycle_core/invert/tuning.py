@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..codes import Code, HasCode, as_code
-from ..devices import out_of_memory, release, say_once
+from ..devices import out_of_memory, release, say_once, usable
 from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
-from .encoding import check_image
+from .encoding import check_image, generate
 from .objective import (
     Distance,
     Objective,
@@ -48,6 +48,9 @@ class TuneSettings:
     detail_rate: float = 0.01  # Adam, falling to zero
     detail_size: int = 64  # of the layer's features, at most
     batch: int = 4  # pictures at once: smaller needs less memory and changes nothing else
+    dtype: torch.dtype | None = (
+        None  # of the convolutions, e.g. torch.bfloat16; weights keep theirs
+    )
     low_memory: bool = False  # a third more time, a fraction of the memory, the same result
 
     def __post_init__(self) -> None:
@@ -183,7 +186,8 @@ def _tune(
         w = pivot.w.detach().to(G.device, torch.float32).clone()
         objective = Objective(settings.l2, settings.lpips, perceptual=network)
         x = resize(image.detach().to(G.device, torch.float32).clone(), G.resolution)
-        look = _Look(objective, x, w, settings.batch)
+        settings = replace(settings, dtype=usable(settings.dtype, G.device))
+        look = _Look(objective, x, w, settings)
         tuned = trainable_copy(G).tuned_from(G)
         tuned.mapping.requires_grad_(False)
         locality = Locality(frozen(G), w, settings, network, seed) if settings.locality else None
@@ -194,9 +198,9 @@ def _tune(
             descent.of_detail()
         tuned.synthesis.recompute = False
         tuned.requires_grad_(False)
-    best = descent.best
-    history = tuple(descent.history)
-    return Tuned(tuned, pivot, best.image.clamp(-1, 1), history, best.step, G.fingerprint)
+    best, history = descent.best, tuple(descent.history)
+    drawn = best.image.clamp(-1, 1) if settings.dtype is None else generate(tuned, pivot)
+    return Tuned(tuned, pivot, drawn, history, best.step, G.fingerprint)
 
 
 def _attempts(settings: TuneSettings, pictures: int) -> Iterator[TuneSettings]:
@@ -307,9 +311,9 @@ class _Descent:
 class _Look:
     """What the generator draws of the pivots, and how far it is from the pictures."""
 
-    def __init__(self, objective: Objective, image: Tensor, w: Tensor, batch: int):
-        self.objective, self.pictures, self.codes = objective, image.split(batch), w.split(batch)
-        self.count = len(image)
+    def __init__(self, objective: Objective, image: Tensor, w: Tensor, settings: TuneSettings):
+        self.objective, self.dtype, self.count = objective, settings.dtype, len(image)
+        self.pictures, self.codes = image.split(settings.batch), w.split(settings.batch)
         # the features of many pictures would fill the memory: then they are computed each time
         self.target = objective.target(image) if len(self.pictures) == 1 else None
 
@@ -319,7 +323,7 @@ class _Look:
         for picture, w in zip(self.pictures, self.codes, strict=True):
             target = self.target or self.objective.target(picture)
             with torch.set_grad_enabled(learn):
-                image = G.synthesis(w, "const")
+                image = G.synthesis(w, "const", self.dtype)
                 terms = self.objective(image, target)
             if learn:
                 (terms.total.sum() / self.count).backward()
@@ -347,6 +351,7 @@ class Locality:
 
     def __call__(self, tuned: Generator, step: int) -> Tensor:
         pivot = self.pivots[step % len(self.pivots)][None]  # [1,N,w_dim]
+        dtype = self.settings.dtype
         with torch.no_grad():
             inputs = draw_inputs(self.original, 1, self.random)
             sample = self.original.mapping(*inputs, truncation=self.settings.locality_truncation)
@@ -354,8 +359,8 @@ class Locality:
             length = way.norm()
             alpha = length.clamp(max=self.settings.locality_alpha)
             near = pivot + way * (alpha / length.clamp(min=1e-8))
-            target = self.objective.target(self.original.synthesis(near, "none"))
-        return self.objective(tuned.synthesis(near, "none"), target).total.mean()
+            target = self.objective.target(self.original.synthesis(near, "none", dtype))
+        return self.objective(tuned.synthesis(near, "none", dtype), target).total.mean()
 
 
 def _adam(
