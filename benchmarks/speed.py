@@ -27,7 +27,7 @@ ROWS = {  # name: (what it is, goal)
     "encode": ("encode one picture", "100 ms"),
     "generate": ("generate one picture", "50 ms"),
     "refine": ("refine a pivot, 15 steps", ""),
-    "tune": ("tune 100 steps", "30 s"),
+    "tune": ("tune, preset `embedded`", "30 s"),
     "paste": ("paste into a photograph of 512 px", ""),
     "demo": ("the whole demo", "2 min, 2 GB"),
     "synthesis-1024": ("1024 px, full size, random weights: one synthesis", ""),
@@ -135,12 +135,13 @@ def refine() -> float:
 
 
 def tune() -> float:
-    from cycle_core import TuneSettings, encode, load_encoder, load_generator, tune
+    from cycle_core import encode, load_encoder, load_generator, tune
+    from cycle_core.invert import TUNE_PRESETS
 
     generator, crop = load_generator("portraits"), embedded_crop()
     code = encode(load_encoder("portraits"), crop)
-    settings = TuneSettings(steps=100, threshold=0.0)
-    return timed(lambda: tune(generator, code, crop, settings), runs=1)
+    settings = TUNE_PRESETS["embedded"]
+    return timed(lambda: tune(generator, code, crop, settings), runs=3)
 
 
 def paste() -> float:

@@ -374,7 +374,8 @@ def _adam(
 
 
 def _good_enough(terms: Terms, settings: TuneSettings) -> bool:
-    return settings.lpips > 0 and float(terms.lpips.mean()) <= settings.threshold
+    threshold = settings.threshold if settings.lpips > 0 else 0.0
+    return threshold > 0 and float(terms.lpips.mean()) <= threshold
 
 
 def _log(terms: Terms) -> dict[str, float]:
