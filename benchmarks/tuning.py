@@ -133,13 +133,14 @@ def memory_of(size: str, way: str, a: argparse.Namespace) -> int:
 
 
 def timed(way: Callable[..., None], count: int, device: torch.device) -> list[float]:
-    """Seconds of `count` steps, after a first one that is not counted."""
+    """Seconds of `count` steps, after a first one that is not counted: of a GPU those of the clock,
+    else those that the processor worked, so that other programs do not count."""
     ends: list[float] = []
 
     def ended(*_: object) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        ends.append(time.perf_counter())
+        ends.append(time.perf_counter() if device.type == "cuda" else time.process_time())
 
     way(count + 1, ended)
     return [b - a for a, b in itertools.pairwise(ends)]
