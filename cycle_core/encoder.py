@@ -224,7 +224,8 @@ class Encoder(nn.Module):
         """The pyramid: coarse, middle, fine (the latter only if a head of this stage reads it)."""
         ends = [sum(self.config.units[: i + 1]) - 1 for i in range(4)]
         features = []
-        image = image.contiguous(memory_format=torch.channels_last)  # a quarter faster on a CPU
+        if image.device.type != "mps":  # which has convolved parts of such tensors wrongly
+            image = image.contiguous(memory_format=torch.channels_last)  # a quarter faster
         x = self.input_layer(image)
         for i, unit in enumerate(self.body):
             x = unit(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shutil
 
 import pytest
 import torch
@@ -169,6 +170,15 @@ def test_what_cannot_be_compiled_runs_as_it_is(said):
         plain = compiled(function, backend=no_compiler)
         assert torch.equal(plain(torch.ones(3)), function(torch.ones(3)))
     assert len(said()) == 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler here")
+def test_a_compiled_generator_draws_the_same():
+    torch.manual_seed(0)
+    config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 4))
+    G = Generator(config).eval().requires_grad_(False)
+    code = Code(torch.randn(1, G.num_ws, 8), "W+")
+    assert torch.allclose(generate(G, code, compile=True), generate(G, code), atol=1e-5)
 
 
 def test_a_picture_is_drawn_without_a_compiler(pair, code, monkeypatch, said):
