@@ -73,11 +73,15 @@ def load_tuned(path: str | Path, generator: Generator) -> Tuned:
                 raise KeyError("other weights than the generator's")
             for name, weight in weights.items():
                 change = state[name].to(weight)
+                if change.shape != weight.shape:  # it might spread over all of the weight
+                    raise ValueError(f"{name} has the shape {list(change.shape)}")
                 weight.copy_(weight + change if config["difference"] else change)
         losses = (dict(step).items() for step in config["history"])
         history = tuple({name: float(loss) for name, loss in step} for step in losses)
         best = int(config["best"])
-    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
+        if not 0 <= best < len(history):
+            raise ValueError(f"no step {best}")
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, InputError) as error:
         raise CheckpointError(
             f"{path} does not hold a whole tuned generator ({error}): it is damaged; tune again."
         ) from error

@@ -143,7 +143,8 @@ def configurations() -> Iterator[tuple[str, bytes]]:
         "delta": [
             {"original": huge}, {"original": None}, {"history": None}, {"history": 5},
             {"best": "x"}, {"best": None}, {"space": "Z"},
-            {"history": ["x"]},
+            {"history": ["x"]}, {"history": [{"total": 10**400}]}, {"history": []},
+            {"best": float("inf")}, {"best": huge}, {"best": -1},
         ],
     }  # fmt: skip
     for kind, configs in changes.items():
