@@ -126,7 +126,7 @@ class StyleGAN3Synthesis(Synthesis):
         super().__init__(config.num_ws, config.w_dim)
         self.output_scale = config.output_scale
         signals = config.signals
-        self._shapes = [(signal.channels, signal.size) for signal in signals]
+        self._shapes = [(signal.channels, signal.size) for signal in signals[:-1]]  # but the RGB's
         self.input = FourierFeatures(signals[0], config.w_dim)
         self.layers = nn.ModuleList(
             FilteredConv(

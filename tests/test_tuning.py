@@ -221,6 +221,7 @@ def test_stylegan3_has_maps_too(perceptual):
     tuned = tune(G, code_of(G, 1), torch.rand(1, 3, 32, 32), DETAIL, perceptual=perceptual)
     synthesis = tuned.generator.synthesis
     assert synthesis.detail is not None
+    assert synthesis.detail_at < config.num_layers  # what that adds is the RGB
     channels, size = synthesis.feature_shapes[synthesis.detail_at]
     assert synthesis.detail.shape == (1, channels, size, size)
 
@@ -326,6 +327,17 @@ def test_a_map_that_does_not_fit_is_refused(G, perceptual, tmp_path):
         rest = {k: v for k, v in metadata.items() if k not in ("kind", "config")}
         save_model(path, "delta", {**config, "detail_at": at}, tensors, rest)
         with pytest.raises(CheckpointError, match="does not hold a whole tuned generator"):
+            load_tuned(path, G)
+
+
+def test_a_weight_of_another_shape_is_refused(G, tuned, tmp_path):
+    path = tmp_path / "tuned.safetensors"
+    for original in (None, G):
+        save_tuned(tuned, path, original)
+        config, tensors, metadata = read_model(path, "delta")
+        rest = {k: v for k, v in metadata.items() if k not in ("kind", "config")}
+        save_model(path, "delta", config, {**tensors, "const": torch.ones(1)}, rest)
+        with pytest.raises(CheckpointError, match=r"const has the shape \[1\]"):
             load_tuned(path, G)
 
 
