@@ -202,7 +202,7 @@ class Held(Generic[Module]):
     """A network whose place the host's memory management decides about.
 
     source: the name or path that it was opened from; it tells which presets and losses fit.
-    dtype: of the convolutions where pictures are drawn, None for that of the weights.
+    dtype: of the convolutions where pictures are drawn and in tuning, None for that of the weights.
     tuned: how a generator was tuned, None where it was not.
     """
 

@@ -182,7 +182,8 @@ class PivotTune(io.ComfyNode):
                     default=0,
                     min=0,
                     max=5000,
-                    tooltip="At most so many; 0 takes the preset's (paper: 350).",
+                    tooltip="Of the weights, at most; 0 takes the preset's (paper: 350). The steps "
+                    "of detail come after them.",
                 ),
                 io.Float.Input(
                     "early_stop",

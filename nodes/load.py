@@ -38,8 +38,8 @@ class LoadGenerator(io.ComfyNode):
                     "precision",
                     options=["float32", "half"],
                     default="float32",
-                    tooltip="Of drawing pictures. half multiplies in bfloat16: faster on recent "
-                    "GPUs, slightly less exact. Refining and tuning always use float32.",
+                    tooltip="Of drawing pictures and of tuning. half multiplies in bfloat16: "
+                    "faster on recent GPUs, slightly less exact. Refining always uses float32.",
                 ),
                 host.advanced(
                     io.Boolean.Input,

@@ -80,7 +80,8 @@ def add_commands(commands: Any) -> None:
     tune.add_argument("crop", type=Path, help="the aligned crop")
     tune.add_argument("code", type=Path, help="its pivot, from `refine` or `encode`")
     add_out(tune, "what tuning changed; `generate --tuned` takes it")
-    tune.add_argument("--steps", type=whole, help="at most (default: of the preset)")
+    tune.add_argument("--steps", type=whole,
+                      help="of the weights, at most (default: of the preset)")  # fmt: skip
     add_generator(tune)
     add_preset(tune)
     add_seed(tune)

@@ -39,7 +39,8 @@ def add_commands(commands: Any) -> None:
     add_edit(command, repeated=True)
     add_out(command, "the folder of the results: one folder a picture, and report.json")
     command.add_argument("--refine-steps", type=whole, help="(default: of the preset)")
-    command.add_argument("--tune-steps", type=whole, help="at most (default: of the preset)")
+    command.add_argument("--tune-steps", type=whole,
+                         help="of the weights, at most (default: of the preset)")  # fmt: skip
     add_preset(command)
     add_face(command)
     add_generator(command)
