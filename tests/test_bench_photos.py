@@ -75,13 +75,14 @@ def test_every_space_and_refinement_is_measured_before_and_after_tuning(compared
         assert result["costs"]["tuned"]["seconds"] > 0
 
 
-def test_what_fails_is_named_with_its_reason_and_ends_nothing(compared):
+def test_what_fails_is_named_with_its_reason_ends_nothing_and_is_tried_again(compared, out):
     failed = {(one["picture"], one["method"]) for one in compared.failed}
     assert failed == {(name, m) for name in ("damaged.png", "wide.png") for m in METHODS[2:4]}
     text = photo_tables(compared)
     assert "Failed, and in no mean: 2 of 4 pictures." in text
     assert "`wide.png`, small-w, small-w+: " in text
     assert "60x40, but a crop is square" in text
+    assert not list(out.glob("*/wide*"))
 
 
 def test_the_tables_name_the_networks_and_say_which_is_also_a_loss(compared):

@@ -163,7 +163,8 @@ class _Bench:
     def record(
         self, method: Method, E: Encoder | None, origin: str, index: int, path: Path
     ) -> dict[str, Any]:
-        """The numbers of one picture, measured now or before, or why there are none ("failed")."""
+        """The numbers of one picture, measured now or before, or why there are none ("failed"),
+        which is not kept: memory that was short may be there the next time."""
         tuned, file = index < self.settings.tuned, self.file(method, path, ".json")
         refining = E is not None and method.steps > 0
         facts = self.facts | {
@@ -175,16 +176,15 @@ class _Bench:
             "tune": asdict(self.settings.tune) if tuned else None,
             "shown": self.columns(index) if index < SHOWN else None,
         }
-        facts = json.loads(json.dumps(facts))  # as they are read again
-        known = read_result(file, {"facts"})
+        facts = json.loads(json.dumps(facts, default=str))  # as they are read again
+        known = read_result(file, {"facts", "pivot"})
         if known is not None and known["facts"] == facts:
             return known
-        strip = None
         try:
             image = read_crop(path).to(self.G.device)
             record, strip = self.measure(method, E, image, tuned, shown=index < SHOWN)
         except CycleError as error:
-            record = {"failed": str(error)}
+            return {"failed": str(error)}
         if strip is not None:
             save_image(strip, self.file(method, path, ".png"))
         text = json.dumps({"facts": facts, **record}, indent=1)
