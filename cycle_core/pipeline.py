@@ -60,7 +60,10 @@ class RunSettings:
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        settings = asdict(self)
+        if self.tune.dtype is not None:
+            settings["tune"]["dtype"] = str(self.tune.dtype)
+        return settings
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cycle_core.edits import parse_edit
 from cycle_core.errors import InputError, MismatchError, NoFaceError
 from cycle_core.face import CENTRE
 from cycle_core.images import Photo, read_photo
+from cycle_core.invert import TuneSettings
 from cycle_core.pipeline import (
     Inversion,
     Models,
@@ -139,3 +141,8 @@ def test_the_preset_follows_the_generator():
     assert preset("auto", "ffhq.pkl") == preset("paper")
     with pytest.raises(InputError, match="paper, fast, embedded"):
         preset("best")
+
+
+def test_settings_are_json_whatever_they_are():
+    settings = RunSettings(tune=TuneSettings(dtype=torch.bfloat16))
+    assert json.loads(json.dumps(settings.to_json()))["tune"]["dtype"] == "torch.bfloat16"
