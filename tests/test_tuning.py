@@ -14,6 +14,7 @@ from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.invert import RefineSettings, TuneSettings
+from cycle_core.invert.objective import trainable_copy
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -149,6 +150,15 @@ def test_less_memory_gives_the_same_generator(G, perceptual):
     )
     assert same(whole.generator.state_dict(), saving.generator)
     assert not saving.generator.synthesis.recompute
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_less_memory_is_had_by_computing_blocks_again(G, recompute):
+    synthesis, calls = trainable_copy(G).synthesis, []
+    synthesis.get_submodule("blocks.1").register_forward_pre_hook(lambda *_: calls.append(1))
+    synthesis.recompute = recompute
+    synthesis(code_of(G, 1).w).sum().backward()
+    assert len(calls) == 1 + recompute
 
 
 class Cramped:
