@@ -114,8 +114,8 @@ def say_once(sentence: str) -> None:
 @lru_cache(maxsize=64)
 def _convolves(dtype: torch.dtype, device: torch.device) -> bool:
     if device.type == "cuda" and dtype == torch.bfloat16:
-        # older GPUs imitate it, which is slower than float32
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        # NVIDIA's before Ampere imitate it, which is slower than float32
+        return bool(torch.version.hip) or torch.cuda.get_device_capability(device)[0] >= 8
     try:
         one = torch.ones(1, 1, 1, 1, dtype=dtype, device=device)
         F.conv2d(one, one)

@@ -91,9 +91,8 @@ def test_no_edit_leaves_the_picture_as_the_tuned_generator_draws_it(inversion, m
 
 def test_progress_names_the_steps_and_counts_them(photo, models, settings):
     told: list[tuple[str, int, int]] = []
-    short = replace(
-        settings, refine=replace(settings.refine, steps=2), tune=replace(settings.tune, steps=3)
-    )
+    tune = replace(settings.tune, steps=2, detail_steps=1)
+    short = replace(settings, refine=replace(settings.refine, steps=2), tune=tune)
 
     run_picture(photo, models, [parse_edit("smile=1")], short, lambda *step: told.append(step))
 

@@ -239,7 +239,8 @@ def _read_safetensors(region: Region) -> tuple[dict[str, StoredTensor], dict[str
     (size,) = struct.unpack("<Q", region.part(0, 8).read())
     if size > MAX_HEADER:
         raise Damaged("it claims a header that is too large")
-    header = json.loads(region.part(8, size).read())
+    # json would guess the encoding of bytes, and import codecs for what it guesses
+    header = json.loads(region.part(8, size).read().decode("utf-8"))
     metadata = header.pop("__metadata__", {})
     tensors = {}
     for name, entry in header.items():

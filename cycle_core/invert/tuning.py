@@ -65,6 +65,11 @@ class TuneSettings:
             )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"The betas of Adam are from 0 to below 1, not {self.betas}.")
+        if self.dtype not in (None, torch.float32, torch.bfloat16):
+            raise InputError(
+                f"Tuning multiplies in float32 or bfloat16, not in {self.dtype}, whose range its "
+                "gradients leave: take bfloat16."
+            )
 
 
 TUNE_PRESETS = {
@@ -131,7 +136,8 @@ def tune(
     Detail (after DHR, "What Decreases Editing Capability?", Cao et al. 2023): when the weights
     are done, a map that is added to the features of one layer is fitted to the picture by the same
     two losses. It takes what the weights cannot learn in few steps, and stays where it is when
-    the code is edited. One map cannot be the detail of several pictures, which get none.
+    the code is edited. One map cannot be the detail of several pictures: their weights take the
+    steps that it would have had.
 
     pivot: a Code (or what `refine` gives) of as many rows as pictures.
     image: float [B,3,H,W] in [-1,1]; resized to the generator's resolution.
@@ -194,7 +200,7 @@ def _tune(
         tuned.synthesis.recompute = settings.low_memory
         descent = _Descent(tuned, look, settings, callback)
         descent.of_weights(locality)
-        if settings.detail_steps and len(x) == 1 and not descent.ended:
+        if descent.with_detail and not descent.ended:
             descent.of_detail()
         tuned.synthesis.recompute = False
         tuned.requires_grad_(False)
@@ -234,15 +240,16 @@ class _Descent:
         self.history: list[dict[str, float]] = []
         self.ended = False  # by the threshold
         self.done = 0  # steps
-        detail = settings.detail_steps if look.count == 1 else 0
-        self.total = settings.steps + detail
+        self.total = settings.steps + settings.detail_steps
+        self.with_detail = settings.detail_steps > 0 and look.count == 1
 
     def of_weights(self, locality: Locality | None) -> None:
         """All weights of the synthesis network."""
         settings = self.settings
         weights = list(self.G.synthesis.parameters())
         optimizer = _adam(weights, settings.learning_rate, settings.betas)
-        self._run(optimizer, weights, settings.steps, lambda step: self._hold(locality, step))
+        steps = settings.steps if self.with_detail else self.total
+        self._run(optimizer, weights, steps, lambda step: self._hold(locality, step))
 
     def of_detail(self) -> None:
         """The map of one layer; the weights are at rest."""
@@ -262,7 +269,7 @@ class _Descent:
                 settings.detail_rate * (1 + math.cos(math.pi * share)) / 2
             )
 
-        self._run(optimizer, [detail], settings.detail_steps, fall)
+        self._run(optimizer, [detail], settings.detail_steps, fall, known=True)
 
     def _run(
         self,
@@ -270,17 +277,21 @@ class _Descent:
         moved: list[nn.Parameter],
         steps: int,
         before: Callable[[int], None],
+        known: bool = False,
     ) -> None:
-        """before(step): what a step needs beside the gradients of the pictures."""
+        """before(step): what a step needs beside the gradients of the pictures. known: whether it
+        begins at the best state so far, which the history has already."""
         for step in range(steps + 1):
             last = step == steps
             optimizer.zero_grad(set_to_none=True)
             drawn, terms = self.look(self.G, learn=not last)
             loss = float(terms.total.mean())
-            self.history.append(_log(terms))
+            again = known and step == 0
+            if not again:
+                self.history.append(_log(terms))
             if loss < self.best.loss or not self.best.values:
-                values = _copied(moved, self.best.values)
-                self.best = _Best(loss, len(self.history) - 1, drawn, values)
+                at = self.best.step if again else len(self.history) - 1
+                self.best = _Best(loss, at, drawn, _copied(moved, self.best.values))
             self.ended = _good_enough(terms, self.settings)
             if last or loss != loss or self.ended:
                 break
