@@ -182,8 +182,7 @@ class PivotTune(io.ComfyNode):
                     default=0,
                     min=0,
                     max=5000,
-                    tooltip="Of the weights, at most; 0 takes the preset's (paper: 350). The steps "
-                    "of detail come after them.",
+                    tooltip="At most so many; 0 takes the preset's (paper: 350).",
                 ),
                 io.Float.Input(
                     "early_stop",
@@ -243,9 +242,10 @@ class PivotTune(io.ComfyNode):
 
         crops = host.pictures(images)
         _, settings = settings_of(preset, generator.source)
+        if steps:
+            settings = settings.in_steps(steps)
         settings = replace(
             settings,
-            steps=steps or settings.steps,
             threshold=settings.threshold if early_stop < 0 else early_stop,
             learning_rate=learning_rate or settings.learning_rate,
             locality=settings.locality and locality > 0,

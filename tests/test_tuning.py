@@ -280,6 +280,14 @@ def test_a_number_of_steps_below_zero_is_refused():
         TuneSettings(steps=-1)
 
 
+def test_another_number_of_steps_is_shared_by_weights_and_detail():
+    settings = TuneSettings(steps=40, detail_steps=80)
+    for count, shares in ((3, (1, 2)), (0, (0, 0)), (240, (80, 160))):
+        short = settings.in_steps(count)
+        assert (short.steps, short.detail_steps) == shares
+    assert TuneSettings(steps=350).in_steps(7).steps == 7
+
+
 def test_settings_of_adam_and_locality_that_make_no_sense_are_refused():
     with pytest.raises(InputError, match="locality_every=0"):
         TuneSettings(locality_every=0)

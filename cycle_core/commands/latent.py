@@ -80,8 +80,7 @@ def add_commands(commands: Any) -> None:
     tune.add_argument("crop", type=Path, help="the aligned crop")
     tune.add_argument("code", type=Path, help="its pivot, from `refine` or `encode`")
     add_out(tune, "what tuning changed; `generate --tuned` takes it")
-    tune.add_argument("--steps", type=whole,
-                      help="of the weights, at most (default: of the preset)")  # fmt: skip
+    tune.add_argument("--steps", type=whole, help="at most (default: of the preset)")
     add_generator(tune)
     add_preset(tune)
     add_seed(tune)
@@ -203,7 +202,7 @@ def run_tune(arguments: argparse.Namespace) -> None:
     pivot = load_code(arguments.code, device)
     _, settings = settings_of(arguments)
     if arguments.steps is not None:
-        settings = replace(settings, steps=arguments.steps)
+        settings = settings.in_steps(arguments.steps)
     generator = load_generator(arguments.generator, device)
     tuned = tune(
         generator,

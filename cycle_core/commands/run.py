@@ -39,8 +39,7 @@ def add_commands(commands: Any) -> None:
     add_edit(command, repeated=True)
     add_out(command, "the folder of the results: one folder a picture, and report.json")
     command.add_argument("--refine-steps", type=whole, help="(default: of the preset)")
-    command.add_argument("--tune-steps", type=whole,
-                         help="of the weights, at most (default: of the preset)")  # fmt: skip
+    command.add_argument("--tune-steps", type=whole, help="at most (default: of the preset)")
     add_preset(command)
     add_face(command)
     add_generator(command)
@@ -92,7 +91,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
     if arguments.refine_steps is not None:
         refining = replace(refining, steps=arguments.refine_steps)
     if arguments.tune_steps is not None:
-        tuning = replace(tuning, steps=arguments.tune_steps)
+        tuning = tuning.in_steps(arguments.tune_steps)
     settings = RunSettings(
         arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed
     )

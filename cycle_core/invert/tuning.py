@@ -71,6 +71,12 @@ class TuneSettings:
                 "gradients leave: take bfloat16."
             )
 
+    def in_steps(self, count: int) -> TuneSettings:
+        """The same in `count` steps at most: weights and detail keep their shares."""
+        whole = self.steps + self.detail_steps
+        steps = round(count * self.steps / whole) if whole else count
+        return replace(self, steps=steps, detail_steps=count - steps)
+
 
 TUNE_PRESETS = {
     "paper": TuneSettings(),
