@@ -182,10 +182,12 @@ def test_a_compiled_generator_draws_the_same():
 
 
 def test_a_picture_is_drawn_without_a_compiler(pair, code, monkeypatch, said):
+    from torch._inductor import config as inductor
+
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
     one = code.one(0)
-    assert torch.equal(generate(pair[1], one, compile=True), generate(pair[1], one))
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        assert torch.equal(generate(pair[1], one, compile=True), generate(pair[1], one))
     assert said() == [
         "torch.compile does not work on this machine: what it was for runs uncompiled."
     ]
