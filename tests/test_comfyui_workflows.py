@@ -64,7 +64,7 @@ def inverted(which: str, face: str = "largest", smoothing: float = 0.0) -> Inver
     if which == "portrait":
         refining = replace(refining, steps=STEPS["CycleRefinePivot"])
         pivot = cc.refine(E, G, crops, refining, perceptual=lpips, faces=faces).code
-    tuning = replace(tuning, steps=STEPS["CyclePivotTune"])
+    tuning = tuning.in_steps(STEPS["CyclePivotTune"])
     tuned = cc.tune(G, pivot, crops, tuning, perceptual=lpips)
     return Inverted(photo, crops, places, code, pivot, tuned)
 
