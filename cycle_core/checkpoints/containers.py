@@ -39,8 +39,8 @@ def read_container(region: Region, limits: Limits) -> tuple[str, Any, dict[str, 
         return *_read_zip(region, limits), {}
     if start.startswith(b"\x93NUMPY"):
         return "npy", _read_npy(region, limits), {}
-    # a length may begin like a pickle, 80 02, but no pickle of weights has four zeros there
-    if start[8:9] == b"{" and (start[:1] != b"\x80" or start[4:8] == bytes(4)):
+    # JSON after a length below 4 GB, which may begin like a pickle: 80 02
+    if start[4:9] == b"\0\0\0\0{":
         return "safetensors", *_read_safetensors(region)
     for beginning, name in OTHER_FILES.items():
         if start.lstrip().startswith(beginning):
