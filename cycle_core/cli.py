@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _check_not_empty(argv)
             arguments = parser().parse_args(argv)
             _load_torch()
+            if program:
+                from .devices import keep_memory  # it imports torch
+
+                keep_memory()
             arguments.command(arguments)
             sys.stdout.flush()  # here, where a closed pipe is still caught
         return 0

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 from torch.utils.checkpoint import checkpoint
 
 from .errors import InputError
@@ -143,15 +144,15 @@ def modulated_conv(
 
     x: [B,I,H,W]; weight: [O,I,k,k]; styles: [B,I]. Gives [B,O,H,W], twice the size if `upsample`.
     A demodulated result is multiplied by `gain`. padding: on every side, k // 2 if None.
-    A batch of one scales the weight; a larger one scales the activations before and after one
-    shared convolution, which is the same and avoids a grouped convolution.
+    What is scaled is the smaller of two that give the same: the weight, in a batch of one, or the
+    activations before and after one convolution that is shared, never grouped.
     """
     dtype = x.dtype
     demod = None
     if demodulate:
         energy = styles.square() @ weight.square().sum((2, 3)).t()  # [B,O]
         demod = (energy + 1e-8).rsqrt() * gain
-    if x.shape[0] == 1:
+    if x.shape[0] == 1 and _scales_weight(x, weight, upsample):
         weight = weight * styles[0, :, None, None]
         if demod is not None:
             weight = weight * demod[0, :, None, None, None]
@@ -164,6 +165,13 @@ def modulated_conv(
         padding = weight.shape[-1] // 2 if padding is None else padding
         x = F.conv2d(x, weight.to(x.dtype), padding=padding)
     return x if demod is None else x * demod[:, :, None, None].to(dtype)
+
+
+def _scales_weight(x: Tensor, weight: Tensor, upsample: bool) -> bool:
+    """Whether the weight has fewer numbers than the activations before and after it."""
+    outputs, inputs = weight.shape[:2]
+    pixels = x.shape[-2] * x.shape[-1]
+    return 2 * weight.numel() < pixels * (inputs + outputs * (4 if upsample else 1))
 
 
 def normalize(x: Tensor) -> Tensor:
@@ -182,8 +190,38 @@ def _upsampling_conv(x: Tensor, weight: Tensor) -> Tensor:
 
     One sub-pixel convolution with the product of both kernels gives the same, but took three times
     as long on a CPU: it has four times the multiplications."""
-    x = F.conv_transpose2d(x, weight.to(x.dtype).transpose(0, 1), stride=2)  # [B,O,2H+1,2W+1]
+    kernel = weight.to(x.dtype).transpose(0, 1)
+    if SpreadingConv.is_faster(x, kernel):
+        x = SpreadingConv.apply(x, kernel)
+    else:
+        x = F.conv_transpose2d(x, kernel, stride=2)  # [B,O,2H+1,2W+1]
     return F.conv2d(x, _blur_kernel(x), padding=1, groups=x.shape[1])
+
+
+class SpreadingConv(torch.autograd.Function):
+    """conv_transpose2d of stride two, [B,I,H,W] and [I,O,3,3] -> [B,O,2H+1,2W+1]. Its kernel's
+    gradient takes a CPU half the time where the pictures are copied out of channels-last first."""
+
+    @staticmethod
+    def is_faster(x: Tensor, kernel: Tensor) -> bool:
+        here = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        return here and kernel.requires_grad and kernel.shape[1] >= 128
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        return F.conv_transpose2d(x, kernel, stride=2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, kernel = ctx.saved_tensors
+        of_x = of_kernel = None
+        if ctx.needs_input_grad[0]:
+            of_x = F.conv2d(gradients[0], kernel, stride=2)
+        if ctx.needs_input_grad[1]:
+            inner, outer = gradients[0].contiguous(), x.contiguous()
+            of_kernel = conv2d_weight(inner, kernel.shape, outer, stride=2)
+        return of_x, of_kernel
 
 
 def _blur_kernel(x: Tensor) -> Tensor:

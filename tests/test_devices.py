@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import platform
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -199,3 +202,29 @@ def test_errors_of_the_compiled_function_itself_pass(said):
 
     with pytest.raises(RuntimeError, match=r"shape|size"):
         compiled(wrong, backend="eager")(torch.zeros(2, 3))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc takes such a wish")
+def test_a_program_keeps_its_memory():
+    """New pages that large tensors cost, in a process of its own."""
+    script = """
+import resource, sys, torch
+from cycle_core.devices import keep_memory
+assert len(sys.argv) == 1 or keep_memory()
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for i in range(40):
+    if i == 20:  # the memory has grown to what it needs
+        before = pages()
+    torch.ones(2**24)  # 64 MB
+print(pages() - before)
+"""
+    usual, kept = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", script, *more], check=True, capture_output=True
+            ).stdout
+        )
+        for more in ([], ["keep"])
+    )
+    assert kept < usual / 10

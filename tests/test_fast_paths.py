@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from cycle_core import TuneSettings, encode, load_encoder, load_generator, sample, tune
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.invert.objective import trainable_copy
+from cycle_core.layers import SpreadingConv, modulated_conv
 from cycle_core.networks import load_perceptual
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
@@ -29,6 +31,33 @@ def test_synthesis(G, count, stored, noise):
     w = sample(G, count, seed=1).w
     with torch.no_grad():
         assert (plain.synthesis(G, w, stored) - G.synthesis(w, noise)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("upsample", [False, True])
+@pytest.mark.parametrize("side", [4, 48])  # the activations have fewer numbers, or the weight has
+def test_modulation(side, upsample):
+    """Pictures and gradients of one layer, in channels-last as the networks call it."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 128, side, side), torch.randn(128, 128, 3, 3)
+    x = x.contiguous(memory_format=torch.channels_last)
+    styles, found = torch.randn(1, 128), []
+    for way in (plain.modulated, modulated_conv):
+        inputs = [t.clone().requires_grad_() for t in (x, weight, styles)]
+        y = way(inputs[0], inputs[1], inputs[2], upsample=upsample)
+        (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+        found.append([y.detach(), *(t.grad for t in inputs)])
+    for expected, given in zip(*found, strict=True):
+        assert (given - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_the_spreading_convolution_has_exact_gradients_of_both_orders():
+    """The second order is what the path lengths of a generator's training need."""
+    torch.manual_seed(0)
+    x, kernel = torch.randn(2, 3, 4, 5).double(), torch.randn(3, 2, 3, 3).double()
+    inputs = x.requires_grad_(), kernel.requires_grad_()
+    assert torch.equal(SpreadingConv.apply(*inputs), F.conv_transpose2d(*inputs, stride=2))
+    assert torch.autograd.gradcheck(SpreadingConv.apply, inputs)
+    assert torch.autograd.gradgradcheck(SpreadingConv.apply, inputs)
 
 
 @pytest.fixture(scope="module", params=["embedded", "full width"])
