@@ -19,7 +19,7 @@ from cycle_core.bench.measures import (
     strength_for,
 )
 from cycle_core.bench.methods import METHODS, find
-from cycle_core.bench.report import estimates, plot, side_by_side, tables
+from cycle_core.bench.report import difference, estimates, plot, side_by_side, tables
 from cycle_core.bench.run import COLUMNS, QUICK, compare
 from cycle_core.bench.sets import (
     EDITED,
@@ -199,6 +199,31 @@ def test_the_tables_name_methods_and_mark_the_best(results):
     title = find(winner).title
     first = next(line for line in text.splitlines() if line.startswith(f"| {title}"))
     assert f"**{means[winner]}**" in first
+
+
+def test_a_difference_is_paired_by_picture_and_seed():
+    """Pictures differ by far more than methods do, and one method has been trained thrice."""
+
+    def result(key, seed, values):
+        return {"facts": {"method": key, "seed": seed}, "pivot": {"lpips": values}}
+
+    pictures = torch.linspace(0, 10, 20).tolist()
+    results = [result("optimise-w", 0, pictures)]
+    results += [result("cycle", seed, [x + 0.1 for x in pictures[:15]]) for seed in (0, 1, 2)]
+    found = difference(results, "cycle", "optimise-w", "pivot", "lpips")
+    assert found is not None
+    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert difference(results, "cycle", "e4e", "pivot", "lpips") is None
+    assert difference(results, "cycle", "optimise-w", "pivot", "lec") is None
+
+
+def test_the_tables_set_methods_against_each_other(results):
+    text = tables(results)
+    assert "| cycle encoding − " not in text  # neither rival was measured
+    renamed = [json.loads(json.dumps(r).replace('"optimise-w"', '"encoder-w"')) for r in results]
+    row = next(x for x in tables(renamed).splitlines() if x.startswith("| cycle encoding − "))
+    expected = difference(renamed, "cycle", "encoder-w", "pivot", "lpips")
+    assert str(expected) in row
 
 
 def test_the_trade_off_is_drawn(results, tmp_path):

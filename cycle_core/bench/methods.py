@@ -121,6 +121,19 @@ METHODS = (
            refined(replace(_REFINE, space="W+"))),
 )  # fmt: skip
 
+# what the paper claims, or its design begs to ask, of one method against another
+PAIRS = (
+    ("cycle", "encoder-w"),  # the way through W+ is worth it
+    ("cycle", "untightened"),  # so is tightening on the way back
+    ("cycle", "e4e"),  # W edits better than W+, which reconstructs better
+    ("cycle", "cycle-stale"),  # heads that the way back has turned off stay off
+    ("cycle-refined", "cycle"),
+    ("cycle-refined", "cycle-free"),  # the regulariser keeps the code editable
+    ("cycle-refined", "e4e-refined"),
+    ("cycle-refined", "optimise-w"),
+    ("cycle-refined", "optimise-w+"),
+)
+
 
 def find(key: str) -> Method:
     """A method by its key. Raises InputError for another."""

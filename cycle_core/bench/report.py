@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError, MissingFileError
 from ..images import contact_sheet, read_image
 from .intervals import Estimate, estimate
-from .methods import METHODS
+from .methods import METHODS, PAIRS
 from .run import COLUMNS
 
 Result = dict[str, Any]
@@ -40,16 +40,31 @@ TITLES = {
 }
 
 
+# (part, measure, heading) of what a method is compared by with another
+_PAIRED = (
+    ("pivot", "lpips", "LPIPS"),
+    ("pivot", "identity", "identity"),
+    ("pivot", "to_w", "distance to W"),
+    ("pivot", "lec", "LEC"),
+    ("edited", "unwanted", "unwanted"),
+    ("edited", "true_lpips", "LPIPS to the true edit"),
+    ("edited tuned", "unwanted", "tuned: unwanted"),
+    ("edited tuned", "true_lpips", "tuned: LPIPS to the true edit"),
+)
+
+
 @dataclass(frozen=True)
 class Layout:
     """What is told, and in which order: the methods and the sets by their titles, the measures by
-    their headings, and the measure of edits that the plot has, with the name of its axis."""
+    their headings, and the measure of edits that the plot has, with the name of its axis; pairs of
+    methods that are compared with each other."""
 
     methods: Mapping[str, str]
     sets: Mapping[str, str]
     distortion: Columns
     edits: Columns
     plotted: tuple[str, str]
+    pairs: Sequence[tuple[str, str]] = ()
 
 
 DOMAIN = Layout(
@@ -58,12 +73,13 @@ DOMAIN = Layout(
     _DISTORTION,
     _EDITS,
     ("true_lpips", "error of an edit: LPIPS to the true edit"),
+    PAIRS,
 )
 
 
 def tables(results: Sequence[Result], layout: Layout = DOMAIN) -> str:
     """Markdown: for every set what pivots are worth, and what they are worth after tuning. The best
-    mean of each column is bold."""
+    mean of each column is bold, and so is a difference whose interval leaves zero out."""
     parts = []
     for name, title in layout.sets.items():
         of_set = [result for result in results if result["facts"]["set"] == name]
@@ -80,6 +96,9 @@ def tables(results: Sequence[Result], layout: Layout = DOMAIN) -> str:
                     number = " or ".join(map(str, counts))
                     parts.append(f"{state}{', edited' * (kind == edits)}, {number} pictures:\n")
                     parts.append(_table(of_set, kind, columns, layout) + "\n")
+        rows = _differences(of_set, layout)
+        if rows:
+            parts.append(f"One method minus another, on the same pictures and seeds:\n\n{rows}\n")
         parts.append(f"Costs of a picture:\n\n{_costs(of_set, layout)}\n")
     return "\n".join(parts)
 
@@ -96,6 +115,37 @@ def estimates(results: Sequence[Result], part: str, measure: str) -> dict[str, E
         if values:
             found[key] = estimate(values)
     return found
+
+
+def difference(
+    results: Sequence[Result], one: str, other: str, part: str, measure: str
+) -> Estimate | None:
+    """The mean of `one` minus `other`, of one set, paired by picture and training seed: it knows
+    more than two intervals that overlap because pictures differ. None where either is missing."""
+    tables = [
+        {
+            result["facts"]["seed"]: result[part][measure]
+            for result in results
+            if result["facts"]["method"] == key and measure in result[part]
+        }
+        for key in (one, other)
+    ]
+    seeds = sorted(tables[0].keys() | tables[1].keys())
+    if not all(tables):
+        return None
+    # what is not trained has one seed, which is compared with every one
+    mine, theirs = (
+        [table.get(seed, next(iter(table.values()))) for seed in seeds] for table in tables
+    )
+    count = min(len(row) for row in [*mine, *theirs])
+    if not count:
+        return None
+    return estimate(
+        [
+            [a - b for a, b in zip(m[:count], t[:count], strict=True)]
+            for m, t in zip(mine, theirs, strict=True)
+        ]
+    )
 
 
 def plot(results: Sequence[Result], path: str | Path, layout: Layout = DOMAIN) -> None:
@@ -201,6 +251,22 @@ def _table(results: Sequence[Result], part: str, columns: Columns, layout: Layou
             cells.append(f"**{value}**" if value.mean == best.get(measure) else str(value))
         rows.append([title, *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _differences(results: Sequence[Result], layout: Layout) -> str:
+    heads = [heading for _, _, heading in _PAIRED]
+    rows = [["", *heads], ["---"] * (len(heads) + 1)]
+    for one, other in layout.pairs:
+        found = [difference(results, one, other, part, measure) for part, measure, _ in _PAIRED]
+        if any(found):
+            cells = ["" if value is None else _signed(value) for value in found]
+            rows.append([f"{layout.methods[one]} − {layout.methods[other]}", *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) if len(rows) > 2 else ""
+
+
+def _signed(value: Estimate) -> str:
+    text = f"{'+' if value.mean > 0 else ''}{value}"
+    return f"**{text}**" if value.low > 0 or value.high < 0 else text
 
 
 def _costs(results: Sequence[Result], layout: Layout) -> str:
