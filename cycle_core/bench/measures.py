@@ -105,18 +105,20 @@ def consistency(
 
 
 @torch.no_grad()
-def editability(rulers: Rulers, G: Generator, code: Code, test: TestSet) -> Numbers:
+def editability(
+    rulers: Rulers, G: Generator, code: Code, test: TestSet, wanted: float = CHANGE
+) -> Numbers:
     """What edits of one code do, drawn by one generator, against the renders of a true edit.
 
     code: of one picture; test: that picture alone. Every attribute of EDITED is moved the way that
     has room, in steps of STRENGTHS. The numbers are means over the attributes:
 
     achieved: the change of the attribute at a strength of 1, in standard deviations; 1 is right
-    reached: share of the attributes that can be moved by CHANGE at all
-    and, at the strength that achieves CHANGE, or the one that comes nearest to it:
+    reached: share of the attributes that can be moved by `wanted` standard deviations at all
+    and, at the strength that achieves them, or the one that comes nearest to it:
     unwanted: root mean square of the changes of all other attributes, in standard deviations
     kept: cosine of the identities before and after
-    true_mse, true_lpips: distance to the render in which the attribute has moved
+    true_mse, true_lpips: distance to the render in which the attribute has moved by one
 
     Raises InputError for more than one code, and without a network that reads attributes."""
     if code.batch != 1 or len(test) != 1:
@@ -141,7 +143,7 @@ def editability(rulers: Rulers, G: Generator, code: Code, test: TestSet) -> Numb
     for change, column, sign in zip(changes, columns, signs, strict=True):
         own = change[:, column] * sign  # [S]
         gains.append(float(own[STRENGTHS.index(1.0)]))
-        at, enough = strength_for(own.tolist())
+        at, enough = strength_for(own.tolist(), wanted)
         needed.append(at)
         reached.append(float(enough))
     final = _joined(

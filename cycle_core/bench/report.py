@@ -158,7 +158,7 @@ def plot(results: Sequence[Result], path: str | Path, layout: Layout = DOMAIN) -
             "Plots need matplotlib: install it with `pip install matplotlib`, or leave --plot out."
         ) from error
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     names = [name for name in layout.sets if any(r["facts"]["set"] == name for r in results)]
     edits, axis_name = layout.plotted
@@ -188,6 +188,14 @@ def plot(results: Sequence[Result], path: str | Path, layout: Layout = DOMAIN) -
                     label=title if marker == "o" else None,
                 )
         axis.set_title(layout.sets[name])
+        axis.set_xscale("log")
+        if layout.edits[edits][1] is False:  # an error, as the distortion is
+            axis.set_yscale("log")
+        for scale in (axis.xaxis, axis.yaxis):
+            if scale.get_scale() == "log":
+                scale.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+                scale.set_major_formatter(ticker.FormatStrFormatter("%g"))
+                scale.set_minor_formatter(ticker.NullFormatter())
         axis.set_xlabel("distortion: LPIPS to the picture")
         axis.set_ylabel(axis_name)
     axes[0][-1].legend(fontsize=8, title="o pivot, * tuned")
