@@ -5,9 +5,12 @@
     python benchmarks/tuning.py presets --pictures 20             # distortion, edits and seconds
 
 A step is timed from end to end, in turn with the plain loop's (benchmarks/plain.py): the same
-weights, losses and samples; medians of rounds of four steps. Full-size generators have the
-published architecture and random weights, which cost the same. `presets` tunes the embedded
-generator to portraits outside its domain, whose true edits are known, at their refined pivots.
+weights, losses and samples; medians of rounds of four steps. The process keeps the memory it frees,
+as the command line does; --usual-memory leaves that to the C library, as ComfyUI does. The floor is
+the arithmetic of the plain step at the speed of one large convolution in float32. Full-size
+generators have the published architecture and random weights, which cost the same. `presets` tunes
+the embedded generator to portraits outside its domain, whose true edits are known, at their refined
+pivots.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from tempfile import gettempdir
 
 import plain
 import torch
+from inference import speed
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from cycle_core import TuneSettings, load_encoder, load_generator, refine, tune
 from cycle_core.bench.cost import Cost
@@ -32,6 +37,7 @@ from cycle_core.bench.measures import Numbers, Rulers, distortion, editability
 from cycle_core.bench.page import put
 from cycle_core.bench.sets import open_set
 from cycle_core.codes import Code
+from cycle_core.devices import keep_memory
 from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.invert import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.losses import Lpips
@@ -70,6 +76,7 @@ def main() -> None:
     command = commands.add_parser("step")
     command.add_argument("--sizes", nargs="+", default=["embedded", "256"])
     command.add_argument("--rounds", type=int, default=5, help="of four steps, of each way")
+    command.add_argument("--usual-memory", action="store_true", help="do not keep freed memory")
     command.add_argument("--measure", help=argparse.SUPPRESS)  # the memory of one way, here
     command.set_defaults(run=step)
     command = commands.add_parser("presets")
@@ -94,12 +101,17 @@ def step(a: argparse.Namespace) -> None:
         ways(a.sizes[0], device)[a.measure](2, lambda *_: None)
         print(peak_memory(device))
         return
+    if not a.usual_memory:
+        keep_memory()
     print("| one step | way | time | times faster | peak memory |\n| --- | --- | --- | --- | --- |")
     for size in a.sizes:
         rounds: dict[str, list[float]] = {}
         for _ in range(a.rounds):
             for name, way in ways(size, device).items():
                 rounds.setdefault(name, []).append(mean(timed(way, 4, device)))
+        floor = arithmetic(size, device)
+        said = f"{floor / 1e9:.3g} GFLOP, floor {told(floor / speed(torch.float32, device))}"
+        print(f"| {size} | {said} | | | |", flush=True)
         for name, times in rounds.items():
             seconds, ratio = median(times), median(rounds["plain"]) / median(times)
             memory = gigabytes(memory_of(size, name, a))
@@ -123,6 +135,15 @@ def ways(size: str, device: torch.device) -> dict[str, Callable[..., None]]:
         return way
 
     return {"plain": plainly, **{name: ours(settings) for name, settings in OURS.items()}}
+
+
+def arithmetic(size: str, device: torch.device) -> int:
+    """Floating point operations of a plain step, forwards and backwards."""
+    way = ways(size, device)["plain"]
+    counts = []
+    with FlopCounterMode(display=False) as counter:
+        way(2, lambda *_: counts.append(counter.get_total_flops()))
+    return counts[1] - counts[0]
 
 
 def memory_of(size: str, way: str, a: argparse.Namespace) -> int:
