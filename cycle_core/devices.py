@@ -6,7 +6,7 @@ import copy
 import ctypes
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from torch import nn
 
 from .errors import InputError
 
+S = TypeVar("S")
 T = TypeVar("T")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _ANY_SIZE = 2**31 - 1  # bytes
@@ -58,6 +59,24 @@ def in_parts(
             )
         say_once(f"The memory of {device} is too small for so many pictures at once: fewer follow.")
         release(device)  # here, where the error no longer holds what it was about
+
+
+def with_less(run: Callable[[S], T], attempts: Iterable[S], device: torch.device, doing: str) -> T:
+    """run(settings) for the first of ever more sparing settings for which the memory is enough.
+
+    doing: what it is not enough for, such as "tune this generator". Raises InputError then."""
+    for settings in attempts:
+        try:
+            return run(settings)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        release(device)  # here, where the error no longer holds what it was about
+        say_once(f"The memory of {device} is too small to {doing} like this: it begins again.")
+    raise InputError(
+        f"The memory of {device} is not enough to {doing}: close other programs that use it, "
+        "choose a smaller generator, or let the CPU do it."
+    )
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import inspect
 import json
 import os
@@ -318,26 +317,6 @@ def training_memory(generator: Any, pictures: int) -> float:
     with their gradients and moments are made."""
     weights = sum(parameter.numel() for parameter in generator.parameters()) * 4
     return drawing_memory(generator, pictures) * 4 + weights * 5
-
-
-def sparingly(run: Callable[[int], T], batch: int) -> T:
-    """`run(batch)`, and where memory ends once more with half of it.
-
-    Raises InputError where that is too much as well."""
-    from ..cycle_core.devices import out_of_memory
-
-    for size in (batch, max(batch // 2, 1)):
-        try:
-            return run(size)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-        gc.collect()  # here, where the error no longer holds what it was about
-        management.soft_empty_cache()
-    raise InputError(
-        f"The memory of {device()} is not enough, not even for a batch of {max(batch // 2, 1)}: "
-        "close other programs that use it, choose a smaller generator, or start ComfyUI with --cpu."
-    )
 
 
 # ------------------------------------------------------------------ pictures

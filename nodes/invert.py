@@ -151,12 +151,7 @@ class RefinePivot(io.ComfyNode):
         memory = host.training_memory(generator.module, settings.batch)
         E, G, lpips, faces = host.ready(encoder, generator, perceptual, identity, memory=memory)
         progress = host.Progress()
-        refined = host.sparingly(
-            lambda batch: refine(
-                E, G, crops, replace(settings, batch=batch), others, progress, seed, lpips, faces
-            ),
-            settings.batch,
-        )
+        refined = refine(E, G, crops, settings, others, progress, seed, lpips, faces)
         return io.NodeOutput(host.resting(refined.code), host.image(refined.image))
 
 

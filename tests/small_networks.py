@@ -73,3 +73,19 @@ class Interrupted(Exception):
 def interrupt(step, total, preview):
     if step == 2:
         raise Interrupted
+
+
+class Cramped:
+    """A perceptual distance in a small memory: it has room for some pictures, or after a while."""
+
+    def __init__(self, network, pictures, from_call=0):
+        self.network, self.pictures, self.from_call, self.calls = network, pictures, from_call, 0
+
+    def features(self, image):
+        self.calls += 1
+        if len(image) > self.pictures or self.calls <= self.from_call:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self.network.features(image)
+
+    def distance(self, a, b):
+        return self.network.distance(a, b)

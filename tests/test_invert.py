@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_networks import Interrupted, code_of, interrupt, same, state
+from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
 from cycle_core import encode, generate, refine
 from cycle_core.errors import InputError, MismatchError
@@ -151,6 +151,16 @@ def test_the_batch_size_changes_memory_and_not_the_result(E, G, image, perceptua
     whole = refine(E, G, image, REFINE, perceptual=perceptual)
     parts = refine(E, G, image, replace(REFINE, batch=1), perceptual=perceptual)
     assert torch.allclose(whole.code.w, parts.code.w, atol=1e-4)
+
+
+def test_where_memory_ends_refinement_begins_again_with_less_and_the_same_result(
+    E, G, image, perceptual
+):
+    expected = refine(E, G, image, replace(REFINE, batch=1), perceptual=perceptual)
+    refined = refine(E, G, image, REFINE, perceptual=Cramped(perceptual, pictures=1))
+    assert torch.equal(refined.code.w, expected.code.w)
+    with pytest.raises(InputError, match="not enough to refine"):
+        refine(E, G, image, REFINE, perceptual=Cramped(perceptual, pictures=0))
 
 
 def test_a_heavy_domain_holds_the_encoder_back_from_the_picture(E, G, image, perceptual):

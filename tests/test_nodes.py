@@ -343,27 +343,6 @@ def test_a_code_of_another_generator_is_told(run, tiny):
         run("CycleGenerate", code=code, generator=G)
 
 
-def test_where_memory_ends_it_is_tried_once_more_with_half_the_batch(world):
-    host = world.part("nodes.host")
-    tried = []
-
-    def drawing(limit):
-        def draw(batch):
-            tried.append(batch)
-            if batch > limit:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-            return batch
-
-        return draw
-
-    assert host.sparingly(drawing(4), 8) == 4
-    with pytest.raises(Exception, match="not even for a batch of 4"):
-        host.sparingly(drawing(1), 8)
-    assert tried == [8, 4, 8, 4]
-    with pytest.raises(RuntimeError, match="shape"):
-        host.sparingly(lambda batch: torch.zeros(2, 3) @ torch.zeros(2, 3), 8)
-
-
 # ------------------------------------------------------------------ live editing
 @pytest.fixture
 def edit_live(world, portraits):

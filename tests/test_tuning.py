@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_networks import Interrupted, code_of, interrupt, same, state
+from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
 from cycle_core import generate, load_tuned, refine, save_tuned, tune
 from cycle_core.checkpoints import read_model, save_model
@@ -159,22 +159,6 @@ def test_less_memory_is_had_by_computing_blocks_again(G, recompute):
     synthesis.recompute = recompute
     synthesis(code_of(G, 1).w).sum().backward()
     assert len(calls) == 1 + recompute
-
-
-class Cramped:
-    """A perceptual distance in a small memory: it has room for some pictures, or after a while."""
-
-    def __init__(self, network, pictures, from_call=0):
-        self.network, self.pictures, self.from_call, self.calls = network, pictures, from_call, 0
-
-    def features(self, image):
-        self.calls += 1
-        if len(image) > self.pictures or self.calls <= self.from_call:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return self.network.features(image)
-
-    def distance(self, a, b):
-        return self.network.distance(a, b)
 
 
 def test_where_memory_ends_tuning_begins_again_with_less_and_the_same_result(G, perceptual):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..codes import Code
+from ..devices import with_less
 from ..encoder import Encoder
 from ..errors import InputError
 from ..generator import Generator
@@ -97,11 +98,43 @@ def refine(
         everything as it was.  preview: float [1,3,R,R], not clamped.
     perceptual, faces: the networks of LPIPS and ID; if None AlexNet and ArcFace where their files
         are on this machine, else the embedded ones.
+    Where memory ends, it begins again with fewer pictures at once, with the same result.
     Raises InputError, MismatchError for an encoder of another generator, MissingFileError."""
     settings = settings or REFINE_PRESETS["paper"]
     check_image(image)
     check_pair(E, G)
     stage = stage_of(E, settings.space)
+    return with_less(
+        lambda attempt: _refine(
+            E, G, image, attempt, stage, domain, callback, seed, perceptual, faces
+        ),
+        _attempts(settings),
+        G.device,
+        "refine with this generator",
+    )
+
+
+def _attempts(settings: RefineSettings) -> Iterator[RefineSettings]:
+    """The same refinement with ever less memory."""
+    yield settings
+    most = min(settings.batch, settings.images)
+    for batch in dict.fromkeys((most // 2, 1)):
+        if 0 < batch < most:
+            yield replace(settings, batch=batch)
+
+
+def _refine(
+    E: Encoder,
+    G: Generator,
+    image: Tensor,
+    settings: RefineSettings,
+    stage: int,
+    domain: Domain,
+    callback: Callback | None,
+    seed: int,
+    perceptual: Distance | None,
+    faces: Distance | None,
+) -> Refined:
     # ComfyUI runs nodes in inference mode, in which nothing can be trained: step out and copy
     with torch.inference_mode(False), torch.enable_grad():
         image = image.detach().to(G.device, torch.float32).clone()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codes import Code, HasCode, as_code
-from ..devices import out_of_memory, release, say_once, usable
+from ..devices import usable, with_less
 from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
@@ -168,17 +168,11 @@ def tune(
             f"{image.shape[0]} pictures and {pivot.batch} pivots were given to tune one generator: "
             "give one pivot for each picture."
         )
-    for attempt in _attempts(settings, len(image)):
-        try:
-            return _tune(G, pivot, image, attempt, callback, seed, perceptual)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-        release(G.device)  # here, where the error no longer holds what it was about
-        say_once(f"The memory of {G.device} is too small to tune like this: once more with less.")
-    raise InputError(
-        f"The memory of {G.device} is not enough to tune this generator: close other programs that "
-        "use it, choose a smaller generator, or let the CPU do it."
+    return with_less(
+        lambda attempt: _tune(G, pivot, image, attempt, callback, seed, perceptual),
+        _attempts(settings, len(image)),
+        G.device,
+        "tune this generator",
     )
 
 
