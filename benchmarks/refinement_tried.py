@@ -35,19 +35,19 @@ from cycle_core.networks import load_identity, load_perceptual
 EMBEDDED = REFINE_PRESETS["embedded"]
 WAYS = {
     "none": replace(EMBEDDED, steps=0),
-    "embedded": EMBEDDED,
-    "embedded, M = 1": replace(EMBEDDED, images=1),
-    "embedded, M = 7, weight 7": replace(EMBEDDED, images=7, reg=7.0),
-    "embedded, M = 0": replace(EMBEDDED, images=0),
-    "embedded, M = 0, 10 steps": replace(EMBEDDED, images=0, steps=10),
-    "embedded, 40 steps": replace(EMBEDDED, steps=40),
-    "embedded, M = 0, 40 steps": replace(EMBEDDED, images=0, steps=40),
+    "20 steps, M = 3": EMBEDDED,
+    "M = 1": replace(EMBEDDED, images=1),
+    "M = 7, weight 7": replace(EMBEDDED, images=7, reg=7.0),
+    "M = 0": replace(EMBEDDED, images=0),
+    "M = 0, 10 steps": replace(EMBEDDED, images=0, steps=10),
+    "40 steps, M = 3": replace(EMBEDDED, steps=40),
+    "M = 0, 40 steps": replace(EMBEDDED, images=0, steps=40),
     "paper": REFINE_PRESETS["paper"],
 }
 MEASURES = (  # heading, measure
     ("LPIPS", "lpips"),
     ("identity", "identity"),
-    ("distance to W", "to_w"),
+    ("distance to mean W", "to_w"),
     ("LEC", "lec"),
     ("LPIPS to the true edit", "true_lpips"),
     ("unwanted", "unwanted"),

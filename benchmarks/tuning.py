@@ -97,12 +97,12 @@ def main() -> None:
 # ------------------------------------------------------------------ a step
 def step(a: argparse.Namespace) -> None:
     device = torch.device(a.device)
+    if not a.usual_memory:
+        keep_memory()
     if a.measure:
         ways(a.sizes[0], device)[a.measure](2, lambda *_: None)
         print(peak_memory(device))
         return
-    if not a.usual_memory:
-        keep_memory()
     print("| one step | way | time | times faster | peak memory |\n| --- | --- | --- | --- | --- |")
     for size in a.sizes:
         rounds: dict[str, list[float]] = {}
@@ -150,6 +150,7 @@ def memory_of(size: str, way: str, a: argparse.Namespace) -> int:
     """The most bytes that a process needs that does nothing but this."""
     command = [sys.executable, __file__, "step", "--sizes", size, "--measure", way]
     command += ["--device", a.device, "--threads", str(a.threads)]
+    command += ["--usual-memory"] * a.usual_memory
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 

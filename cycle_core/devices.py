@@ -18,8 +18,7 @@ from .errors import InputError
 
 S = TypeVar("S")
 T = TypeVar("T")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-_ANY_SIZE = 2**31 - 1  # bytes
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 
 
 def in_parts(
@@ -65,17 +64,21 @@ def with_less(run: Callable[[S], T], attempts: Iterable[S], device: torch.device
     """run(settings) for the first of ever more sparing settings for which the memory is enough.
 
     doing: what it is not enough for, such as "tune this generator". Raises InputError then."""
-    for settings in attempts:
+    for number, settings in enumerate(attempts):
+        if number:
+            say_once(
+                f"The memory of {device} is too small to {doing} so: it begins again with less."
+            )
         try:
             return run(settings)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
         release(device)  # here, where the error no longer holds what it was about
-        say_once(f"The memory of {device} is too small to {doing} like this: it begins again.")
+    otherwise = "" if device.type == "cpu" else ", or let the CPU do it (ComfyUI: --cpu)"
     raise InputError(
-        f"The memory of {device} is not enough to {doing}: close other programs that use it, "
-        "choose a smaller generator, or let the CPU do it."
+        f"The memory of {device} is not enough to {doing}: close other programs that use it, or "
+        f"choose a smaller generator{otherwise}."
     )
 
 
@@ -132,12 +135,13 @@ def keep_memory() -> bool:
     the C library can (glibc). For programs of our own: a host such as ComfyUI decides for itself.
 
     glibc returns tensors of 32 MB and more to the system, whose zeros for the next one cost a
-    quarter of the time of drawing 1024 px on a CPU, see docs/performance.md."""
+    quarter of the time of drawing 1024 px on a CPU, see docs/performance.md. What is freed helps
+    this process alone from then on."""
     try:
         settle = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # another C library, another system
         return False
-    return all(settle(option, _ANY_SIZE) for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD))
+    return bool(settle(_M_MMAP_MAX, 0)) & bool(settle(_M_TRIM_THRESHOLD, -1))
 
 
 @lru_cache(maxsize=256)

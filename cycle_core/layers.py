@@ -168,7 +168,8 @@ def modulated_conv(
 
 
 def _scales_weight(x: Tensor, weight: Tensor, upsample: bool) -> bool:
-    """Whether the weight has fewer numbers than the activations before and after it."""
+    """Whether less is multiplied so: the weight by its styles and by the demodulation, or the
+    activations before by the one and those after by the other."""
     outputs, inputs = weight.shape[:2]
     pixels = x.shape[-2] * x.shape[-1]
     return 2 * weight.numel() < pixels * (inputs + outputs * (4 if upsample else 1))
@@ -204,8 +205,8 @@ class SpreadingConv(torch.autograd.Function):
 
     @staticmethod
     def is_faster(x: Tensor, kernel: Tensor) -> bool:
-        here = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        return here and kernel.requires_grad and kernel.shape[1] >= 128
+        learns = torch.is_grad_enabled() and kernel.requires_grad
+        return learns and x.device.type == "cpu" and kernel.shape[1] >= 128
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
@@ -215,11 +216,12 @@ class SpreadingConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, kernel = ctx.saved_tensors
+        gradient = gradients[0].to(kernel.dtype)  # autocast may have made it another one
         of_x = of_kernel = None
         if ctx.needs_input_grad[0]:
-            of_x = F.conv2d(gradients[0], kernel, stride=2)
+            of_x = F.conv2d(gradient, kernel, stride=2)
         if ctx.needs_input_grad[1]:
-            inner, outer = gradients[0].contiguous(), x.contiguous()
+            inner, outer = gradient.contiguous(), x.contiguous()
             of_kernel = conv2d_weight(inner, kernel.shape, outer, stride=2)
         return of_x, of_kernel
 

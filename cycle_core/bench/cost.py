@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import torch
-
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Cost:
     """`with Cost(device) as cost:`, afterwards cost.seconds on the clock, and cost.bytes, by how
-    much memory grew at most: of the GPU where one works, else of the process, which Linux alone
-    tells (None elsewhere). On a CPU with one thread the seconds are those that the processor
-    worked: the clock's of an idle machine, whatever else this one does."""
+    much the memory of a GPU grew at most; None on a CPU, whose processes keep what they had before.
+    On a CPU with one thread the seconds are those that the processor worked: the clock's of an idle
+    machine, whatever else this one does."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -26,9 +23,6 @@ class Cost:
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
-        elif _CLEAR.exists():
-            _CLEAR.write_text("5")  # forget the highest point so far
-            self._before = _resident("VmRSS")
         alone = self.device.type == "cpu" and torch.get_num_threads() == 1
         self._clock = time.process_time if alone else time.perf_counter
         self._start = self._clock()
@@ -38,12 +32,4 @@ class Cost:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             self.bytes = torch.cuda.max_memory_allocated(self.device) - self._before
-        elif _CLEAR.exists():
-            self.bytes = _resident("VmHWM") - self._before
         self.seconds = self._clock() - self._start
-
-
-def _resident(what: str) -> int:
-    """Bytes of this process in memory, now (VmRSS) or at most (VmHWM)."""
-    lines = _STATUS.read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))

@@ -81,8 +81,8 @@ def distortion(rulers: Rulers, target: Tensor, image: Tensor) -> Numbers:
 
 @torch.no_grad()
 def distance_to_w(rulers: Rulers, code: Code) -> list[float]:
-    """How far codes are from the distribution of W, the root mean square over styles and whitened
-    dimensions; random codes are at about 1."""
+    """How far codes are from the mean of W, the root mean square over styles and whitened
+    dimensions: what is further than random codes are lies outside of W."""
     white = (code.w.to(rulers.mean) - rulers.mean) @ rulers.whitening  # [N, styles, w_dim]
     return white.square().mean((1, 2)).sqrt().tolist()
 
@@ -118,7 +118,7 @@ def editability(
     and, at the strength that achieves them, or the one that comes nearest to it:
     unwanted: root mean square of the changes of all other attributes, in standard deviations
     kept: cosine of the identities before and after
-    true_mse, true_lpips: distance to the render in which the attribute has moved by one
+    true_mse, true_lpips: distance to the render in which the attribute has moved by CHANGE
 
     Raises InputError for more than one code, and without a network that reads attributes."""
     if code.batch != 1 or len(test) != 1:

@@ -132,6 +132,7 @@ PAIRS = (
     ("cycle-refined", "e4e-refined"),
     ("cycle-refined", "optimise-w"),
     ("cycle-refined", "optimise-w+"),
+    ("optimise-w", "optimise-w+"),
 )
 
 

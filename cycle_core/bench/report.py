@@ -32,7 +32,7 @@ _EDITS: Columns = {
     "true_mse": ("MSE to the true edit", False),
     "true_lpips": ("LPIPS to the true edit", False),
 }
-_PIVOT: Columns = {"to_w": ("distance to W", False), "lec": ("LEC", False)}
+_PIVOT: Columns = {"to_w": ("distance to mean W", None), "lec": ("LEC", False)}
 TITLES = {
     "inside": "Portraits of the domain",
     "outside": "Portraits outside the domain",
@@ -44,7 +44,7 @@ TITLES = {
 _PAIRED = (
     ("pivot", "lpips", "LPIPS"),
     ("pivot", "identity", "identity"),
-    ("pivot", "to_w", "distance to W"),
+    ("pivot", "to_w", "distance to mean W"),
     ("pivot", "lec", "LEC"),
     ("edited", "unwanted", "unwanted"),
     ("edited", "true_lpips", "LPIPS to the true edit"),
@@ -98,7 +98,8 @@ def tables(results: Sequence[Result], layout: Layout = DOMAIN) -> str:
                     parts.append(_table(of_set, kind, columns, layout) + "\n")
         rows = _differences(of_set, layout)
         if rows:
-            parts.append(f"One method minus another, on the same pictures and seeds:\n\n{rows}\n")
+            text = "One method minus another, on the pictures and seeds that both have"
+            parts.append(f"{text}:\n\n{rows}\n")
         parts.append(f"Costs of a picture:\n\n{_costs(of_set, layout)}\n")
     return "\n".join(parts)
 
@@ -130,7 +131,8 @@ def difference(
         }
         for key in (one, other)
     ]
-    seeds = sorted(tables[0].keys() | tables[1].keys())
+    several = [table.keys() for table in tables if len(table) > 1]
+    seeds = sorted(set.intersection(*map(set, several)) if several else tables[0].keys())
     if not all(tables):
         return None
     # what is not trained has one seed, which is compared with every one
@@ -278,20 +280,23 @@ def _signed(value: Estimate) -> str:
 
 
 def _costs(results: Sequence[Result], layout: Layout) -> str:
-    lines = ["| method | pivot, s | pivot, MB | tuning, s | tuning, MB |", "| --- " * 5 + "|"]
+    """Seconds, and memory where a GPU told it."""
+    told = any(part["bytes"] is not None for r in results for part in r["costs"].values())
+    columns = ["pivot, s", "tuning, s"] + ["pivot, MB", "tuning, MB"] * told
+    rows = [["method", *columns], ["---"] * (1 + len(columns))]
     for key, title in layout.methods.items():
         costs = [r["costs"] for r in results if r["facts"]["method"] == key]
         if not costs:
             continue
-        cells = []
+        seconds, sizes = [], []
         for state in ("pivot", "tuned"):
             known = [c[state] for c in costs if state in c]
-            seconds = sum(c["seconds"] for c in known) / max(len(known), 1)
-            cells.append(f"{seconds:.2f}" if known else "")
-            sizes = [c["bytes"] for c in known if c["bytes"] is not None]
-            cells.append(f"{max(sizes) / 1e6:.0f}" if sizes else "")
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            mean = sum(c["seconds"] for c in known) / max(len(known), 1)
+            seconds.append(f"{mean:.2f}" if known else "")
+            bytes_ = [c["bytes"] for c in known if c["bytes"] is not None]
+            sizes.append(f"{max(bytes_) / 1e6:.0f}" if bytes_ else "")
+        rows.append([title, *seconds, *(sizes if told else [])])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _any(numbers: dict[str, list[float]]) -> list[float]:

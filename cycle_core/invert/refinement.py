@@ -48,7 +48,8 @@ class RefineSettings:
 REFINE_PRESETS = {
     "paper": RefineSettings(),
     "fast": RefineSettings(steps=10, images=3, reg=3.0),
-    # a small encoder takes, and in as many steps needs, larger ones
+    # a small encoder takes, and in as many steps needs, larger ones; docs/results.md has what M is
+    # worth there
     "embedded": RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0),
 }
 
@@ -98,7 +99,8 @@ def refine(
         everything as it was.  preview: float [1,3,R,R], not clamped.
     perceptual, faces: the networks of LPIPS and ID; if None AlexNet and ArcFace where their files
         are on this machine, else the embedded ones.
-    Where memory ends, it begins again with fewer pictures at once, with the same result.
+    Where memory ends, it begins again with fewer pictures at once; the result is the same to
+    rounding, and the callback counts from 1 again.
     Raises InputError, MismatchError for an encoder of another generator, MissingFileError."""
     settings = settings or REFINE_PRESETS["paper"]
     check_image(image)
@@ -108,16 +110,16 @@ def refine(
         lambda attempt: _refine(
             E, G, image, attempt, stage, domain, callback, seed, perceptual, faces
         ),
-        _attempts(settings),
+        _attempts(settings, domain),
         G.device,
         "refine with this generator",
     )
 
 
-def _attempts(settings: RefineSettings) -> Iterator[RefineSettings]:
+def _attempts(settings: RefineSettings, domain: Domain) -> Iterator[RefineSettings]:
     """The same refinement with ever less memory."""
     yield settings
-    most = min(settings.batch, settings.images)
+    most = 0 if domain is None else min(settings.batch, settings.images)
     for batch in dict.fromkeys((most // 2, 1)):
         if 0 < batch < most:
             yield replace(settings, batch=batch)
@@ -231,7 +233,7 @@ def _pictures(
     if domain is None or count == 0:
         return lambda: None
     if isinstance(domain, str) and domain == "generator":
-        return lambda: _sample(G, count, settings.truncation, random)
+        return lambda: _sample(G, settings, random)
     if isinstance(domain, Tensor):
         check_image(domain)
         pictures = domain.detach().to(G.device, torch.float32).clone()
@@ -250,10 +252,11 @@ def _pictures(
 
 
 @torch.no_grad()
-def _sample(G: Generator, count: int, truncation: float, random: torch.Generator) -> Tensor:
-    """Random pictures of the generator: float32 [count,3,R,R]."""
-    w = G.mapping(*draw_inputs(G, count, random), truncation=truncation)
-    return G.synthesis(w, "const").clamp(-1, 1)
+def _sample(G: Generator, settings: RefineSettings, random: torch.Generator) -> Tensor:
+    """Random pictures of the generator: float32 [M,3,R,R]."""
+    w = G.mapping(*draw_inputs(G, settings.images, random), truncation=settings.truncation)
+    parts = [G.synthesis(part, "const") for part in w.split(settings.batch)]
+    return torch.cat(parts).clamp(-1, 1)
 
 
 def draw_inputs(G: Generator, count: int, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
