@@ -321,7 +321,7 @@ def _arranged(pictures: list[Any], width: int = 960, wanted: float = 1.5) -> Any
 
     def unlike(across: int) -> float:
         rows = -(-count // across)
-        return abs(math.log(shape * across / rows / wanted)) + (rows * across - count) / count
+        return abs(math.log(shape * across / rows / wanted)) + 3 * (rows * across - count) / count
 
     across = min(range(1, count + 1), key=unlike)
     rows, w = -(-count // across), width // across

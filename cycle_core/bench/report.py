@@ -123,7 +123,7 @@ def difference(
 ) -> Estimate | None:
     """The mean of `one` minus `other`, of one set, paired by picture and training seed: it knows
     more than two intervals that overlap because pictures differ. None where either is missing."""
-    tables = [
+    values = [
         {
             result["facts"]["seed"]: result[part][measure]
             for result in results
@@ -131,13 +131,13 @@ def difference(
         }
         for key in (one, other)
     ]
-    several = [table.keys() for table in tables if len(table) > 1]
-    seeds = sorted(set.intersection(*map(set, several)) if several else tables[0].keys())
-    if not all(tables):
+    if not all(values):
         return None
+    several = [of_seed.keys() for of_seed in values if len(of_seed) > 1]
+    seeds = sorted(set.intersection(*map(set, several)) if several else values[0].keys())
     # what is not trained has one seed, which is compared with every one
     mine, theirs = (
-        [table.get(seed, next(iter(table.values()))) for seed in seeds] for table in tables
+        [of_seed.get(seed, next(iter(of_seed.values()))) for seed in seeds] for of_seed in values
     )
     count = min(len(row) for row in [*mine, *theirs])
     if not count:
