@@ -2,6 +2,7 @@
 
     python benchmarks/training.py                       # the embedded models
     python benchmarks/training.py --full --device cuda  # FFHQ scale: 1024 px, batch 8
+    python benchmarks/training.py --full --accumulate 4 --steps 3  # the same without a GPU
 
 At full size the networks have the architecture of the published ones and random weights, which cost
 the same. On a CPU the seconds are those that the processor worked, on one thread, so that whatever
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from cycle_core import load_generator
+from cycle_core.devices import keep_memory
 from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.images import save_image
 from cycle_core.irse import IdentityNet
@@ -48,13 +50,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--full", action="store_true", help="the published sizes, 1024 px")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--accumulate", type=int, default=1, help="parts in which a batch is seen")
     parser.add_argument("--steps", type=int, default=5, help="of each kind; the median is told")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    settings = EncoderTraining(steps=1000, batch=a.batch, bf16=a.bf16, compile=a.compile)
+    keep_memory()  # as `cycle-core` does
+    settings = EncoderTraining(
+        steps=1000, batch=a.batch, accumulate=a.accumulate, bf16=a.bf16, compile=a.compile
+    )
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder), a.full, torch.device(a.device), settings)
         last = run.generator.num_ws - 1
@@ -106,30 +112,34 @@ def step_of(run: Run, phase: Phase) -> dict[str, float]:
     run.optimizer.zero_grad(set_to_none=True)
     with part("read"):
         order = common.Order(len(run.pictures), run.settings.batch)
-        image = run.pictures[order(run.step)].to(run.device)
-    with part("encoder"):
-        offsets = run.offsets(run.encoder.resize(image), phase.stage).float()
-        codes = run.encoder.w_avg + offsets
-    codes_in = codes.detach().requires_grad_()
-    with part("generator"):
-        made = run.synthesis(codes_in, noise="const")
-    made_in = made.detach().requires_grad_()
-    with part("losses"):
-        loss = run.objective(made_in, run.objective.target(image)).total.mean()
-        gradient: Tensor = torch.autograd.grad(loss, made_in)[0]
-    with part("generator"):
-        made.backward(gradient)
-    with part("discriminator"):
-        (phase.adv * run.adversary.loss(codes_in, phase.stage)).backward()
-    with part("encoder"):
-        total = (codes * codes_in.grad).sum()  # whose gradient is that of all losses but this one:
-        if phase.stage:
-            total = total + phase.delta * delta_loss(offsets, phase.stage)
-        total.backward()
+        images = run.pictures[order(run.step)].to(run.device)
+    made_codes = []
+    for image in images.chunk(run.settings.accumulate):
+        with part("encoder"):
+            offsets = run.offsets(run.encoder.resize(image), phase.stage).float()
+            codes = run.encoder.w_avg + offsets
+        codes_in = codes.detach().requires_grad_()
+        with part("generator"):
+            made = run.synthesis(codes_in, noise="const")
+        made_in = made.detach().requires_grad_()
+        with part("losses"):
+            loss = run.objective(made_in, run.objective.target(image)).total.mean()
+            gradient: Tensor = torch.autograd.grad(loss, made_in)[0]
+        with part("generator"):
+            made.backward(gradient)
+        with part("discriminator"):
+            (phase.adv * run.adversary.loss(codes_in, phase.stage)).backward()
+        with part("encoder"):
+            # the gradient of this sum is that of all losses but the one that is added
+            total = (codes * codes_in.grad).sum()
+            if phase.stage:
+                total = total + phase.delta * delta_loss(offsets, phase.stage)
+            (total / run.settings.accumulate).backward()
+        made_codes.append(codes.detach())
     with part("optimizer"):
         run.optimizer.step()
     with part("discriminator"):
-        run.adversary.train(codes, phase.stage, run.step)
+        run.adversary.train(torch.cat(made_codes), phase.stage, run.step)
     return seconds
 
 

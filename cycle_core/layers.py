@@ -144,7 +144,7 @@ def modulated_conv(
 
     x: [B,I,H,W]; weight: [O,I,k,k]; styles: [B,I]. Gives [B,O,H,W], twice the size if `upsample`.
     A demodulated result is multiplied by `gain`. padding: on every side, k // 2 if None.
-    What is scaled is the smaller of two that give the same: the weight, in a batch of one, or the
+    What is scaled is the cheaper of two that give the same: the weight, in a batch of one, or the
     activations before and after one convolution that is shared, never grouped.
     """
     dtype = x.dtype
@@ -152,7 +152,7 @@ def modulated_conv(
     if demodulate:
         energy = styles.square() @ weight.square().sum((2, 3)).t()  # [B,O]
         demod = (energy + 1e-8).rsqrt() * gain
-    if x.shape[0] == 1 and _scales_weight(x, weight, upsample):
+    if x.shape[0] == 1 and _scales_weight(x, weight, styles, upsample):
         weight = weight * styles[0, :, None, None]
         if demod is not None:
             weight = weight * demod[0, :, None, None, None]
@@ -167,9 +167,13 @@ def modulated_conv(
     return x if demod is None else x * demod[:, :, None, None].to(dtype)
 
 
-def _scales_weight(x: Tensor, weight: Tensor, upsample: bool) -> bool:
+def _scales_weight(x: Tensor, weight: Tensor, styles: Tensor, upsample: bool) -> bool:
     """Whether less is multiplied so: the weight by its styles and by the demodulation, or the
-    activations before by the one and those after by the other."""
+    activations before by the one and those after by the other. Where the gradient of the styles is
+    wanted, and not that of the weight, a scaled weight would have needed one all the same, which
+    takes as long as the whole convolution."""
+    if torch.is_grad_enabled() and styles.requires_grad and not weight.requires_grad:
+        return False
     outputs, inputs = weight.shape[:2]
     pixels = x.shape[-2] * x.shape[-1]
     return 2 * weight.numel() < pixels * (inputs + outputs * (4 if upsample else 1))

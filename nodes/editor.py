@@ -152,17 +152,17 @@ class LatentEditor(io.ComfyNode):
         from ..cycle_core import generate
 
         G = generator.ready(host.drawing_memory(generator.module, 1))
-        edited = apply(edits, code, G, plugs)
-        index = min(shown, edited.batch - 1)
-        one = edited.one(index)
-        drawn = generate(G, one, dtype=generator.dtype)
+        with host.undisturbed(G):
+            edited = apply(edits, code, G, plugs)
+            index = min(shown, edited.batch - 1)
+            drawn = picture(generate(G, edited.one(index), dtype=generator.dtype))
         sliders = known_sliders(G, plugs)
         state = {
             "edits": edits,
-            "image": picture(drawn),
+            "image": drawn,
             "shown": index,
             "batch": edited.batch,
-            "sliders": sliders,
+            "sliders": None if sliders == embedded_sliders() else sliders,  # those are known there
             "says": "" if sliders else NOTHING_KNOWN,
         }
         return io.NodeOutput(host.resting(edited), ui={"latent_editor": [state]})

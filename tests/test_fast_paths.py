@@ -35,17 +35,18 @@ def test_synthesis(G, count, stored, noise):
 
 @pytest.mark.parametrize("upsample", [False, True])
 @pytest.mark.parametrize("side", [4, 48])  # the activations have fewer numbers, or the weight has
-def test_modulation(side, upsample):
+@pytest.mark.parametrize("learns", [True, False])  # the weight: in tuning, and in refinement
+def test_modulation(side, upsample, learns):
     """Pictures and gradients of one layer, in channels-last as the networks call it."""
     torch.manual_seed(0)
     x, weight = torch.randn(1, 128, side, side), torch.randn(128, 128, 3, 3)
     x = x.contiguous(memory_format=torch.channels_last)
     styles, found = torch.randn(1, 128), []
     for way in (plain.modulated, modulated_conv):
-        inputs = [t.clone().requires_grad_() for t in (x, weight, styles)]
+        inputs = [t.clone().requires_grad_(learns or t is not weight) for t in (x, weight, styles)]
         y = way(inputs[0], inputs[1], inputs[2], upsample=upsample)
         (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
-        found.append([y.detach(), *(t.grad for t in inputs)])
+        found.append([y.detach(), *(t.grad for t in inputs if t.requires_grad)])
     for expected, given in zip(*found, strict=True):
         assert (given - expected).norm() < 1e-5 * expected.norm()
 

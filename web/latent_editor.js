@@ -58,10 +58,9 @@ function addEditor(node) {
   function show(given) {
     state = given;
     keep();
-    const same = JSON.stringify(given.sliders) === JSON.stringify(embedded);
-    if (same) delete node.properties[KNOWN];
-    else node.properties[KNOWN] = given.sliders;
-    panel.setSliders(given.sliders);
+    if (given.sliders) node.properties[KNOWN] = given.sliders;
+    else delete node.properties[KNOWN]; // the embedded ones
+    panel.setSliders(given.sliders ?? embedded);
     panel.show(given);
     panel.setOld(given.edits !== edits.value);
     panel.say(given.says);

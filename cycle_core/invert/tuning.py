@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codes import Code, HasCode, as_code
-from ..devices import usable, with_less
+from ..devices import compiled, usable, with_less
 from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
@@ -26,6 +26,7 @@ from .objective import (
 from .refinement import draw_inputs
 
 Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [B,3,R,R])
+Drawing = Callable[..., Tensor]  # a synthesis network, compiled or not
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class TuneSettings:
         None  # of the convolutions, e.g. torch.bfloat16; weights keep theirs
     )
     low_memory: bool = False  # a third more time, a fraction of the memory, the same result
+    compile: bool = False  # with torch.compile, a minute before the first step: for many pictures
 
     def __post_init__(self) -> None:
         counts = self.batch, self.locality_every
@@ -236,6 +238,7 @@ class _Descent:
         self, G: Generator, look: _Look, settings: TuneSettings, callback: Callback | None
     ):
         self.G, self.look, self.settings, self.callback = G, look, settings, callback
+        self.draw = drawing(G, settings)
         self.best = _Best(math.inf, 0, torch.empty(0), [])
         self.history: list[dict[str, float]] = []
         self.ended = False  # by the threshold
@@ -284,7 +287,7 @@ class _Descent:
         for step in range(steps + 1):
             last = step == steps
             optimizer.zero_grad(set_to_none=True)
-            drawn, terms = self.look(self.G, learn=not last)
+            drawn, terms = self.look(self.draw, learn=not last)
             loss = float(terms.total.mean())
             again = known and step == 0
             if not again:
@@ -314,7 +317,7 @@ class _Descent:
         every = self.settings.locality_every
         if locality is None or step % every:
             return
-        held = locality(self.G, step // every)
+        held = locality(self.draw, step // every)
         self.history[-1]["locality"] = float(held.detach())
         (every * held).backward()
 
@@ -328,13 +331,13 @@ class _Look:
         # the features of many pictures would fill the memory: then they are computed each time
         self.target = objective.target(image) if len(self.pictures) == 1 else None
 
-    def __call__(self, G: Generator, learn: bool) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Drawing, learn: bool) -> tuple[Tensor, Terms]:
         """Pictures [B,3,R,R] and losses, detached; `learn` adds up the gradients of their mean."""
         drawn, found = [], []
         for picture, w in zip(self.pictures, self.codes, strict=True):
             target = self.target or self.objective.target(picture)
             with torch.set_grad_enabled(learn):
-                image = G.synthesis(w, "const", self.dtype)
+                image = draw(w, "const", self.dtype)
                 terms = self.objective(image, target)
             if learn:
                 (terms.total.sum() / self.count).backward()
@@ -355,12 +358,13 @@ class Locality:
         seed: int,
     ):
         self.original, self.pivots, self.settings = original, pivots, settings
+        self.draw = drawing(original, settings)
         self.random = torch.Generator().manual_seed(seed)
         self.objective = Objective(
             settings.locality_l2, settings.locality_lpips, perceptual=perceptual
         )
 
-    def __call__(self, tuned: Generator, step: int) -> Tensor:
+    def __call__(self, tuned: Drawing, step: int) -> Tensor:
         pivot = self.pivots[step % len(self.pivots)][None]  # [1,N,w_dim]
         dtype = self.settings.dtype
         with torch.no_grad():
@@ -370,8 +374,12 @@ class Locality:
             length = way.norm()
             alpha = length.clamp(max=self.settings.locality_alpha)
             near = pivot + way * (alpha / length.clamp(min=1e-8))
-            target = self.objective.target(self.original.synthesis(near, "none", dtype))
-        return self.objective(tuned.synthesis(near, "none", dtype), target).total.mean()
+            target = self.objective.target(self.draw(near, "none", dtype))
+        return self.objective(tuned(near, "none", dtype), target).total.mean()
+
+
+def drawing(G: Generator, settings: TuneSettings) -> Drawing:
+    return compiled(G.synthesis) if settings.compile else G.synthesis
 
 
 def _adam(
