@@ -128,9 +128,10 @@ def loss(
     return total + 0.1 * perceptual(held, original).mean()
 
 
-def encode(E: Encoder, image: Tensor) -> Tensor:
+def encode(E: Encoder, image: Tensor, stage: int | None = None) -> Tensor:
     """image: float32 [B, 3, S, S] of the encoder's input size -> the code [B, num_ws, w_dim] of
-    all heads: layer by layer, each normalisation and each head by itself."""
+    the heads up to a stage, all if None: layer by layer, each normalisation and each head by
+    itself."""
     net: Any = E
     features, x = [], net.input_layer(image)
     for unit in net.body:
@@ -140,9 +141,11 @@ def encode(E: Encoder, image: Tensor) -> Tensor:
     middle = enlarged(x, middle) + net.latlayer1(middle)
     fine = enlarged(middle, fine) + net.latlayer2(fine)
     rows = []
-    for i, head in enumerate(net.styles):
+    active = len(net.styles) if stage is None else stage + 1
+    for i, head in enumerate(net.styles[:active]):
         level = x if i < E.config.coarse else middle if i < E.config.middle else fine
         rows.append(head(level) if i == 0 else rows[0] + head(level))
+    rows += rows[:1] * (len(net.styles) - active)
     return net.w_avg + torch.stack(rows, dim=1)
 
 

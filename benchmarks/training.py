@@ -1,11 +1,13 @@
-"""What a step of an encoder training costs, part by part: prints a table, as Markdown.
+"""What a step of an encoder training costs, part by part, by the plain way (benchmarks/plain.py) and
+by ours, in turn: prints a table, as Markdown.
 
     python benchmarks/training.py                       # the embedded models
     python benchmarks/training.py --full --device cuda  # FFHQ scale: 1024 px, batch 8
     python benchmarks/training.py --full --accumulate 4 --steps 3  # the same without a GPU
 
 At full size the networks have the architecture of the published ones and random weights, which cost
-the same. On a CPU the seconds are those that the processor worked, on one thread, so that whatever
+the same. Both ways train one encoder with one optimiser. The process keeps the memory it frees, as the
+command line does; --usual-memory leaves that to the C library, as published code does. On a CPU the seconds are those that the processor worked, on one thread, so that whatever
 else the machine does counts little; on a GPU they are those of the clock, after it has finished.
 """
 
@@ -17,11 +19,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import plain
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cycle_core import load_generator
 from cycle_core.devices import keep_memory
@@ -52,24 +56,32 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--accumulate", type=int, default=1, help="parts in which a batch is seen")
     parser.add_argument("--steps", type=int, default=5, help="of each kind; the median is told")
+    parser.add_argument("--usual-memory", action="store_true", help="do not keep freed memory")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    keep_memory()  # as `cycle-core` does
+    if not a.usual_memory:
+        keep_memory()
     settings = EncoderTraining(
         steps=1000, batch=a.batch, accumulate=a.accumulate, bf16=a.bf16, compile=a.compile
     )
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder), a.full, torch.device(a.device), settings)
-        last = run.generator.num_ws - 1
-        tables = {stage: split(run, stage, a.steps) for stage in (0, last)}
-    print(f"| seconds of a step, batch {a.batch} | W | W+ |\n| --- | --- | --- |")
+        columns = []
+        for stage in (0, run.generator.num_ws - 1):
+            columns += split(run, stage, a.steps)
+    print(f"| seconds of a step, batch {a.batch} | W, plain | W, ours | W+, plain | W+, ours |")
+    print("| --- | --- | --- | --- | --- |")
     for part, what in PARTS.items():
-        print(f"| {what} | {tables[0][part]:.3f} | {tables[last][part]:.3f} |")
-    print(f"| together | {sum(tables[0].values()):.3f} | {sum(tables[last].values()):.3f} |")
+        print_row(what, [column[part] for column in columns])
+    print_row("together", [sum(column.values()) for column in columns])
     print(f"\nAt most {gigabytes(peak_memory(run.device))} of memory.", file=sys.stderr)
+
+
+def print_row(what: str, numbers: list[float]) -> None:
+    print(f"| {what} | {' | '.join(f'{number:.3f}' for number in numbers)} |")
 
 
 def make_run(folder: Path, full: bool, device: torch.device, settings: EncoderTraining) -> Run:
@@ -86,15 +98,39 @@ def make_run(folder: Path, full: bool, device: torch.device, settings: EncoderTr
     return Run(generator, folder, settings, perceptual, identity, body=identity)
 
 
-def split(run: Run, stage: int, steps: int) -> dict[str, float]:
-    """The median seconds of each part, at a stage, after a first step that is not counted."""
+def split(run: Run, stage: int, steps: int) -> list[dict[str, float]]:
+    """The median seconds of each part at a stage, by the plain way and by ours, after a first step
+    of each that is not counted."""
     weights = ScheduleSettings()
     phase = Phase("", stage, weights.delta, weights.adv)
-    times: list[dict[str, float]] = []
+    times: tuple[list[dict[str, float]], ...] = [], []
     for _ in range(steps + 1):
-        times.append(step_of(run, phase))
+        with plainly(run):
+            times[0].append(step_of(run, phase))
+        times[1].append(step_of(run, phase))
         run.step += 1
-    return {part: median(t[part] for t in times[1:]) for part in PARTS}
+    return [{part: median(t[part] for t in way[1:]) for part in PARTS} for way in times]
+
+
+@contextlib.contextmanager
+def plainly(run: Run) -> Iterator[None]:
+    """Let a run compute what its networks give in the plain way, in the plain layout."""
+    networks = [run.encoder, run.generator, run.objective.perceptual, run.objective.faces]
+    ours = run.synthesis, run.offsets, run.settings
+    run.synthesis = lambda codes, noise: plain.synthesis(run.generator, codes)
+    run.offsets = lambda image, stage: plain.encode(run.encoder, image, stage) - run.encoder.w_avg
+    run.settings = replace(run.settings, bf16=False)
+    lay_out(networks, torch.contiguous_format)
+    try:
+        yield
+    finally:
+        run.synthesis, run.offsets, run.settings = ours
+        lay_out(networks, torch.channels_last)
+
+
+def lay_out(networks: list[nn.Module], layout: torch.memory_format) -> None:
+    for network in networks:
+        network.to(memory_format=layout)
 
 
 def step_of(run: Run, phase: Phase) -> dict[str, float]:

@@ -8,11 +8,12 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from cycle_core import Code, encode, generate
+from cycle_core import Code, TuneSettings, encode, generate, tune
 from cycle_core.devices import compiled, in_parts, say_once, usable
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import InputError
@@ -176,12 +177,20 @@ def test_what_cannot_be_compiled_runs_as_it_is(said):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler here")
-def test_a_compiled_generator_draws_the_same():
+def test_a_compiled_generator_draws_and_is_tuned_the_same(said):
     torch.manual_seed(0)
     config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 4))
     G = Generator(config).eval().requires_grad_(False)
     code = Code(torch.randn(1, G.num_ws, 8), "W+")
     assert torch.allclose(generate(G, code, compile=True), generate(G, code), atol=1e-5)
+
+    settings = TuneSettings(steps=2, threshold=0.0, lpips=0.0, locality=False)
+    code, image = code.with_w(code.w[:, :1].expand_as(code.w), "W"), torch.zeros(1, 3, 8, 8)
+    ours, fast = (tune(G, code, image, replace(settings, compile=x)) for x in (False, True))
+    for one, other in zip(ours.history, fast.history, strict=True):
+        assert other == pytest.approx(one, abs=1e-5)
+    assert torch.allclose(fast.image, ours.image, atol=1e-4)
+    assert said() == []  # it was compiled
 
 
 def test_a_picture_is_drawn_without_a_compiler(pair, code, monkeypatch, said):
