@@ -3,9 +3,9 @@
     COMFYUI_DIR=... python benchmarks/live_editor.py [MOVES]
 
 From a slider's input event to the frame after the new picture was decoded, with the embedded models
-on the CPU, in the workflow live-edit after its first run; then the pictures in a second while a
-slider is dragged. COMFYUI_FRONT_END names another front end than the installed one. Needs an
-interpreter that has ComfyUI's requirements."""
+on the CPU, in the workflow live-edit after its first run, with a rest after each move; then the
+pictures in a second while a slider is dragged. COMFYUI_FRONT_END names another front end than the
+installed one. Needs an interpreter that has ComfyUI's requirements."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import comfy_page
 
+REST = 200  # milliseconds between two moves
 MOVE = """
 (async () => {
   const editor = document.querySelector(".cycle-latent-editor");
@@ -32,6 +33,7 @@ MOVE = """
   await new Promise(requestAnimationFrame);
   const passed = performance.now() - start;
   slider.dispatchEvent(new Event("change", { bubbles: true }));
+  await new Promise((done) => setTimeout(done, REST)); // the host is still busy with its queue
   return passed;
 })()
 """
@@ -63,7 +65,8 @@ def main(moves: int) -> None:
         comfy_page.drag(page, "smile", 2.5)
         comfy_page.picture(page)
         values = [k % 2 + 0.1 * (k % 7) - 1 for k in range(moves)]
-        times = [page(MOVE.replace("VALUE", str(value))) for value in values]
+        moving = MOVE.replace("REST", str(REST))
+        times = [page(moving.replace("VALUE", str(value))) for value in values]
         rate = page(DRAG)
     late = quantiles(times, n=10)[-1]
     print(f"{moves} moves: median {median(times):.0f} ms, nine of ten in {late:.0f} ms")

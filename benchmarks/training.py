@@ -1,14 +1,15 @@
-"""What a step of an encoder training costs, part by part, by the plain way (benchmarks/plain.py) and
-by ours, in turn: prints a table, as Markdown.
+"""What a step of an encoder training costs, part by part: prints a table, as Markdown.
 
     python benchmarks/training.py                       # the embedded models
     python benchmarks/training.py --full --device cuda  # FFHQ scale: 1024 px, batch 8
     python benchmarks/training.py --full --accumulate 4 --steps 3  # the same without a GPU
 
-At full size the networks have the architecture of the published ones and random weights, which cost
-the same. Both ways train one encoder with one optimiser. The process keeps the memory it frees, as the
-command line does; --usual-memory leaves that to the C library, as published code does. On a CPU the seconds are those that the processor worked, on one thread, so that whatever
-else the machine does counts little; on a GPU they are those of the clock, after it has finished.
+Each step is done by the plain way (benchmarks/plain.py) and by ours, in turn, on one encoder with
+one optimiser. At full size the networks have the architecture of the published ones and random
+weights, which cost the same. The process keeps the memory it frees, as the command line does;
+--usual-memory leaves that to the C library, as published code does. On a CPU the seconds are those
+that the processor worked, on one thread, so that whatever else the machine does counts little; on a
+GPU they are those of the clock, after it has finished.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import plain
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cycle_core import load_generator
 from cycle_core.devices import keep_memory
@@ -113,9 +115,10 @@ def split(run: Run, stage: int, steps: int) -> list[dict[str, float]]:
 
 
 @contextlib.contextmanager
-def plainly(run: Run) -> Iterator[None]:
+def plainly(run: Any) -> Iterator[None]:
     """Let a run compute what its networks give in the plain way, in the plain layout."""
-    networks = [run.encoder, run.generator, run.objective.perceptual, run.objective.faces]
+    losses = run.objective.perceptual, run.objective.faces
+    networks = [run.encoder, run.generator, *losses]
     ours = run.synthesis, run.offsets, run.settings
     run.synthesis = lambda codes, noise: plain.synthesis(run.generator, codes)
     run.offsets = lambda image, stage: plain.encode(run.encoder, image, stage) - run.encoder.w_avg
@@ -128,7 +131,7 @@ def plainly(run: Run) -> Iterator[None]:
         lay_out(networks, torch.channels_last)
 
 
-def lay_out(networks: list[nn.Module], layout: torch.memory_format) -> None:
+def lay_out(networks: list[Any], layout: torch.memory_format) -> None:
     for network in networks:
         network.to(memory_format=layout)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,10 @@ from torch import nn
 
 from .errors import InputError
 
+if TYPE_CHECKING:
+    from .generator import Generator
+
+SMALL = 5e7  # of a synthesis, the sum of (channels * side) ** 2 over its blocks: about 1 GFLOP
 S = TypeVar("S")
 T = TypeVar("T")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
@@ -128,6 +133,25 @@ def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
     except RuntimeError:  # of a Python or an operating system that it does not know
         _not_compiled()
     return call
+
+
+@contextlib.contextmanager
+def undisturbed(G: Generator) -> Iterator[None]:
+    """Compute on one thread what a small generator on a CPU needs.
+
+    Several would wait for each other hundreds of times in a step. That costs more than the
+    arithmetic as soon as another program, such as a browser, takes a core now and then, or where
+    they sleep while they wait (docs/performance.md). The results are those of every machine, too,
+    however many cores it has."""
+    shapes = G.synthesis.feature_shapes
+    small = sum((channels * side) ** 2 for channels, side in shapes) < SMALL
+    threads = torch.get_num_threads()
+    if G.device.type == "cpu" and small:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def keep_memory() -> bool:

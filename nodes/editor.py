@@ -150,9 +150,10 @@ class LatentEditor(io.ComfyNode):
         cls, code: Any, generator: host.Held, edits: str, shown: int, **plugs: Any
     ) -> io.NodeOutput:
         from ..cycle_core import generate
+        from ..cycle_core.devices import undisturbed
 
         G = generator.ready(host.drawing_memory(generator.module, 1))
-        with host.undisturbed(G):
+        with undisturbed(G):
             edited = apply(edits, code, G, plugs)
             index = min(shown, edited.batch - 1)
             drawn = picture(generate(G, edited.one(index), dtype=generator.dtype))

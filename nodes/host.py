@@ -9,7 +9,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import torch
 
     from ..cycle_core import Code, Tuned
-    from ..cycle_core.generator import Generator
 
 CATEGORY = "Cycle Encoding"
 ASSETS = Path(__file__).parents[1] / "cycle_core" / "assets"
@@ -38,7 +37,6 @@ FOLDERS = {
 }
 PREVIEW = 512  # pixels, at most
 PAUSE = 0.5  # seconds between two previews
-SMALL = 5e7  # of a synthesis: the sum of (channels * side) ** 2 over its blocks; 2 GFLOP, about
 
 Module = TypeVar("Module", bound="torch.nn.Module")
 T = TypeVar("T")
@@ -250,23 +248,6 @@ def ready(*held: Held[Any], memory: float = 0.0) -> list[Any]:
             one.module.to(one.patcher.load_device)
             _leave_inference(one.module)
     return [one.module for one in held]
-
-
-@contextlib.contextmanager
-def undisturbed(G: Generator) -> Iterator[None]:
-    """Draw small pictures on a CPU with one thread: several wait for each other, and where the
-    browser or the server works too, that takes longer than all the arithmetic."""
-    import torch
-
-    shapes = G.synthesis.feature_shapes
-    small = sum((channels * side) ** 2 for channels, side in shapes) < SMALL
-    threads = torch.get_num_threads()
-    if G.device.type == "cpu" and small:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def hold_tuned(tuned: Tuned, original: Held[Any]) -> Held[Any]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cycle_core import Code, TuneSettings, encode, generate, tune
+from cycle_core import Code, TuneSettings, encode, generate, sample, tune
 from cycle_core.devices import compiled, in_parts, say_once, usable
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import InputError
@@ -163,6 +163,28 @@ def test_an_encoder_beyond_the_range_of_half_precision_encodes_in_float32(pair, 
     E.latlayer1.bias += 1e6
     assert torch.equal(encode(E, pictures, dtype=torch.float16).w, encode(E, pictures).w)
     assert said() == ["This encoder exceeds the range of torch.float16: float32 is used."]
+
+
+# ------------------------------------------------------------------ threads
+def test_a_small_generator_is_tuned_by_one_thread_and_a_large_one_by_all(pair):
+    large = Generator(GeneratorConfig(64, 8, 8, mapping_layers=1, channels=(4, 4, 4, 4, 128)))
+    settings = TuneSettings(steps=1, lpips=0.0, locality=False)
+    before, found = torch.get_num_threads(), {}
+
+    def told(*_):
+        found[G] = torch.get_num_threads()
+        raise KeyboardInterrupt
+
+    torch.set_num_threads(3)
+    try:
+        for G in (pair[1], large.eval().requires_grad_(False)):
+            code, image = sample(G, 1, seed=1), torch.zeros(1, 3, 8, 8)
+            with pytest.raises(KeyboardInterrupt):
+                tune(G, code, image, settings, told)
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert found == {pair[1]: 1, large: 3}
 
 
 # ------------------------------------------------------------------ compiling

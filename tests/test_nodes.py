@@ -402,23 +402,6 @@ def test_every_embedded_direction_has_a_slider_with_a_name_and_a_group(edit_live
     assert all("_" not in slider["label"] for slider in sliders.values())
 
 
-def test_small_pictures_are_drawn_by_one_thread_and_large_ones_by_all(portraits, world):
-    from cycle_core.generator import Generator, GeneratorConfig
-
-    host, threads = world.part("nodes.host"), torch.get_num_threads()
-    large = Generator(GeneratorConfig(64, 8, 8, mapping_layers=1, channels=(4, 4, 4, 4, 128)))
-    torch.set_num_threads(3)
-    try:
-        with host.undisturbed(large.eval()):
-            assert torch.get_num_threads() == 3
-        with pytest.raises(KeyboardInterrupt), host.undisturbed(portraits[0].module):
-            assert torch.get_num_threads() == 1
-            raise KeyboardInterrupt
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(threads)
-
-
 def test_all_codes_of_a_batch_are_edited_and_one_is_shown(edit_live, portraits, run):
     (codes,) = run("CycleSampleCodes", generator=portraits[0], count=3)
     edited, state = edit_live("smile=2", codes, shown=1)

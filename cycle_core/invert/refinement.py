@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codes import Code
-from ..devices import with_less
+from ..devices import undisturbed, with_less
 from ..encoder import Encoder
 from ..errors import InputError
 from ..generator import Generator
@@ -106,14 +106,15 @@ def refine(
     check_image(image)
     check_pair(E, G)
     stage = stage_of(E, settings.space)
-    return with_less(
-        lambda attempt: _refine(
-            E, G, image, attempt, stage, domain, callback, seed, perceptual, faces
-        ),
-        _attempts(settings, domain),
-        G.device,
-        "refine with this generator",
-    )
+    with undisturbed(G):
+        return with_less(
+            lambda attempt: _refine(
+                E, G, image, attempt, stage, domain, callback, seed, perceptual, faces
+            ),
+            _attempts(settings, domain),
+            G.device,
+            "refine with this generator",
+        )
 
 
 def _attempts(settings: RefineSettings, domain: Domain) -> Iterator[RefineSettings]:

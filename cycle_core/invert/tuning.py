@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codes import Code, HasCode, as_code
-from ..devices import compiled, usable, with_less
+from ..devices import compiled, undisturbed, usable, with_less
 from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
@@ -170,12 +170,13 @@ def tune(
             f"{image.shape[0]} pictures and {pivot.batch} pivots were given to tune one generator: "
             "give one pivot for each picture."
         )
-    return with_less(
-        lambda attempt: _tune(G, pivot, image, attempt, callback, seed, perceptual),
-        _attempts(settings, len(image)),
-        G.device,
-        "tune this generator",
-    )
+    with undisturbed(G):
+        return with_less(
+            lambda attempt: _tune(G, pivot, image, attempt, callback, seed, perceptual),
+            _attempts(settings, len(image)),
+            G.device,
+            "tune this generator",
+        )
 
 
 def _tune(
