@@ -138,10 +138,12 @@ def encode(E: Encoder, image: Tensor, stage: int | None = None) -> Tensor:
         x = unit(x)
         features.append(x)
     middle, fine = (features[sum(E.config.units[: i + 1]) - 1] for i in (2, 1))
-    middle = enlarged(x, middle) + net.latlayer1(middle)
-    fine = enlarged(middle, fine) + net.latlayer2(fine)
-    rows = []
     active = len(net.styles) if stage is None else stage + 1
+    if active > E.config.coarse:
+        middle = enlarged(x, middle) + net.latlayer1(middle)
+    if active > E.config.middle:
+        fine = enlarged(middle, fine) + net.latlayer2(fine)
+    rows = []
     for i, head in enumerate(net.styles[:active]):
         level = x if i < E.config.coarse else middle if i < E.config.middle else fine
         rows.append(head(level) if i == 0 else rows[0] + head(level))

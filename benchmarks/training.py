@@ -4,8 +4,8 @@
     python benchmarks/training.py --full --device cuda  # FFHQ scale: 1024 px, batch 8
     python benchmarks/training.py --full --accumulate 4 --steps 3  # the same without a GPU
 
-Each step is done by the plain way (benchmarks/plain.py) and by ours, in turn, on one encoder with
-one optimiser. At full size the networks have the architecture of the published ones and random
+In turn with ours, each step is done the plain way: encoder and generator by benchmarks/plain.py, and
+all networks in the plain layout, in float32, not compiled; the rest is shared. At full size the networks have the architecture of the published ones and random
 weights, which cost the same. The process keeps the memory it frees, as the command line does;
 --usual-memory leaves that to the C library, as published code does. On a CPU the seconds are those
 that the processor worked, on one thread, so that whatever else the machine does counts little; on a
@@ -41,6 +41,7 @@ from cycle_core.training import common
 from cycle_core.training.dry_run import gigabytes, peak_memory
 from cycle_core.training.encoder_run import Run
 from cycle_core.training.encoder_settings import EncoderTraining
+from cycle_core.training.optim import Ranger
 
 PARTS = {
     "read": "pictures read",
@@ -79,7 +80,7 @@ def main() -> None:
     for part, what in PARTS.items():
         print_row(what, [column[part] for column in columns])
     print_row("together", [sum(column.values()) for column in columns])
-    print(f"\nAt most {gigabytes(peak_memory(run.device))} of memory.", file=sys.stderr)
+    print(f"\nAt most {gigabytes(peak_memory(run.device))} of memory, both.", file=sys.stderr)
 
 
 def print_row(what: str, numbers: list[float]) -> None:
@@ -106,8 +107,9 @@ def split(run: Run, stage: int, steps: int) -> list[dict[str, float]]:
     weights = ScheduleSettings()
     phase = Phase("", stage, weights.delta, weights.adv)
     times: tuple[list[dict[str, float]], ...] = [], []
+    optimizer = Ranger(run.encoder.parameters(), run.settings.lr)
     for _ in range(steps + 1):
-        with plainly(run):
+        with plainly(run, optimizer):
             times[0].append(step_of(run, phase))
         times[1].append(step_of(run, phase))
         run.step += 1
@@ -115,19 +117,21 @@ def split(run: Run, stage: int, steps: int) -> list[dict[str, float]]:
 
 
 @contextlib.contextmanager
-def plainly(run: Any) -> Iterator[None]:
-    """Let a run compute what its networks give in the plain way, in the plain layout."""
+def plainly(run: Any, optimizer: Ranger) -> Iterator[None]:
+    """Let a run compute what its networks give in the plain way, in the plain layout; so is what
+    its optimiser keeps, which is therefore another one."""
     losses = run.objective.perceptual, run.objective.faces
     networks = [run.encoder, run.generator, *losses]
-    ours = run.synthesis, run.offsets, run.settings
+    ours = run.synthesis, run.offsets, run.settings, run.optimizer
     run.synthesis = lambda codes, noise: plain.synthesis(run.generator, codes)
     run.offsets = lambda image, stage: plain.encode(run.encoder, image, stage) - run.encoder.w_avg
     run.settings = replace(run.settings, bf16=False)
+    run.optimizer = optimizer
     lay_out(networks, torch.contiguous_format)
     try:
         yield
     finally:
-        run.synthesis, run.offsets, run.settings = ours
+        run.synthesis, run.offsets, run.settings, run.optimizer = ours
         lay_out(networks, torch.channels_last)
 
 

@@ -96,7 +96,7 @@ def tuned(bench: Bench, pivot: Code, image: Tensor, way: Way) -> Generator:
             best, kept = float(loss.detach()), copied(moved)
         loss.backward()
         if step % 4 == 0:
-            (4 * near(G, step // 4)).backward()
+            (4 * near(G.synthesis, step // 4)).backward()
         if way.fall:
             optimizer.param_groups[0]["lr"] = way.rate * (
                 (1 + math.cos(math.pi * step / way.steps)) / 2

@@ -20,7 +20,10 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .generator import Generator
 
-SMALL = 5e7  # of a synthesis, the sum of (channels * side) ** 2 over its blocks: about 1 GFLOP
+# a convolution takes channels ** 2 * side ** 2 multiplications, nine times: about 1 GFLOP in all
+SMALL_WORK = 5e7
+SMALL_WEIGHTS = 2e7
+KINDS = 64  # of calls that are compiled: sizes, settings, with and without gradients
 S = TypeVar("S")
 T = TypeVar("T")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
@@ -120,7 +123,9 @@ def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
     def call(*given: Any, **named: Any) -> T:
         nonlocal fast
         try:
-            return fast(*given, **named)
+            # networks of one kind share what is compiled, and torch compiles only 8 kinds by itself
+            with torch._dynamo.config.patch(recompile_limit=KINDS):
+                return fast(*given, **named)
         except Exception as error:
             if fast is function or not _about_compiling(error):
                 raise
@@ -136,18 +141,21 @@ def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
 
 
 @contextlib.contextmanager
-def undisturbed(G: Generator) -> Iterator[None]:
-    """Compute on one thread what a small generator on a CPU needs.
+def one_thread_if_small(G: Generator, *others: nn.Module) -> Iterator[None]:
+    """Let this thread work alone with a small generator, and other networks that are small, on a
+    CPU.
 
-    Several would wait for each other hundreds of times in a step. That costs more than the
-    arithmetic as soon as another program, such as a browser, takes a core now and then, or where
-    they sleep while they wait (docs/performance.md). The results are those of every machine, too,
-    however many cores it has."""
-    shapes = G.synthesis.feature_shapes
-    small = sum((channels * side) ** 2 for channels, side in shapes) < SMALL
+    Several threads would wait for each other hundreds of times in a step. On an idle machine they
+    are still a little faster; but not where they sleep while they wait, and twice as slow as one
+    where other programs, such as a browser, want a core now and then (docs/performance.md). The
+    results do not depend on the number of cores, either."""
+    work = sum((channels * side) ** 2 for channels, side in G.synthesis.feature_shapes)
+    weights = sum(weight.numel() for net in others for weight in net.parameters())
+    if G.device.type != "cpu" or work > SMALL_WORK or weights > SMALL_WEIGHTS:
+        yield
+        return
     threads = torch.get_num_threads()
-    if G.device.type == "cpu" and small:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

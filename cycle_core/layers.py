@@ -169,9 +169,9 @@ def modulated_conv(
 
 def _scales_weight(x: Tensor, weight: Tensor, styles: Tensor, upsample: bool) -> bool:
     """Whether less is multiplied so: the weight by its styles and by the demodulation, or the
-    activations before by the one and those after by the other. Where the gradient of the styles is
-    wanted, and not that of the weight, a scaled weight would have needed one all the same, which
-    takes as long as the whole convolution."""
+    activations before by the one and those after by the other. Where only the
+    styles learn, a scaled weight would need a gradient all the same, which takes as long as the
+    convolution itself."""
     if torch.is_grad_enabled() and styles.requires_grad and not weight.requires_grad:
         return False
     outputs, inputs = weight.shape[:2]

@@ -150,20 +150,19 @@ class LatentEditor(io.ComfyNode):
         cls, code: Any, generator: host.Held, edits: str, shown: int, **plugs: Any
     ) -> io.NodeOutput:
         from ..cycle_core import generate
-        from ..cycle_core.devices import undisturbed
 
         G = generator.ready(host.drawing_memory(generator.module, 1))
-        with undisturbed(G):
-            edited = apply(edits, code, G, plugs)
-            index = min(shown, edited.batch - 1)
-            drawn = picture(generate(G, edited.one(index), dtype=generator.dtype))
+        edited = apply(edits, code, G, plugs)
+        index = min(shown, edited.batch - 1)
+        drawn = generate(G, edited.one(index), dtype=generator.dtype)
         sliders = known_sliders(G, plugs)
         state = {
             "edits": edits,
-            "image": drawn,
+            "image": picture(drawn),
             "shown": index,
             "batch": edited.batch,
-            "sliders": None if sliders == embedded_sliders() else sliders,  # those are known there
+            # None: the front end has these from the schema
+            "sliders": None if sliders == embedded_sliders() else sliders,
             "says": "" if sliders else NOTHING_KNOWN,
         }
         return io.NodeOutput(host.resting(edited), ui={"latent_editor": [state]})

@@ -206,13 +206,31 @@ def test_a_compiled_generator_draws_and_is_tuned_the_same(said):
     code = Code(torch.randn(1, G.num_ws, 8), "W+")
     assert torch.allclose(generate(G, code, compile=True), generate(G, code), atol=1e-5)
 
-    settings = TuneSettings(steps=2, threshold=0.0, lpips=0.0, locality=False)
+    settings = TuneSettings(
+        steps=2, threshold=0.0, lpips=0.0, locality_lpips=0.0, detail_steps=2, detail_size=4
+    )
     code, image = code.with_w(code.w[:, :1].expand_as(code.w), "W"), torch.zeros(1, 3, 8, 8)
+    graphs = torch._dynamo.utils.counters["stats"]
+    drawing = graphs["unique_graphs"]
     ours, fast = (tune(G, code, image, replace(settings, compile=x)) for x in (False, True))
     for one, other in zip(ours.history, fast.history, strict=True):
         assert other == pytest.approx(one, abs=1e-5)
     assert torch.allclose(fast.image, ours.image, atol=1e-4)
-    assert said() == []  # it was compiled
+    # of the pictures and of locality, with and without gradients, and with the detail
+    assert graphs["unique_graphs"] - drawing >= 4
+    assert said() == []
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler here")
+def test_many_kinds_are_compiled():
+    def half(x, kind):
+        return x / 2 + kind
+
+    fast, graphs = compiled(half, dynamic=False), torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    for kind in range(10):
+        assert torch.equal(fast(torch.ones(kind + 1), kind), half(torch.ones(kind + 1), kind))
+    assert graphs["unique_graphs"] - before == 10
 
 
 def test_a_picture_is_drawn_without_a_compiler(pair, code, monkeypatch, said):

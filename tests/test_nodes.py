@@ -389,7 +389,7 @@ def test_the_sliders_text_is_the_library_s_edit_and_so_is_the_picture(
 def test_every_embedded_direction_has_a_slider_with_a_name_and_a_group(edit_live, world):
     _, state = edit_live("")
     embedded = world.part("nodes.host").embedded("direction")
-    assert state["sliders"] is None  # the front end has those of the embedded generator, of here:
+    assert state["sliders"] is None  # the front end has them from the schema
     (generator,) = [
         one
         for one in world.nodes["CycleLatentEditor"].define_schema().inputs

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..codes import SPACES, Code, HasCode, as_code
+from ..devices import one_thread_if_small
 from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
@@ -74,7 +75,7 @@ def project(
     settings = settings or ProjectSettings()
     check_image(image)
     begin = G.w_avg.expand(1, G.num_ws, -1) if start is None else _start(G, start, len(image))
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), one_thread_if_small(G):
         image = image.detach().to(G.device, torch.float32).clone()
         begin = begin.detach().to(G.device, torch.float32).clone().expand(len(image), -1, -1)
         G = frozen(G)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codes import Code
-from ..devices import undisturbed, with_less
+from ..devices import one_thread_if_small, with_less
 from ..encoder import Encoder
 from ..errors import InputError
 from ..generator import Generator
@@ -106,7 +106,7 @@ def refine(
     check_image(image)
     check_pair(E, G)
     stage = stage_of(E, settings.space)
-    with undisturbed(G):
+    with one_thread_if_small(G, E):
         return with_less(
             lambda attempt: _refine(
                 E, G, image, attempt, stage, domain, callback, seed, perceptual, faces

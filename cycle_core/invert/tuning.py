@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codes import Code, HasCode, as_code
-from ..devices import compiled, undisturbed, usable, with_less
+from ..devices import compiled, one_thread_if_small, usable, with_less
 from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
@@ -53,7 +53,7 @@ class TuneSettings:
         None  # of the convolutions, e.g. torch.bfloat16; weights keep theirs
     )
     low_memory: bool = False  # a third more time, a fraction of the memory, the same result
-    compile: bool = False  # with torch.compile, a minute before the first step: for many pictures
+    compile: bool = False  # with torch.compile, minutes for the first picture: for many pictures
 
     def __post_init__(self) -> None:
         counts = self.batch, self.locality_every
@@ -170,7 +170,7 @@ def tune(
             f"{image.shape[0]} pictures and {pivot.batch} pivots were given to tune one generator: "
             "give one pivot for each picture."
         )
-    with undisturbed(G):
+    with one_thread_if_small(G):
         return with_less(
             lambda attempt: _tune(G, pivot, image, attempt, callback, seed, perceptual),
             _attempts(settings, len(image)),
@@ -239,7 +239,7 @@ class _Descent:
         self, G: Generator, look: _Look, settings: TuneSettings, callback: Callback | None
     ):
         self.G, self.look, self.settings, self.callback = G, look, settings, callback
-        self.draw = drawing(G, settings)
+        self.draw = _drawing(G, settings)
         self.best = _Best(math.inf, 0, torch.empty(0), [])
         self.history: list[dict[str, float]] = []
         self.ended = False  # by the threshold
@@ -359,7 +359,7 @@ class Locality:
         seed: int,
     ):
         self.original, self.pivots, self.settings = original, pivots, settings
-        self.draw = drawing(original, settings)
+        self.draw = _drawing(original, settings)
         self.random = torch.Generator().manual_seed(seed)
         self.objective = Objective(
             settings.locality_l2, settings.locality_lpips, perceptual=perceptual
@@ -379,7 +379,7 @@ class Locality:
         return self.objective(tuned(near, "none", dtype), target).total.mean()
 
 
-def drawing(G: Generator, settings: TuneSettings) -> Drawing:
+def _drawing(G: Generator, settings: TuneSettings) -> Drawing:
     return compiled(G.synthesis) if settings.compile else G.synthesis
 
 
