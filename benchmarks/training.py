@@ -2,14 +2,15 @@
 
     python benchmarks/training.py                       # the embedded models
     python benchmarks/training.py --full --device cuda  # FFHQ scale: 1024 px, batch 8
-    python benchmarks/training.py --full --accumulate 4 --steps 3  # the same without a GPU
+    python benchmarks/training.py --full --accumulate 8 --steps 2  # the same without a GPU
 
-In turn with ours, each step is done the plain way: encoder and generator by benchmarks/plain.py, and
-all networks in the plain layout, in float32, not compiled; the rest is shared. At full size the networks have the architecture of the published ones and random
-weights, which cost the same. The process keeps the memory it frees, as the command line does;
---usual-memory leaves that to the C library, as published code does. On a CPU the seconds are those
-that the processor worked, on one thread, so that whatever else the machine does counts little; on a
-GPU they are those of the clock, after it has finished.
+In turn with ours, each step is done the plain way: encoder and generator by benchmarks/plain.py,
+all networks in the plain layout, in float32 and not compiled; the rest is shared. At full size the
+networks have the architecture of the published ones and random weights, which cost the same. The
+process keeps the memory it frees, as the command line does; --usual-memory leaves that to the C
+library, as published code does. On a CPU the seconds are those that the processor worked, on one
+thread, so that whatever else the machine does counts little; on a GPU they are those of the clock,
+after it has finished.
 """
 
 from __future__ import annotations
