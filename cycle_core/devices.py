@@ -9,7 +9,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,9 @@ from torch import nn
 
 from .errors import InputError
 
-if TYPE_CHECKING:
-    from .generator import Generator
-
-# a convolution takes channels ** 2 * side ** 2 multiplications, nine times: about 1 GFLOP in all
+SMALL_WEIGHTS = 1e7
+# of a synthesis: a convolution takes nine times (channels * side) ** 2 multiplications
 SMALL_WORK = 5e7
-SMALL_WEIGHTS = 2e7
 KINDS = 64  # of calls that are compiled: sizes, settings, with and without gradients
 S = TypeVar("S")
 T = TypeVar("T")
@@ -45,7 +42,8 @@ def in_parts(
         rows = slice(start, min(start + batch, count))
         lacking = False
         try:
-            result = run(*networks, rows)
+            with one_thread_if_small(*networks):
+                result = run(*networks, rows)
         except (RuntimeError, MemoryError) as error:
             lacking = isinstance(error, NotImplementedError) and not moved
             if not lacking and not out_of_memory(error):
@@ -141,17 +139,14 @@ def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
 
 
 @contextlib.contextmanager
-def one_thread_if_small(G: Generator, *others: nn.Module) -> Iterator[None]:
-    """Let this thread work alone with a small generator, and other networks that are small, on a
-    CPU.
+def one_thread_if_small(*networks: nn.Module | None) -> Iterator[None]:
+    """Let this thread work alone with networks that are small and on a CPU.
 
-    Several threads would wait for each other hundreds of times in a step. On an idle machine they
-    are still a little faster; but not where they sleep while they wait, and twice as slow as one
-    where other programs, such as a browser, want a core now and then (docs/performance.md). The
-    results do not depend on the number of cores, either."""
-    work = sum((channels * side) ** 2 for channels, side in G.synthesis.feature_shapes)
-    weights = sum(weight.numel() for net in others for weight in net.parameters())
-    if G.device.type != "cpu" or work > SMALL_WORK or weights > SMALL_WEIGHTS:
+    Several threads would wait for each other hundreds of times. On an idle machine they are a
+    little faster all the same; but not where they sleep while they wait, and many times slower
+    than one where other programs, such as a browser, want a core now and then
+    (docs/performance.md). The results do not depend on the number of cores, either."""
+    if not all(_is_small(network) for network in networks if network is not None):
         yield
         return
     threads = torch.get_num_threads()
@@ -174,6 +169,15 @@ def keep_memory() -> bool:
     except (OSError, AttributeError, TypeError):  # another C library, another system
         return False
     return bool(settle(_M_MMAP_MAX, 0)) & bool(settle(_M_TRIM_THRESHOLD, -1))
+
+
+def _is_small(network: nn.Module) -> bool:
+    weights = list(network.parameters())
+    if weights[0].device.type != "cpu" or sum(w.numel() for w in weights) > SMALL_WEIGHTS:
+        return False
+    synthesis: Any = getattr(network, "synthesis", None)
+    shapes = [] if synthesis is None else synthesis.feature_shapes
+    return sum((channels * side) ** 2 for channels, side in shapes) <= SMALL_WORK
 
 
 @lru_cache(maxsize=256)

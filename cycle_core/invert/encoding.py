@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..codes import SPACES, Code, HasCode, as_code
-from ..devices import compiled, in_parts, one_thread_if_small, say_once, usable
+from ..devices import compiled, in_parts, say_once, usable
 from ..encoder import Encoder
 from ..errors import InputError, MismatchError
 from ..generator import Generator
@@ -107,8 +106,7 @@ def generate(
 
     images: list[Tensor] = []
     devices = [w.device] if w.device.type == "cuda" else []
-    alone = one_thread_if_small(G) if len(w) == 1 else contextlib.nullcontext()
-    with torch.no_grad(), torch.random.fork_rng(devices, enabled=seed is not None), alone:
+    with torch.no_grad(), torch.random.fork_rng(devices, enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         for drawn in in_parts(run, (G,), len(w), batch):
