@@ -143,8 +143,8 @@ def one_thread_if_small(*networks: nn.Module | None) -> Iterator[None]:
     """Let this thread work alone with networks that are small and on a CPU.
 
     Several threads would wait for each other hundreds of times. On an idle machine they are a
-    little faster all the same; but not where they sleep while they wait, and many times slower
-    than one where other programs, such as a browser, want a core now and then
+    little faster all the same; but not where they sleep while they wait, and they take three times
+    as long as one where other programs, such as a browser, want a core now and then
     (docs/performance.md). The results do not depend on the number of cores, either."""
     if not all(_is_small(network) for network in networks if network is not None):
         yield
