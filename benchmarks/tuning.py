@@ -77,6 +77,7 @@ def main() -> None:
     command.add_argument("--sizes", nargs="+", default=["embedded", "256"])
     command.add_argument("--rounds", type=int, default=5, help="of four steps, of each way")
     command.add_argument("--usual-memory", action="store_true", help="do not keep freed memory")
+    command.add_argument("--compile", action="store_true", help="a compiled step too")
     command.add_argument("--measure", help=argparse.SUPPRESS)  # the memory of one way, here
     command.set_defaults(run=step)
     command = commands.add_parser("presets")
@@ -99,6 +100,8 @@ def step(a: argparse.Namespace) -> None:
     device = torch.device(a.device)
     if not a.usual_memory:
         keep_memory()
+    if a.compile:
+        OURS["ours, compiled"] = replace(STEPS, compile=True)
     if a.measure:
         ways(a.sizes[0], device)[a.measure](2, lambda *_: None)
         print(peak_memory(device))
@@ -150,7 +153,7 @@ def memory_of(size: str, way: str, a: argparse.Namespace) -> int:
     """The most bytes that a process needs that does nothing but this."""
     command = [sys.executable, __file__, "step", "--sizes", size, "--measure", way]
     command += ["--device", a.device, "--threads", str(a.threads)]
-    command += ["--usual-memory"] * a.usual_memory
+    command += ["--usual-memory"] * a.usual_memory + ["--compile"] * a.compile
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 

@@ -120,15 +120,16 @@ def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
 
     def call(*given: Any, **named: Any) -> T:
         nonlocal fast
-        try:
-            # networks of one kind share what is compiled, and torch compiles only 8 kinds by itself
-            with torch._dynamo.config.patch(recompile_limit=KINDS):
-                return fast(*given, **named)
-        except Exception as error:
-            if fast is function or not _about_compiling(error):
-                raise
-        _not_compiled()
-        fast = function
+        if fast is not function:
+            try:
+                # networks of one class share what is compiled, of which torch allows 8 by itself
+                with torch._dynamo.config.patch(recompile_limit=KINDS):
+                    return fast(*given, **named)
+            except Exception as error:
+                if not _about_compiling(error):
+                    raise
+            _not_compiled()
+            fast = function
         return function(*given, **named)
 
     try:
@@ -139,14 +140,15 @@ def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
 
 
 @contextlib.contextmanager
-def one_thread_if_small(*networks: nn.Module | None) -> Iterator[None]:
-    """Let this thread work alone with networks that are small and on a CPU.
+def one_thread_if_small(*networks: object) -> Iterator[None]:
+    """Let this thread work alone with networks that are small and on a CPU; what is no module does
+    not count.
 
     Several threads would wait for each other hundreds of times. On an idle machine they are a
     little faster all the same; but not where they sleep while they wait, and they take three times
     as long as one where other programs, such as a browser, want a core now and then
     (docs/performance.md). The results do not depend on the number of cores, either."""
-    if not all(_is_small(network) for network in networks if network is not None):
+    if not all(_is_small(network) for network in networks if isinstance(network, nn.Module)):
         yield
         return
     threads = torch.get_num_threads()
@@ -173,7 +175,10 @@ def keep_memory() -> bool:
 
 def _is_small(network: nn.Module) -> bool:
     weights = list(network.parameters())
-    if weights[0].device.type != "cpu" or sum(w.numel() for w in weights) > SMALL_WEIGHTS:
+    if (
+        any(w.device.type != "cpu" for w in weights)
+        or sum(map(torch.numel, weights)) > SMALL_WEIGHTS
+    ):
         return False
     synthesis: Any = getattr(network, "synthesis", None)
     shapes = [] if synthesis is None else synthesis.feature_shapes

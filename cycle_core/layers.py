@@ -169,9 +169,8 @@ def modulated_conv(
 
 def _scales_weight(x: Tensor, weight: Tensor, styles: Tensor, upsample: bool) -> bool:
     """Whether less is multiplied so: the weight by its styles and by the demodulation, or the
-    activations before by the one and those after by the other. Where only the
-    styles learn, a scaled weight would need a gradient all the same, which takes as long as the
-    convolution itself."""
+    activations before by the one and those after by the other. Where only the styles learn, a
+    scaled weight would need a gradient all the same, which takes as long as the convolution."""
     if torch.is_grad_enabled() and styles.requires_grad and not weight.requires_grad:
         return False
     outputs, inputs = weight.shape[:2]

@@ -75,7 +75,7 @@ def project(
     settings = settings or ProjectSettings()
     check_image(image)
     begin = G.w_avg.expand(1, G.num_ws, -1) if start is None else _start(G, start, len(image))
-    with torch.inference_mode(False), torch.enable_grad(), one_thread_if_small(G):
+    with torch.inference_mode(False), torch.enable_grad():
         image = image.detach().to(G.device, torch.float32).clone()
         begin = begin.detach().to(G.device, torch.float32).clone().expand(len(image), -1, -1)
         G = frozen(G)
@@ -93,9 +93,10 @@ def project(
                     batches = -(-len(image) // settings.batch)
                     callback(batch * settings.steps + step, batches * settings.steps, preview)
 
-            w, drawn, logs = _descend(
-                G, image[rows], begin[rows], settings, objective, spread, seeds[rows], report
-            )
+            with one_thread_if_small(G, objective.perceptual, objective.faces):
+                w, drawn, logs = _descend(
+                    G, image[rows], begin[rows], settings, objective, spread, seeds[rows], report
+                )
             codes.append(w)
             pictures.append(drawn.clamp(-1, 1))
             history += logs

@@ -106,15 +106,14 @@ def refine(
     check_image(image)
     check_pair(E, G)
     stage = stage_of(E, settings.space)
-    with one_thread_if_small(G, E):
-        return with_less(
-            lambda attempt: _refine(
-                E, G, image, attempt, stage, domain, callback, seed, perceptual, faces
-            ),
-            _attempts(settings, domain),
-            G.device,
-            "refine with this generator",
-        )
+    return with_less(
+        lambda attempt: _refine(
+            E, G, image, attempt, stage, domain, callback, seed, perceptual, faces
+        ),
+        _attempts(settings, domain),
+        G.device,
+        "refine with this generator",
+    )
 
 
 def _attempts(settings: RefineSettings, domain: Domain) -> Iterator[RefineSettings]:
@@ -153,10 +152,11 @@ def _refine(
                     total = image.shape[0] * settings.steps
                     callback(index * settings.steps + step, total, preview)
 
-            best, log = _refine_one(
-                trainable_copy(E), G, image[index : index + 1], settings, stage, objective, draw,
-                report,
-            )  # fmt: skip
+            with one_thread_if_small(E, G, objective.perceptual, objective.faces):
+                best, log = _refine_one(
+                    trainable_copy(E), G, image[index : index + 1], settings, stage, objective,
+                    draw, report,
+                )  # fmt: skip
             codes.append(best.w)
             pictures.append(best.image.clamp(-1, 1))
             history.append(tuple(log))

@@ -170,13 +170,12 @@ def tune(
             f"{image.shape[0]} pictures and {pivot.batch} pivots were given to tune one generator: "
             "give one pivot for each picture."
         )
-    with one_thread_if_small(G):
-        return with_less(
-            lambda attempt: _tune(G, pivot, image, attempt, callback, seed, perceptual),
-            _attempts(settings, len(image)),
-            G.device,
-            "tune this generator",
-        )
+    return with_less(
+        lambda attempt: _tune(G, pivot, image, attempt, callback, seed, perceptual),
+        _attempts(settings, len(image)),
+        G.device,
+        "tune this generator",
+    )
 
 
 def _tune(
@@ -202,9 +201,10 @@ def _tune(
         locality = Locality(frozen(G), w, settings, network, seed) if settings.locality else None
         tuned.synthesis.recompute = settings.low_memory
         descent = _Descent(tuned, look, settings, callback)
-        descent.of_weights(locality)
-        if descent.with_detail and not descent.ended:
-            descent.of_detail()
+        with one_thread_if_small(G, network):
+            descent.of_weights(locality)
+            if descent.with_detail and not descent.ended:
+                descent.of_detail()
         tuned.synthesis.recompute = False
         tuned.requires_grad_(False)
     best, history = descent.best, tuple(descent.history)
