@@ -2,11 +2,11 @@
 
     python benchmarks/threads.py
 
-Refinement, encoding and drawing with the embedded models, by the clock, medians, while no, one and
-more other programs take all they can of a core each, up to as many as there are cores. "spinning"
-is how torch's threads wait by default, as in ComfyUI, "sleeping" how those of the command line do
-(OMP_WAIT_POLICY=PASSIVE). The library takes one thread for such networks, by
-`devices.one_thread_if_small`, which finds none small where all threads work here."""
+Refinement, encoding and drawing with the embedded models, by the clock, medians, while nothing else
+runs and while one other program takes all it can of a core. "spinning" is how torch's threads wait
+by default, as in ComfyUI, "sleeping" how those of the command line do (OMP_WAIT_POLICY=PASSIVE).
+The library takes one thread for such networks, by `devices.one_thread_if_small`, which finds none
+small where all threads work here."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ import time
 from collections.abc import Callable, Iterator
 from statistics import median
 
-import torch
-
 from cycle_core import devices, encode, generate, load_encoder, load_generator, refine, sample
 from cycle_core.devices import keep_memory
 from cycle_core.invert import REFINE_PRESETS
 from cycle_core.networks import load_identity, load_perceptual
 
+BUSY = "import os; ours = os.getppid()\nwhile os.getppid() == ours: pass"
 WAYS: dict[str, dict[str, str]] = {  # name -> what its process finds in the environment
     "all threads, spinning": {},
     "all threads, sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
@@ -40,11 +39,10 @@ def main() -> None:
     if a.measure:
         print(*measured(alone=a.measure == "one thread"))
         return
-    cores = torch.get_num_threads()
     heading = ["other programs", "way", "refine", "encode one picture", "generate one picture"]
     print(f"| {' | '.join(heading)} |\n{'| --- ' * len(heading)}|")
     usual = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
-    for others in range(cores + 1):
+    for others in (0, 1):
         with busy(others):
             for way, names in WAYS.items():
                 command = [sys.executable, __file__, "--measure", way]
@@ -58,7 +56,7 @@ def main() -> None:
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
     """Other programs that take all they can of a core each."""
-    command = [sys.executable, "-c", "while True: pass"]
+    command = [sys.executable, "-c", BUSY]
     others = [subprocess.Popen(command) for _ in range(count)]
     try:
         yield

@@ -145,7 +145,7 @@ def one_thread_if_small(*networks: object) -> Iterator[None]:
     not count.
 
     Several threads would wait for each other hundreds of times. On an idle machine they are a
-    little faster all the same; but not where they sleep while they wait, and they take three times
+    little faster all the same; but not where they sleep while they wait, and they take twice
     as long as one where other programs, such as a browser, want a core now and then
     (docs/performance.md). The results do not depend on the number of cores, either."""
     if not all(_is_small(network) for network in networks if isinstance(network, nn.Module)):
