@@ -28,9 +28,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cycle_core import Code, encode, generate, load_encoder, load_generator
+from cycle_core.devices import peak_memory
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.training.dry_run import gigabytes, peak_memory
+from cycle_core.training.dry_run import gigabytes
 
 Way = tuple[torch.dtype, Callable[[], Tensor]]  # what it multiplies in, and what it does
 HALF = {"cpu": torch.bfloat16}  # the one that is fast; of encoding on a GPU it is float16

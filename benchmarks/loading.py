@@ -136,17 +136,21 @@ def measure(path: Path, kind: str) -> tuple[float, float, int]:
     """(seconds, seconds of the CPU, bytes) to open a file of this kind."""
     import torch
 
-    from cycle_core.bench.cost import Cost
+    from cycle_core.bench.clock import Clock
     from cycle_core.checkpoints import load_encoder, load_generator
+    from cycle_core.devices import peak_memory
 
     load = load_encoder if kind == "encoder" else load_generator
-    with Cost(torch.device("cpu")) as cost:
+    device = torch.device("cpu")
+    before = peak_memory(device)  # a fork's own begins at what it was given
+    with Clock(device) as clock:
         cpu = time.process_time()
         load(path)
         cpu = time.process_time() - cpu
-    if cost.bytes is None:
-        raise SystemExit("Only Linux tells how much memory a process takes: run this there.")
-    return cost.seconds, cpu, cost.bytes
+    after = peak_memory(device)
+    if before is None or after is None:
+        raise SystemExit("This system does not tell how much memory a process takes: take Linux.")
+    return clock.seconds, cpu, after - before
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from cycle_core import load_generator
-from cycle_core.devices import keep_memory
+from cycle_core.devices import keep_memory, peak_memory
 from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.images import save_image
 from cycle_core.irse import IdentityNet
@@ -39,7 +39,7 @@ from cycle_core.losses import Lpips, delta_loss
 from cycle_core.networks import AlexNet, load_identity, load_perceptual
 from cycle_core.schedule import Phase, ScheduleSettings
 from cycle_core.training import common
-from cycle_core.training.dry_run import gigabytes, peak_memory
+from cycle_core.training.dry_run import gigabytes
 from cycle_core.training.encoder_run import Run
 from cycle_core.training.encoder_settings import EncoderTraining
 from cycle_core.training.optim import Ranger

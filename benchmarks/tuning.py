@@ -32,17 +32,17 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cycle_core import TuneSettings, load_encoder, load_generator, refine, tune
-from cycle_core.bench.cost import Cost
+from cycle_core.bench.clock import Clock
 from cycle_core.bench.measures import Numbers, Rulers, distortion, editability
 from cycle_core.bench.page import put
 from cycle_core.bench.sets import open_set
 from cycle_core.codes import Code
-from cycle_core.devices import keep_memory
+from cycle_core.devices import keep_memory, peak_memory
 from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.invert import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.losses import Lpips
 from cycle_core.networks import AlexNet, load_identity, load_perceptual
-from cycle_core.training.dry_run import gigabytes, peak_memory
+from cycle_core.training.dry_run import gigabytes
 
 STEPS = TuneSettings(threshold=0.0)
 OURS = {
@@ -212,9 +212,9 @@ class Bench:
         numbers: Numbers = {}
         for i in range(len(self.test)):
             image, pivot = self.test.images[i : i + 1].to(self.G.device), self.pivots.one(i)
-            with Cost(self.G.device) as cost:
+            with Clock(self.G.device) as clock:
                 tuned = way(pivot, image)
-            seconds.append(cost.seconds)
+            seconds.append(clock.seconds)
             with torch.no_grad():
                 drawn = tuned.synthesis(pivot.w, "const").clamp(-1, 1)
             values = distortion(self.rulers, image, drawn)

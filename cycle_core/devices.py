@@ -7,8 +7,10 @@ import copy
 import ctypes
 import gc
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -171,6 +173,23 @@ def keep_memory() -> bool:
     except (OSError, AttributeError, TypeError):  # another C library, another system
         return False
     return bool(settle(_M_MMAP_MAX, 0)) & bool(settle(_M_TRIM_THRESHOLD, -1))
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that were in use: on a GPU by tensors, else by the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:  # on Linux: getrusage tells what the process that started this one has held, too
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _is_small(network: nn.Module) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from cycle_core.bench.measures import (
     editability,
     strength_for,
 )
+from cycle_core.bench.memory import Job, peaks
 from cycle_core.bench.methods import METHODS, find
 from cycle_core.bench.report import difference, estimates, plot, side_by_side, tables
 from cycle_core.bench.run import COLUMNS, QUICK, compare
@@ -190,6 +192,39 @@ def test_every_method_is_measured_before_and_after_tuning(results):
     assert cycle["tuned"]["mse"][0] < cycle["pivot"]["mse"][0]
 
 
+def test_each_methods_memory_is_that_of_a_process_of_its_own(results):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("only Linux tells a process's memory apart from what started it")
+    optimised, encoded = (result["memory"] for result in results)
+    assert 100e6 < encoded["pivot"] < optimised["pivot"] < 1e9
+    assert encoded["tuned"] == optimised["tuned"] > encoded["pivot"]
+    row = next(x for x in tables(results).splitlines()[::-1] if x.startswith("| cycle encoding"))
+    assert f"{encoded['pivot'] / 1e6:.0f} | {encoded['tuned'] / 1e6:.0f} |" in row
+
+
+def test_memory_that_cannot_be_measured_is_asked_for_again(tmp_path, capfd):
+    (tmp_path / "g.safetensors").write_text("no model")
+    jobs = {"broken": Job(str(tmp_path / "g.safetensors"), "cpu", TINY.tune)}
+    told = []
+    for _ in range(2):
+        assert peaks(tmp_path / "memory.json", jobs, told.append) == {"broken": None}
+    assert told == ["broken", "broken"]
+    assert not (tmp_path / "memory.json").exists()
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert "g.safetensors" in said
+
+
+def test_memory_is_measured_anew_where_its_file_is_damaged(tmp_path):
+    path = tmp_path / "memory.json"
+    path.write_text("[")
+    jobs = {"cycle": Job("portraits", "cpu", find("cycle"), "portraits")}
+    told = []
+    first = peaks(path, jobs, told.append)
+    assert peaks(path, jobs, told.append) == first
+    assert told == ["cycle"]
+
+
 def test_the_tables_name_methods_and_mark_the_best(results):
     text = tables(results)
     rows = [line for line in text.splitlines() if line.startswith("| cycle encoding")]
@@ -246,7 +281,8 @@ def test_a_comparison_goes_on_with_what_is_missing(folder, results):
     again = compare(folder, TINY, told=said.append)
     assert len(said) == 1
     assert "optimisation in W" in said[0]
-    assert again[1] == kept
+    assert {part: again[1][part] for part in kept} == kept
+    assert again[1]["memory"] == results[1]["memory"]
 
 
 def test_other_settings_are_measured_anew(folder, results):

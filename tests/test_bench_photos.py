@@ -73,6 +73,8 @@ def test_every_space_and_refinement_is_measured_before_and_after_tuning(compared
         assert len(result["tuned"]["mse"]) == len(result["edited tuned"]["kept"]) == 1
         assert result["tuned"]["mse"][0] != result["pivot"]["mse"][0]
         assert result["costs"]["tuned"]["seconds"] > 0
+        assert result["memory"]["pivot"] > 0
+        assert result["memory"]["tuned"] > 0
 
 
 def test_what_fails_is_named_with_its_reason_ends_nothing_and_is_tried_again(compared, out):

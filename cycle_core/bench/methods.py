@@ -26,12 +26,12 @@ from ..losses import Lpips
 @dataclass(frozen=True)
 class Models:
     """What a method may use: a generator, the encoder of the method and training seed (None for
-    optimisation) and the networks of the losses."""
+    optimisation) and the networks of the losses (None where a method takes no steps)."""
 
     generator: Generator
     encoder: Encoder | None
-    perceptual: Lpips
-    identity: IdentityNet
+    perceptual: Lpips | None
+    identity: IdentityNet | None
 
 
 @dataclass(frozen=True)
@@ -60,65 +60,67 @@ TRAININGS = {
 }
 
 
-def encoded(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+@dataclass(frozen=True)
+class Encoded:
     """What the encoder gives in a space."""
 
-    def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
+    space: str
+
+    def __call__(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
         assert models.encoder is not None
-        return encode(models.encoder, images, space, models.generator)
-
-    return run
+        return encode(models.encoder, images, self.space, models.generator)
 
 
-def projected(space: str) -> Callable[[Models, Tensor, int, int], Code]:
+@dataclass(frozen=True)
+class Projected:
     """Optimisation of the code itself in a space."""
 
-    def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
-        settings = ProjectSettings(space=space, steps=steps)
+    space: str
+
+    def __call__(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
         return project(
             models.generator,
             images,
-            settings,
+            ProjectSettings(space=self.space, steps=steps),
             seed=seed,
             perceptual=models.perceptual,
             faces=models.identity,
         ).code
 
-    return run
 
-
-def refined(settings: RefineSettings) -> Callable[[Models, Tensor, int, int], Code]:
+@dataclass(frozen=True)
+class Refined:
     """Refinement of the encoder, with another number of steps."""
 
-    def run(models: Models, images: Tensor, steps: int, seed: int) -> Code:
+    settings: RefineSettings
+
+    def __call__(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
         assert models.encoder is not None
         return refine(
             models.encoder,
             models.generator,
             images,
-            replace(settings, steps=steps),
+            replace(self.settings, steps=steps),
             seed=seed,
             perceptual=models.perceptual,
             faces=models.identity,
         ).code
 
-    return run
-
 
 _REFINE = REFINE_PRESETS["embedded"]
 METHODS = (
-    Method("optimise-w", "optimisation in W", "", "W", 500, projected("W")),
-    Method("optimise-w+", "optimisation in W+", "", "W+", 500, projected("W+")),
-    Method("encoder-w", "encoder trained in W", "w", "W", 0, encoded("W")),
-    Method("e4e", "e4e (W to W+)", "w+", "W+", 0, encoded("W+")),
-    Method("cycle", "cycle encoding", "cycle", "W", 0, encoded("W")),
-    Method("untightened", "cycle without tightening", "untightened", "W", 0, encoded("W")),
-    Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, encoded("W+")),
-    Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps, refined(_REFINE)),
+    Method("optimise-w", "optimisation in W", "", "W", 500, Projected("W")),
+    Method("optimise-w+", "optimisation in W+", "", "W+", 500, Projected("W+")),
+    Method("encoder-w", "encoder trained in W", "w", "W", 0, Encoded("W")),
+    Method("e4e", "e4e (W to W+)", "w+", "W+", 0, Encoded("W+")),
+    Method("cycle", "cycle encoding", "cycle", "W", 0, Encoded("W")),
+    Method("untightened", "cycle without tightening", "untightened", "W", 0, Encoded("W")),
+    Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, Encoded("W+")),
+    Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps, Refined(_REFINE)),
     Method("cycle-free", "cycle + refinement, M = 0", "cycle", "W", _REFINE.steps,
-           refined(replace(_REFINE, images=0))),
+           Refined(replace(_REFINE, images=0))),
     Method("e4e-refined", "e4e + refinement", "w+", "W+", _REFINE.steps,
-           refined(replace(_REFINE, space="W+"))),
+           Refined(replace(_REFINE, space="W+"))),
 )  # fmt: skip
 
 # what the paper claims, or its design begs to ask, of one method against another

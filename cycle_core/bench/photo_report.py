@@ -36,9 +36,9 @@ def photo_tables(compared: Compared) -> str:
     told = (
         f"{facts['pictures']} pictures of {facts['folder']}, generator {facts['generator']}. "
         "Pictures and results are measured as files of 256 px (PIL, bicubic), one at a time; MSE "
-        "in [-1, 1]; seconds are medians, memory the most of any picture; intervals of 95 % by "
-        f"bootstrap over the pictures. Edits, and LEC, by {facts['strength']:g} standard "
-        f"deviations along {', '.join(facts['directions'])}."
+        "in [-1, 1]. Seconds are medians; memory is that of one picture in a process of its own, "
+        "on a GPU of the tensors. Intervals of 95 % by bootstrap over the pictures. Edits, and "
+        f"LEC, by {facts['strength']:g} standard deviations along {', '.join(facts['directions'])}."
     )
     return f"{told}\n\n{tables(compared.results, photo_layout(compared))}\n{_failures(compared)}\n"
 

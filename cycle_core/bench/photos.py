@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,9 +31,10 @@ from ..invert.encoding import check_pair
 from ..networks import load_identity, load_perceptual
 from ..pipeline import is_embedded
 from ..weights import sha256
-from .cost import Cost
+from .clock import Clock
 from .measures import Rulers, consistency, distance_to_w, distortion
-from .methods import Method, Models, encoded, projected, refined
+from .memory import Job, peaks
+from .methods import Encoded, Method, Models, Projected, Refined
 from .photo_measures import at_256, edits, photo_rulers
 from .run import SHOWN, read_result
 
@@ -60,8 +62,8 @@ class PhotoSettings:
 class Compared:
     """What `compare_photos` found; `photo_report` makes tables of it.
 
-    results: one for each method, as `run.measure` gives them, costs as medians (seconds) and
-        maxima (bytes); facts["pictures"] names the pictures.
+    results: one for each method, as `run.compare` gives them, seconds as medians;
+        facts["pictures"] names the pictures.
     failed: for each failure "picture", "method" and "reason".
     facts: which pictures, models, networks, directions and settings there were.
     sheets: picture -> (columns, method's title -> file of the strip).
@@ -126,6 +128,17 @@ def compare_photos(
                     progress(method.title, i + 1, len(some))
             if records:
                 results.append(_gather(method, records))
+    encoded_by = {name: str(path) for name, path in (encoders or {}).items()}
+    jobs = _jobs(results, methods, str(generator), encoded_by, settings)
+
+    def measuring(of: str) -> None:
+        if progress is not None:
+            progress("memory", list(jobs).index(of), len(jobs))
+
+    memory = peaks(out / "memory.json", jobs, measuring)
+    for result in results:
+        key = result["facts"]["method"]
+        result["memory"] = {"pivot": memory[key], "tuned": memory.get("tuning")}
     facts = bench.facts | {"folder": Path(folder).name, "pictures": len(pictures)}
     titles = {
         method.key: method.title for method in methods if method.encoder or settings.projected
@@ -198,7 +211,7 @@ class _Bench:
         """(numbers, the strip of `columns` if shown) of a picture float [1,3,H,W] in [-1,1]."""
         G, rulers, strength = self.G, self.rulers, self.settings.strength
         target = at_256(image)
-        with Cost(G.device) as cost:
+        with Clock(G.device) as clock:
             code = method.pivots(replace(self.models, encoder=E), image, method.steps, 0)
         drawn = [at_256(generate(G, code))]
         pivot = distortion(rulers, target, drawn[0])
@@ -208,17 +221,17 @@ class _Bench:
         record: dict[str, Any] = {
             "pivot": {name: values[0] for name, values in pivot.items()},
             "edited": edits(rulers, G, code, strength),
-            "costs": {"pivot": {"seconds": cost.seconds, "bytes": cost.bytes}},
+            "costs": {"pivot": {"seconds": clock.seconds}},
         }
         if tuned:
-            with Cost(G.device) as cost:
+            with Clock(G.device) as clock:
                 result = tune(G, code, image, self.settings.tune, perceptual=self.models.perceptual)
             G = result.generator
             drawn.append(at_256(result.image))
             after = distortion(rulers, target, drawn[1])
             record["tuned"] = {name: values[0] for name, values in after.items()}
             record["edited tuned"] = edits(rulers, G, code, strength)
-            record["costs"]["tuned"] = {"seconds": cost.seconds, "bytes": cost.bytes}
+            record["costs"]["tuned"] = {"seconds": clock.seconds}
         for part in record.keys() - {"costs"}:
             wrong = [name for name, value in record[part].items() if not math.isfinite(value)]
             if wrong:
@@ -259,14 +272,14 @@ def _methods(
     """Those of the settings. encoders: name -> (its spaces, the one that was trained last)."""
     found = [
         Method(f"optimise-{space.lower()}", f"optimisation in {space}", "", space, settings.steps,
-               projected(space))
+               Projected(space))
         for space in ("W", "W+")
     ]  # fmt: skip
     for name, (spaces, last) in encoders.items():
         for space in spaces:
             key, title = f"{name}-{space.lower()}", f"{name}, {space}"
-            found.append(Method(key, title, name, space, 0, encoded(space)))
-        run, steps = refined(settings.refine), settings.refine.steps
+            found.append(Method(key, title, name, space, 0, Encoded(space)))
+        run, steps = Refined(settings.refine), settings.refine.steps
         found.append(Method(f"{name}-refined", f"{name} + refinement", name, last, steps, run))
     keys = [method.key for method in found]
     for key in settings.methods or ():
@@ -276,6 +289,23 @@ def _methods(
         if keys.count(key) > 1:
             raise InputError(f"Two methods would be named {key}: give the encoder another name.")
     return [method for method in found if method.key in (settings.methods or keys)]
+
+
+def _jobs(
+    results: Sequence[dict[str, Any]],
+    methods: Sequence[Method],
+    generator: str,
+    encoders: Mapping[str, str],
+    settings: PhotoSettings,
+) -> dict[str, Job]:
+    """Whose memory is measured: a pivot by each method that gave one, and tuning."""
+    losses = "embedded" if is_embedded(generator) else "auto"
+    job = partial(Job, generator, settings.device, losses=losses)
+    measured = [result["facts"]["method"] for result in results]
+    jobs = {m.key: job(m, encoders.get(m.encoder)) for m in methods if m.key in measured}
+    if any("tuned" in result["costs"] for result in results):
+        jobs["tuning"] = job(settings.tune)
+    return jobs
 
 
 def _encoder(path: str | Path, G: Generator) -> Encoder:
@@ -295,11 +325,7 @@ def _gather(method: Method, records: Mapping[str, dict[str, Any]]) -> dict[str, 
     for state in ("pivot", "tuned"):
         costs = [r["costs"][state] for r in records.values() if state in r["costs"]]
         if costs:
-            sizes = [cost["bytes"] for cost in costs if cost["bytes"] is not None]
-            result["costs"][state] = {
-                "seconds": median(cost["seconds"] for cost in costs),
-                "bytes": max(sizes, default=None),
-            }
+            result["costs"][state] = {"seconds": median(cost["seconds"] for cost in costs)}
     return result
 
 

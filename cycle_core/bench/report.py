@@ -280,23 +280,24 @@ def _signed(value: Estimate) -> str:
 
 
 def _costs(results: Sequence[Result], layout: Layout) -> str:
-    """Seconds, and memory where a GPU told it."""
-    told = any(part["bytes"] is not None for r in results for part in r["costs"].values())
-    columns = ["pivot, s", "tuning, s"] + ["pivot, MB", "tuning, MB"] * told
+    columns = ["pivot, s", "tuning, s", "pivot, MB", "tuning, MB"]
     rows = [["method", *columns], ["---"] * (1 + len(columns))]
     for key, title in layout.methods.items():
-        costs = [r["costs"] for r in results if r["facts"]["method"] == key]
-        if not costs:
+        mine = [r for r in results if r["facts"]["method"] == key]
+        if not mine:
             continue
         seconds, sizes = [], []
         for state in ("pivot", "tuned"):
-            known = [c[state] for c in costs if state in c]
-            mean = sum(c["seconds"] for c in known) / max(len(known), 1)
-            seconds.append(f"{mean:.2f}" if known else "")
-            bytes_ = [c["bytes"] for c in known if c["bytes"] is not None]
-            sizes.append(f"{max(bytes_) / 1e6:.0f}" if bytes_ else "")
-        rows.append([title, *seconds, *(sizes if told else [])])
+            known = [r["costs"][state]["seconds"] for r in mine if state in r["costs"]]
+            seconds.append(_seconds(sum(known) / len(known)) if known else "")
+            size = mine[0]["memory"][state]
+            sizes.append("" if size is None else f"{size / 1e6:.0f}")
+        rows.append([title, *seconds, *sizes])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _seconds(count: float) -> str:
+    return f"{count:.2f}" if count >= 0.1 else f"{count:.2g}"
 
 
 def _any(numbers: dict[str, list[float]]) -> list[float]:

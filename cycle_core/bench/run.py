@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from ..images import save_image
 from ..invert import TUNE_PRESETS, TuneSettings, generate, tune
 from ..invert.encoding import check_pair
 from ..networks import load_identity, load_perceptual
-from .cost import Cost
+from .clock import Clock
 from .measures import Numbers, Rulers, consistency, distance_to_w, distortion, editability
+from .memory import Job, peaks
 from .methods import METHODS, Method, Models, find
 from .sets import COUNTS, EDITED, TestSet, open_set
 
@@ -76,7 +78,8 @@ def compare(
     encoders: str | Path | None = None,
     told: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure what `out` does not hold yet; gives all its results, see `measure`.
+    """Measure what `out` does not hold yet; gives all its results: those of `measure`, with "facts"
+    (of what) and "memory" ({"pivot" and "tuned": bytes or None}, as `memory.peaks` gives them).
 
     encoders: a folder of `cycle-core train encoder` runs named TRAINING-SEED, such as `cycle-0` and
     `w+-2`; without one, the embedded encoder is the only one, and methods that need another
@@ -113,6 +116,10 @@ def compare(
             text = json.dumps(result, indent=1)
             write_atomically(path, lambda to, text=text: to.write_text(text + "\n"))
         results.append(result)
+    memory = peaks(out / "memory.json", _jobs(settings, encoders), lambda of: tell(f"memory: {of}"))
+    for result in results:
+        key, name = result["facts"]["method"], result["facts"]["set"]
+        result["memory"] = {"pivot": memory[key], "tuned": memory.get(f"tuning, {name}")}
     return results
 
 
@@ -125,7 +132,8 @@ def measure(
     seed: int,
 ) -> tuple[dict[str, Any], Tensor | None]:
     """One method on one set: ({"pivot": Numbers, "tuned": Numbers, "edited": Numbers,
-    "edited tuned": Numbers, "seconds": {...}, "memory": bytes}.
+    "edited tuned": Numbers, "costs": {"pivot" and "tuned": {"seconds": of a picture}}}, strips of
+    the first pictures).
 
     "edited" is of the first `settings.edited` pictures, "tuned" of the first `settings.tuned`. Of
     one person all pivots tune one generator, so that "tuned" holds all pictures."""
@@ -133,19 +141,18 @@ def measure(
     steps = _steps(method, settings)
     if steps:
         test = test.part(0, settings.projected)
-    with Cost(G.device) as cost:
+    with Clock(G.device) as clock:
         code = method.pivots(models, test.images.to(G.device), steps, seed)
-    costs = {"pivot": {"seconds": cost.seconds / len(test), "bytes": cost.bytes}}
+    costs = {"pivot": {"seconds": clock.seconds / len(test)}}
     image = generate(G, code)
     pivot: Numbers = distortion(rulers, test.images.to(G.device), image)
     pivot["to_w"] = distance_to_w(rulers, code)
     if models.encoder is not None:
         pivot["lec"] = consistency(rulers, G, models.encoder, code)
     edited = _edits(rulers, [G] * len(test), code, test.part(0, settings.edited))
-    with Cost(G.device) as cost:
+    with Clock(G.device) as clock:
         tuned, generators = _tune(models, code, test, rulers, settings, seed)
-    each = cost.seconds / max(len(generators), 1)
-    costs["tuned"] = {"seconds": each, "bytes": cost.bytes}
+    costs["tuned"] = {"seconds": clock.seconds / max(len(generators), 1)}
     after = _edits(rulers, generators, code, test.part(0, len(generators)))
     result = {
         "pivot": pivot,
@@ -222,7 +229,31 @@ def _cells(settings: BenchSettings) -> Iterator[tuple[Method, int, str]]:
                     yield method, seed, name
 
 
+def _jobs(settings: BenchSettings, encoders: str | Path | None) -> dict[str, Job]:
+    """Whose memory is measured: a pivot by each method, and tuning, in every set."""
+    job = partial(Job, "portraits", settings.device, losses="embedded")
+    jobs = {}
+    for key in settings.methods:
+        method, seed = find(key), settings.seeds[0]
+        jobs[key] = job(method, _encoder_file(encoders, method.encoder, seed))
+    if settings.tuned:
+        for name in filter(settings.pictures, COUNTS):
+            together = settings.pictures(name) if name == "person" else 1
+            jobs[f"tuning, {name}"] = job(settings.tune, pictures=together)
+    return jobs
+
+
 def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) -> Encoder | None:
+    path = _encoder_file(folder, training, seed)
+    if path is None:
+        return None
+    encoder = load_encoder(path, G.device)
+    check_pair(encoder, G)
+    return encoder
+
+
+def _encoder_file(folder: str | Path | None, training: str, seed: int) -> str | None:
+    """What `load_encoder` takes; None for the methods that need no training."""
     if not training:
         return None
     if folder is None:
@@ -231,15 +262,13 @@ def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) 
                 f"The encoder {training}-{seed} is not part of the package: train it and give the "
                 "folder of the runs with --encoders; docs/results.md has the commands."
             )
-        return load_encoder("portraits", G.device)
+        return "portraits"
     path = Path(folder) / f"{training}-{seed}" / "encoder.safetensors"
     if not path.is_file():
         raise MissingFileError(
             f"There is no encoder {path}: train it, docs/results.md has the commands."
         )
-    encoder = load_encoder(path, G.device)
-    check_pair(encoder, G)
-    return encoder
+    return str(path)
 
 
 def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dict[str, Any]:

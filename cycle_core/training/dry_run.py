@@ -6,7 +6,6 @@ last one; what lies between costs about as much as its share of heads says.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from itertools import groupby
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from .. import distributed
+from ..devices import peak_memory
 from ..encoder import EncoderConfig
 from ..generator import Generator
 from ..invert.objective import Distance
@@ -141,23 +141,6 @@ def _between(seconds: dict[tuple[bool, int], float], phase: Phase) -> float:
     known = sorted((stage, value) for (w, stage), value in seconds.items() if w == warm)
     (low, first), (high, last) = known[0], known[-1]
     return first + (last - first) * (phase.stage - low) / max(high - low, 1)
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """The most bytes that were in use: on a GPU by tensors, else by the whole process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:  # on Linux: getrusage tells what the process that started this one has held, too
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def gigabytes(count: int | None) -> str:

@@ -1,0 +1,140 @@
+"""Memory of inverting and tuning: the most that a process holds that does nothing else.
+
+In the process that compares, it would depend on what was measured before. Pictures do not matter,
+and a few steps tell: later ones need no more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..checkpoints import load_encoder, load_generator, resolve, write_atomically
+from ..codes import Code
+from ..devices import keep_memory, peak_memory, say_once
+from ..errors import CycleError
+from ..invert import TuneSettings, tune
+from ..networks import load_identity, load_perceptual
+from ..weights import sha256
+from .methods import Method, Models
+
+STEPS = 3  # of each kind, where there would be more
+_CHILD = "from cycle_core.bench.memory import answer; answer()"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Pictures inverted by a method, or tuned together.
+
+    generator, encoder: as `load_generator` and `load_encoder` take them; losses: as the network
+    of `load_perceptual`."""
+
+    generator: str
+    device: str
+    what: Method | TuneSettings
+    encoder: str | None = None
+    pictures: int = 1
+    losses: str = "auto"
+
+
+def peaks(
+    path: str | Path, jobs: Mapping[str, Job], told: Callable[[str], object] | None = None
+) -> dict[str, int | None]:
+    """{name of a job: bytes}, on a GPU of tensors, else of the whole process; None where a system
+    does not tell, or the work failed. They are kept in a file, and measured where it lacks them.
+
+    told(name): before a job is measured."""
+    path = Path(path)
+    known: dict[str, int | None] = _read(path)
+    found = {}
+    for name, job in jobs.items():
+        facts = _facts(job)
+        if facts not in known:
+            if told is not None:
+                told(name)
+            found[name] = peak(job)
+            if found[name] is None:
+                continue  # perhaps it can be measured the next time
+            known[facts] = found[name]
+            text = json.dumps(known, indent=1)
+            write_atomically(path, lambda to, text=text: to.write_text(text + "\n"))
+        found[name] = known[facts]
+    return found
+
+
+def peak(job: Job) -> int | None:
+    """Bytes, as `peaks` has them, of one job in a process of its own."""
+    package = str(Path(__file__).parents[2])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD],
+        input=pickle.dumps(job),
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        check=False,
+    )
+    if child.returncode:
+        say_once("The memory of some work could not be measured: its process ended with an error.")
+        return None
+    return json.loads(child.stdout)
+
+
+def answer() -> None:
+    """The process of one job, which comes from the process that measures."""
+    job: Job = pickle.load(sys.stdin.buffer)
+    keep_memory()  # as the command line does
+    try:
+        work(job)
+    except CycleError as error:
+        sys.exit(str(error))
+    print(json.dumps(peak_memory(torch.device(job.device))))
+
+
+def work(job: Job) -> None:
+    """Invert or tune."""
+    G = load_generator(job.generator, job.device)
+    shape = job.pictures, 3, G.resolution, G.resolution
+    image = torch.rand(shape, device=G.device) * 2 - 1
+    if isinstance(job.what, TuneSettings):
+        settings = replace(
+            job.what,
+            steps=min(STEPS, job.what.steps),
+            detail_steps=min(STEPS, job.what.detail_steps),
+            threshold=0.0,
+        )
+        w = G.w_avg.expand(job.pictures, G.num_ws, -1)
+        perceptual = load_perceptual("loss", job.losses).to(G.device)
+        tune(G, Code(w, "W"), image, settings, perceptual=perceptual)
+        return
+    encoder = None if job.encoder is None else load_encoder(job.encoder, G.device, G)
+    perceptual = identity = None
+    if job.what.steps:
+        perceptual = load_perceptual("loss", job.losses).to(G.device)
+        identity = load_identity("loss", job.losses).to(G.device)
+    models = Models(G, encoder, perceptual, identity)
+    job.what.pivots(models, image, min(STEPS, job.what.steps), seed=0)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a file holds, nothing where it is no file of `peaks`: it is made anew."""
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _facts(job: Job) -> str:
+    """What a job is, with the content of its files in place of their names."""
+    generator = sha256(resolve(job.generator, "generator"))
+    encoder = job.encoder and sha256(resolve(job.encoder, "encoder"))
+    return repr(replace(job, generator=generator, encoder=encoder))
