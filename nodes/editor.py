@@ -30,6 +30,7 @@ EMBEDDED = host.ASSETS / "directions.safetensors"
 PLUGS = ("direction_1", "direction_2", "direction_3")
 MOST = {"sd": 3.0, "raw": 10.0}  # where the sliders end, by a direction's unit; numbers go beyond
 LISTED = 24  # directions of one file: components come by the hundred, the strongest first
+FEW_PIXELS = 128  # a side: so many are sooner seen as they are than a file of them
 NOTHING_KNOWN = (
     "No directions are known for this generator: connect one, such as that of Discover Directions, "
     "or put a direction file into models/gan_directions."
@@ -213,14 +214,20 @@ def known_sliders(G: Any, plugs: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def picture(drawn: Any) -> str:
-    """One picture float [1,3,R,R] in [-1,1] as a data URL, which needs no file and no route."""
+def picture(drawn: Any) -> dict[str, Any]:
+    """One picture float [1,3,R,R] in [-1,1] for the front end, which needs no file and no route:
+    {"width", "height"} and, in base64, its pixels ("rgb") or, where they are many, a file ("jpeg").
+    """
     from ..cycle_core.images import to_pil
 
-    image, stream = to_pil(drawn), streams.BytesIO()
+    image = to_pil(drawn)
     image.thumbnail((host.PREVIEW, host.PREVIEW))
+    size = {"width": image.width, "height": image.height}
+    if max(image.size) <= FEW_PIXELS:
+        return {**size, "rgb": base64.b64encode(image.tobytes()).decode()}
+    stream = streams.BytesIO()
     image.save(stream, "JPEG", quality=95, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return {**size, "jpeg": base64.b64encode(stream.getvalue()).decode()}
 
 
 def _slider(name: str, label: str, group: str, meaning: str, unit: str) -> dict[str, Any]:

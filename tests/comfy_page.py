@@ -19,6 +19,7 @@ FOLDER = "cycle-encoding"
 FRONT_END = os.environ.get("COMFYUI_FRONT_END", "")
 SETTINGS = {"Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
 PANEL = "document.querySelector('.cycle-latent-editor')"
+SEEN = f"{PANEL}.querySelector('.picture').toDataURL()"
 NODE = "app.graph.nodes.find((node) => node.type === 'CycleLatentEditor')"
 PLACE = """(() => {
   const { x, y, width, height } = (ELEMENT).getBoundingClientRect();
@@ -104,7 +105,7 @@ def drag(page: browser.Page, name: str, amount: float, most: float = 3.0, steps:
 
 
 def picture(page: browser.Page) -> str:
-    """Wait until the picture is of what is set; its address."""
+    """Wait until the picture is of what is set; it, as a data URL."""
     image = f"{PANEL}?.querySelector('.picture')"
-    page.until(f"{image}?.complete && {image}.src && !{image}.classList.contains('old')")
-    return page(f"{image}.src")
+    page.until(f"{image} && !{image}.hidden && !{image}.classList.contains('old')")
+    return page(SEEN)

@@ -4,6 +4,8 @@
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import base64
+import io
 import json
 import urllib.request
 from dataclasses import asdict
@@ -15,6 +17,7 @@ import comfy_real
 import pytest
 import workflow_files
 from comfy_page import NODE, PANEL, picture, quick, show, slider
+from PIL import Image, ImageChops, ImageStat
 
 from cycle_core.edits import parse_edit
 from cycle_core.errors import InputError
@@ -121,7 +124,7 @@ def test_run_works_and_its_result_is_shown(page, world):
     spot = comfy_page.place(page, button)
     page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
     page.until("app.graph.nodes.find((node) => node.type === 'SaveImage').imgs?.length")
-    assert picture(page).startswith("data:image/jpeg")
+    picture(page)
     (run,) = ask(world, "/history").values()
     assert run["status"]["status_str"] == "success"
     ask(world, "/history", {"clear": True})
@@ -141,6 +144,34 @@ def test_a_slider_changes_the_text_and_the_picture_and_runs_that_node_alone(page
     assert edit.changes[0].amount == pytest.approx(-2.0, abs=0.3)
     assert set(page("ran")) == {page(f"String({NODE}.id)")}
     page.until(lambda: ask(world, "/history") == {})  # it is for results
+
+
+def test_pixels_and_files_are_drawn_as_they_are_and_the_last_one_wins(page):
+    ramp = Image.linear_gradient("L").resize((48, 40))
+    image = Image.merge("RGB", [ramp, ramp.rotate(180), Image.new("L", ramp.size, 90)])
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=95, subsampling=0)
+    size = {"width": image.width, "height": image.height}
+    as_pixels = {**size, "rgb": base64.b64encode(image.tobytes()).decode()}
+    as_file = {**size, "jpeg": base64.b64encode(stream.getvalue()).decode()}
+    other = {"width": 2, "height": 1, "rgb": base64.b64encode(bytes([255, 0, 0, 9, 8, 7])).decode()}
+
+    def seen(*shown):
+        page(
+            f"""(async () => {{
+              const {{ Panel }} = await import("/extensions/{comfy_page.FOLDER}/panel.js");
+              window.panel = new Panel({{}});
+              for (const image of {json.dumps(shown)}) panel.show({{ image, shown: 0, batch: 1 }});
+              await new Promise((done) => setTimeout(done, 300));
+            }})()"""
+        )
+        _, data = page("panel.image.toDataURL()").split(",")
+        return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+    assert seen(other, as_pixels).tobytes() == image.tobytes()
+    difference = ImageChops.difference(seen(other, as_file), image).convert("L")
+    assert ImageStat.Stat(difference).mean[0] < 1.5
+    assert seen(as_file, other).tobytes() == bytes([255, 0, 0, 9, 8, 7])
 
 
 def test_the_last_of_many_moves_wins_and_few_are_run(page):
@@ -173,7 +204,7 @@ def test_what_is_set_survives_saving_and_reloading(page, world):
     show(page, saved)
     assert page(TEXT) == text
     assert float(page(f"{slider('smile')}.value")) == parse_edit(text).changes[1].amount
-    assert not page(f"{PANEL}.querySelector('.picture').src")  # nothing runs unasked
+    assert page(f"{PANEL}.querySelector('.picture').hidden")  # nothing runs unasked
     comfy_page.drag(page, "smile", 0.5)
     picture(page)
     page(f"{PANEL}.querySelector('.text').focus()")
@@ -187,14 +218,14 @@ def test_what_is_set_survives_saving_and_reloading(page, world):
     assert picture(page) == first
 
 
-def shows(page: browser.Page, address: str) -> None:
+def shows(page: browser.Page, seen: str) -> None:
     """Wait for a picture: Nodes 2.0 tell the panel a moment after the text has changed."""
-    page.until(f"{PANEL}.querySelector('.picture').src === {json.dumps(address)}")
+    page.until(f"{comfy_page.SEEN} === {json.dumps(seen)}")
 
 
-def another(page: browser.Page, address: str) -> str:
-    """Wait for a picture that is not the one before; its address."""
-    page.until(f"{PANEL}.querySelector('.picture').src !== {json.dumps(address)}")
+def another(page: browser.Page, seen: str) -> str:
+    """Wait for a picture that is not the one before; it."""
+    page.until(f"{comfy_page.SEEN} !== {json.dumps(seen)}")
     return picture(page)
 
 

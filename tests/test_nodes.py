@@ -363,9 +363,13 @@ def edit_live(world, portraits):
 
 
 def shown_picture(state):
-    kind, data = state["image"].split(",")
-    assert kind == "data:image/jpeg;base64"
-    return Image.open(io.BytesIO(base64.b64decode(data)))
+    image = state["image"]
+    size = image["width"], image["height"]
+    if "rgb" in image:
+        return Image.frombytes("RGB", size, base64.b64decode(image["rgb"]))
+    file = Image.open(io.BytesIO(base64.b64decode(image["jpeg"])))
+    assert file.size == size
+    return file
 
 
 def test_the_sliders_text_is_the_library_s_edit_and_so_is_the_picture(
@@ -380,10 +384,22 @@ def test_the_sliders_text_is_the_library_s_edit_and_so_is_the_picture(
         expected = edits.apply_edit(code, edits.parse_edit(text), G.module) if text else code
         assert torch.equal(edited.w, expected.w)
         (drawn,) = run("CycleGenerate", code=expected, generator=G)
+        assert state["image"].keys() == {"width", "height", "rgb"}
         one, other = shown_picture(state), to_pil(from_comfy(drawn))
-        difference = ImageChops.difference(one, other).convert("L")
-        assert ImageStat.Stat(difference).mean[0] < 1.5  # JPEG
+        assert ImageStat.Stat(ImageChops.difference(one, other).convert("L")).extrema[0][1] <= 1
         assert state["edits"] == text
+
+
+def test_a_large_picture_is_shown_as_a_file_and_never_larger_than_previews_are(world):
+    from cycle_core.images import to_pil
+
+    wave = torch.linspace(-1, 1, 1024).sin().expand(1, 3, 1024, 1024)
+    image = world.part("nodes.editor").picture(wave)
+    assert (image["width"], image["height"]) == (512, 512)
+    assert "rgb" not in image
+    expected = to_pil(wave).resize((512, 512))
+    difference = ImageChops.difference(shown_picture({"image": image}), expected).convert("L")
+    assert ImageStat.Stat(difference).mean[0] < 1.5  # JPEG
 
 
 def test_every_embedded_direction_has_a_slider_with_a_name_and_a_group(edit_live, world):

@@ -19,11 +19,13 @@ export class Panel {
   #groups = new Map(); // name -> its details element
   #top = 0; // how far the list is scrolled, and whose slider has the focus:
   #focus; // known after the element has left the page, too
+  #seen; // the picture
 
   constructor(actions) {
     addStyle();
     this.#actions = actions;
-    this.image = make("img", { className: "picture", alt: "The edited picture", draggable: false });
+    this.image = make("canvas", { className: "picture", role: "img" });
+    this.image.setAttribute("aria-label", "The edited picture");
     this.hint = make("p", { className: "hint" });
     this.batch = make("div", { className: "batch", hidden: true });
     this.count = make("span", { className: "count" });
@@ -84,7 +86,7 @@ export class Panel {
 
   /** A picture and the place of its code: {image, shown, batch}. */
   show({ image, shown, batch }) {
-    this.image.src = image;
+    this.#draw(image);
     this.batch.hidden = batch < 2;
     const step = (by, sign, label) => {
       const button = make("button", { type: "button", textContent: sign, title: label });
@@ -129,6 +131,19 @@ export class Panel {
       this.#rows.get(focus)?.slider.focus({ preventScroll: true });
     };
     place(60);
+  }
+
+  /** image: {width, height} and, in base64, its pixels ("rgb") or a file ("jpeg"). Pixels are seen at
+   * once: a browser takes 15 ms to open a file, however small it is. */
+  async #draw(image) {
+    this.#seen = image;
+    const { width, height, rgb, jpeg } = image;
+    const source = rgb ? pixels(rgb, width, height) : await opened(jpeg);
+    if (this.#seen !== image) return; // another came while this one was opened
+    Object.assign(this.image, { width, height });
+    const context = this.image.getContext("2d");
+    if (rgb) context.putImageData(source, 0, 0);
+    else context.drawImage(source, 0, 0);
   }
 
   #addGroup(name, open) {
@@ -201,8 +216,8 @@ export class Panel {
     if (document.activeElement !== this.text) this.text.value = this.#text;
     this.text.classList.toggle("wrong", !this.#readable);
     this.hint.textContent = this.#sliders.length ? "Move a slider to see the picture." : "";
-    this.hint.hidden = Boolean(this.image.src);
-    this.image.hidden = !this.image.src;
+    this.hint.hidden = Boolean(this.#seen);
+    this.image.hidden = !this.#seen;
   }
 
   /** Changes that have no slider here, such as those of another generator, can be taken back. */
@@ -238,6 +253,24 @@ function make(kind, properties, children = []) {
   const element = Object.assign(document.createElement(kind), properties);
   element.append(...children);
   return element;
+}
+
+function pixels(base64, width, height) {
+  const rgb = atob(base64);
+  const data = new ImageData(width, height);
+  for (let from = 0, to = 0; from < rgb.length; to += 4) {
+    for (let channel = 0; channel < 3; channel++) {
+      data.data[to + channel] = rgb.charCodeAt(from++);
+    }
+    data.data[to + 3] = 255;
+  }
+  return data;
+}
+
+async function opened(base64) {
+  const file = make("img", { src: `data:image/jpeg;base64,${base64}` });
+  await file.decode();
+  return file;
 }
 
 function addStyle() {
