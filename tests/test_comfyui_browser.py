@@ -54,12 +54,26 @@ def ask(world, path, content=None):
 
 
 def watch(page):
-    """Note from now on which nodes run."""
+    """Note which nodes run: `ran`, on whichever connection it is told, and `told`, what the host's
+    page hears; before anything has run. `sockets`: the connections that are opened."""
     page(
-        """(async () => {
-          const { api } = await import("/scripts/api.js");
-          window.ran = [];
-          api.addEventListener("executing", ({ detail }) => detail && ran.push(String(detail)));
+        """(() => {
+          Object.assign(window, { ran: [], told: [], sockets: [] });
+          const { api } = app;
+          api.addEventListener("executing", ({ detail }) => detail && told.push(`${detail}`));
+          const hear = ({ data }) => {
+            if (typeof data !== "string") return;
+            const { type, data: told } = JSON.parse(data);
+            if (type === "executing" && told.node) ran.push(String(told.node));
+          };
+          api.socket.addEventListener("message", hear);
+          window.WebSocket = class extends WebSocket {
+            constructor(...given) {
+              super(...given);
+              sockets.push(this);
+              this.addEventListener("message", hear);
+            }
+          };
         })()"""
     )
 
@@ -133,9 +147,10 @@ def test_run_works_and_its_result_is_shown(page, world):
 # ------------------------------------------------------------------ the Latent Editor
 def test_a_slider_changes_the_text_and_the_picture_and_runs_that_node_alone(page, world):
     show(page, quick("live-edit"))
+    watch(page)
     comfy_page.drag(page, "smile", 2.5)
     first = picture(page)
-    watch(page)
+    page("ran.splice(0)")
     comfy_page.drag(page, "smile", -2.0)
     second = picture(page)
     assert second != first
@@ -176,9 +191,10 @@ def test_pixels_and_files_are_drawn_as_they_are_and_the_last_one_wins(page):
 
 def test_the_last_of_many_moves_wins_and_few_are_run(page):
     show(page, with_batch(1))
+    watch(page)
     comfy_page.drag(page, "smile", 1.0)
     picture(page)
-    watch(page)
+    page("ran.splice(0)")
     page(
         f"""(() => {{
           const slider = {slider("smile")};
@@ -191,6 +207,47 @@ def test_the_last_of_many_moves_wins_and_few_are_run(page):
     picture(page)
     assert page(TEXT) == "smile=+2,age=+1"
     assert 1 <= len(page("ran")) <= 3
+
+
+def move(page, name, amount):
+    """Drag a slider; what the host's page was told until the picture was there."""
+    page("told.splice(0), ran.splice(0)")
+    comfy_page.drag(page, name, amount)
+    picture(page)
+    page.until("ran.length")
+    return page("told")
+
+
+def test_the_host_s_page_follows_runs_that_need_more_than_what_is_cached(page, world):
+    show(page, with_batch(1))
+    watch(page)
+    sampling = "app.graph.nodes.find((node) => node.type === 'CycleSampleCodes')"
+    seed = f"{sampling}.widgets.find((one) => one.name === 'seed')"
+    page(f"{seed}.value = 101")  # which no other test has left in the cache
+    assert page(f"String({sampling}.id)") in move(page, "smile", 1.0)
+    assert not move(page, "smile", -1.0)
+    assert page("new Set(ran).size") == 1
+    page(f"{seed}.value = 102")
+    assert page(f"String({sampling}.id)") in move(page, "smile", 2.0)
+    assert not move(page, "smile", 0.0)
+    page("app.api.addEventListener('execution_success', () => (window.over = true))")
+    page("app.queuePrompt(0)")
+    page.until("window.over")
+    assert move(page, "smile", 1.0)  # the run between may have been another workflow's
+    assert not move(page, "smile", -2.0)
+    ask(world, "/history", {"clear": True})
+
+
+def test_a_connection_that_is_lost_is_opened_again(page):
+    show(page, with_batch(1))
+    watch(page)
+    move(page, "smile", 1.0)
+    assert not move(page, "smile", -1.0)
+    page("sockets.at(-1).close()")
+    page.until("sockets.at(-1).readyState === WebSocket.CLOSED")
+    assert move(page, "smile", 2.0)
+    page.until("sockets.length === 2 && sockets[1].readyState === WebSocket.OPEN")
+    assert not move(page, "smile", -2.0)
 
 
 def test_what_is_set_survives_saving_and_reloading(page, world):
@@ -312,6 +369,19 @@ def test_what_is_wrong_is_said_in_the_node_and_can_be_taken_back(page):
     page.until(f"{PANEL}.querySelector('.says').textContent.includes('no direction grin')")
     page(f"{slider('grin', 'button')}.click()")
     page.until(f"!{TEXT}.includes('grin')")
+    picture(page)
+    assert page(f"{PANEL}.querySelector('.says').hidden")
+    comfy_page.drag(page, "smile", 1.0)  # now all before it is cached
+    picture(page)
+    page(
+        f"""(() => {{
+          const line = {PANEL}.querySelector('.text');
+          line.value = "frown=+2";
+          line.dispatchEvent(new Event("change"));
+        }})()"""
+    )
+    page.until(f"{PANEL}.querySelector('.says').textContent.includes('no direction frown')")
+    page(f"{slider('frown', 'button')}.click()")
     picture(page)
     assert page(f"{PANEL}.querySelector('.says').hidden")
 

@@ -29,7 +29,7 @@ function addEditor(node) {
     node.widgets.find((one) => one.name === name)
   );
   const panel = new Panel({ change, choose, undo: () => host("Undo"), redo: () => host("Redo") });
-  const live = new Live(node, (sentence) => {
+  const live = new Live(node, take, (sentence) => {
     panel.say(sentence || state?.says || "");
     panel.setOld(state?.edits !== edits.value);
   });
@@ -49,6 +49,11 @@ function addEditor(node) {
     index.value = number;
     live.ask();
     remember();
+  }
+
+  /** What a run gave. */
+  function take(output) {
+    if (output?.latent_editor) show(output.latent_editor[0]);
   }
 
   function keep() {
@@ -95,7 +100,7 @@ function addEditor(node) {
   widget.serialize = false;
   after(node, "onConfigure", read);
   after(node, "onConnectionsChange", () => node.inputs && read());
-  after(node, "onExecuted", (output) => output?.latent_editor && show(output.latent_editor[0]));
+  after(node, "onExecuted", take);
   after(node, "onRemoved", keep);
   after(edits, "callback", read);
   node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
