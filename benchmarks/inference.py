@@ -8,7 +8,8 @@ All ways work in turn in one process on the same weights and inputs; medians of 
 that is not counted. Full-size networks have random weights, which cost the same. On a CPU the time
 is that of the processor in all threads, so that other programs do not count. "plain" on a GPU is
 told twice, because torch convolves in TF32 by default: so, and in true float32. The floor is the
-arithmetic at the speed of one large convolution in the way's dtype.
+arithmetic at the speed of one large convolution in the way's dtype; the bytes are those that the
+operators of the plain way read and write.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from statistics import median
+from typing import Any
 
 import plain
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from cycle_core import Code, encode, generate, load_encoder, load_generator
@@ -62,9 +66,11 @@ def main() -> None:
 
 def compare(task: str, size: str, a: argparse.Namespace) -> None:
     ways = TASKS[task](size, a)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, Traffic() as traffic:
         expected = ways["plain"][1]()
-    arithmetic = counter.get_total_flops() / len(expected)
+    arithmetic, moved = counter.get_total_flops() / len(expected), traffic.bytes / len(expected)
+    amount = f"{moved / 1e9:.3g} GB" if moved >= 1e9 else f"{moved / 1e6:.3g} MB"
+    what = f"{task}, {size}, {arithmetic / 1e9:.3g} GFLOP, {amount}"
     differs = {name: distance(way(), expected) for name, (_, way) in ways.items()}
     rounds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(a.rounds):
@@ -73,8 +79,8 @@ def compare(task: str, size: str, a: argparse.Namespace) -> None:
     for name, (dtype, _) in ways.items():
         spent = median(rounds[name])
         floor = arithmetic / speed(dtype, a.device)
-        print(f"| {task}, {size}, {arithmetic / 1e9:.3g} GFLOP | {name} | {told(spent)} | "
-              f"{median(rounds['plain']) / spent:.2f} | {told(floor)} | {differs[name]:.2g} | "
+        print(f"| {what} | {name} | {told(spent)} | {median(rounds['plain']) / spent:.2f} | "
+              f"{told(floor)} | {differs[name]:.2g} | "
               f"{gigabytes(memory_of(task, size, name, a))} |", flush=True)  # fmt: skip
 
 
@@ -159,6 +165,30 @@ def speed(dtype: torch.dtype, device: torch.device) -> float:
     kernel = torch.randn(width, width, 3, 3, device=device).to(dtype, memory_format=layout)
     times = [seconds(lambda: F.conv2d(x, kernel, padding=1), device) for _ in range(6)]
     return 2 * x.numel() * kernel.shape[0] * 9 / min(times)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes in a second that a large copy reads and writes, the best of a few."""
+    x = torch.zeros(2**26, device=device)
+    y = torch.zeros_like(x)
+    return 2 * x.nbytes / min(seconds(lambda: y.copy_(x), device) for _ in range(6))
+
+
+class Traffic(TorchDispatchMode):
+    """`with Traffic() as traffic:`, afterwards traffic.bytes: what the operators read and wrote, as
+    if nothing stayed in a cache between two of them."""
+
+    bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        returns = func._schema.returns
+        if any(one.alias_info is None or one.alias_info.is_write for one in returns):  # no view
+            tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+            self.bytes += sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in tensors)
+        return result
 
 
 def distance(given: Tensor, expected: Tensor) -> float:

@@ -1,5 +1,8 @@
 """Times and memory: prints a table, as Markdown. `make benchmark`, or `python benchmarks/speed.py`.
 
+    python benchmarks/speed.py --suite cpu > mine.md     # and all that docs/performance.md has
+    python benchmarks/speed.py --suite cuda > mine.md    # what it leaves open
+
 Each row is measured in a process of its own, so that its peak memory is its own; times are medians
 of several runs after one that is not counted. Nothing passes or fails here: the goals are those of
 the project for two CPU cores.
@@ -35,10 +38,36 @@ ROWS = {  # name: (what it is, goal)
 }
 
 
+# the tables of docs/performance.md and docs/training.md: for a machine without and with a GPU
+SUITES = {
+    "cpu": (
+        "speed.py",
+        "tuning.py step --sizes embedded --threads 1",
+        "tuning.py step --sizes 256",
+        "tuning.py step --sizes 256 --usual-memory",
+        "tuning.py step --sizes 1024 --rounds 1",
+        "tuning.py floor --sizes embedded 256 1024",
+        "tuning.py presets --presets plain embedded fast --threads 1",
+        "inference.py --threads 1",
+        "inference.py --sizes full --tasks generate",
+        "inference.py --sizes full --tasks encode --rounds 3 --batch 4",
+        "training.py --full --accumulate 8 --steps 2 --usual-memory",
+        "threads.py",
+    ),
+    "cuda": (
+        "tuning.py step --sizes embedded 256 1024 --device cuda --compile",
+        "tuning.py presets --presets plain paper fast embedded --device cuda",
+        "inference.py --sizes embedded full --device cuda --compile",
+        "training.py --full --device cuda --bf16 --compile",
+    ),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rows", nargs="*", help=f"some of: {', '.join(ROWS)} (default: all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
+    parser.add_argument("--suite", choices=SUITES, help="all tables, of this machine or its GPU")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # one row, in this process
     arguments = parser.parse_args()
     if arguments.measure:
@@ -47,6 +76,8 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
         print(json.dumps({"seconds": MEASURES[arguments.measure](), "peak": peak()}))
         return
+    if arguments.suite:
+        sys.exit(suite(arguments.suite))
     chosen = arguments.rows or list(ROWS)
     print(f"{cpu_name()}, {arguments.threads} threads, Python {platform.python_version()}\n")
     print("| what | time | peak memory | goal |")
@@ -55,6 +86,30 @@ def main() -> None:
         what, goal = ROWS[row]
         seconds, memory = measure(row, arguments.threads)
         print(f"| {what} | {told(seconds)} | {memory / 2**20:.0f} MB | {goal} |", flush=True)
+
+
+def suite(device: str) -> int:
+    """Run the scripts one after the other, each under its command; how many failed."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("torch finds no GPU here: install it for yours, or measure --suite cpu.")
+    machine = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
+    python = platform.python_version()
+    print(f"{machine}, torch {torch.__version__}, Python {python}, commit {commit()}")
+    failed = 0
+    for command in SUITES[device]:
+        print(f"\n    python benchmarks/{command}\n", flush=True)
+        script, *options = command.split()
+        path = str(Path(__file__).with_name(script))
+        failed += bool(subprocess.run([sys.executable, path, *options], check=False).returncode)
+    return failed
+
+
+def commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def measure(row: str, threads: int) -> tuple[float, int]:

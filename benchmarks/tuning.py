@@ -2,6 +2,7 @@
 
     python benchmarks/tuning.py step                              # the plain loop against ours
     python benchmarks/tuning.py step --sizes 1024 --device cuda
+    python benchmarks/tuning.py floor                             # what a step calculates and moves
     python benchmarks/tuning.py presets --pictures 20             # distortion, edits and seconds
 
 A step is timed from end to end, in turn with the plain loop's (benchmarks/plain.py): the same
@@ -27,7 +28,7 @@ from tempfile import gettempdir
 
 import plain
 import torch
-from inference import speed
+from inference import Traffic, bandwidth, speed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -72,7 +73,7 @@ PRESETS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="step | presets")
+    commands = parser.add_subparsers(required=True, metavar="step | floor | presets")
     command = commands.add_parser("step")
     command.add_argument("--sizes", nargs="+", default=["embedded", "256"])
     command.add_argument("--rounds", type=int, default=5, help="of four steps, of each way")
@@ -80,6 +81,9 @@ def main() -> None:
     command.add_argument("--compile", action="store_true", help="a compiled step too")
     command.add_argument("--measure", help=argparse.SUPPRESS)  # the memory of one way, here
     command.set_defaults(run=step)
+    command = commands.add_parser("floor")
+    command.add_argument("--sizes", nargs="+", default=["embedded", "256"])
+    command.set_defaults(run=floor)
     command = commands.add_parser("presets")
     command.add_argument("--pictures", type=int, default=20)
     command.add_argument("--presets", nargs="+", default=list(PRESETS), metavar="PRESET",
@@ -112,8 +116,8 @@ def step(a: argparse.Namespace) -> None:
         for _ in range(a.rounds):
             for name, way in ways(size, device).items():
                 rounds.setdefault(name, []).append(mean(timed(way, 4, device)))
-        floor = arithmetic(size, device)
-        said = f"{floor / 1e9:.3g} GFLOP, floor {told(floor / speed(torch.float32, device))}"
+        flops, _ = work(ways(size, device)["plain"])
+        said = f"{flops / 1e9:.3g} GFLOP, floor {told(flops / speed(torch.float32, device))}"
         print(f"| {size} | {said} | | | |", flush=True)
         for name, times in rounds.items():
             seconds, ratio = median(times), median(rounds["plain"]) / median(times)
@@ -140,13 +144,28 @@ def ways(size: str, device: torch.device) -> dict[str, Callable[..., None]]:
     return {"plain": plainly, **{name: ours(settings) for name, settings in OURS.items()}}
 
 
-def arithmetic(size: str, device: torch.device) -> int:
-    """Floating point operations of a plain step, forwards and backwards."""
-    way = ways(size, device)["plain"]
-    counts = []
-    with FlopCounterMode(display=False) as counter:
-        way(2, lambda *_: counts.append(counter.get_total_flops()))
-    return counts[1] - counts[0]
+def floor(a: argparse.Namespace) -> None:
+    device = torch.device(a.device)
+    print("| one step | way | arithmetic | at a convolution's speed | moved | at a copy's speed |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for size in a.sizes:
+        copying = bandwidth(device)
+        for name, way in ways(size, device).items():
+            flops, moved = work(way)
+            dtype = torch.bfloat16 if "bfloat16" in name else torch.float32
+            print(f"| {size} | {name} | {flops / 1e9:.3g} GFLOP | "
+                  f"{told(flops / speed(dtype, device))} | {moved / 1e9:.3g} GB | "
+                  f"{told(moved / copying)} |", flush=True)  # fmt: skip
+
+
+def work(way: Callable[..., None], steps: int = 4) -> tuple[int, int]:
+    """(floating point operations, bytes that operators read and write) of a step, forwards and
+    backwards, the mean of some after the first one."""
+    counts: list[tuple[int, int]] = []
+    with FlopCounterMode(display=False) as counter, Traffic() as traffic:
+        way(steps + 1, lambda *_: counts.append((counter.get_total_flops(), traffic.bytes)))
+    (flops, moved), (more_flops, more_moved) = counts[0], counts[-1]
+    return (more_flops - flops) // steps, (more_moved - moved) // steps
 
 
 def memory_of(size: str, way: str, a: argparse.Namespace) -> int:
