@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 import urllib.request
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -238,14 +239,39 @@ def test_the_host_s_page_follows_runs_that_need_more_than_what_is_cached(page, w
     ask(world, "/history", {"clear": True})
 
 
-def test_a_connection_that_is_lost_is_opened_again(page):
+def test_the_host_s_page_follows_a_run_of_what_was_cached_no_more(page, world):
+    show(page, with_batch(1))
+    watch(page)
+    sampling = page("app.graph.nodes.find((node) => node.type === 'CycleSampleCodes').id")
+    move(page, "smile", 1.0)
+    assert not move(page, "smile", -1.0)
+    ask(world, "/free", {"free_memory": True})  # the button that empties the cache
+    time.sleep(1)
+    assert str(sampling) in move(page, "smile", 2.0)
+    assert not move(page, "smile", 0.0)
+
+
+@pytest.mark.parametrize("when", ["between", "during"])
+def test_a_connection_that_is_lost_is_opened_again(page, when):
     show(page, with_batch(1))
     watch(page)
     move(page, "smile", 1.0)
     assert not move(page, "smile", -1.0)
-    page("sockets.at(-1).close()")
-    page.until("sockets.at(-1).readyState === WebSocket.CLOSED")
-    assert move(page, "smile", 2.0)
+    if when == "between":
+        page("sockets.at(-1).close()")
+        page.until("sockets.at(-1).readyState === WebSocket.CLOSED")
+    else:
+        page(
+            """(() => {
+              const send = app.api.fetchApi.bind(app.api);
+              app.api.fetchApi = (path, options) => {
+                if (path === "/prompt") sockets.at(-1).close();
+                app.api.fetchApi = send;
+                return send(path, options);
+              };
+            })()"""
+        )
+    assert move(page, "smile", 2.0)  # the page follows
     page.until("sockets.length === 2 && sockets[1].readyState === WebSocket.OPEN")
     assert not move(page, "smile", -2.0)
 

@@ -34,6 +34,7 @@ function addEditor(node) {
     panel.setOld(state?.edits !== edits.value);
   });
   let state; // what the last run gave
+  let removed = false; // as the nodes of a workflow that is left are, while they run
 
   function change(text, finished) {
     if (edits.value !== text) {
@@ -53,7 +54,7 @@ function addEditor(node) {
 
   /** What a run gave. */
   function take(output) {
-    if (output?.latent_editor) show(output.latent_editor[0]);
+    if (output?.latent_editor && !removed) show(output.latent_editor[0]);
   }
 
   function keep() {
@@ -101,7 +102,11 @@ function addEditor(node) {
   after(node, "onConfigure", read);
   after(node, "onConnectionsChange", () => node.inputs && read());
   after(node, "onExecuted", take);
-  after(node, "onRemoved", keep);
+  after(node, "onAdded", () => (removed = false));
+  after(node, "onRemoved", () => {
+    keep();
+    removed = true;
+  });
   after(edits, "callback", read);
   node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
   read();

@@ -3,14 +3,15 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { connect, name } from "./own_socket.js";
+import { connected } from "./own_socket.js";
 
 const REST = 1000; // milliseconds
+const LOST = Symbol("nobody can tell any more what became of a run");
 const runs = new Map(); // ours, by their ids, until they are out of the host's history
-const early = new Map(); // what was told before an id was known: id -> [[method, argument]]
+const early = new Map(); // what was told of a run before its id was known: id -> [[kind, detail]]
 let sending = 0;
 let rest; // the last run has no other after it
-let cached; // what the last run of ours needed, while no other has come after it
+let done; // what the last run of ours needed, while no other that we know of has come after it
 
 /** Runs one node whenever asked: at most one run is on its way, and what was asked for meanwhile is
  * one more run, of what is set by then. */
@@ -18,10 +19,10 @@ export class Live {
   #wanted = false;
   #busy = false;
 
-  /** show(output): what the node gave, where the host does not tell the node itself. tell(sentence):
+  /** take(output): what the node gave, where the host does not tell the node itself. tell(sentence):
    * what went wrong, or "" where nothing did; called at the end of each run. */
-  constructor(node, show, tell) {
-    Object.assign(this, { node, show, tell });
+  constructor(node, take, tell) {
+    Object.assign(this, { node, take, tell });
   }
 
   async ask() {
@@ -30,7 +31,7 @@ export class Live {
     this.#busy = true;
     while (this.#wanted) {
       this.#wanted = false;
-      this.tell(await run(this.node, this.show).catch(reason));
+      this.tell(await run(this.node, this.take).catch(reason));
     }
     this.#busy = false;
   }
@@ -38,49 +39,51 @@ export class Live {
 
 /** Run a node, and what it needs that is not cached; "" or a sentence that says what went wrong.
  *
- * Where all is cached, the host's page is not told what the run tells: it would draw the whole graph
- * anew several times, which takes longer than the run. */
-async function run(node, show) {
+ * Where all seems to be cached, we follow the run on a connection of our own: the host's page would
+ * draw the whole graph anew for each thing that it is told, which takes longer than the run. */
+async function run(node, take) {
   const { output, ...more } = await app.graphToPrompt();
   const targets = executionIds(node).filter((id) => id in output);
   if (!targets.length) return "This node is muted or bypassed, so there is no picture.";
-  const needed = without(output, targets);
-  const alone = connect(heard, () => all(true)) && needed === cached;
+  const needed = needs(output, targets);
+  const own = connected(heard, () => endAll(true, LOST));
+  const alone = needed === done ? own : undefined;
   sending += 1;
   try {
     // before what waits in the queue, and without the host's own steps around a run: these would
     // draw new seeds, and with them another person, at each move
     const { prompt_id: id } = alone
-      ? await send(output, targets)
+      ? await send(output, targets, alone.name, more.workflow)
       : await api.queuePrompt(-1, { output, ...more }, { partialExecutionTargets: targets });
-    const sentence = await end(id, { alone, show });
-    cached = sentence ? undefined : needed;
-    return sentence;
+    const { said, succeeded } = await end(id, targets, alone, take);
+    done = succeeded ? needed : undefined;
+    return said === LOST ? run(node, take) : said; // once: the next is not alone
   } finally {
     sending -= 1;
     if (!sending) early.clear();
   }
 }
 
-/** As `api.queuePrompt`, with our own name. */
-async function send(output, targets) {
+/** As `api.queuePrompt`, for another connection. */
+async function send(output, targets, name, workflow) {
   const body = {
-    client_id: name(),
+    client_id: name,
     prompt: output,
     partial_execution_targets: targets,
     front: true,
-    extra_data: {},
+    extra_data: { extra_pnginfo: { workflow } },
   };
   const headers = { "Content-Type": "application/json" };
   const options = { method: "POST", headers, body: JSON.stringify(body) };
   const answer = await api.fetchApi("/prompt", options);
   if (answer.ok) return answer.json();
-  throw Object.assign(new Error(answer.statusText), { response: await answer.json() });
+  const response = await answer.json().catch(() => undefined);
+  throw Object.assign(new Error(answer.statusText), { response });
 }
 
-/** What the nodes before some others are to run with, and how these are connected; not what is set
- * in these themselves. */
-function without(output, targets) {
+/** What the nodes before some others are to run with, and how these are connected, as text; not what
+ * is set in these themselves. */
+function needs(output, targets) {
   const links = (inputs) => Object.entries(inputs).filter(([, value]) => Array.isArray(value));
   const parts = Object.entries(output).map(([id, { class_type: kind, inputs }]) =>
     targets.includes(id) ? [id, kind, links(inputs)] : [id, kind, inputs]
@@ -88,27 +91,71 @@ function without(output, targets) {
   return JSON.stringify([targets, parts]);
 }
 
-/** What is told at the end of a run of ours. alone: on our own connection. */
-async function end(id, { alone, show }) {
-  const sentence = await new Promise((resolve) => {
-    runs.set(id, { alone, show, end: resolve, ended: false, deleted: 0 });
-    for (const [method, what] of early.get(id) ?? []) told(id, method, what);
-  });
-  runs.get(id).ended = true;
-  clearTimeout(rest);
-  rest = setTimeout(tidy, REST);
-  return sentence;
+/** One that was sent. alone: whether only we are told of it. */
+class Run {
+  ended = false;
+  deleted = 0; // times that it was taken out of the host's history
+  #followed = false; // by the host's page, after all
+
+  constructor(targets, alone, take, resolve) {
+    Object.assign(this, { targets, alone, take, resolve });
+  }
+
+  hear(kind, detail) {
+    const node = String(detail.display_node ?? detail.node);
+    if (this.alone && kind === "executed" && this.targets.includes(node)) this.take(detail.output);
+    if (this.ended) return;
+    if (kind in ENDS) this.end(ENDS[kind](detail), kind === "execution_success");
+    if (!this.alone) return;
+    if (kind === "executing" && detail.node && !this.targets.includes(node) && !this.#followed) {
+      // it was not cached, and may take minutes
+      this.#followed = true;
+      tellPage("execution_start", { prompt_id: detail.prompt_id });
+    }
+    if (this.#followed) tellPage(kind, detail);
+  }
+
+  end(said, succeeded = false) {
+    this.ended = true;
+    this.resolve({ said, succeeded });
+  }
 }
 
-/** method: "show" or "end". */
-function told(id, method, what) {
-  if (runs.has(id)) runs.get(id)[method](what);
-  else if (sending) early.set(id, [...(early.get(id) ?? []), [method, what]]); // perhaps ours
+const ENDS = {
+  execution_success: () => "",
+  execution_interrupted: () => "Cancelled.",
+  execution_error: (detail) => detail.exception_message.trim(),
+};
+
+/** As if the host's own connection had told it. */
+function tellPage(kind, detail) {
+  const what = kind === "executing" ? detail.display_node ?? detail.node : detail;
+  api.dispatchEvent(new CustomEvent(kind, { detail: what }));
+}
+
+/** {said, succeeded}: what is said at the end of a run of ours. */
+async function end(id, targets, alone, take) {
+  const result = await new Promise((resolve) => {
+    const run = new Run(targets, Boolean(alone), take, resolve);
+    runs.set(id, run);
+    for (const [kind, detail] of early.get(id) ?? []) run.hear(kind, detail);
+    if (alone && !alone.open && !run.ended) run.end(LOST);
+  });
+  clearTimeout(rest);
+  rest = setTimeout(tidy, REST);
+  return result;
+}
+
+/** What is told of a run, on either connection. */
+function told(kind, detail) {
+  const id = detail?.prompt_id;
+  if (runs.has(id)) runs.get(id).hear(kind, detail);
+  else if (sending && id) early.set(id, [...(early.get(id) ?? []), [kind, detail]]); // perhaps ours
 }
 
 /** Nothing more will be told to the host's page, or to us alone. */
-function all(alone) {
-  for (const run of runs.values()) if (run.alone === alone) run.end("");
+function endAll(alone, said = "") {
+  for (const run of runs.values()) if (!run.ended && run.alone === alone) run.end(said);
 }
 
 /** Take our runs out of the history: it is for results, and the front end reads all of it at each
@@ -121,27 +168,26 @@ function tidy() {
   api.fetchApi("/history", { method: "POST", body: JSON.stringify({ delete: ids }) }).catch(() => {});
 }
 
-const ends = {
-  execution_success: () => "",
-  execution_interrupted: () => "Cancelled.",
-  execution_error: (detail) => detail.exception_message.trim(),
-};
-
-for (const [kind, sentence] of Object.entries(ends)) {
-  api.addEventListener(kind, ({ detail }) => told(detail.prompt_id, "end", sentence(detail)));
+for (const kind of Object.keys(ENDS)) {
+  api.addEventListener(kind, ({ detail }) => told(kind, detail));
 }
-api.addEventListener("execution_start", () => (cached = undefined)); // another may empty the cache
+api.addEventListener("execution_start", () => (done = undefined)); // another may empty the cache
 api.addEventListener("status", ({ detail }) => {
   tidy();
-  if (detail?.exec_info?.queue_remaining === 0) all(false); // also those that were taken out of it
+  if (detail?.exec_info?.queue_remaining !== 0) return;
+  endAll(false); // also what was taken out of it
+  const left = [...runs.values()].filter((run) => run.alone && !run.ended);
+  setTimeout(() => left.forEach((run) => run.ended || run.end(LOST)), REST); // we were not told
 });
-api.addEventListener("reconnected", () => all(false));
+api.addEventListener("reconnected", () => {
+  endAll(false);
+  endAll(true, LOST);
+});
 
-/** The same on our own connection. */
+/** On our own connection, where all that a run tells comes before the state of the queue. */
 function heard(kind, detail) {
-  if (kind in ends) told(detail.prompt_id, "end", ends[kind](detail));
-  else if (kind === "executed") told(detail.prompt_id, "show", detail.output);
-  else if (kind === "status" && detail.status?.exec_info?.queue_remaining === 0) all(true);
+  if (kind !== "status") told(kind, detail);
+  else if (detail.status?.exec_info?.queue_remaining === 0) endAll(true);
 }
 
 /** The ids under which a node runs: in a subgraph one for each place where that is used. */

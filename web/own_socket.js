@@ -3,29 +3,32 @@
 
 import { api } from "../../scripts/api.js";
 
-let socket;
+let current; // {name, socket}
 
-/** What the host knows the connection by. */
-export function name() {
-  return `${api.clientId}-live`;
-}
-
-/** Whether there is one; else it is opened, for the next time. heard(kind, detail): what the host
- * tells; lost(): nothing more will be told. */
-export function connect(heard, lost) {
-  if (socket) return socket.readyState === WebSocket.OPEN;
-  if (!api.socket?.url) return false;
+/** The connection, if it is open: `name` is what the host knows it by, `open` whether it still is.
+ * Else undefined, and it is opened for the next time. heard(kind, detail): what the host tells;
+ * lost(): nothing more will be told. */
+export function connected(heard, lost) {
+  if (current) return current.open ? current : undefined;
+  if (!api.socket?.url) return undefined;
   const address = new URL(api.socket.url);
-  address.searchParams.set("clientId", name());
-  const mine = (socket = new WebSocket(address));
-  mine.onmessage = ({ data }) => {
+  const name = `cycle-live-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+  address.searchParams.set("clientId", name);
+  const socket = new WebSocket(address);
+  current = {
+    name,
+    get open() {
+      return socket.readyState === WebSocket.OPEN;
+    },
+  };
+  socket.onmessage = ({ data }) => {
     if (typeof data !== "string") return; // previews
     const { type, data: detail } = JSON.parse(data);
     heard(type, detail);
   };
-  mine.onclose = () => {
-    socket = undefined; // the next one is opened when it is needed
+  socket.onclose = () => {
+    current = undefined; // the next one is opened when it is needed
     lost();
   };
-  return false;
+  return undefined;
 }

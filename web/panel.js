@@ -19,12 +19,12 @@ export class Panel {
   #groups = new Map(); // name -> its details element
   #top = 0; // how far the list is scrolled, and whose slider has the focus:
   #focus; // known after the element has left the page, too
-  #seen; // the picture
+  #latest; // the picture that came last
 
   constructor(actions) {
     addStyle();
     this.#actions = actions;
-    this.image = make("canvas", { className: "picture", role: "img" });
+    this.image = make("canvas", { className: "picture", role: "img", hidden: true });
     this.image.setAttribute("aria-label", "The edited picture");
     this.hint = make("p", { className: "hint" });
     this.batch = make("div", { className: "batch", hidden: true });
@@ -86,7 +86,7 @@ export class Panel {
 
   /** A picture and the place of its code: {image, shown, batch}. */
   show({ image, shown, batch }) {
-    this.#draw(image);
+    this.#draw(image).catch(() => this.say("The picture that came cannot be shown."));
     this.batch.hidden = batch < 2;
     const step = (by, sign, label) => {
       const button = make("button", { type: "button", textContent: sign, title: label });
@@ -136,14 +136,16 @@ export class Panel {
   /** image: {width, height} and, in base64, its pixels ("rgb") or a file ("jpeg"). Pixels are seen at
    * once: a browser takes 15 ms to open a file, however small it is. */
   async #draw(image) {
-    this.#seen = image;
+    this.#latest = image;
     const { width, height, rgb, jpeg } = image;
     const source = rgb ? pixels(rgb, width, height) : await opened(jpeg);
-    if (this.#seen !== image) return; // another came while this one was opened
+    if (this.#latest !== image) return; // another came while this one was opened
     Object.assign(this.image, { width, height });
     const context = this.image.getContext("2d");
     if (rgb) context.putImageData(source, 0, 0);
     else context.drawImage(source, 0, 0);
+    this.image.hidden = false;
+    this.hint.hidden = true;
   }
 
   #addGroup(name, open) {
@@ -216,8 +218,6 @@ export class Panel {
     if (document.activeElement !== this.text) this.text.value = this.#text;
     this.text.classList.toggle("wrong", !this.#readable);
     this.hint.textContent = this.#sliders.length ? "Move a slider to see the picture." : "";
-    this.hint.hidden = Boolean(this.#seen);
-    this.image.hidden = !this.#seen;
   }
 
   /** Changes that have no slider here, such as those of another generator, can be taken back. */
