@@ -185,7 +185,8 @@ class Traffic(TorchDispatchMode):
     ) -> object:
         result = func(*args, **(kwargs or {}))
         returns = func._schema.returns
-        if any(one.alias_info is None or one.alias_info.is_write for one in returns):  # no view
+        view = returns and all(x.alias_info and not x.alias_info.is_write for x in returns)
+        if not view and func is not torch.ops.aten._unsafe_view.default:
             tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
             self.bytes += sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in tensors)
         return result

@@ -18,6 +18,7 @@ from cycle_core.bench.photos import PhotoSettings, compare_photos
 from cycle_core.bench.recognition import find_recognizer
 from cycle_core.bench.report import plot
 from cycle_core.cli import main
+from cycle_core.devices import peak_memory
 from cycle_core.errors import CheckpointError, InputError
 from cycle_core.images import read_image, save_image
 from cycle_core.invert import RefineSettings, TuneSettings
@@ -73,8 +74,9 @@ def test_every_space_and_refinement_is_measured_before_and_after_tuning(compared
         assert len(result["tuned"]["mse"]) == len(result["edited tuned"]["kept"]) == 1
         assert result["tuned"]["mse"][0] != result["pivot"]["mse"][0]
         assert result["costs"]["tuned"]["seconds"] > 0
-        assert result["memory"]["pivot"] > 0
-        assert result["memory"]["tuned"] > 0
+        assert result["memory"].keys() == {"pivot", "tuned"}
+        if peak_memory(torch.device("cpu")) is not None:
+            assert min(result["memory"].values()) > 0
 
 
 def test_what_fails_is_named_with_its_reason_ends_nothing_and_is_tried_again(compared, out):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ import torch
 
 from ..checkpoints import load_encoder, load_generator, resolve, write_atomically
 from ..codes import Code
-from ..devices import keep_memory, peak_memory, say_once
+from ..devices import keep_memory, out_of_memory, peak_memory, release, say_once
 from ..errors import CycleError
-from ..invert import TuneSettings, tune
+from ..invert import RefineSettings, TuneSettings, tune
 from ..networks import load_identity, load_perceptual
 from ..weights import sha256
-from .methods import Method, Models
+from .methods import Encoded, Method, Models, Projected, Refined
 
 STEPS = 3  # of each kind, where there would be more
 _CHILD = "from cycle_core.bench.memory import answer; answer()"
@@ -55,9 +54,13 @@ def peaks(
     told(name): before a job is measured."""
     path = Path(path)
     known: dict[str, int | None] = _read(path)
-    found = {}
+    found: dict[str, int | None] = {}
+    digests: dict[str, str] = {}
     for name, job in jobs.items():
-        facts = _facts(job)
+        if peak_memory(torch.device(job.device)) is None:
+            found[name] = None
+            continue
+        facts = _facts(job, digests)
         if facts not in known:
             if told is not None:
                 told(name)
@@ -73,30 +76,35 @@ def peaks(
 
 def peak(job: Job) -> int | None:
     """Bytes, as `peaks` has them, of one job in a process of its own."""
+    release(torch.device(job.device))  # on a GPU both need room
     package = str(Path(__file__).parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.run(
         [sys.executable, "-c", _CHILD],
-        input=pickle.dumps(job),
+        input=_written(job),
+        text=True,
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         check=False,
     )
-    if child.returncode:
+    try:
+        return int(child.stdout.split()[-1])
+    except (IndexError, ValueError):
         say_once("The memory of some work could not be measured: its process ended with an error.")
         return None
-    return json.loads(child.stdout)
 
 
 def answer() -> None:
     """The process of one job, which comes from the process that measures."""
-    job: Job = pickle.load(sys.stdin.buffer)
+    job = _read_job(sys.stdin.read())
     keep_memory()  # as the command line does
     try:
         work(job)
-    except CycleError as error:
+    except (CycleError, RuntimeError, MemoryError) as error:
+        if not isinstance(error, CycleError) and not out_of_memory(error):
+            raise
         sys.exit(str(error))
-    print(json.dumps(peak_memory(torch.device(job.device))))
+    print(peak_memory(torch.device(job.device)))
 
 
 def work(job: Job) -> None:
@@ -133,8 +141,35 @@ def _read(path: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _facts(job: Job) -> str:
-    """What a job is, with the content of its files in place of their names."""
-    generator = sha256(resolve(job.generator, "generator"))
-    encoder = job.encoder and sha256(resolve(job.encoder, "encoder"))
-    return repr(replace(job, generator=generator, encoder=encoder))
+def _facts(job: Job, digests: dict[str, str]) -> str:
+    """What a job is, with the content of its generator and encoder in place of their names."""
+
+    def digest(name: str, kind: str) -> str:
+        file = str(resolve(name, kind))
+        digests[file] = digests.get(file) or sha256(file)
+        return digests[file]
+
+    encoder = job.encoder and digest(job.encoder, "encoder")
+    of = replace(job, generator=digest(job.generator, "generator"), encoder=encoder)
+    return f"{_written(of)}, torch {torch.__version__}"
+
+
+def _written(job: Job) -> str:
+    """A job as JSON, for another process."""
+    return json.dumps(asdict(job), default=str)  # a dtype as "torch.bfloat16"
+
+
+def _read_job(text: str) -> Job:
+    fields: dict[str, Any] = json.loads(text)
+    what: dict[str, Any] = fields["what"]
+    if "run" not in what:
+        what["betas"] = tuple(what["betas"])
+        what["dtype"] = what["dtype"] and getattr(torch, what["dtype"].removeprefix("torch."))
+        fields["what"] = TuneSettings(**what)
+        return Job(**fields)
+    if "settings" in what["run"]:
+        what["run"] = Refined(RefineSettings(**what["run"]["settings"]))
+    else:
+        what["run"] = (Encoded if what["encoder"] else Projected)(**what["run"])
+    fields["what"] = Method(**what)
+    return Job(**fields)

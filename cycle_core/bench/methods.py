@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -44,7 +43,7 @@ class Method:
     encoder: str
     space: str
     steps: int
-    run: Callable[[Models, Tensor, int, int], Code]  # models, images, steps, seed
+    run: Encoded | Projected | Refined
 
     def pivots(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
         """Codes of pictures float32 [N,3,R,R] in [-1,1]."""
