@@ -248,6 +248,7 @@ def test_the_host_s_page_follows_a_run_of_what_was_cached_no_more(page, world):
     ask(world, "/free", {"free_memory": True})  # the button that empties the cache
     time.sleep(1)
     assert str(sampling) in move(page, "smile", 2.0)
+    page.until("!app.runningNodeId")
     assert not move(page, "smile", 0.0)
 
 

@@ -8,7 +8,7 @@ import { connected } from "./own_socket.js";
 const REST = 1000; // milliseconds
 const LOST = Symbol("nobody can tell any more what became of a run");
 const runs = new Map(); // ours, by their ids, until they are out of the host's history
-const early = new Map(); // what was told of a run before its id was known: id -> [[kind, detail]]
+const early = new Map(); // what was told before an id was known: id -> [[kind, detail, own]]
 let sending = 0;
 let rest; // the last run has no other after it
 let done; // what the last run of ours needed, while no other that we know of has come after it
@@ -101,12 +101,12 @@ class Run {
     Object.assign(this, { targets, alone, take, resolve });
   }
 
-  hear(kind, detail) {
+  /** own: whether our connection told it, which tells of what is alone and nothing else. */
+  hear(kind, detail, own) {
+    if (kind in ENDS && !this.ended) this.end(ENDS[kind](detail), kind === "execution_success");
+    if (!own) return;
     const node = String(detail.display_node ?? detail.node);
-    if (this.alone && kind === "executed" && this.targets.includes(node)) this.take(detail.output);
-    if (this.ended) return;
-    if (kind in ENDS) this.end(ENDS[kind](detail), kind === "execution_success");
-    if (!this.alone) return;
+    if (kind === "executed" && this.targets.includes(node)) this.take(detail.output);
     if (kind === "executing" && detail.node && !this.targets.includes(node) && !this.#followed) {
       // it was not cached, and may take minutes
       this.#followed = true;
@@ -138,7 +138,7 @@ async function end(id, targets, alone, take) {
   const result = await new Promise((resolve) => {
     const run = new Run(targets, Boolean(alone), take, resolve);
     runs.set(id, run);
-    for (const [kind, detail] of early.get(id) ?? []) run.hear(kind, detail);
+    for (const event of early.get(id) ?? []) run.hear(...event);
     if (alone && !alone.open && !run.ended) run.end(LOST);
   });
   clearTimeout(rest);
@@ -146,11 +146,11 @@ async function end(id, targets, alone, take) {
   return result;
 }
 
-/** What is told of a run, on either connection. */
-function told(kind, detail) {
-  const id = detail?.prompt_id;
-  if (runs.has(id)) runs.get(id).hear(kind, detail);
-  else if (sending && id) early.set(id, [...(early.get(id) ?? []), [kind, detail]]); // perhaps ours
+/** event: kind, detail, own. */
+function told(...event) {
+  const id = event[1]?.prompt_id;
+  if (runs.has(id)) runs.get(id).hear(...event);
+  else if (sending && id) early.set(id, [...(early.get(id) ?? []), event]); // perhaps ours
 }
 
 /** Nothing more will be told to the host's page, or to us alone. */
@@ -169,7 +169,7 @@ function tidy() {
 }
 
 for (const kind of Object.keys(ENDS)) {
-  api.addEventListener(kind, ({ detail }) => told(kind, detail));
+  api.addEventListener(kind, ({ detail }) => told(kind, detail, false));
 }
 api.addEventListener("execution_start", () => (done = undefined)); // another may empty the cache
 api.addEventListener("status", ({ detail }) => {
@@ -186,7 +186,7 @@ api.addEventListener("reconnected", () => {
 
 /** On our own connection, where all that a run tells comes before the state of the queue. */
 function heard(kind, detail) {
-  if (kind !== "status") told(kind, detail);
+  if (kind !== "status") told(kind, detail, true);
   else if (detail.status?.exec_info?.queue_remaining === 0) endAll(true);
 }
 
