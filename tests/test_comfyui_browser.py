@@ -110,10 +110,14 @@ def test_a_new_user_sees_the_pack_s_templates(world):
     entry = "[...document.querySelectorAll('span, div, li, button')].findLast((one) => "
     entry += f"one.textContent.trim() === '{comfy_page.FOLDER}')"
     page.until(entry)
-    spot = comfy_page.place(page, entry)
-    page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
     first = workflow_files.names()[0]
-    page.until(f"document.body.innerText.includes('{first}')")
+
+    def chosen() -> bool:  # the dialog may still be moving
+        spot = comfy_page.place(page, entry)
+        page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
+        return page(f"document.body.innerText.includes('{first}')")
+
+    page.until(chosen)
     listed = ask(world, "/workflow_templates")[comfy_page.FOLDER]
     assert sorted(listed) == workflow_files.names()
 
