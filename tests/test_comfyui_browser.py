@@ -112,7 +112,8 @@ def test_a_new_user_sees_the_pack_s_templates(world):
     page.until(entry)
     first = workflow_files.names()[0]
 
-    def chosen() -> bool:  # the dialog may still be moving
+    def chosen() -> bool:  # the dialog may still be moving, and the list is long
+        page(f"{entry}.scrollIntoView()")
         spot = comfy_page.place(page, entry)
         page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
         return page(f"document.body.innerText.includes('{first}')")
