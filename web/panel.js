@@ -134,7 +134,7 @@ export class Panel {
   }
 
   /** image: {width, height} and, in base64, its pixels ("rgb") or a file ("jpeg"). Pixels are seen at
-   * once: a browser takes 15 ms to open a file, however small it is. */
+   * once: to open a file takes a browser longer than drawing a small face takes us. */
   async #draw(image) {
     this.#latest = image;
     const { width, height, rgb, jpeg } = image;
