@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -73,8 +72,11 @@ def main() -> None:
     if arguments.measure:
         import torch
 
+        from cycle_core.devices import peak_memory
+
         torch.set_num_threads(arguments.threads)
-        print(json.dumps({"seconds": MEASURES[arguments.measure](), "peak": peak()}))
+        seconds = MEASURES[arguments.measure]()
+        print(json.dumps({"seconds": seconds, "peak": peak_memory(torch.device("cpu"))}))
         return
     if arguments.suite:
         sys.exit(suite(arguments.suite))
@@ -268,11 +270,6 @@ def full_size():
 
     torch.manual_seed(0)
     return Generator(GeneratorConfig()).eval().requires_grad_(False)
-
-
-def peak() -> int:
-    """Bytes of memory that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def told(seconds: float) -> str:

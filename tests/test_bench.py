@@ -236,9 +236,10 @@ def test_the_process_that_is_measured_does_what_it_is_told(what):
 
 
 @needs_memory
-def test_memory_is_measured_anew_where_its_file_is_damaged(tmp_path):
+@pytest.mark.parametrize("damaged", ["[", "[1]"])
+def test_memory_is_measured_anew_where_its_file_is_damaged(tmp_path, damaged):
     path = tmp_path / "memory.json"
-    path.write_text("[")
+    path.write_text(damaged)
     jobs = {"cycle": Job("portraits", "cpu", find("cycle"), "portraits")}
     told = []
     first = peaks(path, jobs, told.append)

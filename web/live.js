@@ -146,11 +146,11 @@ async function end(id, targets, alone, take) {
   return result;
 }
 
-/** event: kind, detail, own. */
-function told(...event) {
-  const id = event[1]?.prompt_id;
-  if (runs.has(id)) runs.get(id).hear(...event);
-  else if (sending && id) early.set(id, [...(early.get(id) ?? []), event]); // perhaps ours
+/** own: whether our connection told it. */
+function told(kind, detail, own) {
+  const id = detail?.prompt_id;
+  if (runs.has(id)) runs.get(id).hear(kind, detail, own);
+  else if (sending && id) early.set(id, [...(early.get(id) ?? []), [kind, detail, own]]); // ours?
 }
 
 /** Nothing more will be told to the host's page, or to us alone. */

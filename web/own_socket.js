@@ -3,9 +3,9 @@
 
 import { api } from "../../scripts/api.js";
 
-let current; // {name, socket}
+let current; // {name, open}: the connection, until it is closed
 
-/** The connection, if it is open: `name` is what the host knows it by, `open` whether it still is.
+/** The connection, if it is open: `name` is what the host knows it by, `open` whether it is.
  * Else undefined, and it is opened for the next time. heard(kind, detail): what the host tells;
  * lost(): nothing more will be told. */
 export function connected(heard, lost) {

@@ -53,7 +53,7 @@ def peaks(
 
     told(name): before a job is measured."""
     path = Path(path)
-    known: dict[str, int | None] = _read(path)
+    known = _read(path)
     found: dict[str, int | None] = {}
     digests: dict[str, str] = {}
     for name, job in jobs.items():
@@ -132,13 +132,14 @@ def work(job: Job) -> None:
     job.what.pivots(models, image, min(STEPS, job.what.steps), seed=0)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, int | None]:
     """What a file holds, nothing where it is no file of `peaks`: it is made anew."""
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    known = known if isinstance(known, dict) else {}
+    return {facts: count for facts, count in known.items() if isinstance(count, int)}
 
 
 def _facts(job: Job, digests: dict[str, str]) -> str:
