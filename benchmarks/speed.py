@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,9 @@ SUITES = {
     ),
     "cuda": (
         "tuning.py step --sizes embedded 256 1024 --device cuda --compile",
-        "tuning.py presets --presets plain paper fast embedded --device cuda",
+        "tuning.py step --sizes 1024 --steps 350 --rounds 3 --device cuda",
+        "tuning.py presets --device cuda --presets plain paper fast embedded 'fast, recorded' "
+        "'embedded, recorded'",
         "inference.py --sizes embedded full --device cuda --compile",
         "training.py --full --device cuda --bf16 --compile",
     ),
@@ -102,7 +105,7 @@ def suite(device: str) -> int:
     failed = 0
     for command in SUITES[device]:
         print(f"\n    python benchmarks/{command}\n", flush=True)
-        script, *options = command.split()
+        script, *options = shlex.split(command)
         path = str(Path(__file__).with_name(script))
         failed += bool(subprocess.run([sys.executable, path, *options], check=False).returncode)
     return failed

@@ -17,7 +17,6 @@ pivots.
 from __future__ import annotations
 
 import argparse
-import itertools
 import subprocess
 import sys
 import time
@@ -52,6 +51,13 @@ OURS = {
     "ours, locality every 4 steps": replace(STEPS, locality_every=4),
     "ours, little memory": replace(STEPS, low_memory=True),
 }
+RECORDED = {  # on a GPU
+    "ours, recorded": replace(STEPS, graphs=True),
+    "ours, bfloat16, recorded": replace(STEPS, dtype=torch.bfloat16, graphs=True),
+    "ours, bfloat16, locality every 4 steps, recorded": replace(
+        STEPS, dtype=torch.bfloat16, locality_every=4, graphs=True
+    ),
+}
 MEASURES = (  # heading, measure
     ("MSE", "mse"),
     ("LPIPS", "lpips"),
@@ -68,7 +74,10 @@ PRESETS = {
     "embedded, no detail, 80 steps": replace(TUNE_PRESETS["embedded"], detail_steps=0, steps=80),
     "embedded, detail at 32 px": replace(TUNE_PRESETS["embedded"], detail_size=32),
     "embedded, no locality": replace(TUNE_PRESETS["embedded"], locality=False),
+    "fast, recorded": replace(TUNE_PRESETS["fast"], threshold=0.0, graphs=True),
+    "embedded, recorded": replace(TUNE_PRESETS["embedded"], graphs=True),
 }
+DEFAULT = [name for name, settings in PRESETS.items() if not settings.graphs]
 
 
 def main() -> None:
@@ -76,7 +85,8 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="step | floor | presets")
     command = commands.add_parser("step")
     command.add_argument("--sizes", nargs="+", default=["embedded", "256"])
-    command.add_argument("--rounds", type=int, default=5, help="of four steps, of each way")
+    command.add_argument("--rounds", type=int, default=5, help="of a few steps, of each way")
+    command.add_argument("--steps", type=int, help="so many in a whole tuning, in place of one")
     command.add_argument("--usual-memory", action="store_true", help="do not keep freed memory")
     command.add_argument("--compile", action="store_true", help="a compiled step too")
     command.add_argument("--measure", help=argparse.SUPPRESS)  # the memory of one way, here
@@ -86,7 +96,7 @@ def main() -> None:
     command.set_defaults(run=floor)
     command = commands.add_parser("presets")
     command.add_argument("--pictures", type=int, default=20)
-    command.add_argument("--presets", nargs="+", default=list(PRESETS), metavar="PRESET",
+    command.add_argument("--presets", nargs="+", default=DEFAULT, metavar="PRESET",
                          help=f"some of: plain, {', '.join(PRESETS)}")  # fmt: skip
     command.add_argument("--sets", default=gettempdir(), help="folder that keeps the portraits")
     command.add_argument("--card", help="Markdown file that takes the table")
@@ -104,19 +114,26 @@ def step(a: argparse.Namespace) -> None:
     device = torch.device(a.device)
     if not a.usual_memory:
         keep_memory()
+    recorded = device.type == "cuda"
+    if recorded:
+        OURS.update(RECORDED)
     if a.compile:
         OURS["ours, compiled"] = replace(STEPS, compile=True)
+    if a.compile and recorded:
+        OURS["ours, compiled, recorded"] = replace(STEPS, compile=True, graphs=True)
     if a.measure:
-        ways(a.sizes[0], device)[a.measure](2, lambda *_: None)
+        ways(a.sizes[0], device)[a.measure](first_steps(device) + 1, lambda *_: None)
         print(peak_memory(device))
         return
-    print("| one step | way | time | times faster | peak memory |\n| --- | --- | --- | --- | --- |")
+    what = f"{a.steps} steps" if a.steps else "one step"
+    print(f"| {what} | way | time | times faster | peak memory |\n| --- | --- | --- | --- | --- |")
     for size in a.sizes:
         rounds: dict[str, list[float]] = {}
         for _ in range(a.rounds):
             for name, way in ways(size, device).items():
-                rounds.setdefault(name, []).append(mean(timed(way, 4, device)))
-        flops, _ = work(ways(size, device)["plain"])
+                seconds = whole(way, a.steps, device) if a.steps else timed(way, device)
+                rounds.setdefault(name, []).append(seconds)
+        flops = work(ways(size, device)["plain"])[0] * (a.steps or 1)
         said = f"{flops / 1e9:.3g} GFLOP, floor {told(flops / speed(torch.float32, device))}"
         print(f"| {size} | {said} | | | |", flush=True)
         for name, times in rounds.items():
@@ -176,18 +193,40 @@ def memory_of(size: str, way: str, a: argparse.Namespace) -> int:
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def timed(way: Callable[..., None], count: int, device: torch.device) -> list[float]:
-    """Seconds of `count` steps, after a first one that is not counted: of a GPU those of the clock,
-    else those that the processor worked, so that other programs do not count."""
+def timed(way: Callable[..., None], device: torch.device) -> float:
+    """Seconds of a step, after the first ones: of a GPU those of the clock, else those that the
+    processor worked, so that other programs do not count."""
+    first, count = first_steps(device), 40 if device.type == "cuda" else 4
     ends: list[float] = []
+    done = 0
 
     def ended(*_: object) -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        ends.append(time.perf_counter() if device.type == "cuda" else time.process_time())
+        nonlocal done
+        done += 1
+        if done in (first, first + count):
+            ends.append(now(device))
 
-    way(count + 1, ended)
-    return [b - a for a, b in itertools.pairwise(ends)]
+    way(first + count, ended)
+    return (ends[1] - ends[0]) / count
+
+
+def whole(way: Callable[..., None], steps: int, device: torch.device) -> float:
+    """Seconds of a whole tuning."""
+    began = now(device)
+    way(steps, lambda *_: None)
+    return now(device) - began
+
+
+def first_steps(device: torch.device) -> int:
+    """Those that prepare the rest: a GPU records a locality of every fourth step in the 13th."""
+    return 20 if device.type == "cuda" else 1
+
+
+def now(device: torch.device) -> float:
+    if device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def networks(size: str, device: torch.device) -> tuple[Generator, Lpips]:

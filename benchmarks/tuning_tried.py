@@ -96,7 +96,8 @@ def tuned(bench: Bench, pivot: Code, image: Tensor, way: Way) -> Generator:
             best, kept = float(loss.detach()), copied(moved)
         loss.backward()
         if step % 4 == 0:
-            (4 * near(G.synthesis, step // 4)).backward()
+            near.aim(step // 4)
+            (4 * near(G.synthesis)).backward()
         if way.fall:
             optimizer.param_groups[0]["lr"] = way.rate * (
                 (1 + math.cos(math.pi * step / way.steps)) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -101,10 +102,10 @@ class Synthesis(nn.Module):
         parts = offsets.split(self.style_channels, dim=1)
         return [style + part for style, part in zip(styles, parts, strict=True)]
 
-    def run(self, block: nn.Module, *inputs: Any) -> Any:
-        """block(*inputs), with what `recompute` says."""
+    def run(self, block: nn.Module, *inputs: Any, draws: bool = False) -> Any:
+        """block(*inputs), with what `recompute` says. draws: whether it draws random numbers."""
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
+            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=draws)
         return block(*inputs)
 
 
@@ -231,5 +232,17 @@ class SpreadingConv(torch.autograd.Function):
 
 def _blur_kernel(x: Tensor) -> Tensor:
     """[C,1,4,4], sums to 4: the gain that makes up for the zeros between the pixels."""
-    taps = torch.tensor(BLUR_TAPS, dtype=x.dtype, device=x.device) / 4
-    return (taps[:, None] * taps).expand(x.shape[1], 1, 4, 4)
+    kernel = _binomial if torch.compiler.is_compiling() else _kept_binomial
+    return kernel(x.dtype, x.device).expand(x.shape[1], 1, 4, 4)
+
+
+def _binomial(dtype: torch.dtype, device: torch.device) -> Tensor:
+    taps = torch.tensor(BLUR_TAPS, dtype=dtype, device=device) / 4
+    return taps[:, None] * taps
+
+
+@lru_cache(maxsize=64)
+def _kept_binomial(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The same, sent to the device once: a GPU's queue runs empty whenever numbers are sent."""
+    with torch.inference_mode(False):  # it may be differentiated through later
+        return _binomial(dtype, device)

@@ -124,7 +124,8 @@ class StyleGAN2Synthesis(Synthesis):
         image = None
         for i, block in enumerate(self.blocks):
             count = 2 if block.conv0 is None else 3
-            x, image = self.run(block, x, image, styles[:count], noise, self.detail_of(i))
+            inputs = x, image, styles[:count], noise, self.detail_of(i)
+            x, image = self.run(block, *inputs, draws=noise == "random")
             styles = styles[count:]
         assert image is not None  # there is at least one block
         return image

@@ -15,6 +15,7 @@ from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.invert import RefineSettings, TuneSettings
 from cycle_core.invert.objective import trainable_copy
+from cycle_core.invert.tuning import Locality
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -270,6 +271,20 @@ def test_another_number_of_steps_is_shared_by_weights_and_detail():
         short = settings.in_steps(count)
         assert (short.steps, short.detail_steps) == shares
     assert TuneSettings(steps=350).in_steps(7).steps == 7
+
+
+def test_pivots_take_turns_in_locality(G, perceptual):
+    pivots, drawn = code_of(G, 2).w, []
+
+    def draw(w, *rest):
+        drawn.append(w)
+        return G.synthesis(w, *rest)
+
+    locality = Locality(G, pivots, TuneSettings(locality_alpha=0.0), perceptual, seed=0)
+    for step in range(3):
+        locality.aim(step)
+        locality(draw)
+    assert torch.equal(torch.cat(drawn), pivots[[0, 1, 0]])
 
 
 def test_settings_of_adam_and_locality_that_make_no_sense_are_refused():

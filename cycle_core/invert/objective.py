@@ -98,7 +98,16 @@ class Terms:
     identity: Tensor
 
     def means(self) -> dict[str, float]:
-        return {name: float(value.detach().mean()) for name, value in vars(self).items()}
+        """The mean of each over the pictures."""
+        return Terms.told(self.averages())
+
+    def averages(self) -> Tensor:
+        """The same on the device, float [4]: for `told`, which waits for the device once."""
+        return torch.stack([value.detach().mean() for value in _values(self)])
+
+    @staticmethod
+    def told(averages: Tensor) -> dict[str, float]:
+        return dict(zip(Terms.__dataclass_fields__, averages.tolist(), strict=True))
 
     def detached(self) -> Terms:
         return Terms(*(value.detach() for value in vars(self).values()))

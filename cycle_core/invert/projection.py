@@ -136,9 +136,10 @@ def _descend(
             terms = objective(drawn, target)
         better = terms.total.detach() < best
         if step == 0:
-            best_image = drawn.detach().clone()
+            best_image = drawn.detach()
         best = torch.where(better, terms.total.detach(), best)
-        best_w[better], best_image[better] = w.detach()[better], drawn.detach()[better]
+        best_w = torch.where(better[:, None, None], w.detach(), best_w)
+        best_image = torch.where(better[:, None, None, None], drawn.detach(), best_image)
         _log(logs, terms)
         if last:
             break
@@ -163,9 +164,10 @@ def _rate(done: float, settings: ProjectSettings) -> float:
 
 
 def _log(logs: list[list[dict[str, float]]], terms: Terms) -> None:
-    values = {name: value.detach().tolist() for name, value in vars(terms).items()}
-    for i, log in enumerate(logs):
-        log.append({name: rows[i] for name, rows in values.items()})
+    """Add the losses of a step, read from the device at once."""
+    values = torch.stack([value.detach() for value in vars(terms).values()], dim=1).tolist()
+    for log, row in zip(logs, values, strict=True):
+        log.append(dict(zip(vars(terms), row, strict=True)))
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..generator import Generator
 from ..resize import resize
 from .encoding import check_image, check_pair, stage_of
-from .objective import Distance, Objective, Terms, frozen, similarity, trainable_copy
+from .objective import Distance, Objective, frozen, similarity, trainable_copy
 
 Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [B,3,R,R])
 Domain = str | Path | Tensor | None
@@ -170,7 +170,7 @@ class _State:
 
     w: Tensor  # [1,N,w_dim]
     image: Tensor  # [1,3,R,R]
-    terms: Terms
+    loss: float
 
 
 def _refine_one(
@@ -190,22 +190,23 @@ def _refine_one(
     best: _State | None = None
     log: list[dict[str, float]] = []
 
-    def look(loss: bool) -> _State:
+    def look(learn: bool) -> Tensor:
         nonlocal best
-        with torch.set_grad_enabled(loss):
+        with torch.set_grad_enabled(learn):
             w = E.encode(image, stage, G)
             drawn = G.synthesis(w, "const")
             terms = objective(drawn, target)
-        state = _State(w.detach(), drawn.detach(), terms)
+        if learn:
+            terms.total.sum().backward()
         log.append(terms.means())
-        if best is None or float(terms.total.detach()) < float(best.terms.total.detach()):
-            best = state
-        return state
+        loss = log[-1]["total"]
+        if best is None or loss < best.loss:
+            best = _State(w.detach(), drawn.detach(), loss)
+        return drawn.detach()
 
     for step in range(settings.steps):
         optimizer.zero_grad(set_to_none=True)
-        state = look(loss=True)
-        state.terms.total.sum().backward()
+        drawn = look(learn=True)
         others = draw()
         if others is not None:
             for part in others.split(settings.batch):
@@ -215,8 +216,8 @@ def _refine_one(
         _centralise(E)
         optimizer.step()
         lookahead.step()
-        report(step + 1, state.image)
-    look(loss=False)
+        report(step + 1, drawn)
+    look(learn=False)
     assert best is not None
     if not bool(torch.isfinite(best.w).all()):
         raise InputError(

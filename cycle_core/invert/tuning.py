@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from ..codes import Code, HasCode, as_code
 from ..devices import compiled, one_thread_if_small, usable, with_less
 from ..errors import InputError
 from ..generator import Generator
+from ..recording import Recorder
 from ..resize import resize
 from .encoding import check_image, generate
 from .objective import (
@@ -54,6 +57,7 @@ class TuneSettings:
     )
     low_memory: bool = False  # a third more time, a fraction of the memory, the same result
     compile: bool = False  # with torch.compile, minutes for the first picture: for many pictures
+    graphs: bool = False  # a step is recorded and repeated, on a GPU that can (CUDA graphs)
 
     def __post_init__(self) -> None:
         counts = self.batch, self.locality_every
@@ -224,12 +228,11 @@ def _attempts(settings: TuneSettings, pictures: int) -> Iterator[TuneSettings]:
 
 @dataclass
 class _Best:
-    """The best state so far: `values` of the parameters that are being moved."""
+    """The best state so far, but for the parameters."""
 
     loss: float
     step: int
     image: Tensor
-    values: list[Tensor]
 
 
 class _Descent:
@@ -240,7 +243,7 @@ class _Descent:
     ):
         self.G, self.look, self.settings, self.callback = G, look, settings, callback
         self.draw = _drawing(G, settings)
-        self.best = _Best(math.inf, 0, torch.empty(0), [])
+        self.best = _Best(math.inf, 0, torch.empty(0))
         self.history: list[dict[str, float]] = []
         self.ended = False  # by the threshold
         self.done = 0  # steps
@@ -249,11 +252,24 @@ class _Descent:
 
     def of_weights(self, locality: Locality | None) -> None:
         """All weights of the synthesis network."""
-        settings = self.settings
+        settings, every = self.settings, self.settings.locality_every
         weights = list(self.G.synthesis.parameters())
         optimizer = _adam(weights, settings.learning_rate, settings.betas)
         steps = settings.steps if self.with_detail else self.total
-        self._run(optimizer, weights, steps, lambda step: self._hold(locality, step))
+        held: list[tuple[dict[str, float], Tensor]] = []  # read when the work is done
+        with Recorder(self.G.device, settings.graphs) as record:
+            hold = None if locality is None else record(partial(self._hold, locality))
+
+            def before(step: int) -> None:
+                if locality is None or hold is None or step % every:
+                    return
+                locality.aim(step // every)
+                held.append((self.history[-1], *hold()))
+
+            self._run(record, optimizer, weights, steps, before)
+        values = torch.stack([loss for _, loss in held]).tolist() if held else []
+        for (losses, _), value in zip(held, values, strict=True):
+            losses["locality"] = value
 
     def of_detail(self) -> None:
         """The map of one layer; the weights are at rest."""
@@ -265,7 +281,6 @@ class _Descent:
             detail = synthesis.add_detail(settings.detail_size)
         detail.requires_grad_(True)
         optimizer = _adam([detail], settings.detail_rate)
-        self.best.values = []  # those were of the weights
 
         def fall(step: int) -> None:
             share = step / settings.detail_steps
@@ -273,10 +288,12 @@ class _Descent:
                 settings.detail_rate * (1 + math.cos(math.pi * share)) / 2
             )
 
-        self._run(optimizer, [detail], settings.detail_steps, fall, known=True)
+        with Recorder(self.G.device, settings.graphs) as record:
+            self._run(record, optimizer, [detail], settings.detail_steps, fall, known=True)
 
     def _run(
         self,
+        record: Recorder,
         optimizer: torch.optim.Optimizer,
         moved: list[nn.Parameter],
         steps: int,
@@ -285,18 +302,31 @@ class _Descent:
     ) -> None:
         """before(step): what a step needs beside the gradients of the pictures. known: whether it
         begins at the best state so far, which the history has already."""
+        values = [parameter.detach().clone() for parameter in moved]  # of the best state
+
+        def learn() -> tuple[Tensor, Tensor]:
+            optimizer.zero_grad(set_to_none=True)
+            return self.look(self.draw, learn=True)
+
+        @torch.no_grad()
+        def keep() -> tuple[()]:
+            for value, parameter in zip(values, moved, strict=True):
+                value.copy_(parameter)
+            return ()
+
+        learn, keep = record(learn), record(keep)
         for step in range(steps + 1):
             last = step == steps
-            optimizer.zero_grad(set_to_none=True)
-            drawn, terms = self.look(self.draw, learn=not last)
-            loss = float(terms.total.mean())
-            again = known and step == 0
+            drawn, averages = self.look(self.draw, learn=False) if last else learn()
+            losses = Terms.told(averages)  # here the host waits for the device, once in a step
+            loss, again = losses["total"], known and step == 0
             if not again:
-                self.history.append(_log(terms))
-            if loss < self.best.loss or not self.best.values:
+                self.history.append({name: losses[name] for name in ("total", "l2", "lpips")})
+            if loss < self.best.loss or step == 0:
                 at = self.best.step if again else len(self.history) - 1
-                self.best = _Best(loss, at, drawn, _copied(moved, self.best.values))
-            self.ended = _good_enough(terms, self.settings)
+                self.best = _Best(loss, at, drawn)
+                keep()
+            self.ended = _good_enough(losses, self.settings)
             if last or loss != loss or self.ended:
                 break
             before(step)
@@ -309,18 +339,16 @@ class _Descent:
                 "Tuning began with a loss that is not a number: the generator holds unusable "
                 "weights or the picture unusable values; load them again."
             )
+        optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            for parameter, value in zip(moved, self.best.values, strict=True):
+            for parameter, value in zip(moved, values, strict=True):
                 parameter.copy_(value)
 
-    def _hold(self, locality: Locality | None, step: int) -> None:
-        """Add the gradients of locality, where it is this step's turn."""
-        every = self.settings.locality_every
-        if locality is None or step % every:
-            return
-        held = locality(self.draw, step // every)
-        self.history[-1]["locality"] = float(held.detach())
-        (every * held).backward()
+    def _hold(self, locality: Locality) -> tuple[Tensor]:
+        """Add the gradients of locality where it aims; its loss, float []."""
+        loss = locality(self.draw)
+        (self.settings.locality_every * loss).backward()
+        return (loss.detach(),)
 
 
 class _Look:
@@ -332,8 +360,9 @@ class _Look:
         # the features of many pictures would fill the memory: then they are computed each time
         self.target = objective.target(image) if len(self.pictures) == 1 else None
 
-    def __call__(self, draw: Drawing, learn: bool) -> tuple[Tensor, Terms]:
-        """Pictures [B,3,R,R] and losses, detached; `learn` adds up the gradients of their mean."""
+    def __call__(self, draw: Drawing, learn: bool) -> tuple[Tensor, Tensor]:
+        """Pictures [B,3,R,R] and the means of their losses, as `Terms.averages`; `learn` adds up
+        the gradients of the mean loss."""
         drawn, found = [], []
         for picture, w in zip(self.pictures, self.codes, strict=True):
             target = self.target or self.objective.target(picture)
@@ -344,7 +373,7 @@ class _Look:
                 (terms.total.sum() / self.count).backward()
             drawn.append(image.detach())
             found.append(terms.detached())
-        return torch.cat(drawn), Terms.together(found)
+        return torch.cat(drawn), Terms.together(found).averages()
 
 
 class Locality:
@@ -364,17 +393,27 @@ class Locality:
         self.objective = Objective(
             settings.locality_l2, settings.locality_lpips, perceptual=perceptual
         )
+        self.pivot = pivots[:1].clone()  # [1,N,w_dim]
+        self.z, self.c = draw_inputs(
+            original, 1, torch.Generator()
+        )  # the memory of what `aim` draws
 
-    def __call__(self, tuned: Drawing, step: int) -> Tensor:
-        pivot = self.pivots[step % len(self.pivots)][None]  # [1,N,w_dim]
-        dtype = self.settings.dtype
+    def aim(self, step: int) -> None:
+        """Choose the pivot and the sample of a step."""
+        z, c = draw_inputs(self.original, 1, self.random)
+        self.pivot.copy_(self.pivots[step % len(self.pivots)][None])
+        self.z.copy_(z)
+        if self.c is not None and c is not None:
+            self.c.copy_(c)
+
+    def __call__(self, tuned: Drawing) -> Tensor:
+        """The loss where `aim` says, float []."""
+        truncation, dtype = self.settings.locality_truncation, self.settings.dtype
         with torch.no_grad():
-            inputs = draw_inputs(self.original, 1, self.random)
-            sample = self.original.mapping(*inputs, truncation=self.settings.locality_truncation)
-            way = sample - pivot
+            way = self.original.mapping(self.z, self.c, truncation=truncation) - self.pivot
             length = way.norm()
             alpha = length.clamp(max=self.settings.locality_alpha)
-            near = pivot + way * (alpha / length.clamp(min=1e-8))
+            near = self.pivot + way * (alpha / length.clamp(min=1e-8))
             target = self.objective.target(self.draw(near, "none", dtype))
         return self.objective(tuned(near, "none", dtype), target).total.mean()
 
@@ -387,26 +426,12 @@ def _adam(
     parameters: list[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Adam:
     """Adam in one pass over the memory, where this torch has that for the device."""
-    try:
-        return torch.optim.Adam(parameters, rate, betas, fused=True)
-    except RuntimeError:
-        return torch.optim.Adam(parameters, rate, betas)
+    if parameters[0].device.type in ("cpu", "cuda", "mps", "xpu"):
+        with contextlib.suppress(RuntimeError):  # of an older torch
+            return torch.optim.Adam(parameters, rate, betas, fused=True)
+    return torch.optim.Adam(parameters, rate, betas)
 
 
-def _good_enough(terms: Terms, settings: TuneSettings) -> bool:
+def _good_enough(losses: dict[str, float], settings: TuneSettings) -> bool:
     threshold = settings.threshold if settings.lpips > 0 else 0.0
-    return threshold > 0 and float(terms.lpips.mean()) <= threshold
-
-
-def _log(terms: Terms) -> dict[str, float]:
-    means = terms.means()
-    return {"total": means["total"], "l2": means["l2"], "lpips": means["lpips"]}
-
-
-def _copied(tensors: list[nn.Parameter], into: list[Tensor]) -> list[Tensor]:
-    """Copies of the values; in the old copies' memory where there are some."""
-    if not into:
-        return [tensor.detach().clone() for tensor in tensors]
-    for old, tensor in zip(into, tensors, strict=True):
-        old.copy_(tensor.detach())
-    return into
+    return threshold > 0 and losses["lpips"] <= threshold

@@ -1,0 +1,144 @@
+"""What a GPU repeats by itself: recorded as a CUDA graph would record it, by the second device."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from other_device import THERE, Tapes, other_device
+from small_networks import code_of
+
+from cycle_core import TuneSettings, generate, recording, tune
+from cycle_core.devices import say_once
+from cycle_core.recording import FIRST, Recorder
+
+pytest_plugins = ("small_networks",)
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+@pytest.fixture
+def there(monkeypatch):
+    """The second device, which can record: with `tapes`, its recordings."""
+    say_once.cache_clear()
+    with other_device() as device:
+        device.tapes = []
+
+        def begin(_):
+            device.tapes.append(Tapes(device))
+            return device.tapes[-1]
+
+        monkeypatch.setitem(recording.RECORDINGS, THERE.type, begin)
+        yield device
+
+
+SETTINGS = TuneSettings(
+    steps=2 * FIRST + 3, learning_rate=1e-2, threshold=0.0, locality_every=2,
+    detail_steps=FIRST + 3, detail_size=8,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("pictures", "low_memory"), [(1, False), (1, True), (2, False)])
+def test_a_recorded_tuning_is_the_same(G, perceptual, there, pictures, low_memory, monkeypatch):
+    monkeypatch.setattr(torch, "meta", torch.cpu, raising=False)  # where checkpoints look for it
+    image, code = generate(G, code_of(G, pictures)), code_of(G, pictures, seed=6)
+    G, perceptual = G.to(THERE), perceptual.to(THERE)
+    settings = replace(SETTINGS, low_memory=low_memory)
+    plain, recorded = (
+        tune(G, code, image, replace(settings, graphs=graphs), perceptual=perceptual)
+        for graphs in (False, True)
+    )
+    # the gradients of pictures and of locality, the best weights; then those of the detail, which
+    # only one picture has
+    assert [tapes.made for tapes in there.tapes] == ([3, 2] if pictures == 1 else [3])
+    assert recorded.history == plain.history
+    assert torch.equal(recorded.image.cpu(), plain.image.cpu())
+    assert recorded.best == plain.best > 2 * FIRST
+
+
+def test_what_cannot_be_recorded_is_called(there, caplog):
+    caplog.set_level(logging.WARNING, "cycle_core")
+    x, read = torch.zeros(3).to(THERE), []
+
+    def step():
+        x.add_(1)
+        read.append(float(x.sum()))  # waits for the device
+        return (x,)
+
+    with Recorder(THERE) as record:
+        step = record(step)
+        for _ in range(FIRST + 3):
+            step()
+    assert read[:FIRST] == [3.0, 6.0, 9.0]
+    assert x.tolist() == 3 * [FIRST + 3.0]
+    assert there.tapes[0].made == 0
+    assert [r.getMessage() for r in caplog.records] == [
+        "meta cannot record what it does: it is asked for part by part."
+    ]
+
+
+@pytest.mark.parametrize("failing", range(3))
+def test_a_tuning_goes_on_where_a_recording_fails(
+    G, image, perceptual, there, failing, monkeypatch
+):
+    code, G, perceptual = code_of(G, 1, seed=6), G.to(THERE), perceptual.to(THERE)
+    plain = tune(G, code, image, SETTINGS, perceptual=perceptual)
+    record = Tapes.record
+
+    def fails(tapes, function):
+        if tapes.made == failing:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        return record(tapes, function)
+
+    monkeypatch.setattr(Tapes, "record", fails)
+    settings = replace(SETTINGS, graphs=True)
+    assert tune(G, code, image, settings, perceptual=perceptual).history == plain.history
+    assert there.tapes[0].made == failing
+
+
+def test_a_recording_for_which_memory_is_not_enough_begins_again_with_less(
+    G, image, perceptual, there, monkeypatch
+):
+    monkeypatch.setattr(torch, "meta", torch.cpu, raising=False)  # where checkpoints look for it
+    code, G, perceptual = code_of(G, 1, seed=6), G.to(THERE), perceptual.to(THERE)
+    plain = tune(G, code, image, SETTINGS, perceptual=perceptual)
+    record = Tapes.record
+
+    def full(tapes, function):
+        if len(there.tapes) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return record(tapes, function)
+
+    monkeypatch.setattr(Tapes, "record", full)
+    settings = replace(SETTINGS, graphs=True)
+    assert tune(G, code, image, settings, perceptual=perceptual).history == plain.history
+    assert [tapes.made for tapes in there.tapes] == [0, 3, 2]
+
+
+def test_results_are_copies(there):
+    x = torch.zeros(3).to(THERE)
+
+    def step():
+        return (x.add_(1) * 2,)
+
+    with Recorder(THERE) as record:
+        step = record(step)
+        results = [step()[0].tolist() for _ in range(FIRST)]
+        (kept,) = step()
+        step()
+    assert results == [[2.0] * 3, [4.0] * 3, [6.0] * 3]
+    assert kept.tolist() == [8.0] * 3
+    assert x.tolist() == [5.0] * 3
+    assert there.tapes[0].made == 1
+
+
+def test_a_device_that_cannot_record_or_need_not_is_simply_asked(there):
+    for device, wanted in ((torch.device("cpu"), True), (THERE, False)):
+        calls = []
+        with Recorder(device, wanted) as record:
+            step = record(lambda calls=calls: calls.append(0) or ())
+            for _ in range(FIRST + 2):
+                assert step() == ()
+        assert len(calls) == FIRST + 2
+    assert there.tapes == []
