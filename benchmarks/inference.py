@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=16, help="of encoding; one picture is drawn")
-    parser.add_argument("--compile", action="store_true", help="draw with torch.compile, too")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile, too")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # the memory of one way, here
@@ -93,15 +93,11 @@ def encoding(size: str, a: argparse.Namespace) -> dict[str, Way]:
     side = E.config.input_size
     image = torch.rand(a.batch, 3, side, side, device=a.device) * 2 - 1
 
-    def ours(dtype: torch.dtype | None) -> Tensor:
-        return encode(E, image, "W+", batch=a.batch, dtype=dtype).w - E.w_avg
+    def ours(dtype: torch.dtype | None, compile: bool) -> Tensor:
+        return encode(E, image, "W+", batch=a.batch, dtype=dtype, compile=compile).w - E.w_avg
 
     half = HALF.get(a.device.type, torch.float16)
-    return {
-        **plainly(lambda: plain.encode(E, image) - E.w_avg, a.device),
-        "ours": (torch.float32, partial(ours, None)),
-        f"ours, {named(half)}": (half, partial(ours, half)),
-    }
+    return plainly(lambda: plain.encode(E, image) - E.w_avg, a.device) | both(ours, half, a.compile)
 
 
 def drawing(size: str, a: argparse.Namespace) -> dict[str, Way]:
@@ -115,16 +111,23 @@ def drawing(size: str, a: argparse.Namespace) -> dict[str, Way]:
     def ours(dtype: torch.dtype | None, compile: bool) -> Tensor:
         return generate(G, code, dtype=dtype, compile=compile)
 
-    half = torch.bfloat16
-    ways = plainly(lambda: plain.synthesis(G, code.w).clamp(-1, 1), a.device)
-    for compile in (False, True)[: 1 + a.compile]:
-        name = "ours" + ", compiled" * compile
-        ways[name] = (torch.float32, partial(ours, None, compile))
-        ways[f"{name}, {named(half)}"] = (half, partial(ours, half, compile))
-    return ways
+    drawn = plainly(lambda: plain.synthesis(G, code.w).clamp(-1, 1), a.device)
+    return drawn | both(ours, torch.bfloat16, a.compile)
 
 
 TASKS = {"encode": encoding, "generate": drawing}
+
+
+def both(
+    ours: Callable[[torch.dtype | None, bool], Tensor], half: torch.dtype, compile: bool
+) -> dict[str, Way]:
+    """Our way in float32 and in a half precision, and `compile`d ones, too."""
+    ways: dict[str, Way] = {}
+    for compiled in (False, True)[: 1 + compile]:
+        name = "ours" + ", compiled" * compiled
+        ways[name] = (torch.float32, partial(ours, None, compiled))
+        ways[f"{name}, {named(half)}"] = (half, partial(ours, half, compiled))
+    return ways
 
 
 def plainly(way: Callable[[], Tensor], device: torch.device) -> dict[str, Way]:

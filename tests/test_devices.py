@@ -209,6 +209,20 @@ def test_a_compiled_generator_draws_the_same(said):
     assert said() == []
 
 
+def test_a_compiled_encoder_encodes_the_same(pair, said, monkeypatch):
+    """Without the kernels, whose C++ takes a compiler minutes."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    pictures = torch.rand(3, 3, 48, 48) * 2 - 1
+    for dtype in (None, torch.bfloat16):
+        whole = encode(pair[0], pictures, "W+", dtype=dtype).w
+        fast = encode(pair[0], pictures, "W+", batch=2, dtype=dtype, compile=True).w
+        assert torch.allclose(fast, whole, atol=1e-5 if dtype is None else 2e-2)
+    assert graphs["unique_graphs"] - before >= 2
+    assert said() == []
+
+
 def test_a_compiled_generator_is_tuned_the_same(pair, code, said, monkeypatch):
     """Without the kernels, whose C++ takes a compiler minutes."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
