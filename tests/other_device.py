@@ -128,9 +128,21 @@ class _Functions(TorchFunctionMode):
         if function in (torch.tensor, torch.as_tensor) and _is_there(kwargs.get("device")):
             named = {key: value for key, value in kwargs.items() if key != "device"}
             return function(*args, **named).to(THERE)
-        if function is Tensor.tolist and isinstance(args[0], There):
-            return args[0].to("cpu").tolist()
+        if args and isinstance(args[0], There):
+            if function is Tensor.tolist:
+                return args[0].to("cpu").tolist()
+            if function is Tensor.new_tensor:
+                return torch.tensor(args[1], dtype=kwargs.get("dtype", args[0].dtype)).to(THERE)
+            if function in (Tensor.__getitem__, Tensor.__setitem__):
+                args = (args[0], _index(args[1]), *args[2:])
         return function(*args, **kwargs)
+
+
+def _index(given: Any) -> Any:
+    """Lists of rows are sent there."""
+    if isinstance(given, tuple):
+        return tuple(map(_index, given))
+    return torch.tensor(given).to(THERE) if isinstance(given, list) else given
 
 
 class _Operators(TorchDispatchMode):
@@ -169,6 +181,8 @@ class _Operators(TorchDispatchMode):
     def _cross(self, name: str, args: Any, kwargs: Any, tensors: list[Tensor]) -> bool:
         """Whether the result is on the second device; write down what crosses."""
         there = [isinstance(x, There) for x in tensors]
+        if any(x.is_meta and not is_there for x, is_there in zip(tensors, there, strict=True)):
+            raise NotImplementedError(f"{name} of a tensor that torch made on {THERE} by itself")
         device = kwargs.get("device")
         gives = any(there) if device is None else _is_there(device)
         if name == "copy_":

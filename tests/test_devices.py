@@ -16,10 +16,11 @@ import torch
 
 from cycle_core import Code, TuneSettings, encode, generate, sample, tune
 from cycle_core.devices import compiled, in_parts, say_once, usable
-from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import InputError
 from cycle_core.generator import Generator, GeneratorConfig
 
+pytest_plugins = ("small_networks",)
+pytestmark = pytest.mark.usefixtures("seeded")
 CPU = torch.device("cpu")
 
 
@@ -31,18 +32,9 @@ def said(caplog):
     return lambda: [r.getMessage() for r in caplog.records if r.name.startswith("cycle_core")]
 
 
-@pytest.fixture(scope="module")
-def pair():
-    torch.manual_seed(0)
-    config = GeneratorConfig(
-        resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
-    )
-    shape = EncoderConfig(
-        num_ws=8, w_dim=16, input_size=32, widths=(8, 8, 16, 16, 16), units=(1, 1, 1, 1),
-        reduction=4, head_width=16,
-    )  # fmt: skip
-    E, G = Encoder(shape), Generator(config)
-    return E.eval().requires_grad_(False), G.eval().requires_grad_(False)
+@pytest.fixture
+def pair(E, G):
+    return E, G
 
 
 @pytest.fixture
