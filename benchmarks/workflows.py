@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -80,8 +80,10 @@ def measure(name: str) -> dict[str, float]:
 
 
 def peak() -> float:
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (1e6 if platform.system() == "Darwin" else 1e3)
+    """MB."""
+    from cycle_core.devices import peak_memory
+
+    return (peak_memory(torch.device("cpu")) or 0) / 1e6
 
 
 def version(checkout: str) -> str:

@@ -103,6 +103,13 @@ def test_rendering_a_set_again_opens_the_file(folder, inside):
     assert torch.equal(again.edited, inside.edited)
 
 
+def test_no_set_is_rendered_for_a_folder_that_is_not_there(tmp_path):
+    rendered = []
+    with pytest.raises(InputError, match="no folder .*away"):
+        open_set(tmp_path / "away", "inside", 2, told=lambda *step: rendered.append(step))
+    assert not rendered
+
+
 def test_outside_the_domain_each_portrait_has_one_thing_that_is_not_in_it():
     _, extras = describe_set("outside")
     assert (extras.sum(1) == 1).all()

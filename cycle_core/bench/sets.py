@@ -110,7 +110,11 @@ def open_set(
     compile: bool = False,
     told: Callable[[int, int], object] | None = None,
 ) -> TestSet:
-    """The same, kept in a file of a folder: rendering takes minutes."""
+    """The same, kept in a file of a folder: rendering takes minutes.
+
+    Raises InputError where there is no such folder."""
+    if not Path(folder).is_dir():
+        raise InputError(f"There is no folder {folder} to keep the test sets in: make it first.")
     made = COUNTS[name] if count is None else min(count, COUNTS[name])
     path = Path(folder) / f"set-{name}-{made}.safetensors"
     try:
