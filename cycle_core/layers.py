@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -73,6 +74,12 @@ class Synthesis(nn.Module):
             )
         self.detail, self.detail_at = nn.Parameter(values), block
         return self.detail
+
+    def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
+        """A function that draws w, as `forward` does with constant noise, with the detail as it is
+        at each call: what lies below it is drawn here, once. Gives [B, 3, R, R], differentiable
+        in the detail and in the weights above it."""
+        raise NotImplementedError
 
     def detail_of(self, block: int) -> Tensor | None:
         return self.detail if block == self.detail_at else None

@@ -8,6 +8,7 @@ layout of this module by `checkpoints`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,18 +118,47 @@ class StyleGAN2Synthesis(Synthesis):
         is summed up in float32. offsets: float [B, sum(style_channels)], added to the styles.
         Gives [B, 3, R, R], about [-1, 1], not clamped.
         Raises InputError where the shape or the noise mode is wrong."""
-        styles = self.styles(w, noise, offsets)
-        dtype = dtype or self.const.dtype
-        x = self.const.to(dtype).expand(w.shape[0], -1, -1, -1)
-        x = x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
-        image = None
-        for i, block in enumerate(self.blocks):
-            count = 2 if block.conv0 is None else 3
-            inputs = x, image, styles[:count], noise, self.detail_of(i)
-            x, image = self.run(block, *inputs, draws=noise == "random")
-            styles = styles[count:]
+        styles = self._of_blocks(self.styles(w, noise, offsets))
+        everything = range(len(self.blocks))
+        _, image = self._through(everything, self._start(w, dtype), None, styles, noise)
         assert image is not None  # there is at least one block
         return image
+
+    @torch.no_grad()
+    def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
+        at, above = self.detail_at, range(self.detail_at + 1, len(self.blocks))
+        styles = self._of_blocks(self.styles(w, "const", None))
+        x, image = self._through(range(at), self._start(w, dtype), None, styles, "const")
+        block: Any = self.blocks[at]
+        x = block.features(x, styles[at], "const")
+
+        def draw() -> Tensor:
+            features, drawn = block.draw(x, image, styles[at], self.detail)
+            return self._through(above, features, drawn, styles, "const")[1]
+
+        return draw
+
+    def _of_blocks(self, styles: list[Tensor]) -> list[list[Tensor]]:
+        """The styles of each block: two at 4x4, which has one convolution, and three elsewhere."""
+        return [styles[max(3 * i - 1, 0) : 3 * i + 2] for i in range(len(self.blocks))]
+
+    def _start(self, w: Tensor, dtype: torch.dtype | None) -> Tensor:
+        x = self.const.to(dtype or self.const.dtype).expand(w.shape[0], -1, -1, -1)
+        return x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
+
+    def _through(
+        self,
+        blocks: range,
+        x: Tensor,
+        image: Tensor | None,
+        styles: list[list[Tensor]],
+        noise: str,
+    ) -> tuple[Tensor, Any]:
+        """The features and the image after some blocks, from those before them."""
+        for i in blocks:
+            inputs = x, image, styles[i], noise, self.detail_of(i)
+            x, image = self.run(self.blocks[i], *inputs, draws=noise == "random")
+        return x, image
 
 
 class SynthesisBlock(nn.Module):
@@ -154,9 +184,18 @@ class SynthesisBlock(nn.Module):
         detail: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """styles: [B, I] of each of its layers; detail: added to what the convolutions give."""
+        return self.draw(self.features(x, styles, noise), image, styles, detail)
+
+    def features(self, x: Tensor, styles: list[Tensor], noise: str) -> Tensor:
+        """What the convolutions give."""
         if self.conv0 is not None:
             x = self.conv0(x, styles[0], noise)
-        x = self.conv1(x, styles[-2], noise)
+        return self.conv1(x, styles[-2], noise)
+
+    def draw(
+        self, x: Tensor, image: Tensor | None, styles: list[Tensor], detail: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The features with the detail, and the image with what they draw."""
         if detail is not None:
             x = x + detail.to(x.dtype)
         rgb = self.to_rgb(x, styles[-1]).float()

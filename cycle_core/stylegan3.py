@@ -9,6 +9,7 @@ convolutions and radially symmetric filters.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -165,13 +166,32 @@ class StyleGAN3Synthesis(Synthesis):
         Raises InputError where the shape or the noise mode is wrong."""
         first, *styles = self.styles(w, noise, offsets)
         x = self.input(first)
-        x = x.to(dtype or x.dtype)
-        for i, (layer, style) in enumerate(zip(self.layers, styles, strict=True)):
-            x = self.run(layer, x, style)
-            detail = self.detail_of(i)
-            if detail is not None:
-                x = x + detail.to(x.dtype)
+        x = self._through(range(len(styles)), x.to(dtype or x.dtype), styles)
         return x.float() * self.output_scale
+
+    @torch.no_grad()
+    def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
+        at = self.detail_at
+        first, *styles = self.styles(w, "none", None)
+        x = self.input(first)
+        x = self._through(range(at), x.to(dtype or x.dtype), styles)
+        x = self.layers[at](x, styles[at])
+
+        def draw() -> Tensor:
+            features = self._through(range(at + 1, len(styles)), self._detailed(at, x), styles)
+            return features.float() * self.output_scale
+
+        return draw
+
+    def _through(self, layers: range, x: Tensor, styles: list[Tensor]) -> Tensor:
+        """The features after some layers, from those before them."""
+        for i in layers:
+            x = self._detailed(i, self.run(self.layers[i], x, styles[i]))
+        return x
+
+    def _detailed(self, layer: int, x: Tensor) -> Tensor:
+        detail = self.detail_of(layer)
+        return x if detail is None else x + detail.to(x.dtype)
 
 
 class FourierFeatures(nn.Module):

@@ -105,7 +105,7 @@ def test_rendering_a_set_again_opens_the_file(folder, inside):
 
 def test_no_set_is_rendered_for_a_folder_that_is_not_there(tmp_path):
     rendered = []
-    with pytest.raises(InputError, match="no folder .*away"):
+    with pytest.raises(InputError, match=r"no folder .*away"):
         open_set(tmp_path / "away", "inside", 2, told=lambda *step: rendered.append(step))
     assert not rendered
 

@@ -16,6 +16,7 @@ from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.invert import RefineSettings, TuneSettings
 from cycle_core.invert.objective import trainable_copy
 from cycle_core.invert.tuning import Locality
+from cycle_core.stylegan3 import StyleGAN3Config
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -206,19 +207,42 @@ def test_several_pictures_get_steps_of_the_weights_instead_of_a_map(G, perceptua
         assert {total for _, total in seen} == {len(seen)}
 
 
-def test_stylegan3_has_maps_too(perceptual):
-    from cycle_core.generator import StyleGAN3Config
-
+@pytest.fixture
+def G3():
     config = StyleGAN3Config(
         resolution=32, z_dim=16, w_dim=16, num_layers=6, channel_base=256, channel_max=8
     )
-    G = Generator(config).eval().requires_grad_(False)
-    tuned = tune(G, code_of(G, 1), torch.rand(1, 3, 32, 32), DETAIL, perceptual=perceptual)
+    return Generator(config).eval().requires_grad_(False)
+
+
+def test_stylegan3_has_maps_too(G3, perceptual):
+    tuned = tune(G3, code_of(G3, 1), torch.rand(1, 3, 32, 32), DETAIL, perceptual=perceptual)
     synthesis = tuned.generator.synthesis
     assert synthesis.detail is not None
-    assert synthesis.detail_at < config.num_layers  # what that adds is the RGB
+    assert synthesis.detail_at < G3.config.num_layers  # what that adds is the RGB
     channels, size = synthesis.feature_shapes[synthesis.detail_at]
     assert synthesis.detail.shape == (1, channels, size, size)
+
+
+@pytest.mark.parametrize("kind", ["G", "G3"])
+@pytest.mark.parametrize("size", [1, 8, 64])  # after the first block, one between, the last
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_what_lies_above_the_map_is_drawn_as_the_whole_is(kind, size, dtype, request):
+    synthesis = request.getfixturevalue(kind).synthesis
+    w = torch.randn(1, synthesis.num_ws, synthesis.w_dim)
+    detail = synthesis.add_detail(size)
+    draw = synthesis.above_detail(w, dtype)
+    for _ in range(2):  # as the map then is
+        with torch.no_grad():
+            detail.normal_()
+        gradients = []
+        pictures = synthesis(w, "const", dtype), draw()
+        for picture in pictures:
+            (gradient,) = torch.autograd.grad(picture.square().sum(), detail)
+            gradients.append(gradient)
+        assert torch.equal(*pictures)
+        assert torch.equal(*gradients)
+        assert gradients[0].any()
 
 
 def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):

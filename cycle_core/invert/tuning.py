@@ -281,6 +281,9 @@ class _Descent:
             detail = synthesis.add_detail(settings.detail_size)
         detail.requires_grad_(True)
         optimizer = _adam([detail], settings.detail_rate)
+        draw = synthesis.above_detail(self.look.codes[0], settings.dtype)
+        draw = compiled(draw) if settings.compile else draw
+        self.draw = lambda *_: draw()  # the pivot, which alone is looked at
 
         def fall(step: int) -> None:
             share = step / settings.detail_steps
