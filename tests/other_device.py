@@ -49,17 +49,23 @@ class Tape:
 
 
 class Tapes:
-    """Recordings (`cycle_core.recording`) with the rules of CUDA graphs: memory keeps its place,
-    numbers of the host keep their value, nothing crosses, and what is recorded is not done yet."""
+    """Recordings (`cycle_core.recording`) by rules of CUDA graphs: memory keeps its place, numbers
+    of the host keep their value, nothing crosses, and what is recorded is not done yet. Memory is
+    never taken for something else, as that of a graph is."""
 
     def __init__(self, device: Device):
         self.device = device
         self.made = 0
+        self.inside = False
 
-    def within(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def within(self) -> Iterator[None]:
+        self.inside = True
+        yield
+        self.inside = False
 
     def record(self, function: Any) -> Any:
+        assert self.inside
         self.device.tape = tape = Tape()
         try:
             results = function()

@@ -133,6 +133,24 @@ def test_an_operator_that_the_device_lacks_is_left_to_the_cpu(pair, code, limite
     assert said() == ["cpu lacks an operator: the CPU goes on, which is slower."]
 
 
+@pytest.mark.parametrize("compile", [False, True])
+def test_an_encoder_whose_device_lacks_an_operator_goes_on_on_the_cpu(
+    pair, said, compile, monkeypatch
+):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    E, pictures = pair[0], torch.rand(3, 3, 32, 32) * 2 - 1
+    whole = encode(E, pictures).w
+
+    def lacking(network, _):
+        if network is E:  # not of its copy on the CPU
+            text = "The operator 'aten::conv' is not currently implemented for the MPS device."
+            raise NotImplementedError(text)
+
+    E.register_forward_pre_hook(lacking)
+    assert torch.allclose(encode(E, pictures, batch=1, compile=compile).w, whole, atol=1e-5)
+    assert said() == ["cpu lacks an operator: the CPU goes on, which is slower."]
+
+
 def test_an_operator_that_the_cpu_lacks_as_well_is_an_error(pair):
     eight = torch.zeros(2).to(torch.float8_e4m3fn)
     with pytest.raises(NotImplementedError):

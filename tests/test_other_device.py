@@ -12,7 +12,7 @@ import pytest
 import torch
 from other_device import THERE, other_device
 from small_networks import code_of
-from test_training import Parts
+from small_training import Parts
 
 from cycle_core import (
     ProjectSettings,

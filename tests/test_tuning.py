@@ -8,13 +8,14 @@ import pytest
 import torch
 from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
-from cycle_core import generate, load_tuned, refine, save_tuned, tune
+from cycle_core import generate, layers, load_tuned, refine, save_tuned, tune
 from cycle_core.checkpoints import read_model, save_model
 from cycle_core.encoder import Encoder, EncoderConfig
 from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.generator import Generator, GeneratorConfig
 from cycle_core.invert import RefineSettings, TuneSettings
 from cycle_core.invert.objective import trainable_copy
+from cycle_core.invert.refinement import draw_inputs
 from cycle_core.invert.tuning import Locality
 from cycle_core.stylegan3 import StyleGAN3Config
 
@@ -34,6 +35,7 @@ def test_tuning_draws_the_picture_better_and_leaves_the_original_as_it_was(G, pe
     assert same(before, G)
     assert tuned.generator.base_fingerprint == G.fingerprint
     assert tuned.generator.fingerprint != G.fingerprint
+    assert all(weight.grad is None for weight in tuned.generator.parameters())
 
 
 def test_the_mapping_network_and_the_noise_stay(G, perceptual):
@@ -252,6 +254,7 @@ def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):
 
 
 def test_it_works_where_everything_was_made_in_inference_mode(perceptual):
+    layers._kept_binomial.cache_clear()
     with torch.inference_mode():
         config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 8))
         G = Generator(config).eval()
@@ -297,18 +300,44 @@ def test_another_number_of_steps_is_shared_by_weights_and_detail():
     assert TuneSettings(steps=350).in_steps(7).steps == 7
 
 
-def test_pivots_take_turns_in_locality(G, perceptual):
-    pivots, drawn = code_of(G, 2).w, []
+def test_pivots_take_turns_in_locality(G, perceptual, monkeypatch):
+    pivots, drawn, aims = code_of(G, 2), [], []
 
     def draw(w, *rest):
         drawn.append(w)
         return G.synthesis(w, *rest)
 
-    locality = Locality(G, pivots, TuneSettings(locality_alpha=0.0), perceptual, seed=0)
+    locality = Locality(G, pivots.w, TuneSettings(locality_alpha=0.0), perceptual, seed=0)
     for step in range(3):
         locality.aim(step)
         locality(draw)
-    assert torch.equal(torch.cat(drawn), pivots[[0, 1, 0]])
+    assert torch.equal(torch.cat(drawn), pivots.w[[0, 1, 0]])
+
+    aim = Locality.aim
+    monkeypatch.setattr(Locality, "aim", lambda self, turn: aims.append(turn) or aim(self, turn))
+    settings = replace(TUNE, steps=6, locality_every=2)
+    tune(G, pivots, torch.zeros(2, 3, 32, 32), settings, perceptual=perceptual)
+    assert aims == [0, 1, 2]
+
+
+def test_locality_draws_samples_of_all_classes(perceptual):
+    config = GeneratorConfig(8, z_dim=8, w_dim=8, c_dim=3, mapping_layers=1, channels=(8, 8))
+    G = Generator(config).eval().requires_grad_(False)
+    pivots = G.mapping(*draw_inputs(G, 1, torch.Generator().manual_seed(9)))
+    locality = Locality(G, pivots, TuneSettings(locality_alpha=1e6), perceptual, seed=0)
+    random, drawn = torch.Generator().manual_seed(0), []
+    for step in range(4):
+        locality.aim(step)
+        locality(lambda w, *rest: drawn.append(w) or G.synthesis(w, *rest))
+        sample = G.mapping(*draw_inputs(G, 1, random), truncation=0.5)
+        assert torch.allclose(drawn[-1], sample, atol=1e-5)
+
+
+def test_a_generator_that_gives_no_numbers_cannot_be_tuned(G, perceptual):
+    with torch.no_grad():
+        G.synthesis.const[0, 0, 0] = float("nan")
+    with pytest.raises(InputError, match="began with a loss that is not a number"):
+        tune(G, code_of(G, 1), torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
 
 
 def test_settings_of_adam_and_locality_that_make_no_sense_are_refused():

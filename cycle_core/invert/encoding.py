@@ -54,12 +54,12 @@ def encode(
     fast = compiled(E.encode) if compile else E.encode
 
     def run(encoder: Encoder, generator: Generator | None, rows: slice) -> tuple[Tensor, Tensor]:
-        encode = fast if encoder is E else encoder.encode
+        coded = fast if encoder is E else encoder.encode
         part = image[rows].to(encoder.w_avg.device, torch.float32)
-        code = encode(part, stage, generator, dtype)
+        code = coded(part, stage, generator, dtype)
         if dtype is not None and not bool(torch.isfinite(code).all()):
             say_once(f"This encoder exceeds the range of {dtype}: float32 is used.")
-            code = encode(part, stage, generator)
+            code = coded(part, stage, generator)
         return part, code.to(device, torch.float32)
 
     codes: list[Tensor] = []

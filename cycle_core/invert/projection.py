@@ -140,13 +140,14 @@ def _descend(
         best = torch.where(better, terms.total.detach(), best)
         best_w = torch.where(better[:, None, None], w.detach(), best_w)
         best_image = torch.where(better[:, None, None, None], drawn.detach(), best_image)
-        _log(logs, terms)
+        if not last:
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate(done, settings)
+            optimizer.zero_grad(set_to_none=True)
+            terms.total.sum().backward()
+            optimizer.step()
+        _log(logs, terms)  # waits for the device, which has its work by now
         if last:
             break
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate(done, settings)
-        optimizer.zero_grad(set_to_none=True)
-        terms.total.sum().backward()
-        optimizer.step()
         report(step + 1, drawn.detach())
     if not bool(torch.isfinite(best).all()):
         raise InputError(

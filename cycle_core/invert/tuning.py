@@ -57,7 +57,9 @@ class TuneSettings:
     )
     low_memory: bool = False  # a third more time, a fraction of the memory, the same result
     compile: bool = False  # with torch.compile, minutes for the first picture: for many pictures
-    graphs: bool = False  # a step is recorded and repeated, on a GPU that can (CUDA graphs)
+    # a step is recorded and repeated, on a GPU that can (CUDA graphs); takes more memory, and a
+    # `perceptual` of one's own has to keep the rules of `recording.Recorder`
+    graphs: bool = False
 
     def __post_init__(self) -> None:
         counts = self.batch, self.locality_every
@@ -204,8 +206,9 @@ def _tune(
         tuned.mapping.requires_grad_(False)
         locality = Locality(frozen(G), w, settings, network, seed) if settings.locality else None
         tuned.synthesis.recompute = settings.low_memory
-        descent = _Descent(tuned, look, settings, callback)
-        with one_thread_if_small(G, network):
+        recorder = Recorder(G.device, settings.graphs)
+        with one_thread_if_small(G, network), recorder as record:
+            descent = _Descent(tuned, look, settings, callback, record)
             descent.of_weights(locality)
             if descent.with_detail and not descent.ended:
                 descent.of_detail()
@@ -219,6 +222,9 @@ def _tune(
 def _attempts(settings: TuneSettings, pictures: int) -> Iterator[TuneSettings]:
     """The same tuning with ever less memory."""
     yield settings
+    if settings.graphs:
+        settings = replace(settings, graphs=False)
+        yield settings
     if min(settings.batch, pictures) > 1:
         settings = replace(settings, batch=1)
         yield settings
@@ -239,9 +245,15 @@ class _Descent:
     """Moves parameters of G by Adam; knows the best state and the losses on the way."""
 
     def __init__(
-        self, G: Generator, look: _Look, settings: TuneSettings, callback: Callback | None
+        self,
+        G: Generator,
+        look: _Look,
+        settings: TuneSettings,
+        callback: Callback | None,
+        record: Recorder,
     ):
         self.G, self.look, self.settings, self.callback = G, look, settings, callback
+        self.record = record
         self.draw = _drawing(G, settings)
         self.best = _Best(math.inf, 0, torch.empty(0))
         self.history: list[dict[str, float]] = []
@@ -257,16 +269,15 @@ class _Descent:
         optimizer = _adam(weights, settings.learning_rate, settings.betas)
         steps = settings.steps if self.with_detail else self.total
         held: list[tuple[dict[str, float], Tensor]] = []  # read when the work is done
-        with Recorder(self.G.device, settings.graphs) as record:
-            hold = None if locality is None else record(partial(self._hold, locality))
+        hold = None if locality is None else self.record(partial(self._hold, locality))
 
-            def before(step: int) -> None:
-                if locality is None or hold is None or step % every:
-                    return
-                locality.aim(step // every)
-                held.append((self.history[-1], *hold()))
+        def before(step: int) -> None:
+            if locality is None or hold is None or step % every:
+                return
+            locality.aim(step // every)
+            held.append((self.history[-1], *hold()))
 
-            self._run(record, optimizer, weights, steps, before)
+        self._run(optimizer, weights, steps, before)
         values = torch.stack([loss for _, loss in held]).tolist() if held else []
         for (losses, _), value in zip(held, values, strict=True):
             losses["locality"] = value
@@ -291,12 +302,10 @@ class _Descent:
                 settings.detail_rate * (1 + math.cos(math.pi * share)) / 2
             )
 
-        with Recorder(self.G.device, settings.graphs) as record:
-            self._run(record, optimizer, [detail], settings.detail_steps, fall, known=True)
+        self._run(optimizer, [detail], settings.detail_steps, fall, known=True)
 
     def _run(
         self,
-        record: Recorder,
         optimizer: torch.optim.Optimizer,
         moved: list[nn.Parameter],
         steps: int,
@@ -305,7 +314,7 @@ class _Descent:
     ) -> None:
         """before(step): what a step needs beside the gradients of the pictures. known: whether it
         begins at the best state so far, which the history has already."""
-        values = [parameter.detach().clone() for parameter in moved]  # of the best state
+        values = [torch.empty_like(parameter) for parameter in moved]  # of the best state
 
         def learn() -> tuple[Tensor, Tensor]:
             optimizer.zero_grad(set_to_none=True)
@@ -317,7 +326,7 @@ class _Descent:
                 value.copy_(parameter)
             return ()
 
-        learn, keep = record(learn), record(keep)
+        learn, keep = self.record(learn), self.record(keep)
         for step in range(steps + 1):
             last = step == steps
             drawn, averages = self.look(self.draw, learn=False) if last else learn()
@@ -380,7 +389,8 @@ class _Look:
 
 
 class Locality:
-    """The locality regularisation of PTI, equations 3 and 4: see `tune`."""
+    """The locality regularisation of PTI, equations 3 and 4: see `tune`. `aim` comes before each
+    call."""
 
     def __init__(
         self,
@@ -396,10 +406,9 @@ class Locality:
         self.objective = Objective(
             settings.locality_l2, settings.locality_lpips, perceptual=perceptual
         )
-        self.pivot = pivots[:1].clone()  # [1,N,w_dim]
-        self.z, self.c = draw_inputs(
-            original, 1, torch.Generator()
-        )  # the memory of what `aim` draws
+        # where `aim` writes what the loss is taken of: the pivot [1,N,w_dim], the sample's inputs
+        self.pivot = pivots[:1].clone()
+        self.z, self.c = draw_inputs(original, 1, torch.Generator())
 
     def aim(self, step: int) -> None:
         """Choose the pivot and the sample of a step."""
@@ -428,7 +437,8 @@ def _drawing(G: Generator, settings: TuneSettings) -> Drawing:
 def _adam(
     parameters: list[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Adam:
-    """Adam in one pass over the memory, where this torch has that for the device."""
+    """Adam in one pass over the memory, where torch has that for the device: it says so for a
+    device of its own at the first step only."""
     if parameters[0].device.type in ("cpu", "cuda", "mps", "xpu"):
         with contextlib.suppress(RuntimeError):  # of an older torch
             return torch.optim.Adam(parameters, rate, betas, fused=True)
