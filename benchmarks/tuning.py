@@ -6,12 +6,12 @@
     python benchmarks/tuning.py presets --pictures 20             # distortion, edits and seconds
 
 A step is timed from end to end, in turn with the plain loop's (benchmarks/plain.py): the same
-weights, losses and samples; medians of rounds of four steps. The process keeps the memory it frees,
-as the command line does; --usual-memory leaves that to the C library, as ComfyUI does. The floor is
-the arithmetic of the plain step at the speed of one large convolution in float32. Full-size
-generators have the published architecture and random weights, which cost the same. `presets` tunes
-the embedded generator to portraits outside its domain, whose true edits are known, at their refined
-pivots.
+weights, losses and samples; medians of rounds of four steps, on a GPU of forty. The process keeps
+the memory it frees, as the command line does; --usual-memory leaves that to the C library, as
+ComfyUI does. The memory of a GPU is that which the process holds of it. The floor is the arithmetic
+of the plain step at the speed of one large convolution in float32. Full-size generators have the
+published architecture and random weights, which cost the same. `presets` tunes the embedded
+generator to portraits outside its domain, whose true edits are known, at their refined pivots.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ RECORDED = {  # on a GPU
         STEPS, dtype=torch.bfloat16, locality_every=4, graphs=True
     ),
 }
+COMPILED = ("ours", "ours, recorded", "ours, bfloat16, recorded")  # of them with --compile
 MEASURES = (  # heading, measure
     ("MSE", "mse"),
     ("LPIPS", "lpips"),
@@ -114,26 +115,24 @@ def step(a: argparse.Namespace) -> None:
     device = torch.device(a.device)
     if not a.usual_memory:
         keep_memory()
-    recorded = device.type == "cuda"
-    if recorded:
-        OURS.update(RECORDED)
+    settings = OURS | (RECORDED if device.type == "cuda" else {})
     if a.compile:
-        OURS["ours, compiled"] = replace(STEPS, compile=True)
-    if a.compile and recorded:
-        OURS["ours, compiled, recorded"] = replace(STEPS, compile=True, graphs=True)
+        compiling = {name: replace(one, compile=True) for name, one in settings.items()}
+        settings |= {f"{name}, compiled": compiling[name] for name in COMPILED if name in settings}
     if a.measure:
-        ways(a.sizes[0], device)[a.measure](first_steps(device) + 1, lambda *_: None)
-        print(peak_memory(device))
+        ways(a.sizes[0], device, settings)[a.measure](first_steps(device) + 1, lambda *_: None)
+        cuda = device.type == "cuda"
+        print(torch.cuda.max_memory_reserved(device) if cuda else peak_memory(device))
         return
     what = f"{a.steps} steps" if a.steps else "one step"
     print(f"| {what} | way | time | times faster | peak memory |\n| --- | --- | --- | --- | --- |")
     for size in a.sizes:
         rounds: dict[str, list[float]] = {}
         for _ in range(a.rounds):
-            for name, way in ways(size, device).items():
+            for name, way in ways(size, device, settings).items():
                 seconds = whole(way, a.steps, device) if a.steps else timed(way, device)
                 rounds.setdefault(name, []).append(seconds)
-        flops = work(ways(size, device)["plain"])[0] * (a.steps or 1)
+        flops = work(ways(size, device, {})["plain"])[0] * (a.steps or 1)
         said = f"{flops / 1e9:.3g} GFLOP, floor {told(flops / speed(torch.float32, device))}"
         print(f"| {size} | {said} | | | |", flush=True)
         for name, times in rounds.items():
@@ -142,8 +141,11 @@ def step(a: argparse.Namespace) -> None:
             print(f"| {size} | {name} | {told(seconds)} | {ratio:.2f} | {memory} |", flush=True)
 
 
-def ways(size: str, device: torch.device) -> dict[str, Callable[..., None]]:
-    """name -> way(steps, callback after each) of tuning a generator of a size."""
+def ways(
+    size: str, device: torch.device, settings: dict[str, TuneSettings]
+) -> dict[str, Callable[..., None]]:
+    """name -> way(steps, callback after each) of tuning a generator of a size: the plain one, and
+    ours with each of the settings."""
     G, perceptual = networks(size, device)
     w = G.mapping(torch.randn(1, G.config.z_dim, device=device))
     image = torch.rand(1, 3, G.resolution, G.resolution, device=device) * 2 - 1
@@ -158,7 +160,7 @@ def ways(size: str, device: torch.device) -> dict[str, Callable[..., None]]:
 
         return way
 
-    return {"plain": plainly, **{name: ours(settings) for name, settings in OURS.items()}}
+    return {"plain": plainly, **{name: ours(one) for name, one in settings.items()}}
 
 
 def floor(a: argparse.Namespace) -> None:
@@ -167,7 +169,7 @@ def floor(a: argparse.Namespace) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for size in a.sizes:
         copying = bandwidth(device)
-        for name, way in ways(size, device).items():
+        for name, way in ways(size, device, OURS).items():
             flops, moved = work(way)
             dtype = torch.bfloat16 if "bfloat16" in name else torch.float32
             print(f"| {size} | {name} | {flops / 1e9:.3g} GFLOP | "
