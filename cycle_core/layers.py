@@ -78,7 +78,7 @@ class Synthesis(nn.Module):
     def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
         """A function that draws w, as `forward` does with constant noise, with the detail as it is
         at each call: what lies below it is drawn here, once. Gives [B, 3, R, R], differentiable
-        in the detail and in the weights above it."""
+        in the detail. w, dtype: as `forward`."""
         raise NotImplementedError
 
     def detail_of(self, block: int) -> Tensor | None:

@@ -21,7 +21,7 @@ from cycle_core.bench.measures import (
 from cycle_core.bench.memory import Job, _read_job, _written, peaks
 from cycle_core.bench.methods import METHODS, find
 from cycle_core.bench.report import difference, estimates, plot, side_by_side, tables
-from cycle_core.bench.run import COLUMNS, QUICK, compare
+from cycle_core.bench.run import COLUMNS, QUICK, compare, unlike
 from cycle_core.bench.sets import (
     EDITED,
     OUTSIDE,
@@ -101,6 +101,14 @@ def test_rendering_a_set_again_opens_the_file(folder, inside):
     again = open_set(folder, "inside", 2, told=lambda done, total: rendered.append(done))
     assert not rendered
     assert torch.equal(again.edited, inside.edited)
+
+
+def test_a_result_remembers_the_settings_that_were_changed():
+    default = TuneSettings()
+    assert unlike(default, default) == ""
+    assert unlike(replace(default, steps=3, dtype=torch.bfloat16), default) == (
+        "steps=3, dtype=torch.bfloat16"
+    )
 
 
 def test_no_set_is_rendered_for_a_folder_that_is_not_there(tmp_path):

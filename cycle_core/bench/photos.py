@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -36,7 +36,7 @@ from .measures import Rulers, consistency, distance_to_w, distortion
 from .memory import Job, peaks
 from .methods import Encoded, Method, Models, Projected, Refined
 from .photo_measures import at_256, edits, photo_rulers
-from .run import SHOWN, read_result
+from .run import SHOWN, read_result, unlike
 
 Progress = Callable[[str, int, int], object]  # (method, pictures done, pictures in all)
 SET = "photographs"
@@ -185,11 +185,11 @@ class _Bench:
             "encoder": origin,
             "picture": _digest(path),
             "steps": method.steps,
-            "refine": asdict(self.settings.refine) if refining else None,
-            "tune": asdict(self.settings.tune) if tuned else None,
+            "refine": unlike(self.settings.refine, RefineSettings()) if refining else None,
+            "tune": unlike(self.settings.tune, TuneSettings()) if tuned else None,
             "shown": self.columns(index) if index < SHOWN else None,
         }
-        facts = json.loads(json.dumps(facts, default=str))  # as they are read again
+        facts = json.loads(json.dumps(facts))  # as they are read again
         known = read_result(file, {"facts", "pivot"})
         if known is not None and known["facts"] == facts:
             return known

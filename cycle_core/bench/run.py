@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from ..encoder import Encoder
 from ..errors import CheckpointError, InputError, MissingFileError
 from ..generator import Generator
 from ..images import save_image
-from ..invert import TUNE_PRESETS, TuneSettings, generate, tune
+from ..invert import TUNE_PRESETS, RefineSettings, TuneSettings, generate, tune
 from ..invert.encoding import check_pair
 from ..networks import load_identity, load_perceptual
 from .clock import Clock
@@ -35,6 +35,7 @@ SHOWN_EDITS = ("yaw", "age")  # by one standard deviation, beside the true edit
 COLUMNS = ("picture", "pivot", "tuned", *(
     column for name in SHOWN_EDITS for column in (f"{name} edited", f"{name}, true")
 ))  # fmt: skip
+Settings = TypeVar("Settings", TuneSettings, RefineSettings)
 
 
 @dataclass(frozen=True)
@@ -281,12 +282,12 @@ def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dic
         "pictures": min(pictures, settings.projected) if steps else pictures,
         "edited": settings.edited,
         "tuned": settings.tuned,
-        "tuning": _unlike(settings.tune, TuneSettings()),
+        "tuning": unlike(settings.tune, TuneSettings()),
         "steps": steps,
     }
 
 
-def _unlike(settings: TuneSettings, default: TuneSettings) -> str:
+def unlike(settings: Settings, default: Settings) -> str:
     """What differs from the defaults: settings that come later do not make results void."""
     mine, theirs = asdict(settings), asdict(default)
     return ", ".join(f"{name}={mine[name]}" for name in mine if mine[name] != theirs[name])
