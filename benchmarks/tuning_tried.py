@@ -24,6 +24,7 @@ from cycle_core.codes import Code
 from cycle_core.generator import Generator
 from cycle_core.invert.objective import Objective, trainable_copy
 from cycle_core.invert.tuning import Locality, TuneSettings
+from cycle_core.losses import Lpips
 from cycle_core.resize import resize
 from cycle_core.training.optim import Muon
 
@@ -40,6 +41,7 @@ class Way:
     rank: int = 0  # of what is added to each kernel, 0: the kernel itself is moved
     muon: bool = False
     coarse: int = 0  # first steps, at COARSE px
+    reduced: bool = False  # LPIPS compares at COARSE px
     fall: bool = False  # whether the rate falls to zero, as a cosine
     dtype: torch.dtype | None = None
 
@@ -61,6 +63,7 @@ WAYS = (
     replace(PLAIN, title="rank 16", rank=16),
     replace(PLAIN, title="Muon", muon=True, rate=1e-2),
     replace(PLAIN, title=f"the first half at {COARSE} px", coarse=30),
+    replace(PLAIN, title=f"LPIPS at {COARSE} px", reduced=True),
     replace(PLAIN, title="bfloat16", dtype=torch.bfloat16),
 )
 
@@ -83,7 +86,8 @@ def tuned(bench: Bench, pivot: Code, image: Tensor, way: Way) -> Generator:
     G = trainable_copy(bench.G).tuned_from(bench.G).requires_grad_(False)
     moved = chosen(G, way)
     optimizer = Muon(moved, way.rate) if way.muon else torch.optim.Adam(moved, way.rate, way.betas)
-    objective = Objective(1.0, 1.0, perceptual=bench.perceptual)
+    perceptual = Reduced(bench.perceptual) if way.reduced else bench.perceptual
+    objective = Objective(1.0, 1.0, perceptual=perceptual)
     targets = objective.target(resize(image, COARSE)), objective.target(image)
     near = Locality(bench.G, pivot.w, TuneSettings(), bench.perceptual, seed=0)
     best, kept = math.inf, copied(moved)
@@ -107,6 +111,16 @@ def tuned(bench: Bench, pivot: Code, image: Tensor, way: Way) -> Generator:
         for p, value in zip(moved, kept, strict=True):
             p.copy_(value)
     return G.requires_grad_(False)
+
+
+class Reduced:
+    """LPIPS of pictures that are made smaller first."""
+
+    def __init__(self, network: Lpips):
+        self.network, self.distance = network, network.distance
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        return self.network.features(resize(image, COARSE))
 
 
 def chosen(G: Generator, way: Way) -> list[nn.Parameter]:
