@@ -9,6 +9,7 @@ import pytest
 import torch
 from other_device import THERE, Tapes, other_device
 from small_networks import code_of
+from torch.torch_version import TorchVersion
 
 from cycle_core import TuneSettings, generate, recording, tune
 from cycle_core.devices import say_once
@@ -119,6 +120,31 @@ def test_where_memory_is_not_enough_for_a_recording_nothing_is_recorded(
     assert again.history == plain.history
     assert steps == [*range(1, FIRST + 1), *range(1, SETTINGS.steps + SETTINGS.detail_steps + 1)]
     assert len(there.tapes) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "allocator", "told"),
+    [
+        ("2.12.1", "native", "that needs torch 2.13 or newer"),
+        ("2.13.0", "cudaMallocAsync", "that needs torch's own allocator, not cudaMallocAsync"),
+    ],
+)
+def test_a_gpu_records_nothing_where_a_failure_would_cost_its_memory(
+    version, allocator, told, monkeypatch, caplog
+):
+    say_once.cache_clear()
+    caplog.set_level(logging.WARNING, "cycle_core")
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: allocator)
+    calls = []
+    with Recorder(torch.device("cuda")) as record:
+        step = record(lambda: calls.append(0) or ())
+        for _ in range(FIRST + 1):
+            step()
+    assert len(calls) == FIRST + 1
+    assert [r.getMessage() for r in caplog.records] == [
+        f"cuda records no steps as CUDA graphs ({told}): they are asked for part by part."
+    ]
 
 
 def test_results_are_copies(there):
