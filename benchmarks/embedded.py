@@ -21,15 +21,17 @@ import torch
 from torch import Tensor
 
 import cycle_core as cc
-from cycle_core import metrics
 from cycle_core.bench.page import put
-from cycle_core.generator import Generator
-from cycle_core.images import contact_sheet, save_image
-from cycle_core.invert import REFINE_PRESETS, TUNE_PRESETS
-from cycle_core.losses import Lpips
-from cycle_core.networks import PortraitNet, load_attributes, load_identity, load_perceptual
-from cycle_core.portraits import NAMES, Z_DIM, factors_to_z, z_to_factors
+from cycle_core.images.io import save_image
+from cycle_core.images.sheet import contact_sheet
+from cycle_core.invert.refine import REFINE_PRESETS
+from cycle_core.invert.tune import TUNE_PRESETS
+from cycle_core.measure import metrics
+from cycle_core.measure.losses import Lpips
+from cycle_core.measure.networks import PortraitNet, load_attributes, load_identity, load_perceptual
+from cycle_core.models.generator import Generator
 from cycle_core.portraits.dataset import PortraitData
+from cycle_core.portraits.factors import NAMES, Z_DIM, factors_to_z, z_to_factors
 
 REQUIRED = ("yaw", "pitch", "smile", "mouth_open", "eyes_open", "age", "glasses", "light_az",
             "light_el", "hair_color", "skin_tone")  # fmt: skip

@@ -31,10 +31,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cycle_core import Code, encode, generate, load_encoder, load_generator
-from cycle_core.devices import peak_memory
-from cycle_core.encoder import Encoder, EncoderConfig
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.checkpoints.registry import load_encoder, load_generator
+from cycle_core.codes import Code
+from cycle_core.invert.encode import encode, generate
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.runtime.devices import peak_memory
 from cycle_core.training.dry_run import gigabytes
 
 Way = tuple[torch.dtype, Callable[[], Tensor]]  # what it multiplies in, and what it does

@@ -28,10 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cycle_core.bench.page import put
-from cycle_core.detectors import find_with_yunet
-from cycle_core.face import Face, ffhq_quad
-from cycle_core.images import list_images, read_image, resize
-from cycle_core.landmarks import MIRRORED, face_size, find_faces
+from cycle_core.faces.detect import Face
+from cycle_core.faces.detectors import find_with_yunet
+from cycle_core.faces.frame import ffhq_quad
+from cycle_core.faces.landmarks import MIRRORED, face_size, find_faces
+from cycle_core.images.io import list_images, read_image, resize
 
 LONGEST = 1600  # longer photos are shrunk
 BOX = 1.3  # height of a face's box, brow to chin, in units of `face_size`

@@ -46,7 +46,7 @@ def main() -> None:
 
     import torch
 
-    from cycle_core.checkpoints import load_encoder, load_generator
+    from cycle_core.checkpoints.registry import load_encoder, load_generator
 
     torch.set_num_threads(1)
     load_generator("portraits")
@@ -95,8 +95,8 @@ def write(folder: Path, resolution: int) -> int:
     )
 
     from cycle_core.checkpoints.inspecting import convert
-    from cycle_core.generator import Generator
-    from cycle_core.stylegan2 import GeneratorConfig
+    from cycle_core.models.generator import Generator
+    from cycle_core.models.stylegan2 import GeneratorConfig
 
     torch.manual_seed(0)
     generator = Generator(GeneratorConfig(resolution)).requires_grad_(False)
@@ -120,7 +120,7 @@ def write_encoder(folder: Path, resolution: int) -> int:
     import torch
 
     from cycle_core.checkpoints.inspecting import convert
-    from cycle_core.encoder import Encoder, EncoderConfig
+    from cycle_core.models.encoder import Encoder, EncoderConfig
 
     torch.manual_seed(0)
     state = Encoder(EncoderConfig(num_ws=2 * resolution.bit_length() - 4)).state_dict()
@@ -137,8 +137,8 @@ def measure(path: Path, kind: str) -> tuple[float, float, int]:
     import torch
 
     from cycle_core.bench.clock import Clock
-    from cycle_core.checkpoints import load_encoder, load_generator
-    from cycle_core.devices import peak_memory
+    from cycle_core.checkpoints.registry import load_encoder, load_generator
+    from cycle_core.runtime.devices import peak_memory
 
     load = load_encoder if kind == "encoder" else load_generator
     device = torch.device("cpu")

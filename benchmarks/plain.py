@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cycle_core.encoder import Encoder
-from cycle_core.generator import Generator
-from cycle_core.layers import BLUR_TAPS
-from cycle_core.losses import Lpips
+from cycle_core.measure.losses import Lpips
+from cycle_core.models.encoder import Encoder
+from cycle_core.models.generator import Generator
+from cycle_core.models.layers import BLUR_TAPS
 
 
 def synthesis(G: Generator, w: Tensor, noise: bool = True) -> Tensor:

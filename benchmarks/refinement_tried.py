@@ -18,7 +18,6 @@ from tempfile import gettempdir
 
 import torch
 
-from cycle_core import load_encoder, load_generator, refine
 from cycle_core.bench.measures import (
     Numbers,
     Rulers,
@@ -29,8 +28,9 @@ from cycle_core.bench.measures import (
 )
 from cycle_core.bench.page import put
 from cycle_core.bench.sets import TestSet, open_set
-from cycle_core.invert import REFINE_PRESETS, RefineSettings
-from cycle_core.networks import load_identity, load_perceptual
+from cycle_core.checkpoints.registry import load_encoder, load_generator
+from cycle_core.invert.refine import REFINE_PRESETS, RefineSettings, refine
+from cycle_core.measure.networks import load_identity, load_perceptual
 
 EMBEDDED = REFINE_PRESETS["embedded"]
 WAYS = {

@@ -76,7 +76,7 @@ def main() -> None:
     if arguments.measure:
         import torch
 
-        from cycle_core.devices import peak_memory
+        from cycle_core.runtime.devices import peak_memory
 
         torch.set_num_threads(arguments.threads)
         seconds = MEASURES[arguments.measure]()
@@ -165,22 +165,24 @@ def timed(action: Callable[[], object], runs: int = 7) -> float:
 
 
 def detect() -> float:
-    from cycle_core.demo import astronaut
-    from cycle_core.face import detect
+    from cycle_core.faces.detect import detect
+    from cycle_core.run.demo import astronaut
 
     photo = astronaut()
     return timed(lambda: detect(photo, "embedded"))
 
 
 def encode() -> float:
-    from cycle_core import encode, load_encoder
+    from cycle_core.checkpoints.registry import load_encoder
+    from cycle_core.invert.encode import encode
 
     encoder, crop = load_encoder("portraits"), embedded_crop()
     return timed(lambda: encode(encoder, crop))
 
 
 def generate() -> float:
-    from cycle_core import encode, generate, load_encoder, load_generator
+    from cycle_core.checkpoints.registry import load_encoder, load_generator
+    from cycle_core.invert.encode import encode, generate
 
     code = encode(load_encoder("portraits"), embedded_crop())
     generator = load_generator("portraits")
@@ -188,7 +190,8 @@ def generate() -> float:
 
 
 def refine() -> float:
-    from cycle_core import load_encoder, load_generator, refine
+    from cycle_core.checkpoints.registry import load_encoder, load_generator
+    from cycle_core.invert.refine import refine
 
     encoder, generator = load_encoder("portraits"), load_generator("portraits")
     crop = embedded_crop()
@@ -196,8 +199,9 @@ def refine() -> float:
 
 
 def tune() -> float:
-    from cycle_core import encode, load_encoder, load_generator, tune
-    from cycle_core.invert import TUNE_PRESETS
+    from cycle_core.checkpoints.registry import load_encoder, load_generator
+    from cycle_core.invert.encode import encode
+    from cycle_core.invert.tune import TUNE_PRESETS, tune
 
     generator, crop = load_generator("portraits"), embedded_crop()
     code = encode(load_encoder("portraits"), crop)
@@ -206,8 +210,9 @@ def tune() -> float:
 
 
 def paste() -> float:
-    from cycle_core import align, paste
-    from cycle_core.demo import astronaut
+    from cycle_core.faces.frame import align
+    from cycle_core.faces.paste import paste
+    from cycle_core.run.demo import astronaut
 
     photo = astronaut()
     crop, frame = align(photo, "centre", 64)
@@ -227,8 +232,8 @@ def tuning_1024() -> float:
     """The difference between two steps and one, so that preparation does not count."""
     import torch
 
-    from cycle_core import TuneSettings, tune
     from cycle_core.codes import Code
+    from cycle_core.invert.tune import TuneSettings, tune
 
     generator = full_size()
     pivot = Code(torch.randn(1, generator.num_ws, generator.w_dim), "W+")
@@ -258,7 +263,7 @@ def embedded_crop():
     """A picture of the embedded generator, float32 [1,3,R,R]."""
     import torch
 
-    from cycle_core import load_generator
+    from cycle_core.checkpoints.registry import load_generator
 
     generator = load_generator("portraits")
     z = torch.randn(1, generator.config.z_dim, generator=torch.Generator().manual_seed(0))
@@ -270,7 +275,8 @@ def full_size():
     """A StyleGAN2 of 1024 px as published (config F), with random weights."""
     import torch
 
-    from cycle_core.generator import Generator, GeneratorConfig
+    from cycle_core.models.generator import Generator
+    from cycle_core.models.stylegan2 import GeneratorConfig
 
     torch.manual_seed(0)
     return Generator(GeneratorConfig()).eval().requires_grad_(False)

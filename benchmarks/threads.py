@@ -19,10 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from statistics import median
 
-from cycle_core import devices, encode, generate, load_encoder, load_generator, refine, sample
-from cycle_core.devices import keep_memory
-from cycle_core.invert import REFINE_PRESETS
-from cycle_core.networks import load_identity, load_perceptual
+from cycle_core.checkpoints.registry import load_encoder, load_generator
+from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.refine import REFINE_PRESETS, refine
+from cycle_core.invert.sampling import sample
+from cycle_core.measure.networks import load_identity, load_perceptual
+from cycle_core.runtime import devices
+from cycle_core.runtime.devices import keep_memory
 
 BUSY = "import os; ours = os.getppid()\nwhile os.getppid() == ours: pass"
 WAYS: dict[str, dict[str, str]] = {  # name -> what its process finds in the environment

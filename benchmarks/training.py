@@ -30,19 +30,20 @@ import plain
 import torch
 from torch import Tensor
 
-from cycle_core import load_generator
-from cycle_core.devices import keep_memory, peak_memory
-from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.images import save_image
-from cycle_core.irse import IdentityNet
-from cycle_core.losses import Lpips, delta_loss
-from cycle_core.networks import AlexNet, load_identity, load_perceptual
-from cycle_core.schedule import Phase, ScheduleSettings
+from cycle_core.checkpoints.registry import load_generator
+from cycle_core.images.io import save_image
+from cycle_core.measure.losses import Lpips, delta_loss
+from cycle_core.measure.networks import AlexNet, load_identity, load_perceptual
+from cycle_core.models.generator import Generator
+from cycle_core.models.irse import IdentityNet
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.runtime.devices import keep_memory, peak_memory
 from cycle_core.training import common
 from cycle_core.training.dry_run import gigabytes
 from cycle_core.training.encoder_run import Run
 from cycle_core.training.encoder_settings import EncoderTraining
 from cycle_core.training.optim import Ranger
+from cycle_core.training.schedule import Phase, ScheduleSettings
 
 PARTS = {
     "read": "pictures read",

@@ -31,17 +31,19 @@ from inference import Traffic, bandwidth, speed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from cycle_core import TuneSettings, load_encoder, load_generator, refine, tune
 from cycle_core.bench.clock import Clock
 from cycle_core.bench.measures import Numbers, Rulers, distortion, editability
 from cycle_core.bench.page import put
 from cycle_core.bench.sets import open_set
+from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.codes import Code
-from cycle_core.devices import keep_memory, peak_memory
-from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.invert import REFINE_PRESETS, TUNE_PRESETS
-from cycle_core.losses import Lpips
-from cycle_core.networks import AlexNet, load_identity, load_perceptual
+from cycle_core.invert.refine import REFINE_PRESETS, refine
+from cycle_core.invert.tune import TUNE_PRESETS, TuneSettings, tune
+from cycle_core.measure.losses import Lpips
+from cycle_core.measure.networks import AlexNet, load_identity, load_perceptual
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.runtime.devices import keep_memory, peak_memory
 from cycle_core.training.dry_run import gigabytes
 
 STEPS = TuneSettings(threshold=0.0)

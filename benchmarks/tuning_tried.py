@@ -21,11 +21,11 @@ from tuning import Bench
 
 from cycle_core.bench.page import put
 from cycle_core.codes import Code
-from cycle_core.generator import Generator
+from cycle_core.images.resize import resize
 from cycle_core.invert.objective import Objective, trainable_copy
-from cycle_core.invert.tuning import Locality, TuneSettings
-from cycle_core.losses import Lpips
-from cycle_core.resize import resize
+from cycle_core.invert.tune import Locality, TuneSettings
+from cycle_core.measure.losses import Lpips
+from cycle_core.models.generator import Generator
 from cycle_core.training.optim import Muon
 
 COARSE = 32  # px, where coarse-to-fine begins

@@ -81,7 +81,7 @@ def measure(name: str) -> dict[str, float]:
 
 def peak() -> float:
     """MB."""
-    from cycle_core.devices import peak_memory
+    from cycle_core.runtime.devices import peak_memory
 
     return (peak_memory(torch.device("cpu")) or 0) / 1e6
 

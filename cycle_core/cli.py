@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from .errors import CycleError, InputError
-from .results import no_empty_folders
+from .run.results import no_empty_folders
 
 MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT
 _STOPS = [stop for stop in signal.Signals if stop.name in ("SIGINT", "SIGTERM", "SIGHUP")]
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments = parser().parse_args(argv)
             _load_torch()
             if program:
-                from .devices import keep_memory  # it imports torch
+                from .runtime.devices import keep_memory  # it imports torch
 
                 keep_memory()
             arguments.command(arguments)

@@ -90,7 +90,7 @@ def save_code(
 
     metadata: further entries for the file's header, such as the workflow that made it.
     Raises InputError where the file cannot be written or the code is not finite."""
-    from .checkpoints import save_model  # here: it imports the generator, which imports this
+    from .checkpoints.native import save_model  # here: it imports the generator, which imports this
 
     code = as_code(code)
     if not all(bool(torch.isfinite(x).all()) for x in (code.w, code.offsets) if x is not None):
@@ -119,7 +119,7 @@ def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
 
 
 def _read_ours(path: Path) -> Code:
-    from .checkpoints import read_model
+    from .checkpoints.native import read_model
 
     config, state, _ = read_model(path, "code")
     try:
@@ -141,7 +141,7 @@ def _read_ours(path: Path) -> Code:
 def latents_in(content: Any) -> list[Any]:
     """The codes in what `read_file` gives of another project's file: StoredTensors [N, w_dim] or
     [B, N, w_dim] of one generator; none if it holds anything else."""
-    from .checkpoints.reading import StoredTensor
+    from .checkpoints.lazy_tensors import StoredTensor
 
     def is_latent(entry: object) -> bool:
         return (
@@ -161,8 +161,8 @@ def latents_in(content: Any) -> list[Any]:
 
 
 def _read_latents(path: Path) -> Code:
-    from .checkpoints.others import described
     from .checkpoints.reading import load_all, read_file, reported
+    from .checkpoints.unsupported import described
 
     contents = read_file(path)
     entries = latents_in(contents.data)

@@ -80,8 +80,8 @@ class LatentEdit(io.ComfyNode):
         keep_2: Any = None,
         keep_3: Any = None,
     ) -> io.NodeOutput:
-        from ..cycle_core import edit
-        from ..cycle_core.strengths import parse_numbers
+        from ..cycle_core.directions.editing import edit
+        from ..cycle_core.directions.strengths import parse_numbers
 
         amount = parse_numbers(strengths) or strength
         by, to = (amount, None) if mode == "by a strength" else (None, amount)
@@ -134,8 +134,8 @@ class MixCodes(io.ComfyNode):
         layers: str,
         generator: host.Held | None = None,
     ) -> io.NodeOutput:
-        from ..cycle_core import lerp, mix, slerp
-        from ..cycle_core.strengths import parse_numbers
+        from ..cycle_core.directions.editing import lerp, mix, slerp
+        from ..cycle_core.directions.strengths import parse_numbers
 
         if mode == "layers":
             return io.NodeOutput(mix(first, second, layers))
@@ -209,7 +209,7 @@ class DiscoverDirections(io.ComfyNode):
         samples: int,
         seed: int,
     ) -> io.NodeOutput:
-        from ..cycle_core.directions import component_of
+        from ..cycle_core.directions.components import component_of
 
         G = generator.ready()
         chosen = layers.strip() or None
@@ -260,7 +260,7 @@ class DirectionFromImages(io.ComfyNode):
         name: str,
         generator: host.Held | None = None,
     ) -> io.NodeOutput:
-        from ..cycle_core.directions import direction_from_pictures
+        from ..cycle_core.directions.pictures import direction_from_pictures
 
         sets = host.pictures(having), host.pictures(lacking)
         models = [encoder] if generator is None else [encoder, generator]

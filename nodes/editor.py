@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..cycle_core.cache import stamp
 from ..cycle_core.errors import CycleError, InputError
+from ..cycle_core.runtime.cache import stamp
 from . import host
 from .load import named
 from .types import CODE, DIRECTION, GENERATOR
 
 if TYPE_CHECKING:
-    from ..cycle_core import Code, Direction
-    from ..cycle_core.edits import Edit
+    from ..cycle_core.codes import Code
+    from ..cycle_core.directions.direction import Direction
+    from ..cycle_core.directions.text import Edit
 
 EMBEDDED = host.ASSETS / "directions.safetensors"
 PLUGS = ("direction_1", "direction_2", "direction_3")
@@ -150,7 +151,7 @@ class LatentEditor(io.ComfyNode):
     def execute(
         cls, code: Any, generator: host.Held, edits: str, shown: int, **plugs: Any
     ) -> io.NodeOutput:
-        from ..cycle_core import generate
+        from ..cycle_core.invert.encode import generate
 
         G = generator.ready(host.drawing_memory(generator.module, 1))
         edited = apply(edits, code, G, plugs)
@@ -173,7 +174,7 @@ def apply(edits: str, code: Code, G: Any, plugs: dict[str, Any]) -> Code:
     """The codes after the edits. `plugs`: the directions that are connected, by their inputs.
 
     Raises InputError, MissingFileError, MismatchError, CheckpointError."""
-    from ..cycle_core.edits import apply_edit, names_in, parse_edit
+    from ..cycle_core.directions.text import apply_edit, names_in, parse_edit
 
     if not edits.strip():
         return code
@@ -196,7 +197,7 @@ def embedded_sliders() -> list[dict[str, Any]]:
 
 def known_sliders(G: Any, plugs: dict[str, Any]) -> list[dict[str, Any]]:
     """Those of the directions that fit a generator: embedded, connected, of files."""
-    from ..cycle_core import Code
+    from ..cycle_core.codes import Code
 
     mean = Code(G.w_avg.expand(1, G.num_ws, -1), "W", G.base_fingerprint)
     fitting = {x.name for x in _directions_in(stamp(EMBEDDED)) if _fits(x, mean)}
@@ -218,7 +219,7 @@ def picture(drawn: Any) -> dict[str, Any]:
     """One picture float [1,3,R,R] in [-1,1] for the front end, which needs no file and no route:
     {"width", "height"} and, in base64, its pixels ("rgb") or, where they are many, a file ("jpeg").
     """
-    from ..cycle_core.images import to_pil
+    from ..cycle_core.images.io import to_pil
 
     image = to_pil(drawn)
     image.thumbnail((host.PREVIEW, host.PREVIEW))
@@ -255,8 +256,7 @@ def _open(name: str, G: Any, plugs: dict[str, Any]) -> Direction:
                 f"take {name} out of the edits."
             )
         return plugs[name]
-    from ..cycle_core import load_direction
-    from ..cycle_core.directions import needs_generator
+    from ..cycle_core.directions.files import load_direction, needs_generator
 
     file, _, entry = name.partition(":")
     parts = [name] if needs_generator(name) and file == "S" else named(file, entry)
@@ -269,7 +269,7 @@ def _open(name: str, G: Any, plugs: dict[str, Any]) -> Direction:
 @lru_cache(maxsize=64)
 def _opened(name: str, *_: Any) -> Direction:
     """A direction that is opened once, and again when its file has changed."""
-    from ..cycle_core import load_direction
+    from ..cycle_core.directions.files import load_direction
 
     return load_direction(name)
 
@@ -284,7 +284,7 @@ def _files() -> list[str]:
 def _directions_in(file: tuple[str, int, int]) -> list[Direction]:
     """Those of a file, by its stamp; none where it holds something else, which is told where the
     file is used."""
-    from ..cycle_core import list_directions
+    from ..cycle_core.directions.files import list_directions
 
     try:
         return list_directions(file[0])

@@ -107,8 +107,8 @@ class Align(io.ComfyNode):
         generator: host.Held | None = None,
         landmarks: Any = None,
     ) -> io.NodeOutput:
-        from ..cycle_core.face import from_mesh
-        from ..cycle_core.sequence import align_all, cover, show_places
+        from ..cycle_core.faces.detect import from_mesh
+        from ..cycle_core.faces.video import align_all, cover, show_places
 
         photos = host.pictures(images)
         host.know_folders()
@@ -203,8 +203,8 @@ class PasteBack(io.ComfyNode):
     ) -> io.NodeOutput:
         import torch
 
-        from ..cycle_core.images import from_comfy
-        from ..cycle_core.sequence import cover, paste_all
+        from ..cycle_core.faces.video import cover, paste_all
+        from ..cycle_core.images.io import from_comfy
 
         photos = host.pictures(images)
         faces = from_comfy(crops)

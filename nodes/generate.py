@@ -61,8 +61,7 @@ class Generate(io.ComfyNode):
     def execute(
         cls, code: Any, generator: host.Held, truncation: float, noise: str, seed: int
     ) -> io.NodeOutput:
-        from ..cycle_core import generate
-        from ..cycle_core.invert.encoding import BATCH
+        from ..cycle_core.invert.encode import BATCH, generate
 
         memory = host.drawing_memory(generator.module, min(code.batch, BATCH))
         G = generator.ready(memory)
@@ -115,7 +114,7 @@ class SampleCodes(io.ComfyNode):
     def execute(
         cls, generator: host.Held, count: int, seed: int, truncation: float, label: int
     ) -> io.NodeOutput:
-        from ..cycle_core import sample
+        from ..cycle_core.invert.sampling import sample
 
         G = generator.ready()
         code = sample(G, count, seed, truncation, None if label < 0 else label)
@@ -176,8 +175,8 @@ class Compare(io.ComfyNode):
     ) -> io.NodeOutput:
         import torch
 
-        from ..cycle_core.comparison import as_table, compare
-        from ..cycle_core.judge import Judge
+        from ..cycle_core.measure.comparison import as_table, compare
+        from ..cycle_core.measure.judge import Judge
 
         host.know_folders()
         given = {k: x for k, x in enumerate((image_1, image_2, image_3, image_4)) if x is not None}

@@ -20,14 +20,16 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..cycle_core.errors import CycleError, InputError, MissingFileError
+from ..cycle_core.files.assets import ASSETS
 
 if TYPE_CHECKING:
     import torch
 
-    from ..cycle_core import Code, Tuned
+    from ..cycle_core.codes import Code
+    from ..cycle_core.invert.tune import Tuned
 
 CATEGORY = "Cycle Encoding"
-ASSETS = Path(__file__).parents[1] / "cycle_core" / "assets"
+
 PYTORCH = {".pt", ".pth", ".safetensors"}
 # kind -> the folder under models/ and the endings of its files
 FOLDERS = {
@@ -137,7 +139,7 @@ def checked(find: Callable[..., object], *given: Any) -> bool | str:
 
 def know_folders() -> None:
     """Let the library find the networks of detectors and losses in the host's model folders."""
-    from ..cycle_core import weights
+    from ..cycle_core.files import weights
 
     for folder, _ in FOLDERS.values():
         for path in folder_paths.get_folder_paths(folder):
@@ -273,7 +275,7 @@ def tuning_of(held: Held[Any]) -> Tuned:
 def _losses(domain: bool) -> tuple[Held[Any], Held[Any]]:
     import torch
 
-    from ..cycle_core.networks import load_identity, load_perceptual
+    from ..cycle_core.measure.networks import load_identity, load_perceptual
 
     know_folders()
     network = "embedded" if domain else "auto"
@@ -285,7 +287,7 @@ def _losses(domain: bool) -> tuple[Held[Any], Held[Any]]:
 def losses(generator: Held[Any]) -> tuple[Held[Any], Held[Any]]:
     """The perceptual and the identity network that fit a generator: the embedded ones for the
     embedded one, else the published ones where their files are found."""
-    from ..cycle_core.pipeline import is_embedded
+    from ..cycle_core.run.pipeline import is_embedded
 
     return _losses(is_embedded(generator.source))
 
@@ -323,7 +325,7 @@ def training_memory(generator: Any, pictures: int) -> float:
 # ------------------------------------------------------------------ pictures
 def pictures(image: torch.Tensor) -> torch.Tensor:
     """IMAGE -> the library's float32 [B,3,H,W] in [-1,1]. Raises InputError for an empty batch."""
-    from ..cycle_core.images import from_comfy
+    from ..cycle_core.images.io import from_comfy
 
     if 0 in image.shape:
         raise InputError(
@@ -335,7 +337,7 @@ def pictures(image: torch.Tensor) -> torch.Tensor:
 
 def image(pictures: torch.Tensor) -> torch.Tensor:
     """The library's pictures -> IMAGE, where the host wants it."""
-    from ..cycle_core.images import to_comfy
+    from ..cycle_core.images.io import to_comfy
 
     return to_comfy(pictures.to(management.intermediate_device()))
 
@@ -377,7 +379,7 @@ class Progress:
             self.bar = comfy.utils.ProgressBar(total)
         picture, now = None, time.monotonic()
         if self.previews and preview is not None and now - self.shown >= PAUSE:
-            from ..cycle_core.images import to_pil
+            from ..cycle_core.images.io import to_pil
 
             picture = ("JPEG", to_pil(preview[:1].nan_to_num()), PREVIEW)
             self.shown = now

@@ -59,7 +59,7 @@ class CycleEncode(io.ComfyNode):
         space: str,
         generator: host.Held | None = None,
     ) -> io.NodeOutput:
-        from ..cycle_core import encode
+        from ..cycle_core.invert.encode import encode
 
         crops = host.pictures(images)
         models = [encoder] if generator is None else [encoder, generator]
@@ -135,8 +135,8 @@ class RefinePivot(io.ComfyNode):
         learning_rate: float,
         domain: Any = None,
     ) -> io.NodeOutput:
-        from ..cycle_core import refine
-        from ..cycle_core.pipeline import preset as settings_of
+        from ..cycle_core.invert.refine import refine
+        from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
         others = "generator" if domain is None else host.pictures(domain)
@@ -232,8 +232,8 @@ class PivotTune(io.ComfyNode):
         seed: int,
         learning_rate: float,
     ) -> io.NodeOutput:
-        from ..cycle_core import tune
-        from ..cycle_core.pipeline import preset as settings_of
+        from ..cycle_core.invert.tune import tune
+        from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
         _, settings = settings_of(preset, generator.source)

@@ -9,7 +9,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cycle_core.cache import shared, stamp
+from ..cycle_core.runtime.cache import shared, stamp
 from . import host
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
 
@@ -66,7 +66,7 @@ class LoadGenerator(io.ComfyNode):
     def execute(cls, name: str, precision: str, keep_converted: bool) -> io.NodeOutput:
         import torch
 
-        from ..cycle_core import load_generator
+        from ..cycle_core.checkpoints.registry import load_generator
 
         path = host.locate("generator", name)
         dtype = torch.bfloat16 if precision == "half" else None
@@ -137,7 +137,7 @@ class LoadEncoder(io.ComfyNode):
     ) -> io.NodeOutput:
         import torch
 
-        from ..cycle_core import load_encoder
+        from ..cycle_core.checkpoints.registry import load_encoder
 
         path = host.locate("encoder", name)
         given = None if generator is None else generator.module
@@ -202,7 +202,7 @@ class LoadDirection(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str, entry: str, generator: host.Held | None = None) -> io.NodeOutput:
-        from ..cycle_core import load_direction
+        from ..cycle_core.directions.files import load_direction
 
         given = None if generator is None else generator.module
         return io.NodeOutput(load_direction(":".join(named(name, entry)), generator=given))
@@ -231,7 +231,7 @@ class SavePivot(io.ComfyNode):
 
     @classmethod
     def execute(cls, code: Any, filename_prefix: str) -> io.NodeOutput:
-        from ..cycle_core import save_code
+        from ..cycle_core.codes import save_code
 
         path, result = host.new_file(filename_prefix, "pivot")
         save_code(code, path, metadata=host.workflow(cls))
@@ -267,7 +267,7 @@ class LoadPivot(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        from ..cycle_core import load_code
+        from ..cycle_core.codes import load_code
 
         return io.NodeOutput(load_code(host.saved_file(file)))
 
@@ -304,7 +304,7 @@ class SaveTunedGenerator(io.ComfyNode):
     def execute(
         cls, tuned: host.Held, filename_prefix: str, original: host.Held | None = None
     ) -> io.NodeOutput:
-        from ..cycle_core import save_tuned
+        from ..cycle_core.invert.tuned_files import save_tuned
 
         path, result = host.new_file(filename_prefix, "tuned")
         save_tuned(
@@ -351,7 +351,7 @@ class LoadTunedGenerator(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator: host.Held, file: str) -> io.NodeOutput:
-        from ..cycle_core import load_tuned
+        from ..cycle_core.invert.tuned_files import load_tuned
 
         tuned = load_tuned(host.saved_file(file), generator.ready())
         return io.NodeOutput(

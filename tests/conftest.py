@@ -40,7 +40,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """portrait.png: an aligned portrait of the embedded domain, 64 px, as an encoder takes it."""
-    from cycle_core.images import save_image
+    from cycle_core.images.io import save_image
     from cycle_core.portraits.factors import sample_factors
     from cycle_core.portraits.renderer import render
 

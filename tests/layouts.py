@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cycle_core.generator import Generator
+from cycle_core.models.generator import Generator
 
 TRAP = "raise SystemExit('source code stored inside the checkpoint was executed')\n"
 

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from cycle_core import layers
+from cycle_core.models import layers
 
 THERE = torch.device("meta")  # a name that every build of torch knows; its own kernels do not run
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core import Code, generate
-from cycle_core.encoder import Encoder, EncoderConfig
-from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.losses import Lpips
-from cycle_core.networks import PortraitNet, PortraitNetConfig
+from cycle_core.codes import Code
+from cycle_core.invert.encode import generate
+from cycle_core.measure.losses import Lpips
+from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from cycle_core.encoder import EncoderConfig
-from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.images import save_image
-from cycle_core.irse import IdentityConfig, IdentityNet
-from cycle_core.losses import Lpips
-from cycle_core.networks import PortraitNet, PortraitNetConfig
-from cycle_core.training.encoder import EncoderTraining, train
+from cycle_core.images.io import save_image
+from cycle_core.measure.losses import Lpips
+from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+from cycle_core.models.encoder import EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.irse import IdentityConfig, IdentityNet
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.training.encoder import train
+from cycle_core.training.encoder_settings import EncoderTraining
 
 BODY = {"widths": (8, 8, 8, 8, 16), "units": (1, 1, 1, 1), "reduction": 4}
 

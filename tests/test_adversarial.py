@@ -10,11 +10,12 @@ import pytest
 import torch
 from torchrun import start
 
-from cycle_core.checkpoints import load_generator
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.errors import InputError
-from cycle_core.images import save_image
-from cycle_core.training.adversarial import AdversarialTraining, train
+from cycle_core.images.io import save_image
+from cycle_core.training.adversarial import train
+from cycle_core.training.generator_settings import AdversarialTraining
 from cycle_core.training.packing import pack
 
 torch.set_num_threads(1)

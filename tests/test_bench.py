@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cycle_core import Code, generate, load_generator, sample
 from cycle_core.bench.intervals import estimate
 from cycle_core.bench.measures import (
     STRENGTHS,
@@ -31,12 +30,16 @@ from cycle_core.bench.sets import (
     make_set,
     open_set,
 )
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
-from cycle_core.devices import peak_memory
+from cycle_core.codes import Code
 from cycle_core.errors import InputError, MissingFileError
-from cycle_core.images import read_image
-from cycle_core.invert import TuneSettings
-from cycle_core.portraits import ATTRIBUTES, IDENTITY, factors_to_z, index
+from cycle_core.images.io import read_image
+from cycle_core.invert.encode import generate
+from cycle_core.invert.sampling import sample
+from cycle_core.invert.tune import TuneSettings
+from cycle_core.portraits.factors import ATTRIBUTES, IDENTITY, factors_to_z, index
+from cycle_core.runtime.devices import peak_memory
 
 TINY = replace(
     QUICK,

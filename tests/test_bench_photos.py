@@ -11,19 +11,24 @@ import pytest
 import torch
 from PIL import Image
 
-from cycle_core import load_direction, load_generator, sample, save_directions, sefa
 from cycle_core.bench.photo_measures import at_256, edits, photo_rulers
 from cycle_core.bench.photo_report import photo_layout, photo_sheets, photo_tables
 from cycle_core.bench.photos import PhotoSettings, compare_photos
-from cycle_core.bench.recognition import find_recognizer
 from cycle_core.bench.report import plot
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
-from cycle_core.devices import peak_memory
+from cycle_core.directions.discovery import sefa
+from cycle_core.directions.files import load_direction, save_directions
 from cycle_core.errors import CheckpointError, InputError
-from cycle_core.images import read_image, save_image
-from cycle_core.invert import RefineSettings, TuneSettings
-from cycle_core.irse import IdentityConfig, face_of
-from cycle_core.portraits import render, sample_factors
+from cycle_core.images.io import read_image, save_image
+from cycle_core.invert.refine import RefineSettings
+from cycle_core.invert.sampling import sample
+from cycle_core.invert.tune import TuneSettings
+from cycle_core.measure.recognition import find_recognizer
+from cycle_core.models.irse import IdentityConfig, face_of
+from cycle_core.portraits.factors import sample_factors
+from cycle_core.portraits.renderer import render
+from cycle_core.runtime.devices import peak_memory
 
 TINY = PhotoSettings(
     projected=1,

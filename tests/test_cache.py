@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from cycle_core.cache import shared, stamp
+from cycle_core.runtime.cache import shared, stamp
 
 
 class Model:

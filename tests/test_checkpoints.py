@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cycle_core.checkpoints import load_generator, read_model, save_model, write_atomically
+from cycle_core.checkpoints.native import read_model, save_model, write_atomically
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 SMALL = GeneratorConfig(resolution=8, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6))
 

@@ -19,9 +19,11 @@ import torch._dynamo  # optimisers load it; an interrupt in that would leave hal
 from limits import full_disk, rights_count
 from PIL import Image
 
-from cycle_core.checkpoints import ASSETS, load_generator, read_model, save_model
+from cycle_core.checkpoints.native import read_model, save_model
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import explain, main
 from cycle_core.codes import Code, load_code, save_code
+from cycle_core.files.assets import ASSETS
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
 QUICK = ["--refine-steps", "1", "--tune-steps", "2", "--no-face", "centre"]
@@ -297,7 +299,7 @@ def test_a_report_of_the_users_own_is_not_overwritten(noise, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", [".noise.png", "..png", "report.json.png", "\udcff.png"])
 def test_results_have_a_folder_that_is_seen_whatever_the_picture_is_called(name, noise, tmp_path):
-    from cycle_core.batch import find_pictures
+    from cycle_core.run.batch import find_pictures
 
     noise.rename(tmp_path / name)
     (folder,) = find_pictures([tmp_path / name])

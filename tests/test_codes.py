@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from cycle_core import edit, generate
 from cycle_core.cli import main
 from cycle_core.codes import Code, load_code, save_code
-from cycle_core.directions import Direction
+from cycle_core.directions.direction import Direction
+from cycle_core.directions.editing import edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.invert.encode import generate
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 
 @pytest.fixture

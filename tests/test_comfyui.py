@@ -66,8 +66,10 @@ def test_model_folders_show_files_of_their_kind_alone(comfy):
 
 # ------------------------------------------------------------------ running
 def test_a_sampled_portrait_is_the_library_s(run):
-    from cycle_core import generate, load_generator, sample
-    from cycle_core.images import to_comfy
+    from cycle_core.checkpoints.registry import load_generator
+    from cycle_core.images.io import to_comfy
+    from cycle_core.invert.encode import generate
+    from cycle_core.invert.sampling import sample
 
     got = run({**SAMPLED, **collect(image=("photo", 0))})
     G = load_generator("portraits")

@@ -20,7 +20,7 @@ import workflow_files
 from comfy_page import NODE, PANEL, picture, quick, show, slider
 from PIL import Image, ImageChops, ImageStat
 
-from cycle_core.edits import parse_edit
+from cycle_core.directions.text import parse_edit
 from cycle_core.errors import InputError
 
 pytestmark = [
@@ -421,8 +421,9 @@ def test_what_is_wrong_is_said_in_the_node_and_can_be_taken_back(page):
 def test_a_generator_without_directions_says_what_is_missing(page, world):
     import torch
 
-    from cycle_core.checkpoints import save_model
-    from cycle_core.generator import Generator, GeneratorConfig
+    from cycle_core.checkpoints.native import save_model
+    from cycle_core.models.generator import Generator
+    from cycle_core.models.stylegan2 import GeneratorConfig
 
     torch.manual_seed(0)
     channels = (16, 16, 16, 8)

@@ -71,8 +71,9 @@ def test_a_file_of_another_kind_is_told_what_it_is(comfy, folder):
 
 
 def test_codes_and_encoders_of_another_generator_are_told(comfy, folder):
-    from cycle_core.checkpoints import save_model
-    from cycle_core.generator import Generator, GeneratorConfig
+    from cycle_core.checkpoints.native import save_model
+    from cycle_core.models.generator import Generator
+    from cycle_core.models.stylegan2 import GeneratorConfig
 
     config = GeneratorConfig(resolution=64, z_dim=39, w_dim=128, channels=(8,) * 5)
     state = Generator(config).state_dict()

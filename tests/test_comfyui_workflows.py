@@ -16,10 +16,10 @@ import workflow_files
 from comfy_real import collect
 
 import cycle_core as cc
-from cycle_core.images import from_comfy, to_comfy
+from cycle_core.directions.strengths import parse_numbers
+from cycle_core.faces.video import Places, align_all, cover, paste_all
+from cycle_core.images.io import from_comfy, to_comfy
 from cycle_core.portraits.examples import example
-from cycle_core.sequence import Places, align_all, cover, paste_all
-from cycle_core.strengths import parse_numbers
 
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
@@ -51,8 +51,8 @@ def models():
 @cache
 def inverted(which: str, face: str = "largest", smoothing: float = 0.0) -> Inverted:
     """An example photo, inverted; one face is refined before it is tuned."""
-    from cycle_core.networks import load_identity, load_perceptual
-    from cycle_core.pipeline import preset
+    from cycle_core.measure.networks import load_identity, load_perceptual
+    from cycle_core.run.pipeline import preset
 
     G, E = models()
     refining, tuning = preset("auto")
@@ -92,8 +92,8 @@ def smiling_photo():
 
 
 def compared_pivots(strength=None):
-    from cycle_core.comparison import compare
-    from cycle_core.judge import Judge
+    from cycle_core.measure.comparison import compare
+    from cycle_core.measure.judge import Judge
 
     of = inverted("portrait")
 
@@ -134,7 +134,7 @@ def group():
 
 
 def learnt():
-    from cycle_core.directions import direction_from_pictures
+    from cycle_core.directions.pictures import direction_from_pictures
 
     G, E = models()
     glasses = cc.load_direction("glasses")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core.comparison import as_table, compare
 from cycle_core.errors import InputError
-from cycle_core.judge import Judge
+from cycle_core.measure.comparison import as_table, compare
+from cycle_core.measure.judge import Judge
 
 
 @pytest.fixture(scope="module")

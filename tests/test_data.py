@@ -11,10 +11,10 @@ import torch
 from limits import full_disk
 from PIL import Image
 
-from cycle_core import shards
 from cycle_core.cli import main
 from cycle_core.errors import CheckpointError, InputError
-from cycle_core.images import list_images, save_image
+from cycle_core.files import shards
+from cycle_core.images.io import list_images, save_image
 from cycle_core.training import packing
 from cycle_core.training.common import Ahead
 from cycle_core.training.data import open_all, open_pictures

@@ -14,10 +14,14 @@ from functools import partial
 import pytest
 import torch
 
-from cycle_core import Code, TuneSettings, encode, generate, sample, tune
-from cycle_core.devices import compiled, in_parts, say_once, usable
+from cycle_core.codes import Code
 from cycle_core.errors import InputError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.sampling import sample
+from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.runtime.devices import compiled, in_parts, say_once, usable
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")

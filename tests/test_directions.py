@@ -11,27 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from cycle_core import (
-    Code,
-    Direction,
-    Step,
-    calibrate,
-    edit,
-    edit_many,
-    fit_directions,
-    ganspace,
-    generate,
-    lerp,
-    load_direction,
-    mix,
-    save_directions,
-    sefa,
-    slerp,
-)
-from cycle_core.directions import list_directions, parse_layers
-from cycle_core.edits import apply_edit, parse_edit
+from cycle_core.codes import Code
+from cycle_core.directions.direction import Direction, parse_layers
+from cycle_core.directions.discovery import calibrate, fit_directions, ganspace, sefa
+from cycle_core.directions.editing import Step, edit, edit_many, lerp, mix, slerp
+from cycle_core.directions.files import list_directions, load_direction, save_directions
+from cycle_core.directions.text import apply_edit, parse_edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.invert.encode import generate
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 N, DIM, SAMPLES = 6, 12, 3000
 
@@ -557,7 +546,7 @@ def test_an_unknown_name_and_a_missing_file_are_told_apart(tmp_path):
 # ------------------------------------------------------------------ the embedded ones
 @pytest.fixture
 def portraits():
-    from cycle_core.portraits import Z_DIM
+    from cycle_core.portraits.factors import Z_DIM
 
     config = GeneratorConfig(
         resolution=16,
@@ -572,7 +561,7 @@ def portraits():
 
 
 def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portraits):
-    from cycle_core.portraits import NAMES, factors_to_z, sample_factors
+    from cycle_core.portraits.factors import NAMES, factors_to_z, sample_factors
     from cycle_core.training.directions import DirectionTraining, fit
 
     found, quality = fit(portraits, DirectionTraining(samples=3000))
@@ -588,7 +577,7 @@ def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portrai
 
 
 def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits, G, tmp_path):
-    from cycle_core.checkpoints import save_model
+    from cycle_core.checkpoints.native import save_model
     from cycle_core.training.directions import main
 
     for name, model in (("portraits", portraits), ("other", G)):
@@ -604,9 +593,9 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
 
 
 def test_measuring_gives_the_table_of_the_model_card(portraits):
-    from cycle_core.irse import IdentityConfig, IdentityNet
-    from cycle_core.networks import PortraitNet, PortraitNetConfig
-    from cycle_core.portraits import NAMES
+    from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+    from cycle_core.models.irse import IdentityConfig, IdentityNet
+    from cycle_core.portraits.factors import NAMES
     from cycle_core.training.directions import DirectionTraining, fit, measure, sample
 
     found, _ = fit(portraits, DirectionTraining(samples=1000))

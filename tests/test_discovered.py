@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core import component_of, direction_from_pictures, encode, ganspace, sample, sefa
-from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.directions.components import component_of
+from cycle_core.directions.discovery import ganspace, sefa
+from cycle_core.directions.pictures import direction_from_pictures
 from cycle_core.errors import InputError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.invert.encode import encode
+from cycle_core.invert.sampling import sample
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 
 def generator(classes=0):

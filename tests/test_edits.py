@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core import load_direction, sample
-from cycle_core.checkpoints import load_generator
-from cycle_core.edits import (
+from cycle_core.checkpoints.registry import load_generator
+from cycle_core.directions.files import load_direction
+from cycle_core.directions.text import (
     Change,
     Edit,
     apply_edit,
@@ -17,6 +17,7 @@ from cycle_core.edits import (
     parse_edit,
 )
 from cycle_core.errors import InputError
+from cycle_core.invert.sampling import sample
 
 
 def test_a_strength_moves_by_and_a_value_goes_to():

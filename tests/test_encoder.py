@@ -2,10 +2,11 @@ import pytest
 import torch
 from parity import IRSE_TOLERANCE, image_of, load_case, relative_error
 
-from cycle_core.checkpoints import load_encoder, save_model
-from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.checkpoints.native import save_model
+from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import InputError, MismatchError
-from cycle_core.irse import IdentityNet
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.irse import IdentityNet
 from cycle_core.training.features import FeatureTraining, make
 
 TINY = EncoderConfig(

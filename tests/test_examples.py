@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cycle_core.errors import InputError
-from cycle_core.face import detect
+from cycle_core.faces.detect import detect
 from cycle_core.portraits.examples import EXAMPLES, FRAMES, example, room
 
 SHAPES = {"portrait": (1, 3, 480, 400), "group": (1, 3, 400, 640), "clip": (FRAMES, 3, 256, 320)}

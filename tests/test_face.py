@@ -13,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from cycle_core import face, weights
 from cycle_core.errors import (
     CheckpointError,
     InputError,
@@ -21,7 +20,9 @@ from cycle_core.errors import (
     MissingFileError,
     NoFaceError,
 )
-from cycle_core.images import Photo, from_pil, resize, to_pil
+from cycle_core.faces import detect as face
+from cycle_core.files import weights
+from cycle_core.images.io import Photo, from_pil, resize, to_pil
 
 # eyes, nose, mouth corners of the astronaut, as YuNet finds them
 POINTS = torch.tensor(

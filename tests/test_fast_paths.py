@@ -9,11 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cycle_core import TuneSettings, encode, load_encoder, load_generator, sample, tune
-from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.checkpoints.registry import load_encoder, load_generator
+from cycle_core.invert.encode import encode
 from cycle_core.invert.objective import trainable_copy
-from cycle_core.layers import SpreadingConv, modulated_conv
-from cycle_core.networks import load_perceptual
+from cycle_core.invert.sampling import sample
+from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.measure.networks import load_perceptual
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.layers import SpreadingConv, modulated_conv
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 

@@ -23,12 +23,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torch._utils import _rebuild_tensor_v2
 
-from cycle_core.checkpoints import load_generator, save_model
+from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.reading import read_file
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import CheckpointError
-from cycle_core.generator import Generator
-from cycle_core.layers import modulated_conv
-from cycle_core.stylegan2 import GeneratorConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.layers import modulated_conv
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 FILES = Path(__file__).parent / "fixtures" / "formats"
 CONFIG = GeneratorConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))

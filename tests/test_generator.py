@@ -8,10 +8,13 @@ import pytest
 import torch
 from parity import TOLERANCE, Case, case_names, load_case, relative_error
 
-from cycle_core.checkpoints import build, from_nvidia, from_rosinality
+from cycle_core.checkpoints.native import build
+from cycle_core.checkpoints.nvidia import from_nvidia
+from cycle_core.checkpoints.rosinality import from_rosinality
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 SMALL = GeneratorConfig(resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
 

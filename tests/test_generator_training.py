@@ -7,16 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from cycle_core.checkpoints import load_generator
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import InputError
-from cycle_core.portraits import NAMES, sample_factors
 from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe
-from cycle_core.training.generator import (
-    GeneratorTraining,
-    feature_weights,
-    pyramid_loss,
-    train,
-)
+from cycle_core.portraits.factors import NAMES, sample_factors
+from cycle_core.training.generator import feature_weights, pyramid_loss, train
+from cycle_core.training.generator_settings import GeneratorTraining
 
 SMALL = GeneratorTraining(
     channels=(8, 8, 8),

@@ -14,8 +14,8 @@ import torch
 from limits import rights_count
 from PIL import Image, ImageCms
 
-from cycle_core import images
 from cycle_core.errors import InputError
+from cycle_core.images import io as images
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import pytest
 import torch
 from layouts import nvidia_names, write_nvidia
 
-from cycle_core.checkpoints import load_generator, read_model, save_model
 from cycle_core.checkpoints.inspecting import cached_conversion
+from cycle_core.checkpoints.native import read_model, save_model
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.codes import Code, save_code
-from cycle_core.generator import Generator
-from cycle_core.stylegan2 import GeneratorConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 CONFIG = GeneratorConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4), c_dim=3)
 
@@ -158,6 +159,6 @@ def test_a_folder_that_takes_no_file_still_opens(pickled, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cycle_core.checkpoints.ours.save_file", full)
+    monkeypatch.setattr("cycle_core.checkpoints.native.save_file", full)
     assert cached_conversion(pickled, "generator", allow=True) == pickled
     assert os.listdir(pickled.parent) == ["net.pkl"]

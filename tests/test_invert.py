@@ -8,10 +8,10 @@ import pytest
 import torch
 from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
-from cycle_core import encode, generate, refine
 from cycle_core.errors import InputError, MismatchError
-from cycle_core.images import save_image
-from cycle_core.invert import RefineSettings
+from cycle_core.images.io import save_image
+from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.refine import RefineSettings, refine
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -5,9 +5,9 @@ from parity import IRSE_TOLERANCE, image_of, load_case, relative_error
 from torch import nn
 
 from cycle_core.errors import InputError
-from cycle_core.irse import IdentityConfig, IdentityNet, Pointwise
-from cycle_core.networks import load_identity
-from cycle_core.resize import average_pool, resize
+from cycle_core.images.resize import average_pool, resize
+from cycle_core.measure.networks import load_identity
+from cycle_core.models.irse import IdentityConfig, IdentityNet, Pointwise
 
 SMALL = IdentityConfig(
     widths=(8, 8, 16, 16, 32),

@@ -11,12 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cycle_core import landmarks
-from cycle_core.checkpoints import read_model
+from cycle_core.checkpoints.native import read_model
 from cycle_core.errors import InputError
-from cycle_core.face import Face, ffhq_quad
-from cycle_core.landmarks import face_size, find_faces
-from cycle_core.portraits import sample_factors
+from cycle_core.faces import landmarks
+from cycle_core.faces.detect import Face
+from cycle_core.faces.frame import ffhq_quad
+from cycle_core.faces.landmarks import face_size, find_faces
+from cycle_core.portraits.factors import sample_factors
 from cycle_core.portraits.renderer import render
 from cycle_core.portraits.scenes import FINDING, REFINING, Portraits, synthesise
 from cycle_core.training.landmarks import (

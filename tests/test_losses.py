@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from cycle_core.errors import InputError
-from cycle_core.losses import (
+from cycle_core.measure.losses import (
     CodePool,
     LatentDiscriminator,
     Lpips,

@@ -4,7 +4,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cycle_core.errors import InputError
-from cycle_core.metrics import (
+from cycle_core.measure.metrics import (
     frechet_distance,
     lec,
     ms_ssim,

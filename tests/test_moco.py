@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from cycle_core.cli import main
 from cycle_core.errors import CheckpointError, MissingFileError
 from cycle_core.invert.objective import Objective
-from cycle_core.moco import MocoNet
-from cycle_core.networks import load_moco
+from cycle_core.measure.networks import load_moco
+from cycle_core.models.moco import MocoNet
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
 FILE = "moco_v2_800ep_pretrain.pth.tar"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core.images import resize
-from cycle_core.motion import displacement, moved
+from cycle_core.faces.motion import displacement, moved
+from cycle_core.images.io import resize
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cycle_core import weights
-from cycle_core.checkpoints import ASSETS
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
-from cycle_core.losses import Lpips
-from cycle_core.networks import (
+from cycle_core.files import weights
+from cycle_core.files.assets import ASSETS
+from cycle_core.measure.losses import Lpips
+from cycle_core.measure.networks import (
     VGG16,
     AlexNet,
     PortraitNet,

@@ -206,7 +206,7 @@ def test_a_missing_file_is_told_with_its_folder(run):
 
 
 def test_a_file_of_another_kind_is_told_what_it_is(run, world):
-    from cycle_core import Code, save_code
+    from cycle_core.codes import Code, save_code
 
     save_code(Code(torch.zeros(1, 8, 16), "W"), world.comfy.models("stylegan") / "code.safetensors")
     with pytest.raises(Exception, match="a code, but a generator is needed"):
@@ -375,7 +375,7 @@ def shown_picture(state):
 def test_the_sliders_text_is_the_library_s_edit_and_so_is_the_picture(
     edit_live, portraits, run, world
 ):
-    from cycle_core.images import from_comfy, to_pil
+    from cycle_core.images.io import from_comfy, to_pil
 
     G, edits = portraits[0], importlib.import_module(f"{world.pack.__name__}.cycle_core.edits")
     (code,) = run("CycleSampleCodes", generator=G, seed=7)
@@ -391,7 +391,7 @@ def test_the_sliders_text_is_the_library_s_edit_and_so_is_the_picture(
 
 
 def test_a_large_picture_is_shown_as_a_file_and_never_larger_than_previews_are(world):
-    from cycle_core.images import to_pil
+    from cycle_core.images.io import to_pil
 
     wave = torch.linspace(-1, 1, 1024).sin().expand(1, 3, 1024, 1024)
     image = world.part("nodes.editor").picture(wave)
@@ -438,7 +438,7 @@ def test_a_generator_without_known_directions_says_what_to_do(edit_live, tiny, r
 
 
 def test_a_connected_direction_and_those_of_files_get_sliders(edit_live, tiny, run, world):
-    from cycle_core import save_directions
+    from cycle_core.directions.files import save_directions
 
     G = tiny[0]
     found = [

@@ -14,23 +14,17 @@ from other_device import THERE, other_device
 from small_networks import code_of
 from small_training import Parts
 
-from cycle_core import (
-    ProjectSettings,
-    RefineSettings,
-    TuneSettings,
-    edit,
-    encode,
-    generate,
-    project,
-    refine,
-    sample,
-    sefa,
-    tune,
-)
-from cycle_core.generator import Generator
-from cycle_core.irse import IdentityConfig, IdentityNet
-from cycle_core.networks import AlexNet
-from cycle_core.stylegan3 import StyleGAN3Config
+from cycle_core.directions.discovery import sefa
+from cycle_core.directions.editing import edit
+from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.project import ProjectSettings, project
+from cycle_core.invert.refine import RefineSettings, refine
+from cycle_core.invert.sampling import sample
+from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.measure.networks import AlexNet
+from cycle_core.models.generator import Generator
+from cycle_core.models.irse import IdentityConfig, IdentityNet
+from cycle_core.models.stylegan3 import StyleGAN3Config
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")

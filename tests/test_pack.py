@@ -51,7 +51,8 @@ pack = node_texts.load_pack(Path(sys.argv[2]))
 nodes = node_texts.nodes_of(pack)
 print(json.dumps([list(nodes), pack.__name__, sorted(set(sys.modules) - before)]))
 """
-AT_ONCE = ("cycle_core", "cycle_core.cache", "cycle_core.errors", "nodes")
+AT_ONCE = ["cycle_core", "cycle_core.errors", "cycle_core.files", "cycle_core.files.assets"]
+AT_ONCE += ["cycle_core.runtime", "cycle_core.runtime.cache", "nodes"]
 
 
 @pytest.mark.parametrize("name", ["cycle-encoding", "cycle.encoding-0.1", "Cycle Encoding (循环)"])

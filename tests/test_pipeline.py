@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cycle_core.edits import parse_edit
+from cycle_core.directions.text import parse_edit
 from cycle_core.errors import InputError, MismatchError, NoFaceError
-from cycle_core.face import CENTRE
-from cycle_core.images import Photo, read_photo
-from cycle_core.invert import TuneSettings
-from cycle_core.pipeline import (
+from cycle_core.faces.frame import CENTRE
+from cycle_core.images.io import Photo, read_photo
+from cycle_core.invert.tune import TuneSettings
+from cycle_core.run.pipeline import (
     Inversion,
     Models,
     RunSettings,
@@ -125,7 +125,7 @@ def test_nothing_is_found_in_an_empty_picture(models):
 
 
 def test_an_encoder_of_another_generator_is_refused(models, tmp_path):
-    from cycle_core.checkpoints import read_model, save_model
+    from cycle_core.checkpoints.native import read_model, save_model
 
     config, state, metadata = read_model("portraits", "generator")
     state["synthesis.const"] = state["synthesis.const"] + 0.1

@@ -9,26 +9,24 @@ import pytest
 import torch
 
 from cycle_core.errors import InputError, MismatchError, MissingFileError
-from cycle_core.portraits import (
+from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe, write_portraits
+from cycle_core.portraits.factors import (
     COUNT,
     FACTORS,
     NAMES,
+    WIDE_YAW,
     Z_DIM,
+    defaults,
     factors_to_gaussian,
     factors_to_z,
     gaussian_to_factors,
-    sample_factors,
-    z_to_factors,
-)
-from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe, write_portraits
-from cycle_core.portraits.factors import (
-    WIDE_YAW,
-    defaults,
     index,
     replace,
     rotation,
+    sample_factors,
     sample_gaussian,
     sample_wide,
+    z_to_factors,
 )
 from cycle_core.portraits.renderer import Extras, ffhq_frame, points_of, render
 

@@ -7,12 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cycle_core import Code, ProjectSettings, generate, project
+from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
-from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.losses import Lpips
-from cycle_core.metrics import mse
-from cycle_core.networks import PortraitNet, PortraitNetConfig
+from cycle_core.invert.encode import generate
+from cycle_core.invert.project import ProjectSettings, project
+from cycle_core.measure.losses import Lpips
+from cycle_core.measure.metrics import mse
+from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 SETTINGS = ProjectSettings(steps=12, identity=0.0)
 

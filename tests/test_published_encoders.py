@@ -11,12 +11,15 @@ import torch
 import torch.nn.functional as F
 from layouts import rosinality_names
 
-from cycle_core import encode, load_code, load_encoder, load_generator, save_code
 from cycle_core.checkpoints.inspecting import convert, inspect
+from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.cli import main
-from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.codes import load_code, save_code
 from cycle_core.errors import CheckpointError, InputError, MismatchError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.invert.encode import encode
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 WIDTHS, UNITS = (4, 4, 6, 8, 12), (1, 2, 1, 2)
 SIZE, NUM_WS, W_DIM = 32, 8, 16

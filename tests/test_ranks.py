@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torchrun import start, workers
 
 from cycle_core.cli import main
-from cycle_core.images import save_image
-from cycle_core.portraits import render, sample_factors
+from cycle_core.images.io import save_image
+from cycle_core.portraits.factors import sample_factors
+from cycle_core.portraits.renderer import render
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
 QUICK = ["--refine-steps", "1", "--tune-steps", "2", "--no-face", "centre", "--edit", "smile=1"]

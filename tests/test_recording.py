@@ -11,9 +11,11 @@ from other_device import THERE, Tapes, other_device
 from small_networks import code_of
 from torch.torch_version import TorchVersion
 
-from cycle_core import TuneSettings, generate, recording, tune
-from cycle_core.devices import say_once
-from cycle_core.recording import FIRST, Recorder
+from cycle_core.invert.encode import generate
+from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.runtime import recording
+from cycle_core.runtime.devices import say_once
+from cycle_core.runtime.recording import FIRST, Recorder
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")

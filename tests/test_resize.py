@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core.resize import blur
+from cycle_core.images.resize import blur
 
 
 @pytest.mark.parametrize(("border", "mode"), [("replicate", "nearest"), ("constant", "constant")])

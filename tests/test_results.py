@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cycle_core.errors import InputError
-from cycle_core.results import make_folder, read_report, whole_folder, write_report
+from cycle_core.run.results import make_folder, read_report, whole_folder, write_report
 
 
 def fill(folder: Path, **files: str) -> None:

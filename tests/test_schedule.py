@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from cycle_core.errors import InputError
-from cycle_core.schedule import ScheduleSettings, at, final_stage
+from cycle_core.training.schedule import ScheduleSettings, at, final_stage
 
 STEPS = 750_000  # the published run, for 18 styles
 

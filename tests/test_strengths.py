@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cycle_core.directions.strengths import parse_numbers, read_layers
 from cycle_core.errors import InputError
-from cycle_core.strengths import parse_numbers, read_layers
 
 
 @pytest.mark.parametrize(

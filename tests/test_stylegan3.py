@@ -10,25 +10,19 @@ import torch
 from layouts import nvidia_names, write_nvidia, write_pti
 from parity import TOLERANCE, case_names, load_case, relative_error
 
-from cycle_core import (
-    Code,
-    TuneSettings,
-    edit,
-    ganspace,
-    generate,
-    load_generator,
-    load_tuned,
-    mix,
-    save_tuned,
-    sefa,
-    tune,
-)
-from cycle_core import antialias as aa
-from cycle_core.checkpoints import save_model
+from cycle_core.checkpoints.native import save_model
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.checkpoints.stylegan3 import from_stylegan3
+from cycle_core.codes import Code
+from cycle_core.directions.discovery import ganspace, sefa
+from cycle_core.directions.editing import edit, mix
 from cycle_core.errors import CheckpointError, InputError, MismatchError
-from cycle_core.generator import Generator
-from cycle_core.stylegan3 import StyleGAN3Config
+from cycle_core.invert.encode import generate
+from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.invert.tuned_files import load_tuned, save_tuned
+from cycle_core.models import antialias as aa
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan3 import StyleGAN3Config
 
 T = StyleGAN3Config(resolution=16, z_dim=8, w_dim=12, num_layers=4, channels=(8, 8, 6, 4))
 R = replace(T, conv_kernel=1, radial_filters=True)

@@ -10,32 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from cycle_core import (
-    Code,
-    Direction,
-    Step,
-    TuneSettings,
-    edit,
-    edit_many,
-    generate,
-    global_direction,
-    lerp,
-    load_code,
-    load_direction,
-    load_style_deviations,
-    mix,
-    save_code,
-    save_directions,
-    slerp,
-    style_channel,
-    style_deviations,
-    tune,
-)
 from cycle_core.checkpoints.inspecting import inspect
 from cycle_core.cli import main
-from cycle_core.edits import apply_edit, parse_edit
+from cycle_core.codes import Code, load_code, save_code
+from cycle_core.directions.direction import Direction
+from cycle_core.directions.editing import Step, edit, edit_many, lerp, mix, slerp
+from cycle_core.directions.files import load_direction, save_directions
+from cycle_core.directions.foreign import load_style_deviations
+from cycle_core.directions.stylespace import global_direction, style_channel, style_deviations
+from cycle_core.directions.text import apply_edit, parse_edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.invert.encode import generate
+from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 SIZES = (8, 8, 8, 6, 6, 6, 4, 4)  # conv1, RGB; conv0, conv1, RGB; ... of channels (8, 6, 4)
 CONVOLUTIONS = 8 + 8 + 6 + 6 + 4

@@ -18,10 +18,11 @@ import torch
 from safetensors.torch import load_file
 from torchrun import start, workers
 
-from cycle_core.checkpoints import save_model
+from cycle_core.checkpoints.native import save_model
 from cycle_core.cli import main
-from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.images import save_image
+from cycle_core.images.io import save_image
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.training import common
 
 pytestmark = pytest.mark.usefixtures("only_embedded")

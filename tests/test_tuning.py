@@ -8,16 +8,18 @@ import pytest
 import torch
 from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
-from cycle_core import generate, layers, load_tuned, refine, save_tuned, tune
-from cycle_core.checkpoints import read_model, save_model
-from cycle_core.encoder import Encoder, EncoderConfig
+from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.errors import CheckpointError, InputError, MismatchError
-from cycle_core.generator import Generator, GeneratorConfig
-from cycle_core.invert import RefineSettings, TuneSettings
+from cycle_core.invert.encode import generate
 from cycle_core.invert.objective import trainable_copy
-from cycle_core.invert.refinement import draw_inputs
-from cycle_core.invert.tuning import Locality
-from cycle_core.stylegan3 import StyleGAN3Config
+from cycle_core.invert.refine import RefineSettings, draw_inputs, refine
+from cycle_core.invert.tune import Locality, TuneSettings, tune
+from cycle_core.invert.tuned_files import load_tuned, save_tuned
+from cycle_core.models import layers
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan3 import StyleGAN3Config
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -431,7 +433,7 @@ def test_a_generator_tuned_twice_is_saved_against_the_one_before(G, tuned, perce
 
 
 def test_another_kind_of_file_is_refused(G, tmp_path):
-    from cycle_core import save_code
+    from cycle_core.codes import save_code
 
     save_code(code_of(G, 1), tmp_path / "code.safetensors")
     with pytest.raises(CheckpointError, match="a code"):

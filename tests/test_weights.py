@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cycle_core import weights
 from cycle_core.errors import CheckpointError, MissingFileError
-from cycle_core.weights import Weight
+from cycle_core.files import weights
+from cycle_core.files.catalogue import Weight
 
 CONTENT = bytes(range(256)) * 5000
 

@@ -11,8 +11,9 @@ import sys
 
 import torch
 
-from cycle_core import distributed
-from cycle_core.training.adversarial import AdversarialTraining, train
+from cycle_core.runtime import distributed
+from cycle_core.training.adversarial import train
+from cycle_core.training.generator_settings import AdversarialTraining
 
 if __name__ == "__main__":
     data, out, settings = sys.argv[1], sys.argv[2], AdversarialTraining(**json.loads(sys.argv[3]))

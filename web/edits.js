@@ -1,4 +1,4 @@
-// The text of edits as the library reads it, "smile=+2,age=-1,keep=glasses": cycle_core/edits.py.
+// The text of edits as the library reads it, "smile=+2,age=-1,keep=glasses": cycle_core/directions/text.py.
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 

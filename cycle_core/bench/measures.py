@@ -12,17 +12,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import metrics
 from ..codes import Code
-from ..directions import Direction, edit, load_direction
+from ..directions.direction import Direction
 from ..directions.discovery import w_statistics
-from ..encoder import Encoder
+from ..directions.editing import edit
+from ..directions.files import load_direction
 from ..errors import InputError
-from ..generator import Generator
-from ..invert import encode, generate
-from ..losses import Lpips
-from ..networks import PortraitNet, load_attributes, load_identity, load_perceptual
-from ..portraits import index
+from ..invert.encode import encode, generate
+from ..measure import metrics
+from ..measure.losses import Lpips
+from ..measure.networks import PortraitNet, load_attributes, load_identity, load_perceptual
+from ..models.encoder import Encoder
+from ..models.generator import Generator
+from ..portraits.factors import index
 from .sets import EDITED, TestSet, deviations
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)  # standard deviations, towards the middle of the range

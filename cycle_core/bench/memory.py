@@ -17,13 +17,15 @@ from typing import Any
 
 import torch
 
-from ..checkpoints import load_encoder, load_generator, resolve, write_atomically
+from ..checkpoints.native import resolve, write_atomically
+from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
-from ..devices import keep_memory, out_of_memory, peak_memory, release, say_once
 from ..errors import CycleError
-from ..invert import RefineSettings, TuneSettings, tune
-from ..networks import load_identity, load_perceptual
-from ..weights import sha256
+from ..files.weights import sha256
+from ..invert.refine import RefineSettings
+from ..invert.tune import TuneSettings, tune
+from ..measure.networks import load_identity, load_perceptual
+from ..runtime.devices import keep_memory, out_of_memory, peak_memory, release, say_once
 from .methods import Encoded, Method, Models, Projected, Refined
 
 STEPS = 3  # of each kind, where there would be more

@@ -7,19 +7,14 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..codes import Code
-from ..encoder import Encoder
 from ..errors import InputError
-from ..generator import Generator
-from ..invert import (
-    REFINE_PRESETS,
-    ProjectSettings,
-    RefineSettings,
-    encode,
-    project,
-    refine,
-)
-from ..irse import IdentityNet
-from ..losses import Lpips
+from ..invert.encode import encode
+from ..invert.project import ProjectSettings, project
+from ..invert.refine import REFINE_PRESETS, RefineSettings, refine
+from ..measure.losses import Lpips
+from ..models.encoder import Encoder
+from ..models.generator import Generator
+from ..models.irse import IdentityNet
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..checkpoints import write_atomically
+from ..checkpoints.native import write_atomically
 from ..errors import InputError
 
 

@@ -10,17 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import metrics
 from ..codes import Code
-from ..directions import Direction, edit, load_direction, sefa
-from ..directions.discovery import w_statistics
+from ..directions.direction import Direction
+from ..directions.discovery import sefa, w_statistics
+from ..directions.editing import edit
+from ..directions.files import load_direction
 from ..errors import InputError
-from ..generator import Generator
-from ..images import from_pil, to_pil
-from ..invert import generate
-from ..networks import load_identity, load_perceptual
+from ..images.io import from_pil, to_pil
+from ..invert.encode import generate
+from ..measure import metrics
+from ..measure.networks import load_identity, load_perceptual
+from ..measure.recognition import find_recognizer
+from ..models.generator import Generator
 from .measures import SAMPLES, Rulers, whitening_of
-from .recognition import find_recognizer
 
 SIZE = 256
 _SEFA = 5  # of the generator's strongest directions, where none are given

@@ -20,17 +20,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints import load_encoder, load_generator, resolve, write_atomically
-from ..directions import edit
-from ..encoder import Encoder
+from ..checkpoints.native import resolve, write_atomically
+from ..checkpoints.registry import load_encoder, load_generator
+from ..directions.editing import edit
 from ..errors import CycleError, InputError
-from ..generator import Generator
-from ..images import list_images, read_crop, save_image
-from ..invert import ProjectSettings, RefineSettings, TuneSettings, generate, tune
-from ..invert.encoding import check_pair
-from ..networks import load_identity, load_perceptual
-from ..pipeline import is_embedded
-from ..weights import sha256
+from ..files.weights import sha256
+from ..images.io import list_images, read_crop, save_image
+from ..invert.encode import check_pair, generate
+from ..invert.project import ProjectSettings
+from ..invert.refine import RefineSettings
+from ..invert.tune import TuneSettings, tune
+from ..measure.networks import load_identity, load_perceptual
+from ..models.encoder import Encoder
+from ..models.generator import Generator
+from ..run.pipeline import is_embedded
 from .clock import Clock
 from .measures import Rulers, consistency, distance_to_w, distortion
 from .memory import Job, peaks

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import InputError, MissingFileError
-from ..images import contact_sheet, read_image
+from ..images.io import read_image
+from ..images.sheet import contact_sheet
 from .intervals import Estimate, estimate
 from .methods import METHODS, PAIRS
 from .run import COLUMNS

@@ -12,16 +12,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ..checkpoints import load_encoder, load_generator, write_atomically
+from ..checkpoints.native import write_atomically
+from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
-from ..directions import edit
-from ..encoder import Encoder
+from ..directions.editing import edit
 from ..errors import CheckpointError, InputError, MissingFileError
-from ..generator import Generator
-from ..images import save_image
-from ..invert import TUNE_PRESETS, RefineSettings, TuneSettings, generate, tune
-from ..invert.encoding import check_pair
-from ..networks import load_identity, load_perceptual
+from ..images.io import save_image
+from ..invert.encode import check_pair, generate
+from ..invert.refine import RefineSettings
+from ..invert.tune import TUNE_PRESETS, TuneSettings, tune
+from ..measure.networks import load_identity, load_perceptual
+from ..models.encoder import Encoder
+from ..models.generator import Generator
 from .clock import Clock
 from .measures import Numbers, Rulers, consistency, distance_to_w, distortion, editability
 from .memory import Job, peaks

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoints import read_model, save_model
+from ..checkpoints.native import read_model, save_model
 from ..errors import InputError, MissingFileError
-from ..portraits import FACTORS, IDENTITY, Extras, index, render, sample_factors
+from ..portraits.factors import FACTORS, IDENTITY, index, sample_factors
+from ..portraits.renderer import Extras, render
 
 # Those that a portrait always has; what may be absent cannot be moved the same way in all.
 EDITED = ("yaw", "pitch", "smile", "eyes_open", "age", "light_az", "light_el", "skin_tone",

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .names import STORAGE_TYPES, Global
-from .records import (
+from .lazy_tensors import (
     Damaged,
     Region,
     Storage,
@@ -23,6 +22,7 @@ from .records import (
     contiguous,
     numpy_storage,
 )
+from .pickle_globals import STORAGE_TYPES, Global
 from .unpickling import Limits, Unpickler
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch's older format

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..encoder import Encoder, EncoderConfig
 from ..errors import CheckpointError, InputError
-from ..generator import Generator
+from ..models.encoder import Encoder, EncoderConfig
+from ..models.generator import Generator
 from .format import Format
-from .ours import build, make_config
+from .lazy_tensors import StoredTensor
+from .native import build, make_config
 from .reading import Contents, load_tensors
-from .records import StoredTensor
 
 # `encoder_type` of the options -> whether head i gives D_i (e4e) or a whole w (pSp)
 _DELTAS = {
@@ -182,7 +182,7 @@ def _config(
 
 def _generator(contents: Contents) -> Generator | None:
     """The generator that the file holds beside the encoder."""
-    from .formats import matching  # here: it imports this
+    from .registry import matching  # here: it imports this
 
     found = [one for one in matching(contents) if one.kind == "generator"]
     return found[0].load(contents) if found else None

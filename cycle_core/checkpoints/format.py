@@ -1,13 +1,13 @@
 """What a module says about a layout of files that it opens.
 
-To add one, write a module with `FORMATS`, a tuple of `Format`s, and name it in `formats.MODULES`.
+To add one, write a module with `FORMATS`, a tuple of `Format`s, and name it in `registry.MODULES`.
 The functions of a format get the plain `Contents` of a file (see `reading`):
 
     def detect(contents) -> bool: ...   # looks at names and shapes only; no file may make it fail
     def load(contents, **options): ...  # a whole object on the CPU, in evaluation mode
 
 `load` takes its tensors by `load_tensors(mapping, prefix)`, every hyperparameter from their shapes
-and the stored settings, and ends in `ours.assemble` (a generator) or `ours.build`. Where it knows
+and the stored settings, and ends in `native.assemble` (a generator) or `native.build`. Where it knows
 what is wrong it raises CheckpointError; anything else becomes "damaged or of another format".
 A file may be of several kinds: a pSp checkpoint is an encoder and a generator.
 """

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..encoder import Encoder
 from ..errors import CheckpointError, CycleError, InputError
-from ..generator import Generator
-from ..weights import sha256
-from . import others
+from ..files.weights import sha256
+from ..models.encoder import Encoder
+from ..models.generator import Generator
+from . import unsupported
 from .format import Format
-from .formats import formats, matching
-from .ours import a, in_words, save_model
+from .native import a, in_words, save_model
 from .reading import Contents, read_file, refusal, reported
+from .registry import formats, matching
 
 _USES = {
     "generator": "--generator, with codes and encoders of {styles} styles of {dimensions}",
@@ -37,7 +37,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
     contents = read_file(path, strict=False)
     found = _found(contents)
     with reported(path):
-        other = None if found else others.name(contents)
+        other = None if found else unsupported.name(contents)
     if contents.foreign and other is None:
         raise CheckpointError(refusal(contents))
     if not found and other is None:

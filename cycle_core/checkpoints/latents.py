@@ -17,7 +17,7 @@ from ..directions.foreign import (
     load_vectors,
 )
 from .format import Format
-from .ours import OURS, is_ours
+from .native import OURS, is_ours
 from .reading import Contents
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..irse import IdentityNet
-from ..moco import MocoNet
+from ..models.irse import IdentityNet
+from ..models.moco import MocoNet
 from .format import Format
-from .ours import build
+from .lazy_tensors import StoredTensor
+from .native import build
 from .reading import Contents, load_tensors
-from .records import StoredTensor
 
 Shapes = dict[str, tuple[int, ...]]
 _QUERY = "module.encoder_q."  # the encoder that MoCo trains; the other follows it slowly

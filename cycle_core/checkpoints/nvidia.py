@@ -13,11 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..generator import Generator
-from ..stylegan2 import GeneratorConfig
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
 from .format import Format
-from .ours import State, assemble, incomplete
-from .reading import Contents, PersistentObject, load_tensors, module_state
+from .lazy_tensors import PersistentObject
+from .native import State, assemble, incomplete
+from .reading import Contents, load_tensors, module_state
 
 
 def from_nvidia(

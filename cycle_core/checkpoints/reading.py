@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, CycleError, MissingFileError
 from .containers import read_container
-from .records import (
+from .lazy_tensors import (
     Damaged,
     FileBytes,
     OpaqueObject,

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..generator import Generator
-from ..stylegan2 import GeneratorConfig
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
 from .format import Format
-from .ours import State, assemble, incomplete
+from .native import State, assemble, incomplete
 from .reading import Contents, load_tensors
 
 MEAN_SAMPLES = 10_000  # z that are mapped for the mean of w where a file does not hold it

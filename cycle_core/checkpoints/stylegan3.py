@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import CheckpointError, InputError
-from ..generator import Generator
-from ..stylegan3 import StyleGAN3Config
+from ..models.generator import Generator
+from ..models.stylegan3 import StyleGAN3Config
 from .format import Format
+from .native import State, assemble, incomplete
 from .nvidia import attribute, generator_module, mapping_lr_multiplier, mapping_network, part
-from .ours import State, assemble, incomplete
 from .reading import Contents, load_tensors, module_state
 
 LAYER = re.compile(r"synthesis\.(L(\d+)_(\d+)_(\d+))\.(.+)")  # index, size, channels, tensor

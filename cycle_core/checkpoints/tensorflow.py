@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..generator import Generator
-from ..stylegan2 import GeneratorConfig
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
 from .format import Format
-from .ours import State, assemble, incomplete
-from .reading import Contents, StoredTensor, TFNetwork, load_tensors
+from .lazy_tensors import StoredTensor, TFNetwork
+from .native import State, assemble, incomplete
+from .reading import Contents, load_tensors
 
 _SCOPES = ("G_synthesis/", "synthesis/", "G_mapping/", "mapping/")
 # what is read from the stored settings, and the only value of it that this arithmetic has

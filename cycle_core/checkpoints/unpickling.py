@@ -15,7 +15,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from .names import (
+from .lazy_tensors import Damaged, OpaqueObject, Region, TFNetwork
+from .pickle_globals import (
     MAX_NAME,
     Array,
     Attributes,
@@ -26,7 +27,6 @@ from .names import (
     load_from_bytes,
     region_of,
 )
-from .records import Damaged, OpaqueObject, Region, TFNetwork
 
 MAX_STEPS = 400_000  # opcodes; the largest known files have about 100,000
 MAX_TEXT = 64 << 20  # bytes of text and names in one file

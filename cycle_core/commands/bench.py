@@ -94,7 +94,7 @@ def bench(arguments: argparse.Namespace) -> None:
 def _on_the_domain(arguments: argparse.Namespace) -> None:
     from ..bench.report import plot, side_by_side, tables
     from ..bench.run import QUICK, SHOWN, BenchSettings, compare
-    from ..images import save_image
+    from ..images.io import save_image
 
     encoders = arguments.encoders
     if encoders and len(encoders) > 1:
@@ -121,7 +121,7 @@ def _on_photographs(arguments: argparse.Namespace) -> None:
     from ..bench.photo_report import photo_layout, photo_sheets, photo_tables
     from ..bench.photos import PhotoSettings, compare_photos
     from ..bench.report import plot
-    from ..images import save_image
+    from ..images.io import save_image
 
     arguments.generator = arguments.generator or "portraits"
     arguments.preset = arguments.preset or "auto"

@@ -52,9 +52,10 @@ def add_commands(commands: Any) -> None:
 
 
 def run_align(arguments: argparse.Namespace) -> None:
-    from ..face import align, choose, detect
-    from ..images import read_photo, save_image
-    from ..picture_files import write_frame
+    from ..faces.detect import choose, detect
+    from ..faces.frame import align
+    from ..images.io import read_photo, save_image
+    from ..run.picture_files import write_frame
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, [arguments.photo])
@@ -73,9 +74,9 @@ def run_align(arguments: argparse.Namespace) -> None:
 
 
 def run_paste(arguments: argparse.Namespace) -> None:
-    from ..face import paste
-    from ..images import read_image, read_photo, save_image
-    from ..picture_files import read_frame
+    from ..faces.paste import paste
+    from ..images.io import read_image, read_photo, save_image
+    from ..run.picture_files import read_frame
 
     console = Console(arguments.quiet)
     given = [arguments.photo, arguments.crop, arguments.frame]
@@ -88,6 +89,6 @@ def run_paste(arguments: argparse.Namespace) -> None:
 
 
 def _resolution(generator: str) -> int:
-    from ..checkpoints import load_generator
+    from ..checkpoints.registry import load_generator
 
     return load_generator(generator).resolution

@@ -36,7 +36,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run_directions(arguments: argparse.Namespace) -> None:
-    from ..directions import list_directions
+    from ..directions.files import list_directions
 
     rows = [("name", "strengths of the domain", "a strength of 1 is", "what it does")]
     units = {"sd": "1 standard deviation", "raw": "the vector of the file"}
@@ -51,8 +51,9 @@ def run_directions(arguments: argparse.Namespace) -> None:
 
 
 def run_models(arguments: argparse.Namespace) -> None:
-    from ..checkpoints import ASSETS
-    from ..weights import CATALOGUE, fetch, find, folders
+    from ..files.assets import ASSETS
+    from ..files.catalogue import CATALOGUE
+    from ..files.weights import fetch, find, folders
 
     console = Console(arguments.quiet)
     for name in arguments.fetch:

@@ -29,7 +29,7 @@ from .options import (
 if TYPE_CHECKING:
     import torch
 
-    from ..generator import Generator
+    from ..models.generator import Generator
 
 
 def add_commands(commands: Any) -> None:
@@ -140,10 +140,10 @@ def add_space(command: argparse.ArgumentParser) -> None:
 
 
 def run_encode(arguments: argparse.Namespace) -> None:
-    from ..checkpoints import load_encoder, load_generator
+    from ..checkpoints.registry import load_encoder, load_generator
     from ..codes import save_code
-    from ..images import read_crop
-    from ..invert import encode
+    from ..images.io import read_crop
+    from ..invert.encode import encode
 
     out = output_file(arguments.out, [arguments.crop])
     crop = read_crop(arguments.crop)
@@ -157,10 +157,10 @@ def run_encode(arguments: argparse.Namespace) -> None:
 
 
 def run_refine(arguments: argparse.Namespace) -> None:
-    from ..checkpoints import load_encoder, load_generator
+    from ..checkpoints.registry import load_encoder, load_generator
     from ..codes import save_code
-    from ..images import list_images, read_crop
-    from ..invert import refine
+    from ..images.io import list_images, read_crop
+    from ..invert.refine import refine
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, [arguments.crop])
@@ -190,10 +190,11 @@ def run_refine(arguments: argparse.Namespace) -> None:
 
 
 def run_tune(arguments: argparse.Namespace) -> None:
-    from ..checkpoints import load_generator
+    from ..checkpoints.registry import load_generator
     from ..codes import load_code
-    from ..images import read_crop
-    from ..invert import save_tuned, tune
+    from ..images.io import read_crop
+    from ..invert.tune import tune
+    from ..invert.tuned_files import save_tuned
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, [arguments.crop, arguments.code])
@@ -218,9 +219,9 @@ def run_tune(arguments: argparse.Namespace) -> None:
 
 
 def run_edit(arguments: argparse.Namespace) -> None:
-    from ..checkpoints import load_generator
+    from ..checkpoints.registry import load_generator
     from ..codes import load_code, save_code
-    from ..edits import apply_edit, needs_generator, parse_edit
+    from ..directions.text import apply_edit, needs_generator, parse_edit
 
     if len(arguments.edit) > 1:
         raise InputError(
@@ -236,8 +237,8 @@ def run_edit(arguments: argparse.Namespace) -> None:
 
 def run_generate(arguments: argparse.Namespace) -> None:
     from ..codes import load_code
-    from ..images import save_image
-    from ..invert import generate
+    from ..images.io import save_image
+    from ..invert.encode import generate
 
     console = Console(arguments.quiet)
     given = [arguments.code] + ([arguments.tuned] if arguments.tuned else [])
@@ -253,11 +254,13 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 
 def run_sample(arguments: argparse.Namespace) -> None:
-    from ..checkpoints import load_generator
+    from ..checkpoints.registry import load_generator
     from ..codes import save_code
-    from ..images import contact_sheet, save_image
-    from ..invert import generate, sample
-    from ..results import make_folder
+    from ..images.io import save_image
+    from ..images.sheet import contact_sheet
+    from ..invert.encode import generate
+    from ..invert.sampling import sample
+    from ..run.results import make_folder
 
     console = Console(arguments.quiet)
     make_folder(arguments.out)
@@ -276,8 +279,8 @@ def run_sample(arguments: argparse.Namespace) -> None:
 
 def load_drawing_generator(arguments: argparse.Namespace, device: torch.device) -> Generator:
     """The generator of --generator, with what --tuned changed where that is given."""
-    from ..checkpoints import load_generator
-    from ..invert import load_tuned
+    from ..checkpoints.registry import load_generator
+    from ..invert.tuned_files import load_tuned
 
     generator = load_generator(arguments.generator, device)
     return load_tuned(arguments.tuned, generator).generator if arguments.tuned else generator

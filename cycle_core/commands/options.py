@@ -13,7 +13,8 @@ from ..errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from ..invert import RefineSettings, TuneSettings
+    from ..invert.refine import RefineSettings
+    from ..invert.tune import TuneSettings
 
 EDIT_HELP = (
     "NAME=STRENGTH moves by so many standard deviations (smile=2), NAME:=VALUE goes to a value "
@@ -170,7 +171,7 @@ def device_of(arguments: argparse.Namespace) -> torch.device:
 
 def settings_of(arguments: argparse.Namespace) -> tuple[RefineSettings, TuneSettings]:
     """The settings of --preset. Raises InputError for an unknown preset."""
-    from ..pipeline import preset
+    from ..run.pipeline import preset
 
     return preset(arguments.preset, arguments.generator)
 
@@ -178,7 +179,7 @@ def settings_of(arguments: argparse.Namespace) -> tuple[RefineSettings, TuneSett
 def output_file(path: Path, inputs: list[Path]) -> Path:
     """`path`, with its folder made and tried. Raises InputError where it cannot be written or is
     one of the files that are read."""
-    from ..results import make_folder
+    from ..run.results import make_folder
 
     for given in inputs:
         if path.exists() and given.exists() and path.samefile(given):

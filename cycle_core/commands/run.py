@@ -24,7 +24,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..batch import Batch
+    from ..run.batch import Batch
 
 
 def add_commands(commands: Any) -> None:
@@ -60,8 +60,8 @@ def add_commands(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from .. import distributed
-    from ..batch import run_batch
+    from ..run.batch import run_batch
+    from ..runtime import distributed
 
     with distributed.processes(arguments.device):
         console = Console(arguments.quiet)
@@ -75,11 +75,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, dict[str, Path]]:
     """Everything that can be wrong before the work begins is found here."""
-    from .. import distributed
-    from ..batch import Batch, find_pictures
-    from ..edits import check_edit, check_names, needs_generator, parse_edit, steps_of
-    from ..pipeline import RunSettings, load_models
-    from ..results import make_folder
+    from ..directions.text import check_edit, check_names, needs_generator, parse_edit, steps_of
+    from ..run.batch import Batch, find_pictures
+    from ..run.pipeline import RunSettings, load_models
+    from ..run.results import make_folder
+    from ..runtime import distributed
 
     edits = list(dict.fromkeys(map(parse_edit, arguments.edit)))
     check_names(edits)
@@ -105,6 +105,6 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
 
 
 def run_demo(arguments: argparse.Namespace) -> None:
-    from ..demo import demo
+    from ..run.demo import demo
 
     demo(arguments.out, device_of(arguments), arguments.seed, Console(arguments.quiet))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingFileError
-from ..schedule import PATHS, ScheduleSettings
 from ..training.encoder_settings import EncoderTraining
+from ..training.schedule import PATHS, ScheduleSettings
 from .console import Console
 from .options import (
     add_command,
@@ -25,9 +25,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..irse import IdentityNet
-    from ..losses import Lpips
-    from ..moco import MocoNet
+    from ..measure.losses import Lpips
+    from ..models.irse import IdentityNet
+    from ..models.moco import MocoNet
 
 _Kind = Callable[[str], Any]
 _STEPS: dict[str, tuple[_Kind, str]] = {
@@ -109,7 +109,7 @@ def add_encoder(kinds: Any) -> None:
 
 
 def train_encoder(arguments: argparse.Namespace) -> None:
-    from .. import distributed
+    from ..runtime import distributed
 
     with distributed.processes(arguments.device):
         try:
@@ -124,8 +124,8 @@ def train_encoder(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch
 
-    from .. import distributed
-    from ..checkpoints import load_generator
+    from ..checkpoints.registry import load_generator
+    from ..runtime import distributed
     from ..training.dry_run import dry_run
     from ..training.encoder import train
 
@@ -157,7 +157,7 @@ def _networks(
 ) -> tuple[Lpips | None, IdentityNet | MocoNet | None, IdentityNet | None]:
     """LPIPS and identity, None where the weight is 0, and the network whose body is taken over."""
     from ..invert.objective import MAX_SIZE
-    from ..networks import load_identity, load_moco, load_perceptual
+    from ..measure.networks import load_identity, load_moco, load_perceptual
 
     full = resolution >= MAX_SIZE
     chosen = arguments.networks

@@ -101,7 +101,7 @@ def add_generator(kinds: Any) -> None:
 
 
 def train_generator(arguments: argparse.Namespace) -> None:
-    from .. import distributed
+    from ..runtime import distributed
 
     with distributed.processes(arguments.device):
         _train(arguments)
@@ -110,8 +110,8 @@ def train_generator(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch
 
-    from .. import distributed
     from ..portraits.dataset import PortraitData
+    from ..runtime import distributed
     from ..training import adversarial, generator
     from ..training.data import is_rendered
 

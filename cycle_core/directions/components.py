@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InputError
-from ..generator import Generator
+from ..models.generator import Generator
 from .direction import Direction, Layers
 from .discovery import ganspace, sefa
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..codes import Code
 from ..errors import InputError, MismatchError
-from ..strengths import read_layers
+from .strengths import read_layers
 
 UNITS = ("sd", "raw")
 SPACES = ("W", "S")

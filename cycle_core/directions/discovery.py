@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
-from ..generator import Generator
-from ..invert import generate
-from ..invert.refinement import draw_inputs
-from ..layers import StyleLayer
+from ..invert.encode import generate
+from ..invert.refine import draw_inputs
+from ..models.generator import Generator
+from ..models.layers import StyleLayer
 from .direction import Direction, Layers, parse_layers
 from .editing import edit
 

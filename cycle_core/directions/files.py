@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoints import ASSETS, read_model, save_model
+from ..checkpoints.native import read_model, save_model
 from ..errors import CheckpointError, InputError, MissingFileError
-from ..generator import Generator
+from ..files.assets import ASSETS
+from ..models.generator import Generator
 from .direction import Direction
 from .foreign import load_style_deviations, load_vectors, read_foreign
 from .stylespace import BETA, global_direction, style_channel

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.others import described
-from ..checkpoints.reading import StoredTensor, load_all, read_file, reported
+from ..checkpoints.lazy_tensors import StoredTensor
+from ..checkpoints.reading import load_all, read_file, reported
+from ..checkpoints.unsupported import described
 from ..codes import MOST_STYLES
 from ..errors import CheckpointError, InputError
 from .direction import Direction

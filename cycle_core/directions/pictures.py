@@ -7,11 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..encoder import Encoder
 from ..errors import InputError
-from ..generator import Generator
-from ..invert import encode
-from ..invert.encoding import BATCH
+from ..invert.encode import BATCH, encode
+from ..models.encoder import Encoder
+from ..models.generator import Generator
 from .direction import Direction
 from .discovery import fit_directions
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, MismatchError
-from ..generator import Generator
+from ..models.generator import Generator
 from .direction import Direction
 from .discovery import style_matrix, w_statistics
 

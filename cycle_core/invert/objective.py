@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..resize import resize
+from ..images.resize import resize
 
 MAX_SIZE = 256  # the encoder's losses are taken at 256 px (METHOD section 1)
 Module = TypeVar("Module", bound=nn.Module)
@@ -126,7 +126,7 @@ def perceptual_network(given: Distance | None, device: torch.device) -> Distance
     """The network of LPIPS: the given one, AlexNet where its files are on this machine, or the
     embedded one that is meant for losses."""
     if given is None:
-        from ..networks import load_perceptual
+        from ..measure.networks import load_perceptual
 
         given = load_perceptual("loss", network="auto").to(device)
     return _usable(given)
@@ -135,7 +135,7 @@ def perceptual_network(given: Distance | None, device: torch.device) -> Distance
 def identity_network(given: Distance | None, device: torch.device) -> Distance:
     """The network of identity: the given one, ArcFace where found, or the embedded one."""
     if given is None:
-        from ..networks import load_identity
+        from ..measure.networks import load_identity
 
         given = load_identity("loss", network="auto").to(device)
     return _usable(given)

@@ -6,8 +6,8 @@ import torch
 
 from ..codes import Code
 from ..errors import InputError
-from ..generator import Generator
-from .refinement import draw_inputs
+from ..models.generator import Generator
+from .refine import draw_inputs
 
 
 def sample(

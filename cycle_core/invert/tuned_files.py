@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import read_model, save_model
+from ..checkpoints.native import read_model, save_model
 from ..codes import Code
 from ..errors import CheckpointError, InputError, MismatchError
-from ..generator import Generator
-from .encoding import generate
+from ..models.generator import Generator
+from .encode import generate
 from .objective import trainable_copy
-from .tuning import Tuned
+from .tune import Tuned
 
 
 def save_tuned(

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, InputError, MismatchError, MissingFileError
-from ..shards import INDEX, open_array, read_rows, shard_path, write_array, write_json
+from ..files.shards import INDEX, open_array, read_rows, shard_path, write_array, write_json
 from .factors import NAMES, sample_factors, sample_wide
 from .renderer import Extras, render
 

@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..resize import blur
+from ..files.assets import ASSETS
+from ..images.resize import blur
 from .factors import defaults, replace
 from .renderer import render
 
 EXAMPLES = ("portrait", "group", "clip")
-ASSETS = Path(__file__).parents[1] / "assets"
+
 FRAMES, FRAME_SECONDS = 16, 1 / 12  # of the clip, which begins where it ends
 
 SMILING = {"skin_tone": 0.3, "hair_color": 0.55, "hair_len": 0.7, "eye_color": 0.85, "smile": 0.3}
@@ -33,7 +34,7 @@ def example(name: str) -> Tensor:
     Raises InputError for another name."""
     from PIL import Image, ImageSequence
 
-    from ..images import from_pil
+    from ..images.io import from_pil
 
     if name not in EXAMPLES:
         raise InputError(f"The examples are {', '.join(EXAMPLES)}, not {name!r}.")
@@ -142,7 +143,7 @@ def _file(name: str) -> Path:
 
 
 def main() -> None:
-    from ..images import to_pil
+    from ..images.io import to_pil
 
     for name, make in (("portrait", portrait), ("group", group), ("clip", clip)):
         first, *more = [to_pil(frame) for frame in make()]

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..landmarks import MIRRORED, face_axis, face_size
+from ..faces.landmarks import MIRRORED, face_axis, face_size
 from .scenery import Dice, background, cut_out, dress, occlude, photograph, scrambled
 
 # What photographs show: a mouth's width in distances of the eyes, and how far down from the eyes to

@@ -1,0 +1,1 @@
+"""Training: of encoders through the cycle W -> W+ -> W, of generators, of all that is embedded."""

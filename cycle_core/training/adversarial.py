@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import distributed
 from ..errors import InputError
-from ..generator import Generator, GeneratorConfig
-from ..shards import read_json, write_json
+from ..files.shards import read_json, write_json
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
+from ..runtime import distributed
 from .common import Ahead, Order, autocast, average_decay, make_run, update_average
 from .data import Pictures, open_all
 from .discriminator import Discriminator, check_batch, train_discriminator

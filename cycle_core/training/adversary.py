@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..generator import Generator
-from ..losses import (
+from ..measure.losses import (
     CodePool,
     LatentDiscriminator,
     active_vectors,
@@ -21,6 +20,7 @@ from ..losses import (
     discriminator_loss,
     r1_penalty,
 )
+from ..models.generator import Generator
 
 
 class Adversary:

@@ -26,11 +26,12 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .. import distributed
-from ..checkpoints import write_atomically
+from ..checkpoints.native import write_atomically
 from ..errors import CheckpointError, CycleError, InputError
-from ..images import contact_sheet, read_image, save_image
-from ..results import make_folder
+from ..images.io import read_image, save_image
+from ..images.sheet import contact_sheet
+from ..run.results import make_folder
+from ..runtime import distributed
 
 Item = TypeVar("Item")
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"

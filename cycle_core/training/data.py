@@ -14,11 +14,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from .. import distributed
 from ..errors import CheckpointError, InputError
-from ..images import check_square, list_images, read_crop, read_size
-from ..resize import resize
-from ..shards import INDEX, read_json, read_rows
+from ..files.shards import INDEX, read_json, read_rows
+from ..images.io import check_square, list_images, read_crop, read_size
+from ..images.resize import resize
+from ..runtime import distributed
 
 T = TypeVar("T")
 

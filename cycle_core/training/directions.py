@@ -22,18 +22,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints import load_generator, write_atomically
+from ..checkpoints.native import write_atomically
+from ..checkpoints.registry import load_generator
 from ..codes import Code
-from ..directions import Direction, edit, fit_directions, save_directions
-from ..directions.discovery import responses, with_curve
-from ..directions.files import EMBEDDED
+from ..directions.direction import Direction
+from ..directions.discovery import fit_directions, responses, with_curve
+from ..directions.editing import edit
+from ..directions.files import EMBEDDED, save_directions
 from ..errors import CycleError, InputError
-from ..generator import Generator
-from ..invert import generate
-from ..irse import IdentityNet
-from ..networks import PortraitNet, load_attributes, load_identity
-from ..portraits import FACTORS, Z_DIM
-from ..portraits.factors import rotation
+from ..invert.encode import generate
+from ..measure.networks import PortraitNet, load_attributes, load_identity
+from ..models.generator import Generator
+from ..models.irse import IdentityNet
+from ..portraits.factors import FACTORS, Z_DIM, rotation
 
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
 # A readout of a smaller R2 knows next to nothing: its direction would leave the domain at once

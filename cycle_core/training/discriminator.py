@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import distributed
 from ..errors import InputError
-from ..layers import Linear
-from ..stylegan2 import GeneratorConfig
+from ..models.layers import Linear
+from ..models.stylegan2 import GeneratorConfig
+from ..runtime import distributed
 from .common import autocast
 
 GROUP = 8  # pictures whose deviations are pooled

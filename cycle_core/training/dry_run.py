@@ -15,15 +15,15 @@ from statistics import median
 import torch
 from torch import nn
 
-from .. import distributed
-from ..devices import peak_memory
-from ..encoder import EncoderConfig
-from ..generator import Generator
 from ..invert.objective import Distance
-from ..irse import IdentityNet
-from ..schedule import Phase
+from ..models.encoder import EncoderConfig
+from ..models.generator import Generator
+from ..models.irse import IdentityNet
+from ..runtime import distributed
+from ..runtime.devices import peak_memory
 from .encoder_run import CHUNK, Run
 from .encoder_settings import EncoderTraining
+from .schedule import Phase
 
 MEASURED = 3  # steps of a kind, after one that is not counted
 

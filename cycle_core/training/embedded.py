@@ -19,8 +19,9 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import ASSETS, read_model, save_model
+from ..checkpoints.native import read_model, save_model
 from ..errors import CycleError, InputError
+from ..files.assets import ASSETS
 
 
 @dataclass(frozen=True)

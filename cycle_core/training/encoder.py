@@ -26,11 +26,11 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import distributed
-from ..encoder import Encoder, EncoderConfig
-from ..generator import Generator
 from ..invert.objective import Distance
-from ..irse import IdentityNet
+from ..models.encoder import Encoder, EncoderConfig
+from ..models.generator import Generator
+from ..models.irse import IdentityNet
+from ..runtime import distributed
 from . import common
 from .encoder_run import Run
 from .encoder_settings import FREE, EncoderTraining

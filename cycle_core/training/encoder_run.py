@@ -19,21 +19,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import distributed
-from ..checkpoints import save_model
-from ..encoder import Encoder, EncoderConfig
+from ..checkpoints.native import save_model
 from ..errors import InputError
-from ..generator import Generator
+from ..images.resize import resize
 from ..invert.objective import MAX_SIZE, Distance, Objective
-from ..irse import IdentityNet
-from ..losses import LatentDiscriminator, delta_loss
-from ..resize import resize
-from ..schedule import Phase, at
+from ..measure.losses import LatentDiscriminator, delta_loss
+from ..models.encoder import Encoder, EncoderConfig
+from ..models.generator import Generator
+from ..models.irse import IdentityNet
+from ..runtime import distributed
 from . import common
 from .adversary import Adversary, sample_w
 from .data import open_pictures
 from .encoder_settings import EncoderTraining
 from .optim import Muon, Ranger
+from .schedule import Phase, at
 
 Losses = dict[str, Tensor]
 CHUNK = 16  # pictures that are validated at once

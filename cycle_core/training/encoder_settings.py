@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..schedule import ScheduleSettings
+from .schedule import ScheduleSettings
 
 
 @dataclass(frozen=True)

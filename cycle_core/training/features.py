@@ -25,12 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..checkpoints import ASSETS, save_model
-from ..encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
+from ..checkpoints.native import save_model
 from ..errors import CycleError, InputError
-from ..irse import IdentityConfig, IdentityNet
-from ..losses import Lpips
-from ..networks import PortraitNet, PortraitNetConfig
+from ..files.assets import ASSETS
+from ..measure.losses import Lpips
+from ..measure.networks import PortraitNet, PortraitNetConfig
+from ..models.encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
+from ..models.irse import IdentityConfig, IdentityNet
 from ..portraits.dataset import PortraitData
 from ..portraits.factors import (
     ATTRIBUTES,

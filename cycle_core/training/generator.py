@@ -21,12 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import distributed
 from ..errors import InputError
-from ..generator import Generator, GeneratorConfig
-from ..networks import load_perceptual
-from ..portraits import Z_DIM, factors_to_z
+from ..measure.networks import load_perceptual
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
 from ..portraits.dataset import HELD_OUT, PortraitData
+from ..portraits.factors import Z_DIM, factors_to_z
+from ..runtime import distributed
 from .common import autocast, average_decay, update_average
 from .discriminator import Discriminator, check_batch, train_discriminator
 from .generator_settings import FREE, GeneratorTraining

@@ -27,20 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoints import save_model
+from ..checkpoints.native import save_model
 from ..errors import InputError
-from ..landmarks import FINDER_SIZE, MIRRORED, LandmarkConfig, Landmarks, cells, face_size
+from ..faces.landmarks import FINDER_SIZE, MIRRORED, LandmarkConfig, Landmarks, cells, face_size
+from ..images.resize import resize
 from ..portraits.dataset import PortraitData
 from ..portraits.renderer import render
-from ..portraits.scenes import (
-    FINDING,
-    REFINING,
-    Placement,
-    Portraits,
-    Scenes,
-    synthesise,
-)
-from ..resize import resize
+from ..portraits.scenes import FINDING, REFINING, Placement, Portraits, Scenes, synthesise
 from .common import (
     Log,
     Means,

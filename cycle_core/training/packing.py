@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..images import list_images, read_crop
-from ..resize import resize
-from ..results import make_folder
-from ..shards import INDEX, read_json, shard_path, write_array, write_json
-from ..weights import sha256
+from ..files.shards import INDEX, read_json, shard_path, write_array, write_json
+from ..files.weights import sha256
+from ..images.io import list_images, read_crop
+from ..images.resize import resize
+from ..run.results import make_folder
 from .data import Packed, check_headers, in_parallel, refuse
 
 MAX_SHARD, SHARD_BYTES = 1000, 2**28  # pictures, and bytes, of a shard at most

@@ -10,17 +10,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .. import distributed
-from ..checkpoints import save_model
-from ..generator import Generator
-from .common import (
-    Log,
-    Means,
-    check_same,
-    load_checkpoint,
-    make_run,
-    save_checkpoint,
-)
+from ..checkpoints.native import save_model
+from ..models.generator import Generator
+from ..runtime import distributed
+from .common import Log, Means, check_same, load_checkpoint, make_run, save_checkpoint
 
 _PARTS = ("generator", "average", "discriminator", "optimizer", "d_optimizer")
 Callback = Callable[[int, int, "Tensor | None"], object]

@@ -21,10 +21,10 @@ from layouts import (
 )
 from safetensors.torch import save
 
-from cycle_core.encoder import Encoder, EncoderConfig
-from cycle_core.generator import Generator
-from cycle_core.stylegan2 import GeneratorConfig
-from cycle_core.stylegan3 import StyleGAN3Config
+from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan3 import StyleGAN3Config
 
 CONFIG = GeneratorConfig(8, z_dim=4, w_dim=6, mapping_layers=2, channels=(4, 3))
 

@@ -1,0 +1,234 @@
+"""Edits as one writes them: `smile=2`, `smile:=0`, `age=+1,keep=glasses,layers=0-5,smile=1`.
+
+    change  = NAME=STRENGTH     by so many standard deviations of the attribute
+            | NAME:=VALUE       to a value, whatever is there now (0 is the domain's mean)
+    option  = keep=NAME[+NAME]  of the change before it: attributes that it must leave alone
+            | layers=A-B[+C]    of the change before it: the styles that it moves, from 0 on
+    edit    = change or option, joined by commas; the changes of one edit act together
+
+A NAME is an embedded direction (`cycle-core directions`), the path of a direction file, or a
+direction in StyleSpace; see `load_direction` for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .strengths import read_layers
+
+if TYPE_CHECKING:
+    from ..codes import Code, HasCode
+    from ..models.generator import Generator
+    from .direction import Direction
+    from .editing import Step
+
+LONGEST = 160  # bytes of an edit's name: with what is put around it, less than a disk takes
+
+
+@dataclass(frozen=True)
+class Change:
+    """One direction and how far to go along it.
+
+    amount: a strength, or the value to arrive at where `to` is true.
+    keep: directions to which this one is made orthogonal first.
+    layers: the styles that move; None for those of the direction's file (usually all).
+    """
+
+    direction: str
+    amount: float
+    to: bool = False
+    keep: tuple[str, ...] = ()
+    layers: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        sign = ":=" if self.to else "=" if self.amount < 0 else "=+"
+        parts = [f"{self.direction}{sign}{_text(self.amount)}"]
+        if self.keep:
+            parts.append("keep=" + "+".join(self.keep))
+        if self.layers is not None:
+            parts.append("layers=" + _ranges(self.layers))
+        return ",".join(parts)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Changes that act together and make one picture."""
+
+    changes: tuple[Change, ...]
+
+    def __str__(self) -> str:
+        """The edit as one writes it; `parse_edit` gives the same edit back."""
+        return ",".join(str(change) for change in self.changes)
+
+    @property
+    def name(self) -> str:
+        """The same as part of a file name: "smile+2", "smile_to_0", "age+1_keep_glasses". Long ones
+        are cut, and end with a digest that keeps them apart."""
+        names = []
+        for change in self.changes:
+            amount = _text(change.amount)
+            sign = "_to_" if change.to else "" if change.amount < 0 else "+"
+            name = f"{_stem(change.direction)}{sign}{amount}"
+            if change.keep:
+                name += "_keep_" + "-".join(_stem(kept) for kept in change.keep)
+            if change.layers is not None:
+                name += "_layers_" + _ranges(change.layers)
+            names.append(name)
+        name = "_".join(names).encode()
+        if len(name) > LONGEST:
+            digest = hashlib.sha256(name).hexdigest()[:8]
+            return f"{name[: LONGEST - 9].decode(errors='ignore')}_{digest}"
+        return name.decode()
+
+
+def parse_edit(text: str) -> Edit:
+    """Read one edit. Raises InputError that says what is wrong with which part."""
+    changes: list[Change] = []
+    for part in (part.strip() for part in text.split(",")):
+        name, sign, value = part.rpartition("=")
+        to = name.endswith(":")
+        name, value = name.removesuffix(":").strip(), value.strip()
+        if not sign or not name or not value.strip("+"):
+            raise InputError(
+                f"The edit {text!r} cannot be read at {part!r}: write NAME=STRENGTH (smile=2) or "
+                "NAME:=VALUE (smile:=0), joined by commas."
+            )
+        if name in ("keep", "layers") and not to:
+            if not changes:
+                raise InputError(
+                    f"In the edit {text!r} there is no change before {part!r}: begin with one, "
+                    f"such as age=1,{part}."
+                )
+            option = (
+                {"keep": changes[-1].keep + _names(value)}
+                if name == "keep"
+                else {"layers": read_layers(value)}
+            )
+            changes[-1] = replace(changes[-1], **option)
+        else:
+            changes.append(Change(name, _number(value, text), to))
+    return Edit(tuple(changes))
+
+
+def apply_edit(
+    code: Code | HasCode,
+    edit: Edit,
+    generator: Generator | None = None,
+    directions: Mapping[str, Direction] | None = None,
+) -> Code:
+    """The code after all changes of one edit; directions in StyleSpace need the generator.
+
+    directions: by the names that the edit has for them, where they are open already.
+    Raises MissingFileError for an unknown direction, InputError and MismatchError for one that
+    cannot be followed here."""
+    from .editing import edit_many
+
+    return edit_many(code, steps_of(edit, generator, directions))
+
+
+def check_edit(edit: Edit, generator: Generator) -> None:
+    """Try an edit on the generator's mean code, so that what is wrong is told before long work.
+
+    Raises what `apply_edit` raises, and InputError where the code leaves all numbers."""
+    from ..codes import Code
+
+    mean = generator.w_avg.expand(1, generator.num_ws, -1)
+    code = apply_edit(Code(mean, "W", generator.base_fingerprint), edit, generator)
+    if not all(bool(x.isfinite().all()) for x in (code.w, code.offsets) if x is not None):
+        raise InputError(
+            f"The edit {str(edit)!r} goes beyond all numbers: give a smaller strength."
+        )
+
+
+def check_names(edits: Sequence[Edit]) -> None:
+    """Raise InputError where two edits would be written into one file."""
+    names: dict[str, Edit] = {}
+    for edit in edits:
+        other = names.setdefault(edit.name, edit)
+        if other != edit:
+            raise InputError(
+                f"The edits {str(other)!r} and {str(edit)!r} would both be written as {edit.name}: "
+                "give one direction's file another name."
+            )
+
+
+def needs_generator(edit: Edit) -> bool:
+    """Whether one of the directions lies in StyleSpace."""
+    from .files import needs_generator as needs
+
+    return any(map(needs, names_in(edit)))
+
+
+def names_in(edit: Edit) -> list[str]:
+    """The names of all its directions, those that are kept as well, each once."""
+    return list(dict.fromkeys(name for x in edit.changes for name in (x.direction, *x.keep)))
+
+
+def steps_of(
+    edit: Edit,
+    generator: Generator | None = None,
+    directions: Mapping[str, Direction] | None = None,
+) -> list[Step]:
+    """The changes with their directions opened. Raises MissingFileError, CheckpointError."""
+    from .editing import Step
+    from .files import load_direction
+
+    known = directions or {}
+
+    def opened(name: str) -> Direction:
+        return known[name] if name in known else load_direction(name, generator=generator)
+
+    return [
+        Step(
+            opened(change.direction),
+            strength=None if change.to else change.amount,
+            to=change.amount if change.to else None,
+            layers=change.layers,
+            keep=[opened(name) for name in change.keep],
+        )
+        for change in edit.changes
+    ]
+
+
+def _number(value: str, text: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(
+            f"In the edit {text!r}, {value!r} is not a number: give one such as 2, +1 or -0.5."
+        )
+    return number
+
+
+def _text(number: float) -> str:
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def _stem(direction: str) -> str:
+    name = re.sub(r"\.(safetensors|pt|pth|npy|npz)(?=:|$)", "", Path(direction).name)
+    return re.sub(r"[^\w.-]", "-", name)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split("+") if name.strip())
+
+
+def _ranges(layers: tuple[int, ...]) -> str:
+    """(0, 1, 2, 8) -> "0-2+8"."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][1] + 1:
+            runs[-1][1] = layer
+        else:
+            runs.append([layer, layer])
+    return "+".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,0 +1,210 @@
+"""Put an edited crop back into its photo, so that only what was edited changes.
+
+A generator of 64 or 128 px cannot hold what a photo of the same face shows. So the photo keeps,
+as far as the edit allows it, what is its own:
+
+    photo' = photo + mask * (edited - photo + keep * moved(photo - reference))
+
+with the crops brought to the photo's place and resolution. Where the edit changed nothing, the sum
+is the photo itself. What it moved (`motion.py`), the photo's detail follows; where it made
+something new, old detail would show through: keep falls to 0 and the edited crop stands alone, but
+for the large errors of the generator's colours, which are always made good."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+from torch.nn import functional as F
+
+from ..errors import InputError, MismatchError
+from ..images.io import Photo, as_image, resize
+from ..images.resize import blur
+from .frame import Frame, align, other_photo
+from .motion import displacement, moved, structure
+
+Picture = TypeVar("Picture", Photo, torch.Tensor)
+
+FEATHER = 0.12  # width of the mask's soft edge, as a part of the crop's side
+_LOOK = 256  # side at which the edit is compared; more would cost time and tell nothing
+_CHANGE = 0.16  # new structure, in [-1,1] units, at which keep has fallen to 1/e
+
+
+def paste(
+    photo: Picture,
+    crop: torch.Tensor,
+    frame: Frame,
+    reference: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+    feather: float = FEATHER,
+    detail: float = 1.0,
+) -> Picture:
+    """The photo with the edited crop at `frame`; a Photo gives a Photo (with its alpha channel), a
+    tensor [1,3,H,W] a tensor. Nothing outside the mask changes by a single bit. For several faces
+    paste one after the other.
+
+    crop: float [1,3,S,S] in [-1,1], S may differ from frame.size.
+    reference: float [1,3,S,S], the generator's picture of the unedited crop. With it only the
+        change is applied, and the photo keeps what the generator could not draw. Without it the
+        aligned crop itself is the reference: the photo keeps its resolution alone.
+    mask: float [1,1,M,M] in 0..1 over the crop, what to paste; default `face_mask`.
+    feather: width of the mask's soft edge inwards, as a part of the crop's side; 0 for none.
+    detail: 0..1, how much is kept of the photo; 0 pastes the crop as it is.
+    Raises MismatchError for another photo than the frame's, InputError for wrong shapes."""
+    image = as_image(photo)
+    if frame.photo_size != (image.shape[-1], image.shape[-2]):
+        raise MismatchError(other_photo(frame, (image.shape[-1], image.shape[-2])))
+    crop = _square(crop, 3, "The edited crop").to(image)
+    if not bool(torch.isfinite(crop).all()):
+        raise InputError("The edited crop holds NaN or infinite values: generate it again.")
+    size = crop.shape[-1]
+    aligned = align(image, frame, size)[0] if detail > 0 else crop
+    shown = aligned if reference is None else _square(reference, 3, "The reference").to(image)
+    if shown.shape != crop.shape:
+        raise InputError(
+            f"The reference is {shown.shape[-1]} pixels wide and the crop {size}: both must be the "
+            "generator's output at one size."
+        )
+    if mask is None:
+        given = soft = face_mask(256, feather).to(image)
+    else:
+        given = _square(mask, 1, "The mask").to(image).clamp(0, 1)
+        soft = _feathered(given, feather)
+
+    left, top, right, bottom = _region(frame)
+    here = image[..., top:bottom, left:right]
+    grid = _inverse_grid(frame, here, left, top)
+    weight = F.grid_sample(soft, grid, padding_mode="zeros", align_corners=False)
+    # interpolation reaches half a pixel of the mask too far
+    weight = weight * F.grid_sample((given > 0).float(), grid, mode="nearest", align_corners=False)
+    edited = _warp(crop, grid, frame)
+    change = edited - here
+    if detail > 0:
+        small = min(size, _LOOK)
+        after, before, photo_s = (resize(part, small) for part in (crop, shown, aligned))
+        flow = displacement(after, before)  # [1,2,small,small]
+        keep = detail * _warp(_explained(after, moved(before, flow)), grid, frame).clamp(0, 1)
+        # what the generator got wrong in the large, its colours, cannot show through: always kept
+        wrong = detail * _warp(blur(photo_s - before, 0.06 * small), grid, frame)
+        own = _own(here, shown, grid, flow, frame)
+        change = change + wrong + keep * (own - wrong)
+    pasted = torch.where(weight > 0, (here + weight * change).clamp(-1, 1), here)
+    out = image.clone()
+    out[..., top:bottom, left:right] = pasted
+    if isinstance(photo, Photo):
+        return Photo(out, photo.alpha, photo.path)
+    return out
+
+
+def face_mask(size: int, feather: float = FEATHER) -> torch.Tensor:
+    """float32 [1,1,size,size] in 0..1: a smooth ellipse over face and hair of an FFHQ crop."""
+    at = (torch.arange(size) + 0.5) / size
+    x, y = (at[None, :] - 0.5) / 0.46, (at[:, None] - 0.5) / 0.49
+    radius = (x.abs() ** 2.4 + y.abs() ** 2.4) ** (1 / 2.4)  # slightly squarer: hair at the temples
+    inwards = (1 - radius) * 0.46  # distance from the rim, in sides of the crop
+    return _smooth((inwards / max(feather, 1e-6)).clamp(0, 1))[None, None]
+
+
+def _own(
+    here: torch.Tensor,
+    shown: torch.Tensor,
+    grid: torch.Tensor,
+    flow: torch.Tensor,
+    frame: Frame,
+) -> torch.Tensor:
+    """[1,3,h,w]: what the photo has and the generator's picture lacks, moved as the edit moves."""
+    if float(flow.abs().max()) == 0:
+        return here - _warp(shown, grid, frame)  # to the bit: nothing is looked up in between
+    shift = 2 * _warp(flow, grid, frame).movedim(1, -1)  # in the crop's -1..1
+    origin, below, _, beside = torch.tensor(frame.quad, dtype=torch.float64)
+    axes = torch.stack([beside - origin, below - origin], dim=1) / 2  # -1..1 to photo pixels
+    pixels = shift @ axes.T.float().to(shift.device)
+    size = pixels.new_tensor([here.shape[-1], here.shape[-2]])
+    y, x = torch.meshgrid(
+        torch.arange(here.shape[-2], device=here.device, dtype=torch.float32) + 0.5,
+        torch.arange(here.shape[-1], device=here.device, dtype=torch.float32) + 0.5,
+        indexing="ij",
+    )
+    places = (torch.stack([x, y], dim=-1) + pixels) / size * 2 - 1
+    return _sample(here, places) - _warp(shown, grid + shift, frame)
+
+
+def _explained(crop: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """[1,1,S,S]: 1 where the edited crop has the reference's structure, towards 0 where it is new.
+
+    A change that is the same all around, such as another skin colour, is no new structure."""
+    size = crop.shape[-1]
+    change = crop - reference
+    strength = [
+        blur(part.square().mean(1, keepdim=True), max(0.012 * size, 0.6)).sqrt()
+        # next to something strong and new, only the change itself says that nothing changed here
+        for part in (change, structure(change))
+    ]
+    return torch.exp(-((torch.minimum(*strength) / _CHANGE) ** 2))
+
+
+def _feathered(mask: torch.Tensor, feather: float) -> torch.Tensor:
+    """The mask with a soft edge inside of its own, so that it covers nothing more."""
+    sigma = feather * mask.shape[-1] / 2
+    if feather <= 0 or float(mask.max()) <= 0:
+        return mask
+    soft = mask
+    while sigma > 0.3:
+        soft = (2 * blur(mask, sigma, "constant") - 1).clamp(0, 1)
+        if float(soft.max()) > 0.8 * float(mask.max()):
+            break
+        sigma /= 1.5  # the mask is narrower than its feather would be
+    return _smooth(torch.minimum(soft, mask))
+
+
+def _warp(values: torch.Tensor, grid: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """[1,C,S,S] over the crop -> [1,C,h,w] at the photo's pixels."""
+    side = max(round(frame.side), 1)
+    if values.shape[-1] > side:
+        values = resize(values, side)  # antialiased; the sampling below is not
+    return _sample(values, grid)
+
+
+def _sample(values: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    mode = "bilinear" if grid.device.type == "mps" else "bicubic"  # which MPS does not have
+    return F.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _region(frame: Frame) -> tuple[int, int, int, int]:
+    """left, top, right, bottom of the photo's pixels that the crop touches."""
+    (width, height), xs, ys = frame.photo_size, *zip(*frame.quad, strict=True)
+    left, top = max(math.floor(min(xs)), 0), max(math.floor(min(ys)), 0)
+    return left, top, min(math.ceil(max(xs)), width), min(math.ceil(max(ys)), height)
+
+
+def _inverse_grid(frame: Frame, here: torch.Tensor, left: int, top: int) -> torch.Tensor:
+    """[1,h,w,2] for `grid_sample`: the place in the crop, -1..1, of each pixel of the region."""
+    origin, below, _, beside = torch.tensor(frame.quad, dtype=torch.float64)
+    axes = torch.stack([beside - origin, below - origin], dim=1)  # columns: the crop's x, y
+    to_crop = 2 * torch.linalg.inv(axes)
+    offset = -(to_crop @ origin) - 1
+    # the region's own pixels as coordinates: float32 stays exact far from the photo's corner
+    offset = offset + to_crop @ torch.tensor([left + 0.5, top + 0.5], dtype=torch.float64)
+    to_crop, offset = to_crop.float().to(here.device), offset.float().to(here.device)
+    y, x = torch.meshgrid(
+        torch.arange(here.shape[-2], device=here.device, dtype=torch.float32),
+        torch.arange(here.shape[-1], device=here.device, dtype=torch.float32),
+        indexing="ij",
+    )
+    return (torch.stack([x, y], dim=-1) @ to_crop.T + offset)[None]
+
+
+def _square(value: torch.Tensor, channels: int, what: str) -> torch.Tensor:
+    value = value.detach()
+    if value.ndim == 3:
+        value = value[None]
+    if value.ndim != 4 or value.shape[:2] != (1, channels) or value.shape[2] != value.shape[3]:
+        raise InputError(
+            f"{what} has the shape [1, {channels}, S, S], but {list(value.shape)} was given."
+        )
+    return value.float()
+
+
+def _smooth(t: torch.Tensor) -> torch.Tensor:
+    return t * t * (3 - 2 * t)

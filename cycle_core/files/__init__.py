@@ -1,0 +1,1 @@
+"""Files on disk: where models are found, downloads, packed pictures."""

@@ -1,0 +1,87 @@
+"""Many pictures on disk as a few large arrays, of which any row is read at once.
+
+A folder holds `index.json` and for each shard `00000-images.npy`, uint8 [n,3,R,R], all of one n but
+the last; other arrays may lie beside it, such as the factors of rendered portraits. Every file
+appears under its name only when it is whole, and nothing is changed in place: any number of
+processes may read while others write.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.native import write_atomically
+from ..errors import CheckpointError
+
+INDEX = "index.json"
+
+
+def shard_path(folder: Path, number: int, kind: str = "images") -> Path:
+    """Where an array of a shard lies."""
+    return folder / f"{number:05d}-{kind}.npy"
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one array atomically. Raises InputError where that is impossible."""
+
+    def write(part: Path) -> None:
+        # given a name, np.save would put an ending to it, and given a file that is only written, it
+        # would hide why that fails
+        with open(part, "wb+") as file:
+            np.save(file, array)
+
+    write_atomically(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write an index atomically. Raises InputError where that is impossible."""
+    text = json.dumps(value, indent=1)
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An index, empty where the file is missing or is no JSON object: then the folder is not one
+    of shards, but it may hold plain pictures."""
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def read_rows(folder: Path, kind: str, places: np.ndarray, shard: int) -> np.ndarray:
+    """Rows of an array that is spread over shards of `shard` rows each.
+
+    places: int64 [B], in any order. Gives [B, ...]. Raises CheckpointError for a damaged shard."""
+    first = open_array(folder, 0, kind)
+    rows = np.empty((len(places), *first.shape[1:]), first.dtype)
+    numbers = places // shard
+    for number in np.unique(numbers):
+        here = numbers == number
+        try:
+            rows[here] = open_array(folder, int(number), kind)[places[here] % shard]
+        except (IndexError, ValueError) as error:  # another length or shape
+            raise _damaged(shard_path(folder, int(number), kind), error) from error
+    return rows
+
+
+@lru_cache(maxsize=512)  # an open file each, of which a process may have 1,024
+def open_array(folder: Path, number: int, kind: str = "images") -> np.ndarray:
+    """One array of a shard, mapped into memory. Raises CheckpointError where it is damaged."""
+    path = shard_path(folder, number, kind)
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is missing or damaged ({type(error).__name__}): make it anew by the command that "
+        "made the folder."
+    )

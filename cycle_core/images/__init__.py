@@ -1,0 +1,1 @@
+"""Pictures in and out of the library, and what changes their size."""

@@ -1,0 +1,1 @@
+"""How alike two pictures are, for losses and for reports."""

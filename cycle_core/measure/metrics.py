@@ -1,0 +1,161 @@
+"""What is measured (METHOD section 5). Pictures are float [B, 3, H, W] in [-1, 1], clamped to it
+first, because that is what a picture file keeps; every measure is one number for each picture.
+
+LPIPS and identity need a network: `networks.load_perceptual(role="metrics")` and
+`networks.load_identity(role="metrics")`, which no loss uses; `network.name` says which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError
+from .losses import Lpips
+
+_WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
+
+
+def mse(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared error in [-1, 1] (four times that in [0, 1]), float [B]."""
+    _check_pair(a, b)
+    return (_clamp(a) - _clamp(b)).square().mean((1, 2, 3))
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, 10 log10(2^2 / MSE), float [B]; at most 100 (equal)."""
+    return 10 * torch.log10(4 / mse(a, b).clamp(min=4e-10))
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004), float [B], 1 for equal pictures.
+
+    Gaussian window of 11 pixels, sigma 1.5, whole windows only, mean over the colour channels.
+    Raises InputError for pictures below 11 pixels."""
+    _check_pair(a, b)
+    similarity, _ = _ssim(_clamp(a), _clamp(b))
+    return similarity
+
+
+def ms_ssim_scales(height: int, width: int) -> int:
+    """How many of the five scales a picture has room for: 5 from 176 px on, 3 at 64 px."""
+    scales = 0
+    while scales < len(_SCALES) and min(height, width) >> scales >= _WINDOW:
+        scales += 1
+    return scales
+
+
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Multi-scale structural similarity (Wang et al. 2003), float [B].
+
+    Small pictures have fewer scales (`ms_ssim_scales`, to be reported with the number): the first
+    ones, their exponents divided by their sum. Negative structure counts as none.
+    Raises InputError for pictures below 11 pixels."""
+    _check_pair(a, b)
+    a, b = _clamp(a), _clamp(b)
+    scales = ms_ssim_scales(*a.shape[-2:])
+    exponents = torch.tensor(_SCALES[: max(scales, 1)])
+    exponents = (exponents / exponents.sum()).tolist()
+    total = torch.ones(a.shape[0], device=a.device)
+    for i, exponent in enumerate(exponents):
+        similarity, contrast = _ssim(a, b)
+        last = i == len(exponents) - 1
+        total = total * (similarity if last else contrast).clamp(min=0) ** exponent
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return total
+
+
+@torch.no_grad()
+def lpips(a: Tensor, b: Tensor, network: Lpips) -> Tensor:
+    """Perceptual distance (Zhang et al. 2018), float [B], 0 for equal pictures."""
+    _check_pair(a, b)
+    return network(_clamp(a), _clamp(b))
+
+
+@torch.no_grad()
+def identity(a: Tensor, b: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+    """Cosine of the embeddings of two aligned faces, float [B], 1 for the same person.
+
+    network: such as an `IdentityNet`, [B, 3, H, W] -> [B, D] of length 1."""
+    _check_pair(a, b)
+    return (network(_clamp(a)) * network(_clamp(b))).sum(1)
+
+
+@torch.no_grad()
+def lec(
+    codes: Tensor,
+    edit: Callable[[Tensor], Tensor],
+    undo: Callable[[Tensor], Tensor],
+    generate: Callable[[Tensor], Tensor],
+    encode: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Latent editing consistency (e4e, section 5), float [B]: ||w - undo(encode(G(edit(w))))||_2.
+
+    codes: [B, N, w_dim], of the pictures under test. The norm is over all N * w_dim numbers,
+    divided by sqrt(N), so that it compares between W and W+; 0 is perfect."""
+    again = undo(encode(_clamp(generate(edit(codes)))))
+    return (codes - again).flatten(1).norm(dim=1) / codes.shape[1] ** 0.5
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """Frechet distance of two Gaussians fitted to features [N, D] and [M, D] (Heusel et al. 2017).
+
+    |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), in float64 on the CPU. It is biased by the
+    number of samples: compare only numbers from as many.
+    Raises InputError for fewer than 2 rows."""
+    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:] or a.ndim != 2:
+        raise InputError(
+            "A Frechet distance compares two sets of features [N, D] of at least two rows, but "
+            f"{tuple(a.shape)} and {tuple(b.shape)} were given."
+        )
+    a, b = a.detach().cpu().double(), b.detach().cpu().double()
+    mean = (a.mean(0) - b.mean(0)).square().sum()
+    s, t = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(a.shape[1], -1)
+    root = _sqrt(s)
+    cross = torch.linalg.eigvalsh(root @ t @ root).clamp(min=0).sqrt().sum()
+    return float((mean + s.trace() + t.trace() - 2 * cross).clamp(min=0))
+
+
+def _sqrt(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """(similarity, contrast and structure alone), means over positions and channels, [B] each."""
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # the range of [-1, 1] is 2
+    mean_a, mean_b = _blur(a), _blur(b)
+    var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
+    covariance = _blur(a * b) - mean_a * mean_b
+    contrast = (2 * covariance + c2) / (var_a + var_b + c2)
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return (luminance * contrast).mean((1, 2, 3)), contrast.mean((1, 2, 3))
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Gaussian window over whole neighbourhoods: [B, C, H, W] -> [B, C, H - 10, W - 10]."""
+    if min(x.shape[-2:]) < _WINDOW:
+        raise InputError(
+            f"SSIM needs pictures of at least {_WINDOW} pixels, but {tuple(x.shape)} was given."
+        )
+    at = torch.arange(_WINDOW, dtype=x.dtype, device=x.device) - _WINDOW // 2
+    window = torch.exp(-(at**2) / (2 * _SIGMA**2))
+    window = (window / window.sum()).expand(x.shape[1], 1, 1, -1)
+    x = F.conv2d(x, window, groups=x.shape[1])
+    return F.conv2d(x, window.mT, groups=x.shape[1])
+
+
+def _clamp(image: Tensor) -> Tensor:
+    return image.float().clamp(-1, 1)
+
+
+def _check_pair(a: Tensor, b: Tensor) -> None:
+    if a.ndim != 4 or a.shape != b.shape:
+        raise InputError(
+            f"Pictures are compared that have the same shape [B, 3, H, W], but {tuple(a.shape)} "
+            f"and {tuple(b.shape)} were given: align or resize one of them."
+        )

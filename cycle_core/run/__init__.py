@@ -1,0 +1,1 @@
+"""The whole way for one picture or a folder of them, and the results that it writes."""

@@ -1,0 +1,216 @@
+"""Many pictures into one folder of results: what is finished is not done again.
+
+A picture is finished where its folder holds the result of the same photo, models and settings; then
+only edits that are new are made, from the files that are there. A picture that fails does not stop
+the others: it is told at the end, and in the report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..directions.text import Edit
+from ..errors import CycleError, InputError
+from ..images.io import Photo, list_images, read_photo
+from ..runtime import distributed
+from .picture_files import read_inversion, write_edited, write_inversion, write_sheet
+from .pipeline import (
+    Inversion,
+    Models,
+    Progress,
+    RunSettings,
+    edit_picture,
+    find_targets,
+    invert_picture,
+)
+from .results import REPORT, check_report, files_of, read_report, whole_folder, write_report
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all pictures of a run share."""
+
+    models: Models
+    settings: RunSettings
+    edits: Sequence[Edit]
+    out: Path
+    say: Say
+    progress: Progress
+
+
+def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
+    """Go the whole way for each picture (name -> file) and write out/report.json.
+
+    The processes of torchrun divide the pictures among them; the first one writes the report.
+    Raises what a single picture raises; of several, InputError at the end that names the failed."""
+    check_report(batch.out)
+    alone = distributed.world_size() == 1
+    pictures = distributed.everywhere(pictures)[0]  # the folder may grow while they look
+    failed: dict[str, str] = {}
+    for name in distributed.claim(list(pictures), "pictures"):
+        try:
+            run_one(batch, name, pictures[name], pictures)
+        except CycleError as error:
+            failed[name] = _text(" ".join(str(error).split()))
+            if alone and len(pictures) == 1:
+                raise
+            batch.say(f"{name}: {failed[name]}")
+        if distributed.rank() == 0:
+            write_report(batch.out, summary(batch, failed))
+    if not alone:
+        told = {name: why for part in distributed.everywhere(failed) for name, why in part.items()}
+        failed = {name: told[name] for name in pictures if name in told}
+        if distributed.rank() == 0:
+            write_report(batch.out, summary(batch, failed))
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(pictures)} pictures could not be done ({', '.join(failed)}): "
+            f"the reasons are in {batch.out / 'report.json'}."
+        )
+
+
+def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -> None:
+    """One picture file: all its faces that are chosen, into out/NAME or out/NAME-0, NAME-1, ...
+
+    pictures: all of the run by their names, of which none may be a face's."""
+    photo = read_photo(path)
+    key = fingerprint(path, batch)
+    names = finished(batch.out, name, key)
+    if names is not None:
+        for done in names:
+            _add_edits(batch, done, photo)
+        return
+    targets = find_targets(photo, batch.settings)
+    if not targets:
+        batch.say(f"{name}: no face, left out")
+    names = [name] if len(targets) == 1 else [f"{name}-{i}" for i in range(len(targets))]
+    for taken in pictures.keys() & set(names) - {name}:
+        raise InputError(
+            f"{path} has {len(targets)} faces, and the results of one of them would have the name "
+            f"{taken} of {pictures[taken]}: rename one file, or run them into two folders."
+        )
+    for target, folder in zip(targets, names, strict=True):
+        with whole_folder(batch.out / folder) as part:
+            inversion = invert_picture(photo, target, batch.models, batch.settings, batch.progress)
+            write_inversion(part, inversion, batch.models.generator)
+            report = {
+                "cycle_core": __version__,
+                "name": folder,
+                "source": _text(path.name),
+                "inputs": key,
+                "faces": names,
+                "seed": batch.settings.seed,
+                "networks": batch.models.judge.names(),
+                "steps": inversion.report,
+                "edits": [],
+            }
+            _finish(batch, part, photo, inversion, batch.edits, report)
+        batch.say(f"{batch.out / folder}: {_told(report)}")
+
+
+def finished(out: Path, name: str, key: str) -> list[str] | None:
+    """The folders of a finished picture, None where it is not finished or was made otherwise."""
+    for first in (name, f"{name}-0"):
+        names = (read_report(out / first) or {}).get("faces", [])
+        reports = [read_report(out / folder) or {} for folder in names]
+        if reports and all(report.get("inputs") == key for report in reports):
+            return names
+    return None
+
+
+def find_pictures(given: Sequence[Path]) -> dict[str, Path]:
+    """Files, and the pictures in folders, by a name for each: the file's without its ending, with
+    it where two differ in nothing else. Raises InputError where there is none."""
+    files = [path for one in given for path in (list_images(one) if one.is_dir() else [one])]
+    files = list(dict.fromkeys(files))
+    stems = [_stem(path) for path in files]
+    pictures: dict[str, Path] = {}
+    for path, stem in zip(files, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else _text(path.name.replace(".", "_"))
+        if name in pictures:
+            raise InputError(
+                f"{pictures[name]} and {path} have the same name, and so would their results: "
+                "run them into two folders, or rename one."
+            )
+        pictures[name] = path
+    return pictures
+
+
+def fingerprint(path: Path, batch: Batch) -> str:
+    """Hexadecimal digits that stand for the photo, the models and the settings."""
+    digest = hashlib.sha256(path.read_bytes())
+    for part in (batch.models.fingerprint, batch.settings.to_json(), __version__):
+        digest.update(json.dumps(part, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def summary(batch: Batch, failed: dict[str, str]) -> dict[str, Any]:
+    """The report of the whole folder, gathered from the reports of its pictures."""
+    folders = sorted(path for path in batch.out.iterdir() if path.is_dir() and path.name[0] != ".")
+    return {
+        "cycle_core": __version__,
+        "device": str(batch.models.generator.device),
+        "settings": batch.settings.to_json(),
+        "networks": batch.models.judge.names(),
+        "pictures": [r for r in map(read_report, folders) if r is not None and "steps" in r],
+        "failed": [{"name": name, "error": error} for name, error in failed.items()],
+    }
+
+
+def _stem(path: Path) -> str:
+    """The file's name without its ending, as the name of a folder that is seen and our own."""
+    stem = path.stem.lstrip(".")
+    return _text(path.name.replace(".", "_") if stem in ("", REPORT) else stem)
+
+
+def _text(name: str) -> str:
+    """A name as reports can hold it: bytes that are no text (of an old disk) become `?`."""
+    return name.encode(errors="replace").decode()
+
+
+def _add_edits(batch: Batch, name: str, photo: Photo) -> None:
+    """Make the edits that a finished picture does not have yet."""
+    folder = batch.out / name
+    report = read_report(folder)
+    assert report is not None  # `finished` read it
+    there = {entry["edit"] for entry in report["edits"]}
+    new = [edit for edit in batch.edits if str(edit) not in there]
+    if not new:
+        batch.say(f"{folder}: finished before")
+        return
+    inversion = read_inversion(folder, photo, batch.models, report["steps"])
+    with whole_folder(folder, keep=report["files"]) as part:
+        _finish(batch, part, photo, inversion, new, report)
+    batch.say(f"{folder}: {_told(report)}")
+
+
+def _finish(
+    batch: Batch,
+    folder: Path,
+    photo: Photo,
+    inversion: Inversion,
+    edits: Sequence[Edit],
+    report: dict[str, Any],
+) -> None:
+    """Add the edits, the sheet and the report: then the folder is whole."""
+    for edited in edit_picture(inversion, edits, batch.models, batch.progress):
+        others = [entry for entry in report["edits"] if entry["name"] != edited.edit.name]
+        report["edits"] = [*others, write_edited(folder, edited)]
+    write_sheet(folder, photo, report)
+    report["files"] = files_of(folder)
+    write_report(folder, report)
+
+
+def _told(report: dict[str, Any]) -> str:
+    steps = ", ".join(
+        f"{n} {report['steps'][n]['lpips']:.3f}" for n in ("encode", "refine", "tune")
+    )
+    return f"LPIPS {steps}; {len(report['edits'])} edits"

@@ -1,0 +1,264 @@
+"""The whole way for one picture, as functions; `cycle-core run` and the demo are made of them.
+
+photo -> detect, align -> crop -> encode -> refine -> pivot -> tune -> generator'
+pivot -> edit -> code' -> generator' -> edited crop -> paste -> photo'
+
+`run_picture` goes the whole way. `invert_picture` and `edit_picture` are its two halves: the first
+takes seconds to minutes, the second can be repeated for any number of edits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checkpoints.registry import load_encoder, load_generator
+from ..codes import Code
+from ..directions.text import Edit, apply_edit
+from ..errors import InputError
+from ..faces.detect import Face, choose, detect
+from ..faces.frame import Frame, align
+from ..faces.paste import paste
+from ..images.io import Photo
+from ..invert.encode import check_pair, encode, generate
+from ..invert.refine import REFINE_PRESETS, RefineSettings, refine
+from ..invert.tune import TUNE_PRESETS, Tuned, TuneSettings, tune
+from ..measure.judge import Judge
+from ..measure.losses import Lpips
+from ..measure.networks import load_identity, load_perceptual
+from ..models.encoder import Encoder
+from ..models.generator import Generator
+from ..models.irse import IdentityNet
+
+Progress = Callable[[str, int, int], object]  # (step's name, done, total)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What decides the result, besides the photo and the models."""
+
+    detector: str = "auto"
+    face: str | int = "largest"
+    no_face: str = "error"
+    refine: RefineSettings = field(default_factory=RefineSettings)
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        settings = asdict(self)
+        if self.tune.dtype is not None:
+            settings["tune"]["dtype"] = str(self.tune.dtype)
+        return settings
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks of a run, all on one device: a generator with its encoder, the networks of the
+    losses, and the judge, whose networks are in no loss."""
+
+    generator: Generator
+    encoder: Encoder
+    perceptual: Lpips
+    identity: IdentityNet
+    judge: Judge
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal digits of all weights that decide the result."""
+        digest = hashlib.sha256(self.generator.fingerprint.encode())
+        for network in (self.encoder, self.perceptual, self.identity):
+            for name, tensor in network.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """One face of one photo, inverted.
+
+    crop: float32 [1,3,R,R] in [-1,1], the aligned face at the generator's resolution; frame: its
+    place in the photo. code: the encoder's; pivot: the refined one. tuned: the generator that draws
+    the crop at the pivot. images: float32 [1,3,R,R] of the steps "encode", "refine" and "tune".
+    report: for each of them the measures, the seconds and what is worth knowing.
+    """
+
+    photo: Photo
+    crop: Tensor
+    frame: Frame
+    code: Code
+    pivot: Code
+    tuned: Tuned
+    images: dict[str, Tensor]
+    report: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """One edit: its code, the edited crop float32 [1,3,R,R] in [-1,1], and the photo with it."""
+
+    edit: Edit
+    code: Code
+    image: Tensor
+    photo: Photo
+    report: dict[str, Any]
+
+
+def load_models(generator: str | Path, encoder: str | Path, device: torch.device | str) -> Models:
+    """Open the networks of a run. Raises MissingFileError, CheckpointError, MismatchError.
+
+    Embedded models are trained and measured by the embedded networks; for others the published
+    ones are taken where their files are found."""
+    domain = is_embedded(generator)
+    network = "embedded" if domain else "auto"
+    G, E = load_generator(generator, device), load_encoder(encoder, device)
+    check_pair(E, G)
+    return Models(
+        G,
+        E,
+        load_perceptual("loss", network).to(device),
+        load_identity("loss", network).to(device),
+        Judge(device, domain),
+    )
+
+
+def is_embedded(model: str | Path) -> bool:
+    """Whether a model is named and not given by its path."""
+    return not Path(model).suffix and Path(model).name == str(model) and not Path(model).exists()
+
+
+def preset(name: str, generator: str | Path = "portraits") -> tuple[RefineSettings, TuneSettings]:
+    """The settings of a preset: "paper", "fast", "embedded", or "auto": "embedded" for an embedded
+    generator, "paper" for any other. Raises InputError for another name."""
+    if name == "auto":
+        name = "embedded" if is_embedded(generator) else "paper"
+    if name not in TUNE_PRESETS:
+        raise InputError(f"The presets are auto, {', '.join(TUNE_PRESETS)}, not {name!r}.")
+    return REFINE_PRESETS[name], TUNE_PRESETS[name]
+
+
+def run_picture(
+    photo: Photo,
+    models: Models,
+    edits: Sequence[Edit] = (),
+    settings: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> list[tuple[Inversion, list[Edited]]]:
+    """Detect, align, encode, refine, tune, edit, generate, paste: for each face that is chosen.
+
+    photo: of any size; edits: what to make of each face; progress(step's name, done, total).
+    Raises NoFaceError (by settings.no_face), and what the steps raise."""
+    settings = settings or RunSettings()
+    results = []
+    for target in find_targets(photo, settings):
+        inversion = invert_picture(photo, target, models, settings, progress)
+        results.append((inversion, edit_picture(inversion, edits, models, progress)))
+    return results
+
+
+def find_targets(photo: Photo, settings: RunSettings) -> list[Face | str]:
+    """The faces to work on; see `face.choose` for what happens without one."""
+    return choose(detect(photo, settings.detector), settings.face, settings.no_face)
+
+
+def invert_picture(
+    photo: Photo,
+    target: Face | Frame | str,
+    models: Models,
+    settings: RunSettings,
+    progress: Progress | None = None,
+) -> Inversion:
+    """Align, encode, refine and tune one face. target: a Face, a Frame or "centre"."""
+    G, E, judge = models.generator, models.encoder, models.judge
+    tell = progress or (lambda name, done, total: None)
+    report: dict[str, dict[str, Any]] = {}
+    images: dict[str, Tensor] = {}
+
+    clock = Clock()
+    crop, frame = align(on_device(photo, G.device), target, G.resolution)
+    report["align"] = {"size": frame.size, "found_by": frame.source, "seconds": clock.seconds()}
+
+    code = encode(E, crop, settings.refine.space, G)
+    images["encode"] = generate(G, code)
+    report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.seconds()}
+
+    refined = refine(
+        E, G, crop, settings.refine, seed=settings.seed,
+        perceptual=models.perceptual, faces=models.identity,
+        callback=lambda step, total, _: tell("refine", step, total),
+    )  # fmt: skip
+    images["refine"] = refined.image
+    report["refine"] = {
+        "space": refined.code.space,
+        "steps": settings.refine.steps,
+        "seconds": clock.seconds(),
+    }
+
+    tuned = tune(
+        G, refined.code, crop, settings.tune, seed=settings.seed, perceptual=models.perceptual,
+        callback=lambda step, total, _: tell("tune", step, total),
+    )  # fmt: skip
+    images["tune"] = tuned.image
+    report["tune"] = {"steps": tuned.best, "seconds": clock.seconds()}
+
+    for step, image in images.items():
+        report[step] |= judge.compare(crop, image)
+    return Inversion(photo, crop, frame, code, refined.code, tuned, images, report)
+
+
+def edit_picture(
+    inversion: Inversion,
+    edits: Sequence[Edit],
+    models: Models,
+    progress: Progress | None = None,
+) -> list[Edited]:
+    """Edit the pivot, draw it with the tuned generator and paste it back: one result for each edit.
+
+    The report of an edit says, against the picture of the unedited pivot: how much of the identity
+    is kept (`identity`), how far the picture moved (`change`, LPIPS), and which attributes of the
+    embedded domain changed, by how many standard deviations (`attributes`)."""
+    tell = progress or (lambda name, done, total: None)
+    results = []
+    for number, edit in enumerate(edits, start=1):
+        clock = Clock()
+        code = apply_edit(inversion.pivot, edit, models.generator)
+        image = generate(inversion.tuned.generator, code)
+        photo = paste(inversion.photo, image, inversion.frame, reference=inversion.tuned.image)
+        seconds = clock.seconds()
+        measured = models.judge.compare(inversion.tuned.image, image)
+        report = {
+            "edit": str(edit),
+            "name": edit.name,
+            "identity": measured["identity"],
+            "change": measured["lpips"],
+            "attributes": models.judge.changes(inversion.tuned.image, image),
+            "seconds": seconds,
+        }
+        results.append(Edited(edit, code, image, photo, report))
+        tell("edit", number, len(edits))
+    return results
+
+
+def on_device(photo: Photo, device: torch.device) -> Photo:
+    """The same photo on another device."""
+    return replace(photo, image=photo.image.to(device))
+
+
+class Clock:
+    """Seconds since the last look."""
+
+    def __init__(self) -> None:
+        self.last = time.perf_counter()
+
+    def seconds(self) -> float:
+        now = time.perf_counter()
+        passed, self.last = now - self.last, now
+        return round(passed, 3)

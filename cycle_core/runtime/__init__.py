@@ -1,0 +1,1 @@
+"""The machine: what its devices can do, several processes, models that are shared."""
