@@ -1,0 +1,46 @@
+"""Settings carry their meaning and their range."""
+
+from dataclasses import dataclass, fields
+
+import pytest
+
+from cycle_core.errors import InputError
+from cycle_core.runtime.settings import check, meaning, setting
+
+
+@dataclass(frozen=True)
+class Toy:
+    steps: int = setting(15, "steps for each picture", low=0)
+    rate: float = setting(1e-4, "of all weights", above=0, high=1)
+    weight: float = setting(1.0, "of the loss")
+    space: str | None = setting(None, "of the code", choices=("W", "W+"))
+
+    __post_init__ = check
+
+
+def test_values_in_range_are_taken():
+    assert Toy(steps=0, rate=1.0, weight=-3.0, space="W").steps == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"steps": -1}, r"steps \(steps for each picture\) is at least 0, but -1"),
+        ({"rate": 0.0}, r"rate \(of all weights\) is above 0 to 1, but 0.0"),
+        ({"rate": 2.0}, r"above 0 to 1, but 2.0"),
+        ({"weight": float("nan")}, r"weight \(of the loss\) is a finite number, but nan"),
+        ({"weight": float("inf")}, r"a finite number, but inf"),
+        ({"space": "S"}, r"space \(of the code\) is one of W, W\+, but 'S'"),
+    ],
+)
+def test_a_value_out_of_range_is_named(wrong, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Toy(**wrong)
+
+
+def test_every_field_tells_its_meaning():
+    told = {one.name: meaning(one) for one in fields(Toy)}
+    assert told["steps"] is not None
+    assert told["steps"].help == "steps for each picture"
+    assert told["rate"] is not None
+    assert told["rate"].range() == "above 0 to 1"
