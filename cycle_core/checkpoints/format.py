@@ -7,8 +7,8 @@ The functions of a format get the plain `Contents` of a file (see `reading`):
     def load(contents, **options): ...  # a whole object on the CPU, in evaluation mode
 
 `load` takes its tensors by `load_tensors(mapping, prefix)`, every hyperparameter from their shapes
-and the stored settings, and ends in `native.assemble` (a generator) or `native.build`. Where it knows
-what is wrong it raises CheckpointError; anything else becomes "damaged or of another format".
+and the stored settings, and ends in `native.assemble` (a generator) or `native.build`. Where it
+knows what is wrong it raises CheckpointError; anything else is "damaged or of another format".
 A file may be of several kinds: a pSp checkpoint is an encoder and a generator.
 """
 
