@@ -38,11 +38,11 @@ from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.runtime.devices import keep_memory, peak_memory
+from cycle_core.runtime.optim import Ranger
 from cycle_core.training import common
 from cycle_core.training.dry_run import gigabytes
 from cycle_core.training.encoder_run import Run
 from cycle_core.training.encoder_settings import EncoderTraining
-from cycle_core.training.optim import Ranger
 from cycle_core.training.schedule import Phase, ScheduleSettings
 
 PARTS = {

@@ -12,11 +12,11 @@ from torch import nn
 from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import CheckpointError, CycleError, InputError
 from cycle_core.images.io import save_image
+from cycle_core.runtime.optim import Muon, Ranger, orthogonalize
 from cycle_core.training import common
 from cycle_core.training.encoder import train
 from cycle_core.training.encoder_run import Run
 from cycle_core.training.encoder_settings import EncoderTraining
-from cycle_core.training.optim import Muon, Ranger, orthogonalize
 from cycle_core.training.schedule import ScheduleSettings
 
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.invert.encode import generate
 from cycle_core.invert.objective import trainable_copy
-from cycle_core.invert.refine import RefineSettings, draw_inputs, refine
+from cycle_core.invert.refine import RefineSettings, refine
 from cycle_core.invert.tune import Locality, TuneSettings, tune
 from cycle_core.invert.tuned_files import load_tuned, save_tuned
 from cycle_core.models import layers
@@ -325,13 +325,13 @@ def test_pivots_take_turns_in_locality(G, perceptual, monkeypatch):
 def test_locality_draws_samples_of_all_classes(perceptual):
     config = GeneratorConfig(8, z_dim=8, w_dim=8, c_dim=3, mapping_layers=1, channels=(8, 8))
     G = Generator(config).eval().requires_grad_(False)
-    pivots = G.mapping(*draw_inputs(G, 1, torch.Generator().manual_seed(9)))
+    pivots = G.mapping(*G.draw_inputs(1, torch.Generator().manual_seed(9)))
     locality = Locality(G, pivots, TuneSettings(locality_alpha=1e6), perceptual, seed=0)
     random, drawn = torch.Generator().manual_seed(0), []
     for step in range(4):
         locality.aim(step)
         locality(lambda w, *rest: drawn.append(w) or G.synthesis(w, *rest))
-        sample = G.mapping(*draw_inputs(G, 1, random), truncation=0.5)
+        sample = G.mapping(*G.draw_inputs(1, random), truncation=0.5)
         assert torch.allclose(drawn[-1], sample, atol=1e-5)
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
 from ..invert.encode import generate
-from ..invert.refine import draw_inputs
 from ..models.generator import Generator
 from ..models.layers import StyleLayer
 from .direction import Direction, Layers, parse_layers
@@ -107,7 +106,7 @@ def w_statistics(G: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor]
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         parts = [min(1000, samples - i) for i in range(0, samples, 1000)]
-        w = torch.cat([G.mapping(*draw_inputs(G, n, random))[:, 0].cpu() for n in parts]).double()
+        w = torch.cat([G.mapping(*G.draw_inputs(n, random))[:, 0].cpu() for n in parts]).double()
     mean = w.mean(0)
     return mean, (w - mean).T @ (w - mean) / len(w)
 

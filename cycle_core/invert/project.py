@@ -20,7 +20,7 @@ from ..models.generator import Generator
 from ..runtime.devices import one_thread_if_small
 from .encode import check_image
 from .objective import Distance, Objective, Terms, frozen, similarity
-from .refine import Refined, draw_inputs
+from .refine import Refined
 
 Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [b,3,R,R])
 _MEASURED = 10_000  # random codes from which the spread of W is measured
@@ -176,7 +176,7 @@ def _spread(G: Generator) -> float:
     """How far random w are from their mean, the root mean square of the Euclidean distance: the
     published projector takes it as the deviation of every dimension."""
     random = torch.Generator().manual_seed(0)
-    z, c = draw_inputs(G, _MEASURED, random)
+    z, c = G.draw_inputs(_MEASURED, random)
     w = G.mapping(z, c)[:, 0]
     return float((w - w.mean(0)).square().sum(1).mean().sqrt())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..codes import Code
 from ..errors import InputError
@@ -15,6 +15,7 @@ from ..images.resize import resize
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..runtime.devices import one_thread_if_small, with_less
+from ..runtime.optim import WarmRanger
 from .encode import check_image, check_pair, stage_of
 from .objective import Distance, Objective, frozen, similarity, trainable_copy
 
@@ -184,8 +185,7 @@ def _refine_one(
     report: Callable[[int, Tensor], None],
 ) -> tuple[_State, list[dict[str, float]]]:
     """The best state over all steps for one picture [1,3,H,W]. E is consumed."""
-    optimizer = torch.optim.Adam(E.parameters(), settings.learning_rate, (0.95, 0.999), 1e-5)
-    lookahead = _Lookahead(E)
+    optimizer = WarmRanger(E.parameters(), settings.learning_rate)
     target = objective.target(resize(image, G.resolution))
     best: _State | None = None
     log: list[dict[str, float]] = []
@@ -213,9 +213,7 @@ def _refine_one(
                 held = objective.target(resize(part, G.resolution))
                 terms = objective(G.synthesis(E.encode(part, stage, G), "const"), held)
                 (settings.reg / len(others) * terms.total.sum()).backward()
-        _centralise(E)
         optimizer.step()
-        lookahead.step()
         report(step + 1, drawn)
     look(learn=False)
     assert best is not None
@@ -256,45 +254,6 @@ def _pictures(
 @torch.no_grad()
 def _sample(G: Generator, settings: RefineSettings, random: torch.Generator) -> Tensor:
     """Random pictures of the generator: float32 [M,3,R,R]."""
-    w = G.mapping(*draw_inputs(G, settings.images, random), truncation=settings.truncation)
+    w = G.mapping(*G.draw_inputs(settings.images, random), truncation=settings.truncation)
     parts = [G.synthesis(part, "const") for part in w.split(settings.batch)]
     return torch.cat(parts).clamp(-1, 1)
-
-
-def draw_inputs(G: Generator, count: int, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """Random inputs of the mapping network: z [count, z_dim] and, if conditional, one-hot classes.
-
-    Drawn on the CPU, so that a seed means the same on every device."""
-    z = torch.randn(count, G.config.z_dim, generator=random).to(G.device)
-    if not G.config.c_dim:
-        return z, None
-    classes = torch.randint(G.config.c_dim, (count,), generator=random)
-    return z, torch.eye(G.config.c_dim)[classes].to(G.device)
-
-
-def _centralise(module: nn.Module) -> None:
-    """Gradient centralisation (Yong et al. 2020): weights of a filter get a gradient of mean 0."""
-    for parameter in module.parameters():
-        if parameter.grad is not None and parameter.grad.ndim > 1:
-            dims = tuple(range(1, parameter.grad.ndim))
-            parameter.grad -= parameter.grad.mean(dims, keepdim=True)
-
-
-class _Lookahead:
-    """Every `period` steps go back half way to where the slow weights are (Zhang et al. 2019).
-
-    The slow weights begin at the trained encoder: two pulls in 15 steps, which regularises."""
-
-    def __init__(self, module: nn.Module, period: int = 6, share: float = 0.5):
-        self.fast = list(module.parameters())
-        self.slow = [parameter.detach().clone() for parameter in self.fast]
-        self.period, self.share, self.count = period, share, 0
-
-    @torch.no_grad()
-    def step(self) -> None:
-        self.count += 1
-        if self.count % self.period:
-            return
-        for slow, fast in zip(self.slow, self.fast, strict=True):
-            slow.lerp_(fast, self.share)
-            fast.copy_(slow)

@@ -7,7 +7,6 @@ import torch
 from ..codes import Code
 from ..errors import InputError
 from ..models.generator import Generator
-from .refine import draw_inputs
 
 
 def sample(
@@ -27,7 +26,7 @@ def sample(
             f"There is no class {label}: this generator has "
             + (f"the classes 0 to {classes - 1}." if classes else "no classes, leave it out.")
         )
-    z, c = draw_inputs(G, count, torch.Generator().manual_seed(seed))
+    z, c = G.draw_inputs(count, torch.Generator().manual_seed(seed))
     if label is not None:
         c = torch.eye(classes, device=z.device)[[label] * count]
     with torch.no_grad():

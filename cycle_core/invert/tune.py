@@ -19,7 +19,6 @@ from ..runtime.devices import compiled, one_thread_if_small, usable, with_less
 from ..runtime.recording import Recorder
 from .encode import check_image, generate
 from .objective import Distance, Objective, Terms, frozen, perceptual_network, trainable_copy
-from .refine import draw_inputs
 
 Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [B,3,R,R])
 Drawing = Callable[..., Tensor]  # a synthesis network, compiled or not
@@ -401,11 +400,11 @@ class Locality:
         )
         # where `aim` writes what the loss is taken of: the pivot [1,N,w_dim], the sample's inputs
         self.pivot = pivots[:1].clone()
-        self.z, self.c = draw_inputs(original, 1, torch.Generator())
+        self.z, self.c = original.draw_inputs(1, torch.Generator())
 
     def aim(self, step: int) -> None:
         """Choose the pivot and the sample of a step."""
-        z, c = draw_inputs(self.original, 1, self.random)
+        z, c = self.original.draw_inputs(1, self.random)
         self.pivot.copy_(self.pivots[step % len(self.pivots)][None])
         self.z.copy_(z)
         if self.c is not None and c is not None:

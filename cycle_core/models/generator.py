@@ -64,6 +64,16 @@ class Generator(nn.Module):
         """Images of the codes of z: `synthesis(mapping(z))`."""
         return self.synthesis(self.mapping(z, c, truncation))
 
+    def draw_inputs(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Random inputs of `mapping`: z [count, z_dim] and, if conditional, one-hot classes.
+
+        Drawn on the CPU, so that a seed means the same on every device."""
+        z = torch.randn(count, self.config.z_dim, generator=rng).to(self.device)
+        if not self.config.c_dim:
+            return z, None
+        classes = torch.randint(self.config.c_dim, (count,), generator=rng)
+        return z, torch.eye(self.config.c_dim)[classes].to(self.device)
+
     @property
     def fingerprint(self) -> str:
         """16 hex digits that depend on the configuration and on every weight."""

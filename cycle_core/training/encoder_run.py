@@ -28,11 +28,11 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
+from ..runtime.optim import Muon, Ranger
 from . import common
 from .adversary import Adversary, sample_w
 from .data import open_pictures
 from .encoder_settings import EncoderTraining
-from .optim import Muon, Ranger
 from .schedule import Phase, at
 
 Losses = dict[str, Tensor]

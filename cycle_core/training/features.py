@@ -42,8 +42,8 @@ from ..portraits.factors import (
     sample_factors,
 )
 from ..portraits.renderer import render
+from ..runtime.optim import Muon
 from . import common
-from .optim import Muon
 
 KINDS, ROLES = ("perceptual", "identity"), ("loss", "metrics")
 # Few pixels show these, yet an edit of them must be measured: they weigh more in the regression.

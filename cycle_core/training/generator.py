@@ -28,10 +28,10 @@ from ..models.stylegan2 import GeneratorConfig
 from ..portraits.dataset import HELD_OUT, PortraitData
 from ..portraits.factors import Z_DIM, factors_to_z
 from ..runtime import distributed
+from ..runtime.optim import Muon
 from .common import autocast, average_decay, update_average
 from .discriminator import Discriminator, check_batch, train_discriminator
 from .generator_settings import FREE, GeneratorTraining
-from .optim import Muon
 from .running import Callback, Run, export, follow
 
 

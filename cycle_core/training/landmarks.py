@@ -34,6 +34,7 @@ from ..images.resize import resize
 from ..portraits.dataset import PortraitData
 from ..portraits.renderer import render
 from ..portraits.scenes import FINDING, REFINING, Placement, Portraits, Scenes, synthesise
+from ..runtime.optim import Muon
 from .common import (
     Log,
     Means,
@@ -46,7 +47,6 @@ from .common import (
     set_random_states,
     update_average,
 )
-from .optim import Muon
 
 WEIGHTS = "landmarks.safetensors"
 _HEADS = 24  # resolution of the masks of the heads

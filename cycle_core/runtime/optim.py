@@ -1,4 +1,4 @@
-"""The two optimisers of our trainings: Ranger for encoders, Muon for the embedded generator."""
+"""The optimisers: Ranger trains and refines encoders, Muon trains the embedded generator."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 
-class Ranger(torch.optim.RAdam):
-    """RAdam with gradient centralisation and Lookahead, which Cycle Encoding trains with.
+class _Lookahead(torch.optim.Optimizer):
+    """Gradient centralisation before an update and Lookahead after it, around any optimiser whose
+    state counts "step".
 
-    RAdam: Liu et al. 2020. Gradient centralisation: Yong et al. 2020, every gradient of more than
-    one dimension loses its mean over all dimensions but the first. Lookahead: Zhang et al. 2019,
-    every `lookahead_steps` updates a slow copy goes `lookahead_alpha` of the way to the weights,
-    which then start again from it. Counted for each parameter by its own updates, so that an
-    encoder head that is activated late starts afresh. The defaults are those of the published
-    encoder trainings. All state, the slow copies too, is in `state_dict()`.
-
-    `step` centralises `p.grad` in place. A parameter whose gradient is None rests entirely."""
+    Gradient centralisation (Yong et al. 2020): every gradient of more than one dimension loses its
+    mean over all dimensions but the first; `p.grad` is changed in place. Lookahead (Zhang et al.
+    2019): every `lookahead_steps` updates a slow copy goes `lookahead_alpha` of the way to the
+    weights, which then start again from it. Both count for each parameter by its own updates, so
+    that an encoder head that is activated late starts afresh; a parameter without a gradient stays
+    as it is. All state, the slow copies too, is in `state_dict()`."""
 
     def __init__(
         self,
@@ -30,7 +29,7 @@ class Ranger(torch.optim.RAdam):
         lookahead_steps: int = 6,
         lookahead_alpha: float = 0.5,
     ):
-        super().__init__(params, lr=lr, betas=betas, eps=eps)
+        super().__init__(params, lr=lr, betas=betas, eps=eps)  # pyright: ignore
         for group in self.param_groups:  # in the groups, so that state_dict carries them
             group["lookahead_steps"] = lookahead_steps
             group["lookahead_alpha"] = lookahead_alpha
@@ -42,7 +41,7 @@ class Ranger(torch.optim.RAdam):
             with torch.enable_grad():
                 loss = closure()
         moving = [(g, p) for g in self.param_groups for p in g["params"] if p.grad is not None]
-        # RAdam fills the state of a parameter when it is empty: the slow copy is put in afterwards
+        # the optimiser fills the state of a parameter when it is empty: the slow copy comes after
         start = {p: p.clone() for _, p in moving if not self.state[p]}
         for _, p in moving:
             if p.grad.ndim > 1:
@@ -56,6 +55,16 @@ class Ranger(torch.optim.RAdam):
                 state["slow"].lerp_(p, group["lookahead_alpha"])
                 p.copy_(state["slow"])
         return loss
+
+
+class Ranger(_Lookahead, torch.optim.RAdam):
+    """RAdam (Liu et al. 2020) with gradient centralisation and Lookahead, which Cycle Encoding
+    trains with. The defaults are those of the published encoder trainings."""
+
+
+class WarmRanger(_Lookahead, torch.optim.Adam):
+    """Ranger in the middle of a training, whose RAdam has become Adam: what the published
+    refinement goes on with, without the training's saved state."""
 
 
 class Muon(torch.optim.Optimizer):
