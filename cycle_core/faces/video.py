@@ -9,18 +9,17 @@ crops that tremble give codes that tremble, and the pasted face would flicker.""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError, NoFaceError
+from ..runtime.progress import Callback
 from .detect import Face, choose, detect, manual
 from .frame import Frame, align
 from .paste import FEATHER, paste
-
-Callback = Callable[[int, int, Tensor], object]  # (done, total, the last photo [1,3,H,W])
 
 _REACH = 1.0  # how far a face moves between two frames at most, in lengths of its box's side
 _COLOURS = ((77, 208, 225), (255, 183, 77), (174, 213, 129), (240, 98, 146), (186, 104, 200))

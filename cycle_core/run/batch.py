@@ -19,11 +19,11 @@ from ..directions.text import Edit
 from ..errors import CycleError, InputError
 from ..images.io import Photo, list_images, read_photo
 from ..runtime import distributed
+from ..runtime.progress import StepCallback
 from .picture_files import read_inversion, write_edited, write_inversion, write_sheet
 from .pipeline import (
     Inversion,
     Models,
-    Progress,
     RunSettings,
     edit_picture,
     find_targets,
@@ -43,7 +43,7 @@ class Batch:
     edits: Sequence[Edit]
     out: Path
     say: Say
-    progress: Progress
+    progress: StepCallback
 
 
 def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:

@@ -10,8 +10,7 @@ takes seconds to minutes, the second can be repeated for any number of edits.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +36,7 @@ from ..measure.networks import load_identity, load_perceptual
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
-
-Progress = Callable[[str, int, int], object]  # (step's name, done, total)
+from ..runtime.progress import StepCallback, Stopwatch
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def run_picture(
     models: Models,
     edits: Sequence[Edit] = (),
     settings: RunSettings | None = None,
-    progress: Progress | None = None,
+    progress: StepCallback | None = None,
 ) -> list[tuple[Inversion, list[Edited]]]:
     """Detect, align, encode, refine, tune, edit, generate, paste: for each face that is chosen.
 
@@ -174,7 +172,7 @@ def invert_picture(
     target: Face | Frame | str,
     models: Models,
     settings: RunSettings,
-    progress: Progress | None = None,
+    progress: StepCallback | None = None,
 ) -> Inversion:
     """Align, encode, refine and tune one face. target: a Face, a Frame or "centre"."""
     G, E, judge = models.generator, models.encoder, models.judge
@@ -182,13 +180,13 @@ def invert_picture(
     report: dict[str, dict[str, Any]] = {}
     images: dict[str, Tensor] = {}
 
-    clock = Clock()
+    clock = Stopwatch()
     crop, frame = align(on_device(photo, G.device), target, G.resolution)
-    report["align"] = {"size": frame.size, "found_by": frame.source, "seconds": clock.seconds()}
+    report["align"] = {"size": frame.size, "found_by": frame.source, "seconds": clock.lap()}
 
     code = encode(E, crop, settings.refine.space, G)
     images["encode"] = generate(G, code)
-    report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.seconds()}
+    report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.lap()}
 
     refined = refine(
         E, G, crop, settings.refine, seed=settings.seed,
@@ -199,7 +197,7 @@ def invert_picture(
     report["refine"] = {
         "space": refined.code.space,
         "steps": settings.refine.steps,
-        "seconds": clock.seconds(),
+        "seconds": clock.lap(),
     }
 
     tuned = tune(
@@ -207,7 +205,7 @@ def invert_picture(
         callback=lambda step, total, _: tell("tune", step, total),
     )  # fmt: skip
     images["tune"] = tuned.image
-    report["tune"] = {"steps": tuned.best, "seconds": clock.seconds()}
+    report["tune"] = {"steps": tuned.best, "seconds": clock.lap()}
 
     for step, image in images.items():
         report[step] |= judge.compare(crop, image)
@@ -218,7 +216,7 @@ def edit_picture(
     inversion: Inversion,
     edits: Sequence[Edit],
     models: Models,
-    progress: Progress | None = None,
+    progress: StepCallback | None = None,
 ) -> list[Edited]:
     """Edit the pivot, draw it with the tuned generator and paste it back: one result for each edit.
 
@@ -228,11 +226,11 @@ def edit_picture(
     tell = progress or (lambda name, done, total: None)
     results = []
     for number, edit in enumerate(edits, start=1):
-        clock = Clock()
+        clock = Stopwatch()
         code = apply_edit(inversion.pivot, edit, models.generator)
         image = generate(inversion.tuned.generator, code)
         photo = paste(inversion.photo, image, inversion.frame, reference=inversion.tuned.image)
-        seconds = clock.seconds()
+        seconds = clock.lap()
         measured = models.judge.compare(inversion.tuned.image, image)
         report = {
             "edit": str(edit),
@@ -250,15 +248,3 @@ def edit_picture(
 def on_device(photo: Photo, device: torch.device) -> Photo:
     """The same photo on another device."""
     return replace(photo, image=photo.image.to(device))
-
-
-class Clock:
-    """Seconds since the last look."""
-
-    def __init__(self) -> None:
-        self.last = time.perf_counter()
-
-    def seconds(self) -> float:
-        now = time.perf_counter()
-        passed, self.last = now - self.last, now
-        return round(passed, 3)
