@@ -2,11 +2,11 @@
 
 from .checkpoints.inspecting import convert as convert
 from .checkpoints.inspecting import inspect as inspect
+from .checkpoints.latents import load_code as load_code
+from .checkpoints.latents import save_code as save_code
 from .checkpoints.registry import load_encoder as load_encoder
 from .checkpoints.registry import load_generator as load_generator
 from .codes import Code as Code
-from .codes import load_code as load_code
-from .codes import save_code as save_code
 from .directions.components import component_of as component_of
 from .directions.direction import Direction as Direction
 from .directions.discovery import calibrate as calibrate

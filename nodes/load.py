@@ -231,7 +231,7 @@ class SavePivot(io.ComfyNode):
 
     @classmethod
     def execute(cls, code: Any, filename_prefix: str) -> io.NodeOutput:
-        from ..cycle_core.codes import save_code
+        from ..cycle_core.checkpoints.latents import save_code
 
         path, result = host.new_file(filename_prefix, "pivot")
         save_code(code, path, metadata=host.workflow(cls))
@@ -267,7 +267,7 @@ class LoadPivot(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        from ..cycle_core.codes import load_code
+        from ..cycle_core.checkpoints.latents import load_code
 
         return io.NodeOutput(load_code(host.saved_file(file)))
 

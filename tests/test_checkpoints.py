@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cycle_core.checkpoints.native import read_model, save_model, write_atomically
+from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
+from cycle_core.files.atomic import write_atomically
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 

@@ -19,10 +19,11 @@ import torch._dynamo  # optimisers load it; an interrupt in that would leave hal
 from limits import full_disk, rights_count
 from PIL import Image
 
+from cycle_core.checkpoints.latents import load_code, save_code
 from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import explain, main
-from cycle_core.codes import Code, load_code, save_code
+from cycle_core.codes import Code
 from cycle_core.files.assets import ASSETS
 
 pytestmark = pytest.mark.usefixtures("only_embedded")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from cycle_core.checkpoints.latents import load_code, save_code
 from cycle_core.cli import main
-from cycle_core.codes import Code, load_code, save_code
+from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.editing import edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from parity import TOLERANCE, Case, case_names, load_case, relative_error
 
-from cycle_core.checkpoints.native import build
+from cycle_core.checkpoints.building import build
 from cycle_core.checkpoints.nvidia import from_nvidia
 from cycle_core.checkpoints.rosinality import from_rosinality
 from cycle_core.codes import Code

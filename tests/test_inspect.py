@@ -10,10 +10,11 @@ import torch
 from layouts import nvidia_names, write_nvidia
 
 from cycle_core.checkpoints.inspecting import cached_conversion
+from cycle_core.checkpoints.latents import save_code
 from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
-from cycle_core.codes import Code, save_code
+from cycle_core.codes import Code
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 

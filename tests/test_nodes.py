@@ -206,7 +206,8 @@ def test_a_missing_file_is_told_with_its_folder(run):
 
 
 def test_a_file_of_another_kind_is_told_what_it_is(run, world):
-    from cycle_core.codes import Code, save_code
+    from cycle_core.checkpoints.latents import save_code
+    from cycle_core.codes import Code
 
     save_code(Code(torch.zeros(1, 8, 16), "W"), world.comfy.models("stylegan") / "code.safetensors")
     with pytest.raises(Exception, match="a code, but a generator is needed"):

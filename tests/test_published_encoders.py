@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from layouts import rosinality_names
 
 from cycle_core.checkpoints.inspecting import convert, inspect
+from cycle_core.checkpoints.latents import load_code, save_code
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.cli import main
-from cycle_core.codes import load_code, save_code
 from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.invert.encode import encode
 from cycle_core.models.encoder import Encoder, EncoderConfig

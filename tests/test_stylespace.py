@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from cycle_core.checkpoints.inspecting import inspect
+from cycle_core.checkpoints.latents import load_code, save_code
 from cycle_core.cli import main
-from cycle_core.codes import Code, load_code, save_code
+from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.editing import Step, edit, edit_many, lerp, mix, slerp
 from cycle_core.directions.files import load_direction, save_directions

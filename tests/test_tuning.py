@@ -433,7 +433,7 @@ def test_a_generator_tuned_twice_is_saved_against_the_one_before(G, tuned, perce
 
 
 def test_another_kind_of_file_is_refused(G, tmp_path):
-    from cycle_core.codes import save_code
+    from cycle_core.checkpoints.latents import save_code
 
     save_code(code_of(G, 1), tmp_path / "code.safetensors")
     with pytest.raises(CheckpointError, match="a code"):

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from ..checkpoints.native import resolve, write_atomically
+from ..checkpoints.native import resolve
 from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..errors import CycleError
+from ..files.atomic import write_atomically
 from ..files.weights import sha256
 from ..invert.refine import RefineSettings
 from ..invert.tune import TuneSettings, tune

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..checkpoints.native import write_atomically
 from ..errors import InputError
+from ..files.atomic import write_atomically
 
 
 def put(text: str, path: str | Path, name: str) -> None:

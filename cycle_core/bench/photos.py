@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.native import resolve, write_atomically
+from ..checkpoints.native import resolve
 from ..checkpoints.registry import load_encoder, load_generator
 from ..directions.editing import edit
 from ..errors import CycleError, InputError
+from ..files.atomic import write_atomically
 from ..files.weights import sha256
 from ..images.io import list_images, read_crop, save_image
 from ..invert.encode import check_pair, generate

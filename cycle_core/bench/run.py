@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ..checkpoints.native import write_atomically
 from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.editing import edit
 from ..errors import CheckpointError, InputError, MissingFileError
+from ..files.atomic import write_atomically
 from ..images.io import save_image
 from ..invert.encode import check_pair, generate
 from ..invert.refine import RefineSettings

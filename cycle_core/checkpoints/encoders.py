@@ -20,10 +20,10 @@ from torch import Tensor
 from ..errors import CheckpointError, InputError
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
-from .format import Format
+from .building import build, make_config
 from .lazy_tensors import StoredTensor
-from .native import build, make_config
 from .reading import Contents, load_tensors
+from .registry import Format, matching
 
 # `encoder_type` of the options -> whether head i gives D_i (e4e) or a whole w (pSp)
 _DELTAS = {
@@ -182,8 +182,6 @@ def _config(
 
 def _generator(contents: Contents) -> Generator | None:
     """The generator that the file holds beside the encoder."""
-    from .registry import matching  # here: it imports this
-
     found = [one for one in matching(contents) if one.kind == "generator"]
     return found[0].load(contents) if found else None
 

@@ -10,10 +10,9 @@ from ..files.weights import sha256
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from . import unsupported
-from .format import Format
 from .native import a, in_words, save_model
 from .reading import Contents, read_file, refusal, reported
-from .registry import formats, matching
+from .registry import Format, formats, matching
 
 _USES = {
     "generator": "--generator, with codes and encoders of {styles} styles of {dimensions}",

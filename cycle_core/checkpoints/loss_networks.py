@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ..models.irse import IdentityNet
 from ..models.moco import MocoNet
-from .format import Format
+from .building import build
 from .lazy_tensors import StoredTensor
-from .native import build
 from .reading import Contents, load_tensors
+from .registry import Format
 
 Shapes = dict[str, tuple[int, ...]]
 _QUERY = "module.encoder_q."  # the encoder that MoCo trains; the other follows it slowly

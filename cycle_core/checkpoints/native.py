@@ -8,33 +8,24 @@ precision tensors come back as float32.
 from __future__ import annotations
 
 import json
-import math
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import CheckpointError, InputError, MissingFileError
+from ..errors import CheckpointError, MissingFileError
 from ..files.assets import ASSETS
-from ..models.encoder import Encoder, EncoderConfig
-from ..models.generator import Config, Generator
-from ..models.stylegan2 import GeneratorConfig
-from ..models.stylegan3 import StyleGAN3Config
+from ..files.atomic import write_atomically as write_atomically
 from . import unsupported
-from .format import Format
-from .lazy_tensors import Damaged
 from .reading import Contents, read_file, reported
 
-OURS = "our layout"
+NATIVE = "our layout"
 State = dict[str, Tensor]
 
 
@@ -59,7 +50,14 @@ def save_model(
         if dtype is not None and tensor.is_floating_point() and tensor.ndim > 1:
             tensor = tensor.to(dtype)
         tensors[name] = tensor.contiguous().clone()  # safetensors refuses shared storage
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(tensors, temporary, metadata=header)
+        except SafetensorError as error:  # a full disk
+            raise OSError(None, _first_line(error)) from error
+
+    write_atomically(path, write)
 
 
 def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict[str, str]]:
@@ -136,114 +134,19 @@ def resolve(name: str | Path, kind: str) -> Path:
     raise MissingFileError(f"There is no file {path}: check the path of the {in_words(kind)}.")
 
 
-def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> nn.Module:
-    """Load `state` into `model`, strictly; in evaluation mode, without gradients.
-
-    Raises CheckpointError that names the first tensors that do not fit."""
-    own = model.state_dict()
-    wrong = [k for k in own if k not in state] + [k for k in state if k not in own]
-    wrong += [k for k in own if k in state and not _alike(own[k], state[k])]
-    if wrong:
-        names = ", ".join(wrong[:3])
-        raise CheckpointError(
-            f"{source} does not fit its own configuration ({len(wrong)} tensors, such as {names}): "
-            "it is damaged or from another version; get it again."
-        )
-    if any(tensor.is_meta for tensor in own.values()):
-        _assign(model, state)
-    else:
-        model.load_state_dict(state)
-    return model.eval().requires_grad_(False)
+def base_of(contents: Contents) -> str:
+    """The fingerprint of the generator that a file of kind "delta" was tuned from."""
+    return json.loads(contents.metadata["config"])["original"]
 
 
-def _assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give a model on the meta device, which has no memory of its own, tensors as they are.
+def is_native(kind: str) -> Callable[[Contents], bool]:
+    """The `detect` of files that `save_model` wrote."""
 
-    `load_state_dict(assign=True)` does the same in a third of the time of opening a file."""
-    modules = dict(model.named_modules())
-    for name, tensor in state.items():
-        owner, _, leaf = name.rpartition(".")
-        module = modules[owner]
-        if leaf in module._parameters:
-            module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
-        else:
-            module._buffers[leaf] = tensor
+    def detect(contents: Contents) -> bool:
+        native = contents.container == "safetensors" and "config" in contents.metadata
+        return native and contents.metadata.get("kind") == kind
 
-
-def assemble(config: Config, state: Mapping[str, Tensor], source: str | Path) -> Generator:
-    """The generator of a configuration and its whole state, which it takes over without a copy.
-
-    Raises CheckpointError where they do not fit."""
-    layers = max(config.mapping_layers, config.num_ws)
-    if layers > len(state):  # before so many are made
-        raise incomplete("StyleGAN", KeyError(f"layer {len(state)}"))
-    with torch.device("meta"):  # 30 million weights need not be drawn to be replaced
-        generator = Generator(config)
-    build(generator, {name: tensor.contiguous() for name, tensor in state.items()}, source)
-    return generator
-
-
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, then put it in the place of `path`.
-
-    Whatever interrupts it, `path` is either the old file or the whole new one.
-    Raises InputError where the folder is missing, cannot be written or the disk is full."""
-    path = Path(path)
-    temporary = None
-    try:
-        # the name's beginning alone: the whole one and what is added may be more than a disk takes
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
-        os.close(handle)
-        write(Path(temporary))
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private
-        os.replace(temporary, path)
-        temporary = None
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or _first_line(error)
-        raise InputError(
-            f"{path} could not be written ({reason}): choose a folder that exists, that you may "
-            "write to, on a disk with room; nothing was changed."
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
-    try:
-        for name, declared in _types(kind).items():
-            if name in values and not _is_of(values[name], declared):
-                raise TypeError(f"{name} is {values[name]!r}")
-        return kind(**values)
-    except (TypeError, InputError) as error:
-        raise CheckpointError(
-            f"{source} has a configuration that this version does not know ({error}): update the "
-            "project or get the file again."
-        ) from error
-
-
-_types = cache(get_type_hints)
-
-
-def _is_of(value: Any, declared: Any) -> bool:
-    """Whether a value, from JSON, has the declared type of a configuration's field."""
-    if isinstance(declared, UnionType):
-        return any(_is_of(value, one) for one in get_args(declared))
-    if get_origin(declared) is tuple:
-        part = get_args(declared)[0]
-        return isinstance(value, list | tuple) and all(_is_of(one, part) for one in value)
-    return type(value) is declared or (declared is float and type(value) is int)
-
-
-def incomplete(project: str, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"This is not a whole {project} generator: {error} is missing; choose the file that holds "
-        "the generator (g_ema)."
-    )
-
-
-def _alike(own: Tensor, given: Tensor) -> bool:
-    return own.shape == given.shape and own.is_floating_point() <= given.is_floating_point()
+    return detect
 
 
 def _first_line(error: Exception) -> str:
@@ -260,65 +163,9 @@ def a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {in_words(kind)}"
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def __getattr__(name: str) -> Any:  # until every branch has moved
+    if name == "build":
+        from .building import build
 
-
-# ------------------------------------------------------------------ as formats among others
-def _load_generator(contents: Contents) -> Generator:
-    config, state, metadata = model_of(contents, "generator")
-    # a StyleGAN2 configuration does not name its architecture
-    kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else GeneratorConfig
-    generator = assemble(make_config(kind, config, contents.path), state, contents.path)
-    if "fingerprint" in metadata:
-        generator.remember_fingerprint(metadata["fingerprint"])
-    return generator
-
-
-def _load_encoder(contents: Contents, **_: Any) -> Encoder:
-    config, state, metadata = model_of(contents, "encoder")
-    config = make_config(EncoderConfig, config, contents.path)
-    halvings = math.log2(config.input_size)  # a convolution each in every head
-    if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
-        raise Damaged("it claims more layers than it has tensors")
-    with torch.device("meta"):  # 267 million weights need not be drawn to be replaced
-        encoder = Encoder(config)
-    build(encoder, state, contents.path)
-    encoder.generator = metadata.get("generator", "")
-    return encoder
-
-
-def base_of(contents: Contents) -> str:
-    """The fingerprint of the generator that a file of kind "delta" was tuned from."""
-    return json.loads(contents.metadata["config"])["original"]
-
-
-def is_ours(kind: str) -> Callable[[Contents], bool]:
-    """The `detect` of files that `save_model` wrote."""
-
-    def detect(contents: Contents) -> bool:
-        ours = contents.container == "safetensors" and "config" in contents.metadata
-        return ours and contents.metadata.get("kind") == kind
-
-    return detect
-
-
-def _plain(kind: str, *facts: str) -> Format:
-    """A kind that is told from its configuration alone. facts: entries of it to be shown."""
-
-    def describe(config: dict[str, Any]) -> dict[str, Any]:
-        return {fact: config.get(fact) for fact in facts}
-
-    return Format(OURS, kind, is_ours(kind), lambda contents: model_of(contents, kind)[0], describe)
-
-
-FORMATS = (
-    Format(OURS, "generator", is_ours("generator"), _load_generator),
-    Format(OURS, "encoder", is_ours("encoder"), _load_encoder),
-    _plain("delta", "original", "space", "stage", "best"),
-    _plain("landmarks"),
-    _plain("identity"),
-    _plain("perceptual"),
-)
+        return build
+    raise AttributeError(name)

@@ -15,10 +15,10 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .format import Format
+from .building import State, assemble, incomplete
 from .lazy_tensors import PersistentObject
-from .native import State, assemble, incomplete
 from .reading import Contents, load_tensors, module_state
+from .registry import Format
 
 
 def from_nvidia(

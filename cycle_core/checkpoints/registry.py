@@ -1,7 +1,21 @@
-"""Every layout that can be opened, in the order in which they are tried; see `format.Format`."""
+"""Every layout that can be opened.
+
+To add one, write a module with `FORMATS`, a tuple of `Format`s, and name it in `MODULES`. The
+functions of a format get the plain `Contents` of a file (see `reading`):
+
+    def detect(contents) -> bool: ...   # looks at names and shapes only; no file may make it fail
+    def load(contents, **options): ...  # a whole object on the CPU, in evaluation mode
+
+`load` takes its tensors by `load_tensors(mapping, prefix)`, every hyperparameter from their shapes
+and the stored settings, and ends in `building.assemble` (a generator) or `building.build`. Where it
+knows what is wrong it raises CheckpointError; anything else becomes "damaged or of another format".
+A file may be of several kinds: a pSp checkpoint is an encoder and a generator.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,20 +27,32 @@ from ..errors import CheckpointError
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from . import unsupported
-from .format import Format
-from .native import OURS, a, base_of, resolve
+from .native import NATIVE, a, base_of, resolve
 from .reading import Contents, read_file, refusal, reported
 
-MODULES = (
-    "native",
-    "nvidia",
-    "stylegan3",
-    "tensorflow",
-    "rosinality",
-    "encoders",
-    "loss_networks",
-    "latents",
+MODULES = (  # in the order in which they are tried
+    "checkpoints.native_models",
+    "checkpoints.nvidia",
+    "checkpoints.stylegan3",
+    "checkpoints.tensorflow",
+    "checkpoints.rosinality",
+    "checkpoints.encoders",
+    "checkpoints.loss_networks",
+    "directions.formats",
+    "checkpoints.latents",
 )
+
+
+@dataclass(frozen=True)
+class Format:
+    """One layout of one kind of thing."""
+
+    name: str  # as people call it: "NVIDIA StyleGAN2 pickle"
+    kind: str  # "generator", "encoder", "direction", "delta", "code", "network"
+    detect: Callable[[Contents], bool]
+    load: Callable[..., Any]
+    # more lines for `cycle-core inspect`, of what `load` gave: {"tuned from": "0123456789abcdef"}
+    describe: Callable[[Any], dict[str, Any]] = lambda loaded: {}
 
 
 def load_generator(name: str | Path, device: str | torch.device = "cpu") -> Generator:
@@ -92,13 +118,13 @@ def find(contents: Contents, kind: str) -> Format:
 
 def said(one: Format) -> str:
     """ "an encoder (e4e)" """
-    return a(one.kind) if one.name == OURS else f"{a(one.kind)} ({one.name})"
+    return a(one.kind) if one.name == NATIVE else f"{a(one.kind)} ({one.name})"
 
 
 @cache
 def formats() -> tuple[Format, ...]:
-    """All of them. They are imported when they are needed: some of them need this module."""
-    modules = [import_module(f".{name}", __package__) for name in MODULES]
+    """All of them. Imported when they are needed: they need this module."""
+    modules = [import_module(f"..{name}", __package__) for name in MODULES]
     return tuple(one for module in modules for one in module.FORMATS)
 
 

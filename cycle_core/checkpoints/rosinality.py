@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .format import Format
-from .native import State, assemble, incomplete
+from .building import State, assemble, incomplete
 from .reading import Contents, load_tensors
+from .registry import Format
 
 MEAN_SAMPLES = 10_000  # z that are mapped for the mean of w where a file does not hold it
 

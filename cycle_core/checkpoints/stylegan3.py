@@ -11,10 +11,10 @@ from torch import Tensor
 from ..errors import CheckpointError, InputError
 from ..models.generator import Generator
 from ..models.stylegan3 import StyleGAN3Config
-from .format import Format
-from .native import State, assemble, incomplete
+from .building import State, assemble, incomplete
 from .nvidia import attribute, generator_module, mapping_lr_multiplier, mapping_network, part
 from .reading import Contents, load_tensors, module_state
+from .registry import Format
 
 LAYER = re.compile(r"synthesis\.(L(\d+)_(\d+)_(\d+))\.(.+)")  # index, size, channels, tensor
 # what the tensors do not show; where a file does not say it, it is the default of both projects

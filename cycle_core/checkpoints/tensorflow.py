@@ -20,10 +20,10 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .format import Format
+from .building import State, assemble, incomplete
 from .lazy_tensors import StoredTensor, TFNetwork
-from .native import State, assemble, incomplete
 from .reading import Contents, load_tensors
+from .registry import Format
 
 _SCOPES = ("G_synthesis/", "synthesis/", "G_mapping/", "mapping/")
 # what is read from the stored settings, and the only value of it that this arithmetic has

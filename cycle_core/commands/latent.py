@@ -140,8 +140,8 @@ def add_space(command: argparse.ArgumentParser) -> None:
 
 
 def run_encode(arguments: argparse.Namespace) -> None:
+    from ..checkpoints.latents import save_code
     from ..checkpoints.registry import load_encoder, load_generator
-    from ..codes import save_code
     from ..images.io import read_crop
     from ..invert.encode import encode
 
@@ -157,8 +157,8 @@ def run_encode(arguments: argparse.Namespace) -> None:
 
 
 def run_refine(arguments: argparse.Namespace) -> None:
+    from ..checkpoints.latents import save_code
     from ..checkpoints.registry import load_encoder, load_generator
-    from ..codes import save_code
     from ..images.io import list_images, read_crop
     from ..invert.refine import refine
 
@@ -190,8 +190,8 @@ def run_refine(arguments: argparse.Namespace) -> None:
 
 
 def run_tune(arguments: argparse.Namespace) -> None:
+    from ..checkpoints.latents import load_code
     from ..checkpoints.registry import load_generator
-    from ..codes import load_code
     from ..images.io import read_crop
     from ..invert.tune import tune
     from ..invert.tuned_files import save_tuned
@@ -219,8 +219,8 @@ def run_tune(arguments: argparse.Namespace) -> None:
 
 
 def run_edit(arguments: argparse.Namespace) -> None:
+    from ..checkpoints.latents import load_code, save_code
     from ..checkpoints.registry import load_generator
-    from ..codes import load_code, save_code
     from ..directions.text import apply_edit, needs_generator, parse_edit
 
     if len(arguments.edit) > 1:
@@ -236,7 +236,7 @@ def run_edit(arguments: argparse.Namespace) -> None:
 
 
 def run_generate(arguments: argparse.Namespace) -> None:
-    from ..codes import load_code
+    from ..checkpoints.latents import load_code
     from ..images.io import save_image
     from ..invert.encode import generate
 
@@ -254,8 +254,8 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 
 def run_sample(arguments: argparse.Namespace) -> None:
+    from ..checkpoints.latents import save_code
     from ..checkpoints.registry import load_generator
-    from ..codes import save_code
     from ..images.io import save_image
     from ..images.sheet import contact_sheet
     from ..invert.encode import generate

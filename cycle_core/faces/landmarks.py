@@ -251,7 +251,8 @@ def load_landmarks(name: str, device: str | torch.device = "cpu") -> Landmarks:
     """The networks of a file, or of the embedded one named "landmarks", ready to use.
 
     Raises MissingFileError, CheckpointError."""
-    from ..checkpoints.native import build, read_model
+    from ..checkpoints.building import build
+    from ..checkpoints.native import read_model
 
     config, state, _ = read_model(name, kind="landmarks")
     model = Landmarks(LandmarkConfig(**{key: tuple(value) for key, value in config.items()}))

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.native import write_atomically
 from ..errors import CheckpointError
+from .atomic import write_atomically
 
 INDEX = "index.json"
 

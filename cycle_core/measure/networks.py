@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoints.native import build, read_model
+from ..checkpoints.building import build
+from ..checkpoints.native import read_model
 from ..checkpoints.registry import open_model
 from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.weights import find

@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from ..checkpoints.native import write_atomically
-from ..codes import load_code, save_code
+from ..checkpoints.latents import load_code, save_code
 from ..errors import InputError
 from ..faces.frame import Frame, align
 from ..faces.paste import paste
+from ..files.atomic import write_atomically
 from ..images.io import Photo, read_image, resize, save_image
 from ..images.sheet import contact_sheet
 from ..invert.encode import generate

@@ -37,7 +37,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write `folder/report.json` atomically. Raises InputError where that is impossible."""
-    from ..checkpoints.native import write_atomically
+    from ..files.atomic import write_atomically
 
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(folder / REPORT, lambda path: path.write_text(text, encoding="utf-8"))

@@ -26,8 +26,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.native import write_atomically
 from ..errors import CheckpointError, CycleError, InputError
+from ..files.atomic import write_atomically
 from ..images.io import read_image, save_image
 from ..images.sheet import contact_sheet
 from ..run.results import make_folder

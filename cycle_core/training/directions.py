@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.native import write_atomically
 from ..checkpoints.registry import load_generator
 from ..codes import Code
 from ..directions.direction import Direction
@@ -30,6 +29,7 @@ from ..directions.discovery import fit_directions, responses, with_curve
 from ..directions.editing import edit
 from ..directions.files import EMBEDDED, save_directions
 from ..errors import CycleError, InputError
+from ..files.atomic import write_atomically
 from ..invert.encode import generate
 from ..measure.networks import PortraitNet, load_attributes, load_identity
 from ..models.generator import Generator

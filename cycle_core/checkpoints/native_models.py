@@ -1,0 +1,62 @@
+"""The models that this project writes itself, as formats among others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from ..models.encoder import Encoder, EncoderConfig
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan3 import StyleGAN3Config
+from .building import assemble, build, make_config
+from .lazy_tensors import Damaged
+from .native import NATIVE, is_native, model_of
+from .reading import Contents
+from .registry import Format
+
+
+def _load_generator(contents: Contents) -> Generator:
+    config, state, metadata = model_of(contents, "generator")
+    # a StyleGAN2 configuration does not name its architecture
+    kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else GeneratorConfig
+    generator = assemble(make_config(kind, config, contents.path), state, contents.path)
+    if "fingerprint" in metadata:
+        generator.remember_fingerprint(metadata["fingerprint"])
+    return generator
+
+
+def _load_encoder(contents: Contents, **_: Any) -> Encoder:
+    config, state, metadata = model_of(contents, "encoder")
+    config = make_config(EncoderConfig, config, contents.path)
+    halvings = math.log2(config.input_size)  # a convolution each in every head
+    if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
+        raise Damaged("it claims more layers than it has tensors")
+    with torch.device("meta"):  # 267 million weights need not be drawn to be replaced
+        encoder = Encoder(config)
+    build(encoder, state, contents.path)
+    encoder.generator = metadata.get("generator", "")
+    return encoder
+
+
+def _plain(kind: str, *facts: str) -> Format:
+    """A kind that is told from its configuration alone. facts: entries of it to be shown."""
+
+    def describe(config: dict[str, Any]) -> dict[str, Any]:
+        return {fact: config.get(fact) for fact in facts}
+
+    return Format(
+        NATIVE, kind, is_native(kind), lambda contents: model_of(contents, kind)[0], describe
+    )
+
+
+FORMATS = (
+    Format(NATIVE, "generator", is_native("generator"), _load_generator),
+    Format(NATIVE, "encoder", is_native("encoder"), _load_encoder),
+    _plain("delta", "original", "space", "stage", "best"),
+    _plain("landmarks"),
+    _plain("identity"),
+    _plain("perceptual"),
+)

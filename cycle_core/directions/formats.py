@@ -1,0 +1,76 @@
+"""Directions as formats among others that `checkpoints.registry` opens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..checkpoints.native import NATIVE, is_native
+from ..checkpoints.reading import Contents
+from ..checkpoints.registry import Format
+from .direction import Direction
+from .files import list_directions
+from .foreign import (
+    is_direction,
+    is_relevance,
+    is_statistics,
+    load_style_deviations,
+    load_vectors,
+)
+
+
+def _is_foreign_direction(contents: Contents) -> bool:
+    return contents.container != "safetensors" and is_direction(contents.data)
+
+
+def _load_directions(contents: Contents) -> list[Direction]:
+    return list_directions(contents.path)
+
+
+def _load_relevance(contents: Contents) -> Tensor:
+    return load_vectors(contents.path, "a row for each convolution channel")
+
+
+def _load_statistics(contents: Contents) -> Tensor:
+    return load_style_deviations(contents.path)
+
+
+def _describe_table(table: Tensor) -> dict[str, Any]:
+    return {"shape": list(table.shape)}
+
+
+def _describe_directions(directions: list[Direction]) -> dict[str, Any]:
+    first = directions[0]
+    return {
+        "directions": [direction.name for direction in directions],
+        "shape": list(first.vectors.shape),
+        "length": round(float(first.vectors.norm(dim=-1).mean()), 4),
+        "space": first.space,
+    }
+
+
+FORMATS = (
+    Format(NATIVE, "direction", is_native("direction"), _load_directions, _describe_directions),
+    Format(
+        "InterFaceGAN, GANSpace, SeFa",
+        "direction",
+        _is_foreign_direction,
+        _load_directions,
+        _describe_directions,
+    ),
+    Format(
+        "StyleCLIP",
+        "table of relevances",
+        lambda contents: is_relevance(contents.data),
+        _load_relevance,
+        _describe_table,
+    ),
+    Format(
+        "StyleCLIP",
+        "table of style statistics",
+        lambda contents: is_statistics(contents.data),
+        _load_statistics,
+        _describe_table,
+    ),
+)

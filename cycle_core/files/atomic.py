@@ -1,0 +1,42 @@
+"""Files that appear whole or not at all: the one atomic write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path beside `path`, then put it in the place of `path`.
+
+    Whatever interrupts it, `path` is either the old file or the whole new one.
+    Raises InputError where the folder is missing, cannot be written or the disk is full."""
+    path = Path(path)
+    # the name's beginning alone: the whole one and what is added may be more than a disk takes
+    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(6)}")
+    try:
+        # made here, so that the rights follow the umask, which cannot be read without changing it
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}): choose a folder that "
+            "exists, that you may write to, on a disk with room; nothing was changed."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as JSON, atomically. Raises InputError where that is impossible."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
