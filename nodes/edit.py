@@ -81,7 +81,7 @@ class LatentEdit(io.ComfyNode):
         keep_3: Any = None,
     ) -> io.NodeOutput:
         from ..cycle_core.directions.editing import edit
-        from ..cycle_core.directions.strengths import parse_numbers
+        from ..cycle_core.directions.text import parse_numbers
 
         amount = parse_numbers(strengths) or strength
         by, to = (amount, None) if mode == "by a strength" else (None, amount)
@@ -135,7 +135,7 @@ class MixCodes(io.ComfyNode):
         generator: host.Held | None = None,
     ) -> io.NodeOutput:
         from ..cycle_core.directions.editing import lerp, mix, slerp
-        from ..cycle_core.directions.strengths import parse_numbers
+        from ..cycle_core.directions.text import parse_numbers
 
         if mode == "layers":
             return io.NodeOutput(mix(first, second, layers))

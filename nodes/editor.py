@@ -24,7 +24,7 @@ from .types import CODE, DIRECTION, GENERATOR
 
 if TYPE_CHECKING:
     from ..cycle_core.codes import Code
-    from ..cycle_core.directions.direction import Direction
+    from ..cycle_core.directions.base import BaseDirection
     from ..cycle_core.directions.text import Edit
 
 EMBEDDED = host.ASSETS / "directions.safetensors"
@@ -248,7 +248,7 @@ def _check_once(edit: Edit) -> None:
             raise InputError(f"The edits name {name} twice: write one change for it.")
 
 
-def _open(name: str, G: Any, plugs: dict[str, Any]) -> Direction:
+def _open(name: str, G: Any, plugs: dict[str, Any]) -> BaseDirection:
     if name in PLUGS:
         if plugs.get(name) is None:
             raise InputError(
@@ -267,7 +267,7 @@ def _open(name: str, G: Any, plugs: dict[str, Any]) -> Direction:
 
 
 @lru_cache(maxsize=64)
-def _opened(name: str, *_: Any) -> Direction:
+def _opened(name: str, *_: Any) -> BaseDirection:
     """A direction that is opened once, and again when its file has changed."""
     from ..cycle_core.directions.files import load_direction
 
@@ -281,7 +281,7 @@ def _files() -> list[str]:
 
 
 @lru_cache(maxsize=32)
-def _directions_in(file: tuple[str, int, int]) -> list[Direction]:
+def _directions_in(file: tuple[str, int, int]) -> list[BaseDirection]:
     """Those of a file, by its stamp; none where it holds something else, which is told where the
     file is used."""
     from ..cycle_core.directions.files import list_directions
@@ -292,7 +292,7 @@ def _directions_in(file: tuple[str, int, int]) -> list[Direction]:
         return []
 
 
-def _fits(direction: Direction, mean: Code) -> bool:
+def _fits(direction: BaseDirection, mean: Code) -> bool:
     try:
         direction.check(mean)
     except CycleError:

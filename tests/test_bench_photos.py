@@ -17,6 +17,7 @@ from cycle_core.bench.photos import PhotoSettings, compare_photos
 from cycle_core.bench.report import plot
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
+from cycle_core.directions.direction import Direction
 from cycle_core.directions.discovery import sefa
 from cycle_core.directions.files import load_direction, save_directions
 from cycle_core.errors import CheckpointError, InputError
@@ -155,10 +156,11 @@ def test_a_strength_is_in_standard_deviations_of_random_codes(G, tmp_path):
     save_directions(raw, tmp_path / "raw.safetensors")
     rulers, names = photo_rulers(G, [str(tmp_path / "raw.safetensors"), "smile"], domain=True)
     w = sample(G, 5000, truncation=1.0).w[:, 0]
-    vectors = rulers.directions[0].vectors
+    vectors, smile = rulers.directions[0].vectors, load_direction("smile")
+    assert isinstance(smile, Direction)
     along = w @ (vectors / vectors.norm())
     assert float(vectors.norm()) == pytest.approx(float(along.std()), rel=0.05)
-    assert torch.equal(rulers.directions[1].vectors, load_direction("smile").vectors)
+    assert torch.equal(rulers.directions[1].vectors, smile.vectors)
     assert names["identity"] == "identity (embedded, metrics)"
 
 

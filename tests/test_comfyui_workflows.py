@@ -16,7 +16,7 @@ import workflow_files
 from comfy_real import collect
 
 import cycle_core as cc
-from cycle_core.directions.strengths import parse_numbers
+from cycle_core.directions.text import parse_numbers
 from cycle_core.faces.video import Places, align_all, cover, paste_all
 from cycle_core.images.io import from_comfy, to_comfy
 from cycle_core.portraits.examples import example

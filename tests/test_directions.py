@@ -337,11 +337,17 @@ def test_codes_of_two_generators_do_not_mix(code):
 
 
 # ------------------------------------------------------------------ files
+def vector_of(name: str | Path) -> Direction:
+    direction = load_direction(name)
+    assert isinstance(direction, Direction)
+    return direction
+
+
 def test_directions_come_back_from_their_file_with_all_that_is_known_about_them(fitted, tmp_path):
     path = tmp_path / "mine.safetensors"
     known = replace(fitted["age"], layers=(0, 2), curve=((-1.0, -0.9),), meaning="older")
     save_directions([known, fitted["smile"]], path)
-    back = load_direction(f"{path}:age")
+    back = vector_of(f"{path}:age")
     assert torch.equal(back.vectors, known.vectors)
     assert back.readout is not None
     assert known.readout is not None
@@ -367,7 +373,7 @@ def test_interfacegans_files_are_read_in_every_shape_and_precision(shape, kind, 
     path = tmp_path / f"smile.{kind}"
     vector = torch.randn(shape, dtype=dtype)
     torch.save(vector, path) if kind == "pt" else np.save(path, vector.numpy())
-    direction = load_direction(path)
+    direction = vector_of(path)
     assert direction.name == "smile"
     assert direction.vectors.dtype == torch.float32
     assert direction.vectors.shape == ((512,) if vector.numel() == 512 else (18, 512))
@@ -389,7 +395,7 @@ def test_a_direction_that_was_saved_from_a_gpu_opens_without_one(legacy, tmp_pat
         with zipfile.ZipFile(path, "w") as file:
             for name, content in members.items():
                 file.writestr(name, content.replace(cpu, gpu))
-    direction = load_direction(path)
+    direction = vector_of(path)
     assert torch.equal(direction.vectors, vector[0])
     assert direction.vectors.device.type == "cpu"
 
@@ -398,8 +404,8 @@ def test_a_boundary_keeps_the_length_that_it_has_in_its_file(tmp_path):
     vector = torch.nn.functional.normalize(torch.randn(18, 512), dim=-1)
     torch.save(vector, tmp_path / "unit.pt")
     torch.save(3 * vector, tmp_path / "long.pt")
-    assert load_direction(tmp_path / "unit.pt").length == pytest.approx(1)
-    assert load_direction(tmp_path / "long.pt").length == pytest.approx(3)
+    assert vector_of(tmp_path / "unit.pt").length == pytest.approx(1)
+    assert vector_of(tmp_path / "long.pt").length == pytest.approx(3)
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
@@ -424,7 +430,7 @@ def test_numbers_that_are_no_direction_are_refused(tmp_path):
 def test_a_ganspace_component_is_in_units_of_its_deviation(tmp_path):
     axes, deviations = torch.eye(512)[:4, None], torch.tensor([4.0, 3, 2, 1])
     torch.save({"mean": torch.ones(1, 512), "comp": axes, "std": deviations}, tmp_path / "pca.pt")
-    direction = load_direction(f"{tmp_path / 'pca.pt'}:1")
+    direction = vector_of(f"{tmp_path / 'pca.pt'}:1")
     assert float(direction.vectors[1]) == 3
     assert close(direction.value(Code(torch.full((1, 18, 512), 7.0), "W")), 2.0, 1e-5)
     with pytest.raises(MissingFileError, match=r"holds 4 directions .* pca\.pt:NAME .* 0 to 3"):
@@ -442,9 +448,9 @@ def test_ganspaces_own_cache_holds_the_components_of_the_code_beside_those_of_th
 
     path = tmp_path / "stylegan2-ffhq_style_ipca_c4_n1000_w.npz"
     np.savez(path, **part("act", 1), **part("lat", 2), var_ratio=np.ones(4, np.float32))
-    assert float(load_direction(f"{path}:1").vectors[1]) == 6
+    assert float(vector_of(f"{path}:1").vectors[1]) == 6
     np.savez(path, **part("act", 1))
-    assert float(load_direction(f"{path}:1").vectors[1]) == 3
+    assert float(vector_of(f"{path}:1").vectors[1]) == 3
 
 
 def test_a_ganspace_component_moves_a_range_of_styles_by_an_edit(tmp_path):
@@ -458,7 +464,7 @@ def test_a_ganspace_component_moves_a_range_of_styles_by_an_edit(tmp_path):
 def test_a_sefa_factor_is_a_column_of_its_file(tmp_path):
     factors = torch.linalg.qr(torch.randn(512, 512)).Q
     torch.save({"ckpt": "stylegan2-ffhq-config-f.pt", "eigvec": factors}, tmp_path / "factor.pt")
-    direction = load_direction(f"{tmp_path / 'factor.pt'}:7")
+    direction = vector_of(f"{tmp_path / 'factor.pt'}:7")
     assert torch.equal(direction.vectors, factors[:, 7])
     assert direction.unit == "raw"
     assert len(list_directions(tmp_path / "factor.pt")) == 512
@@ -494,11 +500,20 @@ def test_boundaries_of_another_space_are_refused_by_their_name(name, told, tmp_p
 
 
 @pytest.mark.parametrize(
-    "name", ["stylegan2_ffhq_age.npy", "stylegan2_ffhq_age_w_boundary.npy", "boundary.npy"]
+    "name",
+    [
+        "stylegan2_ffhq_age.npy",
+        "stylegan2_ffhq_age_w_boundary.npy",
+        "boundary.npy",
+        "my_stylegan_smile.npy",
+        "stylegan-t_age.npy",
+        "stylegan_cats_w_boundary.npy",
+        "not_pggan.npy",
+    ],
 )
 def test_boundaries_of_w_are_not(name, tmp_path):
     np.save(tmp_path / name, np.ones((1, 512), np.float32))
-    assert load_direction(tmp_path / name).vectors.shape == (512,)
+    assert vector_of(tmp_path / name).vectors.shape == (512,)
 
 
 # ------------------------------------------------------------------ real files, if they are here
@@ -518,7 +533,7 @@ def ffhq() -> Path:
     [("age", (512,)), ("smile", (512,)), ("rotation", (512,)), ("pose", (18, 512))],
 )
 def test_published_boundaries_are_unit_normals(ffhq, name, shape):
-    direction = load_direction(ffhq / f"{name}.pt")
+    direction = vector_of(ffhq / f"{name}.pt")
     assert direction.vectors.shape == shape
     assert close(direction.vectors.norm(dim=-1), 1.0, 1e-5)
     assert edit(Code(torch.zeros(1, 18, 512), "W"), direction, 2.0).w.shape == (1, 18, 512)
@@ -527,7 +542,7 @@ def test_published_boundaries_are_unit_normals(ffhq, name, shape):
 def test_published_components_are_orthonormal_in_units_of_their_deviations(ffhq):
     directions = list_directions(ffhq / "ganspace_pca.pt")
     assert len(directions) == 80
-    vectors = torch.stack([direction.vectors for direction in directions])
+    vectors = torch.stack([d.vectors for d in directions if isinstance(d, Direction)])
     deviations = vectors.norm(dim=1)
     assert deviations[[0, 1, 79]].tolist() == pytest.approx([2.8556, 2.6267, 0.4020], abs=1e-3)
     unit = vectors / deviations[:, None]
@@ -541,6 +556,52 @@ def test_an_unknown_name_and_a_missing_file_are_told_apart(tmp_path):
         load_direction("nothing")
     with pytest.raises(MissingFileError, match="no file"):
         load_direction(tmp_path / "nothing.pt")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("smle", "smile"), ("Smile", "smile"), ("glases", "glasses"), ("agee", "age")],
+)
+def test_a_typo_gets_the_nearest_name(typed, meant):
+    with pytest.raises(MissingFileError, match=rf"did you mean {meant}\?"):
+        load_direction(typed)
+
+
+def test_a_typo_in_the_name_behind_a_file_gets_the_nearest_of_the_file(fitted, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_directions(fitted.values(), path)
+    with pytest.raises(MissingFileError, match=r"none of them is 'smlie': did you mean smile\?"):
+        load_direction(f"{path}:smlie")
+
+
+@pytest.mark.parametrize("name", ["S:" + "9" * 5000 + "_1", "x" * 100_000, "\0"])
+def test_names_that_no_disk_and_no_generator_takes_are_refused(name, G):
+    with pytest.raises((MissingFileError, InputError)) as told:
+        load_direction(name, generator=G)
+    assert len(str(told.value)) < 1200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bias": "much"},
+        {"layers": [[0]]},
+        {"space": "Z"},
+        {"unit": 3},
+        {"curve": [1.0]},
+        {"name": 1},
+    ],
+)
+def test_a_direction_file_whose_entries_are_of_another_type_is_damaged(change, fitted, tmp_path):
+    from cycle_core.checkpoints.native import read_model, save_model
+
+    path = tmp_path / "mine.safetensors"
+    save_directions(fitted["age"], path)
+    config, state, _ = read_model(path, "direction")
+    config["directions"][0] |= change
+    save_model(path, "direction", config, state)
+    with pytest.raises(CheckpointError, match="whole directions"):
+        load_direction(path)
 
 
 # ------------------------------------------------------------------ the embedded ones

@@ -49,7 +49,8 @@ class Rulers:
         """Those of the embedded domain, with the directions of EDITED.
 
         Raises MissingFileError, MismatchError for a generator without embedded directions."""
-        directions = tuple(load_direction(name, G.device) for name in EDITED)
+        edited = (load_direction(name, G.device) for name in EDITED)
+        directions = tuple(one for one in edited if isinstance(one, Direction))
         mean, covariance = w_statistics(G, SAMPLES, 0)
         return Rulers(
             load_perceptual("metrics").to(G.device),

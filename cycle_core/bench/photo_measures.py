@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..codes import Code
+from ..directions.base import BaseDirection
 from ..directions.direction import Direction
 from ..directions.discovery import sefa, w_statistics
 from ..directions.editing import edit
@@ -71,13 +72,13 @@ def edits(rulers: Rulers, G: Generator, code: Code, strength: float) -> dict[str
     return {"kept": float(sum(kept)) / len(kept), "changed": float(sum(changed)) / len(changed)}
 
 
-def _calibrated(G: Generator, direction: Direction, covariance: Tensor) -> Direction:
+def _calibrated(G: Generator, direction: BaseDirection, covariance: Tensor) -> Direction:
     """The direction with a strength of 1 that is one standard deviation: of its attribute where it
     says so, else of random codes along it."""
-    if direction.space == "S":
+    if not isinstance(direction, Direction):
         raise InputError(
-            f"The direction {direction.name!r} lies in StyleSpace, which encoders do not see: give "
-            "directions in W."
+            f"The direction {direction.name!r} {direction.lies()}, which cannot be calibrated by "
+            "the spread of W: give directions in W."
         )
     direction.check(Code(G.w_avg.expand(1, G.num_ws, -1), "W", G.base_fingerprint))
     if direction.unit == "sd":

@@ -1,81 +1,62 @@
-"""What a direction is: the vectors that a strength of 1 adds, and how an attribute is read."""
+"""Directions that are vectors in W or W+, and how an attribute is read off a code."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..codes import Code
 from ..errors import InputError, MismatchError
-from .strengths import read_layers
+from .base import BaseDirection, Layers, Strength, column
+from .text import read_layers
 
-UNITS = ("sd", "raw")
-SPACES = ("W", "S")
-Layers = str | Sequence[int] | None
+LEFT = 0.05  # share of a direction that must be left after others were kept
 
 
 @dataclass(frozen=True)
-class Direction:
-    """One way to change a picture, in the latent space of one generator.
+class Direction(BaseDirection):
+    """w + strength * vectors, as in InterFaceGAN (Shen et al. 2020, section 3.2).
 
-    vectors: float32 [w_dim], the same for every style, or [num_ws, w_dim]; in StyleSpace
-        [channels], those of all `Synthesis.style_layers` one after the other.
+    vectors: float32 [w_dim], the same for every style, or [num_ws, w_dim].
     layers: the styles that it moves, None for all.
-    unit: "sd": a strength of 1 is one standard deviation of the attribute (in StyleSpace: of the
-        channels) over the domain.
-        "raw": a strength of 1 is the vector as it was found, such as InterFaceGAN's unit normal.
     readout, bias: a linear probe of the attribute, float32 [w_dim] or None where none is known:
         value(w) = readout . w + bias, in the direction's unit, 0 for the domain's mean. Of a W+
         code the mean over the styles that are moved is read.
-    range: the strengths, from the domain's mean, between which the domain lies, None if unknown.
-    generator: fingerprint of the generator whose space it is, "" if unknown.
-    curve: measured (strength, change of the attribute in standard deviations), see `calibrate`.
-    meaning: what it does, in a few words.
-    space: "W", which W+ belongs to, or "S", StyleSpace: without layers and readout.
+    See `BaseDirection` for the other fields.
     """
 
-    name: str
+    space: ClassVar[str] = "W"  # which W+ belongs to
+
     vectors: Tensor
     layers: tuple[int, ...] | None = None
-    unit: str = "raw"
     readout: Tensor | None = None
     bias: float = 0.0
-    range: tuple[float, float] | None = None
-    generator: str = ""
-    curve: tuple[tuple[float, float], ...] = ()
-    meaning: str = ""
-    space: str = "W"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.vectors.ndim not in (1, 2):
             raise InputError(
                 f"The direction {self.name!r} has the shape {tuple(self.vectors.shape)}, but "
                 "[w_dim] or [num_ws, w_dim] is expected."
             )
-        if not bool(torch.isfinite(self.vectors).all()) or not bool(self.vectors.any()):
-            raise InputError(
-                f"The direction {self.name!r} is zero or holds values that are not finite: it "
-                "cannot be followed; use another file."
-            )
+        check_numbers(self.name, self.vectors)
         if self.readout is not None and self.readout.shape != self.vectors.shape[-1:]:
             raise InputError(
                 f"The readout of the direction {self.name!r} has the shape "
                 f"{tuple(self.readout.shape)}, but [{self.vectors.shape[-1]}] is expected."
             )
-        if self.unit not in UNITS:
-            raise InputError(f'The unit of a direction is "sd" or "raw", not {self.unit!r}.')
-        if self.space not in SPACES:
-            raise InputError(f'The space of a direction is "W" or "S", not {self.space!r}.')
-        if self.space == "S" and not (
-            self.vectors.ndim == 1 and self.layers is None and self.readout is None
-        ):
-            raise InputError(
-                f"The direction {self.name!r} lies in StyleSpace, where a direction has one number "
-                "for each channel, no layers and no readout: leave these out."
-            )
+
+    def __call__(self, code: Code, strength: Strength = 1.0) -> Code:
+        """See `BaseDirection`. A code in W of which only some styles move becomes one in W+."""
+        self.check(code)
+        move = self.spread(code.w.shape[1]).to(code.w)
+        uniform = bool((move == move[:1]).all())
+        w = code.w + column(strength, code.w) * move
+        return code.with_w(w, code.space if uniform else "W+")
 
     @property
     def length(self) -> float:
@@ -83,18 +64,14 @@ class Direction:
         return float(self.vectors.norm(dim=-1).mean())
 
     def value(self, code: Code, layers: Layers = None) -> Tensor:
-        """What the readout says of each code: float32 [B]. Raises InputError without a readout."""
         if self.readout is None:
-            raise InputError(
-                f"The direction {self.name!r} has no readout, so the value that a code has is not "
-                "known: edit by a strength, or fit a direction to labelled codes."
-            )
+            return super().value(code)
         self.check(code)
         moved = list(self.moved(code.w.shape[1], layers))
         return code.w[:, moved].mean(1) @ self.readout.to(code.w) + self.bias
 
     def spread(self, num_ws: int, layers: Layers = None) -> Tensor:
-        """What a strength of 1 adds to a code: float32 [num_ws, w_dim], 0 where nothing moves."""
+        """What a strength of 1 adds to a code: [num_ws, w_dim], 0 where nothing moves."""
         rows = self.vectors.expand(num_ws, -1)
         mask = torch.zeros(num_ws, 1, dtype=rows.dtype, device=rows.device)
         mask[list(self.moved(num_ws, layers))] = 1
@@ -105,43 +82,67 @@ class Direction:
         chosen = parse_layers(self.layers if layers is None else layers, num_ws)
         return tuple(range(num_ws)) if chosen is None else chosen
 
-    def check(self, code: Code) -> None:
-        """Raise MismatchError unless the direction lies in the code's latent space."""
+    def check_shape(self, code: Code) -> None:
         num_ws, w_dim = code.w.shape[1:]
-        if self.space == "S":
-            if code.offsets is not None and code.offsets.shape[1:] != self.vectors.shape:
-                raise MismatchError(
-                    f"The direction {self.name!r} has {len(self.vectors)} style channels, but the "
-                    f"code {code.offsets.shape[1]}: use a direction of the same generator."
-                )
-        elif self.vectors.shape not in ((w_dim,), (num_ws, w_dim)):
+        if self.vectors.shape not in ((w_dim,), (num_ws, w_dim)):
             raise MismatchError(
                 f"The direction {self.name!r} has the shape {tuple(self.vectors.shape)}, but the "
                 f"code has {num_ws} styles of {w_dim} dimensions: use a direction of the same "
                 "generator."
             )
-        if self.generator and code.generator and self.generator != code.generator:
-            raise MismatchError(
-                f"The direction {self.name!r} belongs to the generator {self.generator}, but the "
-                f"code to {code.generator}: use directions of the code's generator."
+
+    def conditioned(
+        self, num_ws: int, layers: Layers = None, keep: Sequence[BaseDirection] = ()
+    ) -> Direction:
+        """Conditional manipulation (InterFaceGAN, section 3.3): orthogonal to what is kept, and the
+        same change of its own attribute. In double precision, on the CPU."""
+        moved = self.moved(num_ws, layers)
+        move = self.spread(num_ws, layers).cpu().double()
+        chosen = replace(self, vectors=move, layers=moved)
+        if not keep:
+            return chosen
+        kept = torch.stack([k.probe(moved, num_ws).flatten() for k in keep])  # [K, N*w_dim]
+        shares = torch.linalg.pinv(kept @ kept.T, hermitian=True) @ (kept @ move.flatten())
+        rest = move - (shares @ kept).view_as(move)
+        if self.readout is None:
+            before, after = move.norm(), rest.norm()  # InterFaceGAN: the same length
+        else:
+            own = self.probe(moved, num_ws)
+            before, after = (own * move).sum(), (own * rest).sum()  # the same change of its own
+        if float(rest.norm() / move.norm()) < LEFT or float(after / before) < LEFT:
+            names = ", ".join(k.name for k in keep)
+            raise InputError(
+                f"Nothing of the direction {self.name!r} is left when {names} must stay as it is: "
+                "keep fewer attributes."
             )
+        return replace(chosen, vectors=rest * (before / after))
+
+    def probe(self, styles: Sequence[int], num_ws: int) -> Tensor:
+        rows = self.vectors if self.readout is None else self.readout
+        form = torch.zeros(num_ws, self.vectors.shape[-1], dtype=torch.double)
+        chosen = list(styles)
+        form[chosen] = rows.cpu().double().expand(num_ws, -1)[chosen] / len(chosen)
+        return form
 
     def to(self, device: torch.device | str) -> Direction:
         readout = None if self.readout is None else self.readout.to(device)
         return replace(self, vectors=self.vectors.to(device), readout=readout)
 
     def scaled(self, factor: float) -> Direction:
-        """The same direction with a strength of 1 that goes `factor` times as far, in units that
-        are as much larger: the value that it reads falls by that factor."""
-        readout = None if self.readout is None else self.readout / factor
-        limits = None if self.range is None else (self.range[0] / factor, self.range[1] / factor)
+        """See `BaseDirection`. The units are as much larger: the value that it reads falls."""
         return replace(
             self,
             vectors=self.vectors * factor,
-            readout=readout,
+            readout=None if self.readout is None else self.readout / factor,
             bias=self.bias / factor,
-            range=limits,
+            range=scaled_range(self.range, factor),
         )
+
+    def lies(self) -> str:
+        return "is a vector in W"
+
+    def describe(self) -> dict[str, Any]:
+        return {"shape": list(self.vectors.shape), "length": round(self.length, 4)}
 
 
 def parse_layers(layers: Layers, num_ws: int) -> tuple[int, ...] | None:
@@ -157,3 +158,17 @@ def parse_layers(layers: Layers, num_ws: int) -> tuple[int, ...] | None:
             "which some are chosen as in 0-3+6."
         )
     return chosen
+
+
+def check_numbers(name: str, vectors: Tensor) -> None:
+    """Raise InputError for a direction that leads nowhere."""
+    if not bool(torch.isfinite(vectors).all()) or not bool(vectors.any()):
+        raise InputError(
+            f"The direction {name!r} is zero or holds values that are not finite: it cannot be "
+            "followed; use another file."
+        )
+
+
+def scaled_range(limits: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
+    """A range of strengths in units that are `factor` times as large."""
+    return None if limits is None else (limits[0] / factor, limits[1] / factor)

@@ -11,33 +11,33 @@ from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError, MismatchError
-from .direction import Direction, Layers, parse_layers
+from .base import BaseDirection, Layers
+from .direction import parse_layers
 
 Amount = float | Sequence[float] | Tensor  # one for all codes, or one for each
-LEFT = 0.05  # share of a direction that must be left after others were kept
 
 
 @dataclass(frozen=True)
 class Step:
     """One direction and how far to follow it: give either `strength` or `to`, see `edit`."""
 
-    direction: Direction
+    direction: BaseDirection
     strength: Amount | None = None
     to: Amount | None = None
     layers: Layers = None
-    keep: Sequence[Direction] = ()
+    keep: Sequence[BaseDirection] = ()
 
 
 def edit(
     code: Code | HasCode,
-    direction: Direction,
+    direction: BaseDirection,
     strength: Amount | None = None,
     to: Amount | None = None,
     layers: Layers = None,
-    keep: Sequence[Direction] = (),
+    keep: Sequence[BaseDirection] = (),
 ) -> Code:
-    """Codes moved along a direction (METHOD section 4): w + strength * vectors. A direction in
-    StyleSpace moves the code's style offsets instead.
+    """Codes moved along a direction: w + strength * vectors (InterFaceGAN, section 3.2). What
+    another type of direction moves is said in its class.
 
     strength: how far, in the direction's unit; a sequence or float [K] makes K codes of one.
     to: the value of the attribute to arrive at instead, as the direction's readout reads it (0 is
@@ -54,8 +54,9 @@ def edit(
 
 
 def edit_many(code: Code | HasCode, steps: Sequence[Step]) -> Code:
-    """Several edits at once. Targets (`to`) are met together: what every step does to every
-    targeted attribute is taken into account. See `edit` for the rest."""
+    """Several edits at once, in their order where it matters (to a mapper, whose move depends on
+    the code). Targets (`to`) are met together: what every step does to every targeted attribute is
+    taken into account. See `edit` for the rest."""
     code = as_code(code)
     if not steps:
         return code
@@ -65,24 +66,19 @@ def edit_many(code: Code | HasCode, steps: Sequence[Step]) -> Code:
                 f"For the direction {step.direction.name!r} give either a strength or a value to "
                 "arrive at, one of the two."
             )
-        involved = (step.direction, *step.keep)
-        for direction in involved:
+        for direction in (step.direction, *step.keep):
             direction.check(code)
-        if any(d.space == "S" for d in involved) and (step.keep or step.layers is not None):
-            raise InputError(
-                f"For the direction {step.direction.name!r} neither attributes can be kept nor "
-                "layers be chosen, because it or what is kept lies in StyleSpace: give a strength "
-                "alone."
-            )
+    num_ws = code.w.shape[1]
+    directions = [x.direction.conditioned(num_ws, x.layers, x.keep).to("cpu") for x in steps]
     # codes are small: double precision on the CPU is exact enough and works beside every device
-    w = code.w.detach().cpu().double()
-    moves = torch.stack([_move(step, code) for step in steps])  # [S, N, w_dim]
-    strengths = _strengths(w, moves, code, steps)  # [B or K, S]
-    moved = w + torch.einsum("bs,snd->bnd", strengths, moves)
-    uniform = bool((moves == moves[:, :1]).all())
-    space = "W" if code.space == "W" and uniform else "W+"
-    offsets = _moved_offsets(code, steps, strengths)
-    return replace(code, w=moved.to(code.w.device, code.w.dtype), space=space, offsets=offsets)
+    offsets = None if code.offsets is None else code.offsets.detach().cpu().double()
+    moved = replace(code, w=code.w.detach().cpu().double(), offsets=offsets)
+    strengths = _strengths(moved, directions, steps)  # [B or K, S]
+    moved = _repeated(moved, len(strengths))
+    for direction, amounts in zip(directions, strengths.T, strict=True):
+        moved = direction(moved, amounts)
+    offsets = None if moved.offsets is None else moved.offsets.to(code.w.device, code.w.dtype)
+    return replace(moved, w=moved.w.to(code.w.device, code.w.dtype), offsets=offsets)
 
 
 def mix(a: Code | HasCode, b: Code | HasCode, layers: Layers) -> Code:
@@ -134,95 +130,44 @@ def slerp(a: Code | HasCode, b: Code | HasCode, t: Amount, center: Tensor | None
     return _between(a, b, w, share)
 
 
-def _move(step: Step, code: Code) -> Tensor:
-    """What a strength of 1 adds, after the kept attributes were taken out: double [N, w_dim]."""
-    num_ws = code.w.shape[1]
-    direction = step.direction
-    if direction.space == "S":
-        return torch.zeros(code.w.shape[1:], dtype=torch.double)
-    move = direction.spread(num_ws, step.layers).cpu().double()
-    if not step.keep:
-        return move
-    moved = direction.moved(num_ws, step.layers)
-    kept = torch.stack([_probe(k, moved, num_ws).flatten() for k in step.keep])  # [K, N*w_dim]
-    gram = kept @ kept.T
-    shares = torch.linalg.pinv(gram, hermitian=True) @ (kept @ move.flatten())
-    rest = move - (shares @ kept).view_as(move)
-    if direction.readout is None:
-        before, after = move.norm(), rest.norm()  # InterFaceGAN: the same length
-    else:
-        probe = _probe(direction, moved, num_ws)
-        before, after = (probe * move).sum(), (probe * rest).sum()  # the same change of its own
-    if float(rest.norm() / move.norm()) < LEFT or float(after / before) < LEFT:
-        names = ", ".join(k.name for k in step.keep)
-        raise InputError(
-            f"Nothing of the direction {direction.name!r} is left when {names} must stay as it is: "
-            "keep fewer attributes."
-        )
-    return rest * (before / after)
-
-
-def _probe(direction: Direction, moved: tuple[int, ...], num_ws: int) -> Tensor:
-    """The linear form on [N, w_dim] that reads the attribute off the styles that move."""
-    rows = direction.vectors if direction.readout is None else direction.readout
-    form = torch.zeros(num_ws, direction.vectors.shape[-1], dtype=torch.double)
-    chosen = list(moved)
-    form[chosen] = rows.cpu().double().expand(num_ws, -1)[chosen] / len(chosen)
-    return form
-
-
-def _strengths(w: Tensor, moves: Tensor, code: Code, steps: Sequence[Step]) -> Tensor:
-    """How far each code goes along each move: double [B or K, S]."""
+def _strengths(code: Code, directions: Sequence[BaseDirection], steps: Sequence[Step]) -> Tensor:
+    """How far each code goes along each direction: double [B or K, S]."""
     amounts = [
         _amount(step.to if step.strength is None else step.strength, step.direction.name)
         for step in steps
     ]
-    rows = max([len(w), *map(len, amounts)])
-    if any(len(x) not in (1, rows) for x in [w, *amounts]):
+    rows = max([code.batch, *map(len, amounts)])
+    if any(count not in (1, rows) for count in [code.batch, *map(len, amounts)]):
         raise InputError(
-            f"{len(w)} codes and {max(map(len, amounts))} strengths were given: give one strength "
-            "for all codes, one for each, or several for a single code."
+            f"{code.batch} codes and {max(map(len, amounts))} strengths were given: give one "
+            "strength for all codes, one for each, or several for a single code."
         )
     strengths = torch.stack([x.expand(rows) for x in amounts], dim=1).clone()
     aimed = [i for i, step in enumerate(steps) if step.to is not None]
     if not aimed:
         return strengths
-    num_ws = w.shape[1]
     given = [i for i in range(len(steps)) if i not in aimed]
-    probes, now = [], []
-    for i in aimed:
-        direction, layers = steps[i].direction, steps[i].layers
-        now.append(direction.value(code, layers).detach().cpu().double())
-        probes.append(_probe(direction, direction.moved(num_ws, layers), num_ws))
-    # effect[i, j]: change of the i-th target by a strength of 1 of the j-th step
-    effect = torch.einsum("tnd,snd->ts", torch.stack(probes), moves)
-    gap = strengths[:, aimed] - torch.stack(now, dim=1) - strengths[:, given] @ effect[:, given].T
-    own = effect[:, aimed]
-    if not float(torch.linalg.cond(own)) < 1e4:  # not a number where all is 0
+    now = torch.stack([directions[i].value(code) for i in aimed], dim=1)  # [B, T]
+    # effect[:, i, j]: change of the i-th target by a strength of 1 of the j-th step
+    after = [direction(code) for direction in directions]
+    values = [torch.stack([directions[i].value(x) for x in after], dim=1) for i in aimed]
+    effect = torch.stack(values, dim=1) - now[:, :, None]  # [B, T, S]
+    gap = strengths[:, aimed] - now - (effect[:, :, given] @ strengths[:, given, None])[..., 0]
+    own = effect[:, :, aimed]
+    if not bool((torch.linalg.cond(own) < 1e4).all()):  # not a number where all is 0
         names = ", ".join(steps[i].direction.name for i in aimed)
         raise InputError(
             f"The values asked for {names} cannot be met together: these directions change the "
             "same thing, or nothing; leave one out."
         )
-    strengths[:, aimed] = torch.linalg.solve(own, gap.T).T
+    strengths[:, aimed] = torch.linalg.solve(own, gap[..., None])[..., 0]
     return strengths
 
 
-def _moved_offsets(code: Code, steps: Sequence[Step], strengths: Tensor) -> Tensor | None:
-    """The code's style offsets after the steps that lie in StyleSpace: [B or K, channels]."""
-    in_s = [i for i, step in enumerate(steps) if step.direction.space == "S"]
-    if not in_s:
-        return None if code.offsets is None else code.offsets.expand(len(strengths), -1)
-    vectors = [steps[i].direction.vectors for i in in_s]
-    if len({len(vector) for vector in vectors}) > 1:
-        raise MismatchError(
-            f"The directions have {' and '.join(str(len(vector)) for vector in vectors)} style "
-            "channels: use directions of one generator."
-        )
-    moved = strengths[:, in_s] @ torch.stack(vectors).cpu().double()
-    if code.offsets is not None:
-        moved = moved + code.offsets.cpu().double()
-    return moved.to(code.w.device, code.w.dtype)
+def _repeated(code: Code, rows: int) -> Code:
+    """A single code as many times as there are strengths."""
+    offsets = None if code.offsets is None else code.offsets.expand(rows, -1)
+    return replace(code, w=code.w.expand(rows, -1, -1), offsets=offsets)
 
 
 def _between(a: Code, b: Code, w: Tensor, share: Tensor) -> Code:

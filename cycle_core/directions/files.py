@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checkpoints.building import make_config
 from ..checkpoints.native import read_model, save_model
+from ..checkpoints.reading import read_file, reported
+from ..checkpoints.unsupported import described
 from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.assets import ASSETS
 from ..models.generator import Generator
-from .direction import Direction
-from .foreign import load_style_deviations, load_vectors, read_foreign
-from .stylespace import BETA, global_direction, style_channel
+from .base import BaseDirection, DirectionType
+from .foreign import is_relevance
+from .registry import KINDS, LAYOUTS, TYPES
+from .text import ENDINGS
 
 EMBEDDED = ASSETS / "directions.safetensors"
-_TEXTS = ("unit", "bias", "generator", "meaning")
-_FILE = re.compile(r"(.+\.(?:safetensors|pth?|npy|npz))(?::([^/\\]+))?")
-_CHANNEL = re.compile(r"S:(\d+)_(\d+)")
-_GLOBAL = re.compile(r"(.+\.npy):(.+\.(?:npy|pt|pth))(?::(\d*\.?\d+))?")
+_FILE = re.compile(rf"(.+\.(?:{ENDINGS}))(?::([^/\\]+))?")
+
+# name -> reason; another space has files of the same shapes, so that only their names tell it.
+# InterFaceGAN names its boundaries GENERATOR_DATA_ATTRIBUTE[_w]_boundary, GANSpace its caches
+# GENERATOR-DATA_LAYER_ipca_cCOUNT_nSAMPLES[_w]: nothing else is told by its name
+_OTHER_SPACES = (
+    (
+        r"pggan_(celebahq|ffhq)_.+_boundary",
+        "is a boundary of PGGAN by its name, whose latent space is another: use one that was made "
+        "for your generator",
+    ),
+    (
+        r"stylegan1?_(celebahq|ffhq)_.+_boundary|stylegan1?-.+_ipca_c\d+_n\d+.*",
+        "is of StyleGAN1 by its name, whose latent space is another: use one that was made for "
+        "your generator",
+    ),
+    (
+        r"stylegan.*(?<!_w)_boundary|.*_z_boundary",
+        "is a boundary in Z by its name, before the mapping network, but codes are edited in W: "
+        "use the one that ends in _w_boundary (or call it so if it is one)",
+    ),
+    (
+        r".*_ipca_c\d+_n\d+(_seed\d+)?",
+        "holds GANSpace components of Z by its name, before the mapping network, but codes are "
+        "edited in W: compute them with --use_w (the file's name then has _w)",
+    ),
+)
 
 
-def list_directions(path: str | Path | None = None) -> list[Direction]:
+def list_directions(path: str | Path | None = None) -> list[BaseDirection]:
     """The directions of a file, the embedded ones if None (none before they are made).
 
     Raises MissingFileError, CheckpointError."""
@@ -33,17 +63,26 @@ def list_directions(path: str | Path | None = None) -> list[Direction]:
         if path == EMBEDDED:
             return []
         raise MissingFileError(f"There is no file {path}: check the path of the direction.")
-    return _read(path) if path.suffix == ".safetensors" else read_foreign(path)
+    return _read(path) if path.suffix == ".safetensors" else _read_foreign(path)
 
 
 def needs_generator(name: str | Path) -> bool:
-    """Whether a name stands for a direction in StyleSpace, see `load_direction`."""
-    return bool(_CHANNEL.fullmatch(str(name)) or _GLOBAL.fullmatch(str(name)))
+    """Whether a name stands for a direction that is made for a generator, see `load_direction`."""
+    return _type_named(str(name)) is not None
+
+
+def _type_named(name: str) -> DirectionType | None:
+    return next((one for one in TYPES if one.named(name) and not is_file(name)), None)
+
+
+def is_direction(content: Any) -> bool:
+    """Whether what `read_file` gives looks like directions of another project."""
+    return any(layout.fits(content) for layout in LAYOUTS)
 
 
 def load_direction(
     name: str | Path, device: torch.device | str = "cpu", generator: Generator | None = None
-) -> Direction:
+) -> BaseDirection:
     """One direction: an embedded one by its name, or of a file.
 
     name: "smile"; "mine.safetensors", with ":smile" behind it if the file holds several; "age.pt"
@@ -53,90 +92,136 @@ def load_direction(
         "S:6_501", a channel of StyleSpace (layer 6, channel 501);
         "fs3.npy:smile.npy:0.15", StyleCLIP's global direction of a text, see `global_direction`:
         its relevances, the difference of two text embeddings, beta (0.15 if left out). The file
-        S_mean_std beside the first is used where there is one.
+        S_mean_std beside the first is used where there is one;
+        "purple_hair.pt", a StyleCLIP mapper.
     generator: needed for directions in StyleSpace, whose channels are the generator's.
     Nothing that a file stores is executed.
     Raises MissingFileError, CheckpointError for a file that holds no direction, InputError and
     MismatchError for what the generator does not have."""
-    if needs_generator(name):
-        return _in_stylespace(str(name), generator).to(device)
-    path, entry = _split(name)
-    if path is None:
-        known = {direction.name: direction for direction in list_directions()}
-        if entry not in known:
-            listed = ", ".join(known) or "none yet"
-            raise MissingFileError(
-                f"There is no direction named {entry!r}: give a path or one of the embedded ones "
-                f"({listed})."
+    one = _type_named(str(name))
+    if one is not None and one.made is not None:
+        if generator is None:
+            raise InputError(
+                f"The direction {name} moves style channels of a generator: give the generator, "
+                "too."
             )
-        return known[entry].to(device)
-    return _choose(list_directions(path), entry, path).to(device)
+        return one.made(str(name), generator).to(device)
+    path, entry = _split(str(name))
+    if path is not None:
+        return _choose(list_directions(path), entry, path).to(device)
+    known = {direction.name: direction for direction in list_directions()}
+    if entry not in known:
+        nearest = did_you_mean(entry, known)
+        raise MissingFileError(
+            f"There is no direction named {entry!r}{nearest or '.'} `cycle-core directions` lists "
+            "the embedded ones; a file is named by its path."
+        )
+    return known[entry].to(device)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ ": did you mean smile?", or nothing where no name is near."""
+    names = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower()[:100], names, n=1)
+    return f": did you mean {names[near[0]]}?" if near else ""
 
 
 def save_directions(
-    directions: Direction | Iterable[Direction],
+    directions: BaseDirection | Iterable[BaseDirection],
     path: str | Path,
     metadata: dict[str, str] | None = None,
 ) -> None:
     """Write directions into one safetensors file (kind "direction"), atomically.
 
     Raises InputError for two of one name or where the file cannot be written."""
-    entries = [directions] if isinstance(directions, Direction) else list(directions)
+    entries = [directions] if isinstance(directions, BaseDirection) else list(directions)
     names = [direction.name for direction in entries]
     if len(set(names)) < len(names) or not names:
         raise InputError(f"A file takes one or more directions of different names, not {names}.")
     state: dict[str, Tensor] = {}
     described = []
     for i, direction in enumerate(entries):
-        state[f"{i}.vectors"] = direction.vectors
-        if direction.readout is not None:
-            state[f"{i}.readout"] = direction.readout
-        described.append(
-            {
-                "name": direction.name,
-                "layers": direction.layers,
-                "range": direction.range,
-                "curve": direction.curve,
-                "space": direction.space,
-                **{key: getattr(direction, key) for key in _TEXTS},
-            }
-        )
+        values = {one.name: getattr(direction, one.name) for one in fields(direction)}
+        tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
+        state |= {f"{i}.{key}": tensor for key, tensor in tensors.items()}
+        plain = {key: value for key, value in values.items() if key not in tensors}
+        described.append({**plain, "space": direction.space})
     save_model(path, "direction", {"directions": described}, state, metadata)
 
 
-def _read(path: Path) -> list[Direction]:
+def _read(path: Path) -> list[BaseDirection]:
     config, state, _ = read_model(path, "direction")
     try:
-        return [
-            Direction(
-                name=entry["name"],
-                vectors=state[f"{i}.vectors"],
-                readout=state.get(f"{i}.readout"),
-                layers=None if entry["layers"] is None else tuple(entry["layers"]),
-                range=None if entry["range"] is None else tuple(entry["range"]),
-                curve=tuple((s, c) for s, c in entry["curve"]),
-                space=entry.get("space", "W"),
-                **{key: entry[key] for key in _TEXTS},
-            )
-            for i, entry in enumerate(config["directions"])
-        ]
-    except (KeyError, TypeError, ValueError, InputError) as error:
+        return [_restored(i, entry, state, path) for i, entry in enumerate(config["directions"])]
+    except (KeyError, TypeError, ValueError, AttributeError, CheckpointError) as error:
         raise CheckpointError(
             f"{path} does not hold whole directions ({error}): it is damaged; get it again."
         ) from error
 
 
-def _split(name: str | Path) -> tuple[Path | None, str]:
-    """ "a/b.pt:3" -> (a/b.pt, "3"); "smile" -> (None, "smile")."""
-    text = str(name)
-    if Path(text).is_file():
-        return Path(text), ""
-    if match := _FILE.fullmatch(text):
+def _restored(
+    index: int, entry: dict[str, Any], state: dict[str, Tensor], path: Path
+) -> BaseDirection:
+    kind = KINDS[entry.get("space", "W")]
+    names = {one.name for one in fields(kind)}
+    values = {key: _as_tuple(value) for key, value in entry.items() if key in names}
+    tensors = {key: state[f"{index}.{key}"] for key in names if f"{index}.{key}" in state}
+    return make_config(kind, {**values, **tensors}, path)
+
+
+def _as_tuple(value: Any) -> Any:
+    """What JSON made a list of."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
+def _read_foreign(path: Path) -> list[BaseDirection]:
+    """All directions of a file; those of a numbered list are named "pca:0", "pca:1", ...
+
+    Raises CheckpointError for a file that holds none, or one of another latent space."""
+    for pattern, reason in _OTHER_SPACES:
+        if re.fullmatch(pattern, path.stem, re.IGNORECASE):
+            raise CheckpointError(f"{path.name} {reason}.")
+    contents = read_file(path)
+    if is_relevance(contents.data):
+        raise CheckpointError(
+            f"{path} holds {contents.data.shape[0]} rows as StyleCLIP's relevances do: give the "
+            f"text, too, as {path.name}:TEXT.npy."
+        )
+    for layout in LAYOUTS:
+        if layout.fits(contents.data):
+            try:
+                with reported(path):
+                    return list(layout.read(path, contents.data))
+            except InputError as error:
+                raise CheckpointError(f"{path}: {error}") from error
+    raise CheckpointError(
+        f"{path} holds {described(contents)} and no direction: a vector [512] or [1, N, 512] as "
+        "InterFaceGAN stores it, GANSpace components, SeFa factors or a StyleCLIP mapper are "
+        "expected."
+    )
+
+
+def _split(name: str) -> tuple[Path | None, str]:
+    """ "a/b.pt:3" -> (a/b.pt, "3"); "smile" -> (None, "smile"). What is a file is a path."""
+    if is_file(name):
+        return Path(name), ""
+    file, _, entry = name.rpartition(":")
+    if file and is_file(file):
+        return Path(file), entry
+    if match := _FILE.fullmatch(name):
         return Path(match[1]), match[2] or ""
-    return (None, text) if re.fullmatch(r"[^/\\]+", text) else (Path(text), "")
+    return (None, name) if re.fullmatch(r"[^/\\]+", name) else (Path(name), "")
 
 
-def _choose(directions: list[Direction], entry: str, path: Path) -> Direction:
+def is_file(name: str) -> bool:
+    """Whether there is such a file; names that no disk takes are none."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _choose(directions: list[BaseDirection], entry: str, path: Path) -> BaseDirection:
     prefix = f"{path.stem}:"  # of numbered ones
     known = {direction.name.removeprefix(prefix): direction for direction in directions}
     if not entry and len(directions) == 1:
@@ -144,29 +229,11 @@ def _choose(directions: list[Direction], entry: str, path: Path) -> Direction:
     if entry not in known:
         names = list(known)
         listed = f"{names[0]} to {names[-1]}" if names[0] == "0" else ", ".join(names)
+        which = "which one is meant is not clear"
+        if entry:
+            which = f"none of them is {entry!r}{did_you_mean(entry, names)}"
         raise MissingFileError(
-            f"{path} holds {len(known)} directions and which one is meant is not clear: write "
-            f"{path.name}:NAME with one of {listed}."
+            f"{path} holds {len(known)} directions and {which}: write {path.name}:NAME with one of "
+            f"{listed}."
         )
     return known[entry]
-
-
-def _in_stylespace(name: str, generator: Generator | None) -> Direction:
-    if generator is None:
-        raise InputError(
-            f"The direction {name} moves style channels of a generator: give the generator, too."
-        )
-    if match := _CHANNEL.fullmatch(name):
-        return style_channel(generator, int(match[1]), int(match[2]))
-    match = _GLOBAL.fullmatch(name)
-    assert match is not None  # by `needs_generator`
-    relevance, text = Path(match[1]), Path(match[2])
-    statistics = relevance.with_name("S_mean_std")
-    return global_direction(
-        generator,
-        load_vectors(relevance, "one row for each convolution channel, as in StyleCLIP's fs3.npy,"),
-        load_vectors(text, "the difference of two text embeddings [512]"),
-        float(match[3] or BETA),
-        load_style_deviations(statistics) if statistics.is_file() else None,
-        text.stem,
-    )

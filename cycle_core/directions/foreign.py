@@ -1,11 +1,9 @@
-"""Directions as other projects store them: InterFaceGAN, GANSpace, SeFa, StyleCLIP.
+"""Vectors and tables in the files of other projects: InterFaceGAN, GANSpace, SeFa, StyleCLIP.
 
-Nothing that a file holds is executed. Files of another latent space have the same shapes as usable
-ones, so that only their names tell them apart."""
+Nothing that a file holds is executed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,60 +15,10 @@ from ..checkpoints.lazy_tensors import StoredTensor
 from ..checkpoints.reading import load_all, read_file, reported
 from ..checkpoints.unsupported import described
 from ..codes import MOST_STYLES
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError
+from .base import DirectionType, Layout
 from .direction import Direction
 from .discovery import component_direction
-
-# name -> reason; InterFaceGAN names its boundaries GENERATOR_DATA_ATTRIBUTE[_w]_boundary
-_OTHER_SPACES = (
-    (
-        r"pggan",
-        "is a boundary of PGGAN by its name, whose latent space is another: use one that was made "
-        "for your generator",
-    ),
-    (
-        r"stylegan1|stylegan[-_](?!2|3|xl|human)",
-        "is of StyleGAN1 by its name, whose latent space is another: use one that was made for "
-        "your generator",
-    ),
-    (
-        r"stylegan.*(?<!_w)_boundary|_z_boundary",
-        "is a boundary in Z by its name, before the mapping network, but codes are edited in W: "
-        "use the one that ends in _w_boundary (or call it so if it is one)",
-    ),
-    (
-        r"_ipca_c\d+_n\d+(_seed\d+)?$",
-        "holds GANSpace components of Z by its name, before the mapping network, but codes are "
-        "edited in W: compute them with --use_w (the file's name then has _w)",
-    ),
-)
-
-
-def read_foreign(path: Path) -> list[Direction]:
-    """All directions of a file; those of a numbered list are named "pca:0", "pca:1", ...
-
-    Raises CheckpointError for a file that holds none, or one of another latent space."""
-    for pattern, reason in _OTHER_SPACES:
-        if re.search(pattern, path.stem, re.IGNORECASE):
-            raise CheckpointError(f"{path.name} {reason}.")
-    contents = read_file(path)
-    content = contents.data
-    if is_relevance(content):
-        raise CheckpointError(
-            f"{path} holds {content.shape[0]} rows as StyleCLIP's relevances do: give the text, "
-            f"too, as {path.name}:TEXT.npy."
-        )
-    for fits, read in _LAYOUTS:
-        if fits(content):
-            try:
-                with reported(path):
-                    return read(path, load_all(content))
-            except InputError as error:
-                raise CheckpointError(f"{path}: {error}") from error
-    raise CheckpointError(
-        f"{path} holds {described(contents)} and no direction: a vector [512] or [1, N, 512] as "
-        "InterFaceGAN stores it, GANSpace components or SeFa factors are expected."
-    )
 
 
 def load_style_deviations(path: str | Path) -> Tensor:
@@ -93,11 +41,6 @@ def load_vectors(path: Path, what: str) -> Tensor:
         raise CheckpointError(f"{path} holds {described(contents)}, but {what} is expected.")
     with reported(path):
         return load_all(contents.data).float()
-
-
-def is_direction(content: Any) -> bool:
-    """Whether what `read_file` gives looks like one of the layouts here."""
-    return any(fits(content) for fits, _ in _LAYOUTS)
 
 
 def is_numbers(content: Any) -> bool:
@@ -129,14 +72,15 @@ def _is_vector(content: Any) -> bool:
     return len(shape) == 1 or (len(shape) == 2 and shape[0] <= MOST_STYLES)
 
 
-def _interfacegan(path: Path, content: Tensor) -> list[Direction]:
-    vectors = content.float().squeeze()
+def _interfacegan(path: Path, content: Any) -> list[Direction]:
+    vectors = load_all(content).float().squeeze()
     if vectors.ndim == 1 and len(vectors) > 512 and len(vectors) % 512 == 0:
         vectors = vectors.view(-1, 512)  # boundaries of W+ are flattened
     return [Direction(path.stem, vectors)]
 
 
-def _ganspace(path: Path, content: dict[str, Tensor]) -> list[Direction]:
+def _ganspace(path: Path, content: Any) -> list[Direction]:
+    content = load_all(content)
     keys = ("mean", "comp", "std")
     if "comp" not in content:  # its cache: of the latent code where there is one, else of w itself
         part = "lat" if "lat_comp" in content else "act"
@@ -150,8 +94,8 @@ def _ganspace(path: Path, content: dict[str, Tensor]) -> list[Direction]:
     ]
 
 
-def _sefa(path: Path, content: dict[str, Tensor]) -> list[Direction]:
-    columns = content["eigvec"].float()  # [w_dim, K]
+def _sefa(path: Path, content: Any) -> list[Direction]:
+    columns = load_all(content["eigvec"]).float()  # [w_dim, K]
     return [Direction(f"{path.stem}:{k}", vector) for k, vector in enumerate(columns.T)]
 
 
@@ -159,9 +103,12 @@ def _has(*keys: str) -> Callable[[Any], bool]:
     return lambda content: isinstance(content, dict) and content.keys() >= set(keys)
 
 
-_LAYOUTS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], list[Direction]]], ...] = (
-    (_is_vector, _interfacegan),
-    (_has("comp", "mean", "std"), _ganspace),
-    (_has("act_comp", "act_mean", "act_stdev"), _ganspace),
-    (_has("eigvec"), _sefa),
+TYPE = DirectionType(
+    Direction,
+    layouts=(
+        Layout(_is_vector, _interfacegan),
+        Layout(_has("comp", "mean", "std"), _ganspace),
+        Layout(_has("act_comp", "act_mean", "act_stdev"), _ganspace),
+        Layout(_has("eigvec"), _sefa),
+    ),
 )

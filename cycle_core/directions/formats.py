@@ -9,10 +9,9 @@ from torch import Tensor
 from ..checkpoints.native import NATIVE, is_native
 from ..checkpoints.reading import Contents
 from ..checkpoints.registry import Format
-from .direction import Direction
-from .files import list_directions
+from .base import BaseDirection
+from .files import is_direction, list_directions
 from .foreign import (
-    is_direction,
     is_relevance,
     is_statistics,
     load_style_deviations,
@@ -24,7 +23,7 @@ def _is_foreign_direction(contents: Contents) -> bool:
     return contents.container != "safetensors" and is_direction(contents.data)
 
 
-def _load_directions(contents: Contents) -> list[Direction]:
+def _load_directions(contents: Contents) -> list[BaseDirection]:
     return list_directions(contents.path)
 
 
@@ -40,12 +39,11 @@ def _describe_table(table: Tensor) -> dict[str, Any]:
     return {"shape": list(table.shape)}
 
 
-def _describe_directions(directions: list[Direction]) -> dict[str, Any]:
+def _describe_directions(directions: list[BaseDirection]) -> dict[str, Any]:
     first = directions[0]
     return {
         "directions": [direction.name for direction in directions],
-        "shape": list(first.vectors.shape),
-        "length": round(float(first.vectors.norm(dim=-1).mean()), 4),
+        **first.describe(),
         "space": first.space,
     }
 
@@ -53,7 +51,7 @@ def _describe_directions(directions: list[Direction]) -> dict[str, Any]:
 FORMATS = (
     Format(NATIVE, "direction", is_native("direction"), _load_directions, _describe_directions),
     Format(
-        "InterFaceGAN, GANSpace, SeFa",
+        "InterFaceGAN, GANSpace, SeFa, StyleCLIP",
         "direction",
         _is_foreign_direction,
         _load_directions,

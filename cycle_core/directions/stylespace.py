@@ -8,17 +8,72 @@ channel often changes one thing in one place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ..codes import Code
 from ..errors import InputError, MismatchError
 from ..models.generator import Generator
-from .direction import Direction
+from .base import BaseDirection, DirectionType, Strength, column
+from .direction import check_numbers, scaled_range
 from .discovery import style_matrix, w_statistics
+from .foreign import load_style_deviations, load_vectors
 
 BETA = 0.15  # in the range that StyleCLIP's authors use, 0.08 (broad) to 0.3 (a few channels)
+_CHANNEL = re.compile(r"S:(\d{1,6})_(\d{1,6})")
+_GLOBAL = re.compile(r"(.+\.npy):(.+\.(?:npy|pt|pth))(?::(\d{0,9}\.?\d{1,9}))?")
+
+
+@dataclass(frozen=True)
+class StyleDirection(BaseDirection):
+    """Style offsets + strength * vectors, with vectors float32 [channels]: those of all
+    `Synthesis.style_layers` one after the other. See `BaseDirection` for the other fields."""
+
+    space: ClassVar[str] = "S"
+
+    vectors: Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.vectors.ndim != 1:
+            raise InputError(
+                f"The direction {self.name!r} lies in StyleSpace, where a direction has one number "
+                f"for each channel, but {list(self.vectors.shape)} was given."
+            )
+        check_numbers(self.name, self.vectors)
+
+    def __call__(self, code: Code, strength: Strength = 1.0) -> Code:
+        self.check(code)
+        vectors = self.vectors.to(code.w)
+        move = column(strength, vectors[None]) * vectors  # [1 or B, channels]
+        before = torch.zeros_like(move) if code.offsets is None else code.offsets
+        return replace(code, offsets=(before + move).expand(code.batch, -1))
+
+    def check_shape(self, code: Code) -> None:
+        if code.offsets is not None and code.offsets.shape[1:] != self.vectors.shape:
+            raise MismatchError(
+                f"The direction {self.name!r} has {len(self.vectors)} style channels, but the "
+                f"code {code.offsets.shape[1]}: use a direction of the same generator."
+            )
+
+    def to(self, device: torch.device | str) -> StyleDirection:
+        return replace(self, vectors=self.vectors.to(device))
+
+    def scaled(self, factor: float) -> StyleDirection:
+        limits = scaled_range(self.range, factor)
+        return replace(self, vectors=self.vectors * factor, range=limits)
+
+    def lies(self) -> str:
+        return "lies in StyleSpace"
+
+    def describe(self) -> dict[str, Any]:
+        return {"shape": list(self.vectors.shape), "length": round(float(self.vectors.norm()), 4)}
 
 
 def style_deviations(G: Generator, samples: int = 4000, seed: int = 0) -> Tensor:
@@ -33,7 +88,7 @@ def style_deviations(G: Generator, samples: int = 4000, seed: int = 0) -> Tensor
 
 def style_channel(
     G: Generator, layer: int, channel: int, deviations: Tensor | None = None
-) -> Direction:
+) -> StyleDirection:
     """One style channel as a direction, in units of its standard deviation.
 
     layer: from 0 on, RGB outputs counted, as StyleSpace counts them (0-25 at 1024); channel: from 0
@@ -53,7 +108,7 @@ def style_channel(
     index = sum(sizes[:layer]) + channel
     vectors[index] = deviations[index]
     name = f"S:{layer}_{channel}"
-    return Direction(name, vectors, unit="sd", generator=G.base_fingerprint, space="S")
+    return StyleDirection(name, vectors, unit="sd", generator=G.base_fingerprint)
 
 
 def global_direction(
@@ -63,7 +118,7 @@ def global_direction(
     beta: float = BETA,
     deviations: Tensor | None = None,
     name: str = "global",
-) -> Direction:
+) -> StyleDirection:
     """StyleCLIP's global direction of a text (Patashnik et al. 2021, section 6).
 
     A channel's relevance to the text is the product of its row with the text's unit vector.
@@ -105,7 +160,7 @@ def global_direction(
     deviations = style_deviations(G) if deviations is None else _of_all(G, deviations)
     vectors = torch.zeros(len(convolutions))
     vectors[convolutions] = scores.float() * deviations[convolutions]
-    return Direction(name, vectors, unit="sd", generator=G.base_fingerprint, space="S")
+    return StyleDirection(name, vectors, unit="sd", generator=G.base_fingerprint)
 
 
 def _convolution_mask(G: Generator) -> Tensor:
@@ -129,3 +184,28 @@ def _of_all(G: Generator, deviations: Tensor | Sequence[float]) -> Tensor:
             "convolutions: use the statistics that were computed for it."
         )
     return given
+
+
+def _is_named(name: str) -> bool:
+    return bool(_CHANNEL.fullmatch(name) or _GLOBAL.fullmatch(name))
+
+
+def _made(name: str, generator: Generator) -> StyleDirection:
+    """ "S:6_501" or "fs3.npy:smile.npy:0.15", see `files.load_direction`."""
+    if match := _CHANNEL.fullmatch(name):
+        return style_channel(generator, int(match[1]), int(match[2]))
+    match = _GLOBAL.fullmatch(name)
+    assert match is not None  # by `_is_named`
+    relevance, text = Path(match[1]), Path(match[2])
+    statistics = relevance.with_name("S_mean_std")
+    return global_direction(
+        generator,
+        load_vectors(relevance, "one row for each convolution channel, as in StyleCLIP's fs3.npy,"),
+        load_vectors(text, "the difference of two text embeddings [512]"),
+        float(match[3] or BETA),
+        load_style_deviations(statistics) if statistics.is_file() else None,
+        text.stem,
+    )
+
+
+TYPE = DirectionType(StyleDirection, named=_is_named, made=_made)

@@ -6,8 +6,10 @@
             | layers=A-B[+C]    of the change before it: the styles that it moves, from 0 on
     edit    = change or option, joined by commas; the changes of one edit act together
 
-A NAME is an embedded direction (`cycle-core directions`), the path of a direction file, or a
-direction in StyleSpace; see `load_direction` for all of them.
+A NAME is an embedded direction (`cycle-core directions`), the path of a direction file, which may
+hold commas, colons and equals signs, or a direction in StyleSpace; see `load_direction`.
+
+Lists of numbers ("-2, 0, 2", "-3:3:7") and layers ("0-3+6") are read here, too.
 """
 
 from __future__ import annotations
@@ -21,15 +23,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .strengths import read_layers
 
 if TYPE_CHECKING:
     from ..codes import Code, HasCode
     from ..models.generator import Generator
-    from .direction import Direction
+    from .base import BaseDirection
     from .editing import Step
 
 LONGEST = 160  # bytes of an edit's name: with what is put around it, less than a disk takes
+FARTHEST = 1000.0  # the largest strength that is followed: useful ones are below 30
+MOST_NUMBERS = 1000
+MOST_CHARACTERS = 10_000  # of an edit
+ENDINGS = "safetensors|pth?|npy|npz"  # of direction files
+
+_PATH = rf"[^=]{{1,4096}}?\.(?:{ENDINGS})(?::[^,=/\\]{{1,99}}?)?"  # which may hold commas
+_ANY_PATH = rf".{{1,4096}}?\.(?:{ENDINGS})(?::[^,=/\\]{{1,99}}?)?"  # and equals signs
+_VALUE = r"\s*(?P<to>:?)=\s*(?P<value>[+-]?(?:\d|\.\d|nan|inf)[^,=]*)"
+_CHANGES = tuple(
+    re.compile(rf"\s*(?P<name>{name}){_VALUE}(?:,|$)") for name in ("[^,=]+?", _PATH, _ANY_PATH)
+)
+_OPTIONS = tuple(
+    re.compile(rf"\s*(?P<name>keep|layers)\s*=(?P<value>{value})\s*(?:,|$)")
+    for value in ("[^,=]*", _PATH, _ANY_PATH)
+)
 
 
 @dataclass(frozen=True)
@@ -90,38 +106,70 @@ class Edit:
 
 def parse_edit(text: str) -> Edit:
     """Read one edit. Raises InputError that says what is wrong with which part."""
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(
+            f"An edit of {len(text)} characters is too long: {MOST_CHARACTERS} at most are read."
+        )
     changes: list[Change] = []
-    for part in (part.strip() for part in text.split(",")):
-        name, sign, value = part.rpartition("=")
-        to = name.endswith(":")
-        name, value = name.removesuffix(":").strip(), value.strip()
-        if not sign or not name or not value.strip("+"):
+    at = 0
+    while at < len(text) or not changes or text.endswith(","):
+        part = _match(_OPTIONS, "value", text, at)
+        if part is None:
+            part = _match(_CHANGES, "name", text, at)
+            if part is None:
+                raise _unreadable(text, at)
+            amount = _number(part["value"], text)
+            changes.append(Change(part["name"].strip(), amount, bool(part["to"])))
+        elif not changes:
+            option = part[0].strip(" ,")
             raise InputError(
-                f"The edit {text!r} cannot be read at {part!r}: write NAME=STRENGTH (smile=2) or "
-                "NAME:=VALUE (smile:=0), joined by commas."
+                f"In the edit {text!r} there is no change before {option!r}: begin with one, such "
+                f"as age=1,{option}."
             )
-        if name in ("keep", "layers") and not to:
-            if not changes:
-                raise InputError(
-                    f"In the edit {text!r} there is no change before {part!r}: begin with one, "
-                    f"such as age=1,{part}."
-                )
-            option = (
-                {"keep": changes[-1].keep + _names(value)}
-                if name == "keep"
-                else {"layers": read_layers(value)}
-            )
-            changes[-1] = replace(changes[-1], **option)
+        elif part["name"] == "layers":
+            changes[-1] = replace(changes[-1], layers=read_layers(part["value"]))
+        elif kept := _names(part["value"]):
+            changes[-1] = replace(changes[-1], keep=changes[-1].keep + kept)
         else:
-            changes.append(Change(name, _number(value, text), to))
+            raise _unreadable(text, at)
+        at = part.end()
     return Edit(tuple(changes))
+
+
+def _match(
+    patterns: Sequence[re.Pattern[str]], group: str, text: str, at: int
+) -> re.Match[str] | None:
+    """What stands there. A path that is a file goes before a name that ends at the first comma."""
+    found = [match for pattern in patterns if (match := pattern.match(text, at))]
+    files = (match for match in found[1:] if _is_file(match[group].strip()))
+    return next(files, found[0] if found else None)
+
+
+def _unreadable(text: str, at: int) -> InputError:
+    part = text[at:].split(",")[0].strip()
+    name, sign, value = part.rpartition("=")
+    if name.strip(" :") and sign and value.strip(" +") and name.strip() not in ("keep", "layers"):
+        return InputError(
+            f"In the edit {text!r}, {value.strip()!r} is not a number: give one such as 2, +1 or "
+            "-0.5."
+        )
+    return InputError(
+        f"The edit {text!r} cannot be read at {part!r}: write NAME=STRENGTH (smile=2) or "
+        "NAME:=VALUE (smile:=0), joined by commas."
+    )
+
+
+def _is_file(name: str) -> bool:
+    from .files import is_file
+
+    return is_file(re.sub(r":[^:/\\]+$", "", name)) or is_file(name)
 
 
 def apply_edit(
     code: Code | HasCode,
     edit: Edit,
     generator: Generator | None = None,
-    directions: Mapping[str, Direction] | None = None,
+    directions: Mapping[str, BaseDirection] | None = None,
 ) -> Code:
     """The code after all changes of one edit; directions in StyleSpace need the generator.
 
@@ -160,7 +208,7 @@ def check_names(edits: Sequence[Edit]) -> None:
 
 
 def needs_generator(edit: Edit) -> bool:
-    """Whether one of the directions lies in StyleSpace."""
+    """Whether one of the directions is made for a generator."""
     from .files import needs_generator as needs
 
     return any(map(needs, names_in(edit)))
@@ -174,7 +222,7 @@ def names_in(edit: Edit) -> list[str]:
 def steps_of(
     edit: Edit,
     generator: Generator | None = None,
-    directions: Mapping[str, Direction] | None = None,
+    directions: Mapping[str, BaseDirection] | None = None,
 ) -> list[Step]:
     """The changes with their directions opened. Raises MissingFileError, CheckpointError."""
     from .editing import Step
@@ -182,7 +230,7 @@ def steps_of(
 
     known = directions or {}
 
-    def opened(name: str) -> Direction:
+    def opened(name: str) -> BaseDirection:
         return known[name] if name in known else load_direction(name, generator=generator)
 
     return [
@@ -197,14 +245,68 @@ def steps_of(
     ]
 
 
+def parse_numbers(text: str) -> list[float]:
+    """ "-2, 0, 2" -> [-2, 0, 2]; "-3:3:7": seven numbers from -3 to 3, both ends among them; both
+    kinds may be joined by commas. Nothing gives no numbers.
+
+    Raises InputError that names the part that cannot be read."""
+    numbers: list[float] = []
+    for part in filter(None, re.split(r"[,;\s]+", text.strip())):
+        pieces = part.split(":")
+        try:
+            if len(pieces) not in (1, 3):
+                raise ValueError
+            ends = [float(piece) for piece in pieces[:2]]
+            count = int(pieces[2]) if len(pieces) == 3 else 1
+        except ValueError:
+            ends, count = [math.nan], 0
+        if not all(map(math.isfinite, ends)) or not 1 <= count <= MOST_NUMBERS - len(numbers):
+            raise InputError(
+                f"{part!r} in {text!r} cannot be read: write numbers, such as -2, 0, 2, or a range "
+                f"with its number of steps, such as -3:3:7; {MOST_NUMBERS} at most."
+            )
+        first, last = (_near(end, part) for end in (ends[0], ends[-1]))
+        step = (last - first) / max(count - 1, 1)
+        numbers += [first + step * k for k in range(count - 1)] + [last if count > 1 else first]
+    return numbers
+
+
+def read_layers(text: str) -> tuple[int, ...]:
+    """ "0-3+6" -> (0, 1, 2, 3, 6). Where no comma separates edits, "0-3, 6" is the same.
+
+    Raises InputError for what cannot be read, and where there is none."""
+    layers: set[int] = set()
+    for part in re.split(r"[,+\s]+", text.strip()):
+        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InputError(
+                f"The layers {text!r} cannot be read: write numbers and ranges from 0 on, joined "
+                "by +, such as 0-3 or 0-3+6."
+            )
+        layers.update(range(first, last + 1))
+    return tuple(sorted(layers))
+
+
 def _number(value: str, text: str) -> float:
     try:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if number != number or "inf" in value.lower():
         raise InputError(
-            f"In the edit {text!r}, {value!r} is not a number: give one such as 2, +1 or -0.5."
+            f"In the edit {text!r}, {value.strip()!r} is not a number: give one such as 2, +1 or "
+            "-0.5."
+        )
+    return _near(number, value)
+
+
+def _near(number: float, text: str) -> float:
+    """A strength that can be followed. Raises InputError for any other."""
+    if abs(number) > FARTHEST:
+        raise InputError(
+            f"A strength of {text.strip()[:20]} leads beyond every picture: give one from "
+            f"-{FARTHEST:g} to {FARTHEST:g}; useful ones are between -10 and 10."
         )
     return number
 
@@ -220,6 +322,8 @@ def _stem(direction: str) -> str:
 
 
 def _names(value: str) -> tuple[str, ...]:
+    if _is_file(value.strip()):
+        return (value.strip(),)
     return tuple(name.strip() for name in value.split("+") if name.strip())
 
 
