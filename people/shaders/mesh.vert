@@ -1,0 +1,22 @@
+in vec3 in_position;
+in vec3 in_normal;
+in vec3 in_rest;
+in vec2 in_uv;
+in vec4 in_mask;   // mouth, ears, neck blend, part: 0 skin, 1 teeth, 2 tongue
+uniform float inflate;
+out vec3 position;
+out vec3 normal;
+out vec3 rest;
+out vec2 uv;
+out vec4 mask;
+out vec3 ambient;
+
+void main() {
+    position = in_position + in_normal * inflate;
+    normal = in_normal;
+    rest = in_rest;
+    uv = in_uv;
+    mask = in_mask;
+    ambient = sky_light(position, in_normal, 0.035, 0.15);
+    gl_Position = projection * vec4(position, 1.0);
+}
