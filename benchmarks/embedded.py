@@ -27,8 +27,8 @@ from cycle_core.images.sheet import contact_sheet
 from cycle_core.invert.refine import REFINE_PRESETS
 from cycle_core.invert.tune import TUNE_PRESETS
 from cycle_core.measure import metrics
-from cycle_core.measure.losses import Lpips
-from cycle_core.measure.networks import PortraitNet, load_attributes, load_identity, load_perceptual
+from cycle_core.measure.perceptual import Lpips, PortraitNet, load_attributes, load_perceptual
+from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
 from cycle_core.portraits.dataset import PortraitData
 from cycle_core.portraits.factors import NAMES, Z_DIM, factors_to_z, z_to_factors

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cycle_core.measure.losses import Lpips
+from cycle_core.measure.perceptual import Lpips
 from cycle_core.models.encoder import Encoder
 from cycle_core.models.generator import Generator
 from cycle_core.models.layers import BLUR_TAPS

@@ -32,8 +32,9 @@ from torch import Tensor
 
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.images.io import save_image
-from cycle_core.measure.losses import Lpips, delta_loss
-from cycle_core.measure.networks import AlexNet, load_identity, load_perceptual
+from cycle_core.measure.losses import delta_loss
+from cycle_core.measure.perceptual import AlexNet, Lpips, load_perceptual
+from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
 from cycle_core.models.stylegan2 import GeneratorConfig

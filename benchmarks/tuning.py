@@ -39,8 +39,8 @@ from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.codes import Code
 from cycle_core.invert.refine import REFINE_PRESETS, refine
 from cycle_core.invert.tune import TUNE_PRESETS, TuneSettings, tune
-from cycle_core.measure.losses import Lpips
-from cycle_core.measure.networks import AlexNet, load_identity, load_perceptual
+from cycle_core.measure.perceptual import AlexNet, Lpips, load_perceptual
+from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.runtime.devices import keep_memory, peak_memory

@@ -275,13 +275,12 @@ def tuning_of(held: Held[Any]) -> Tuned:
 def _losses(domain: bool) -> tuple[Held[Any], Held[Any]]:
     import torch
 
-    from ..cycle_core.measure.networks import load_identity, load_perceptual
+    from ..cycle_core.measure.networks import Networks
 
     know_folders()
-    network = "embedded" if domain else "auto"
     with torch.inference_mode(False):
-        found = load_perceptual("loss", network), load_identity("loss", network)
-        return Held.of(found[0], network), Held.of(found[1], network)
+        perceptual, identity = Networks.for_loss(domain)
+        return Held.of(perceptual, perceptual.name), Held.of(identity, identity.name)
 
 
 def losses(generator: Held[Any]) -> tuple[Held[Any], Held[Any]]:

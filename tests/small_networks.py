@@ -7,8 +7,7 @@ import torch
 
 from cycle_core.codes import Code
 from cycle_core.invert.encode import generate
-from cycle_core.measure.losses import Lpips
-from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from cycle_core.images.io import save_image
-from cycle_core.measure.losses import Lpips
-from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.encoder import EncoderConfig
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityConfig, IdentityNet

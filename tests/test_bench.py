@@ -17,7 +17,6 @@ from cycle_core.bench.measures import (
     editability,
     strength_for,
 )
-from cycle_core.bench.memory import Job, _read_job, _written, peaks
 from cycle_core.bench.methods import METHODS, find
 from cycle_core.bench.report import difference, estimates, plot, side_by_side, tables
 from cycle_core.bench.run import COLUMNS, QUICK, compare, unlike
@@ -39,7 +38,6 @@ from cycle_core.invert.encode import generate
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.tune import TuneSettings
 from cycle_core.portraits.factors import ATTRIBUTES, IDENTITY, factors_to_z, index
-from cycle_core.runtime.devices import peak_memory
 
 TINY = replace(
     QUICK,
@@ -51,11 +49,6 @@ TINY = replace(
     projected=1,
     steps=2,
     tune=TuneSettings(steps=2, learning_rate=3e-3, threshold=0.0),
-)
-
-
-needs_memory = pytest.mark.skipif(
-    peak_memory(torch.device("cpu")) is None, reason="this system tells no process's memory"
 )
 
 
@@ -215,56 +208,6 @@ def test_every_method_is_measured_before_and_after_tuning(results):
     assert cycle["tuned"]["mse"][0] < cycle["pivot"]["mse"][0]
 
 
-@needs_memory
-def test_each_methods_memory_is_that_of_a_process_of_its_own(results):
-    optimised, encoded = (result["memory"] for result in results)
-    assert 100e6 < encoded["pivot"] < optimised["pivot"] < 1e9
-    assert encoded["tuned"] > encoded["pivot"]
-    row = next(x for x in tables(results).splitlines()[::-1] if x.startswith("| cycle encoding"))
-    assert f"{encoded['pivot'] / 1e6:.0f} | {encoded['tuned'] / 1e6:.0f} |" in row
-
-
-@needs_memory
-def test_memory_that_cannot_be_measured_is_asked_for_again(tmp_path, capfd):
-    (tmp_path / "g.safetensors").write_text("no model")
-    jobs = {"broken": Job(str(tmp_path / "g.safetensors"), "cpu", TINY.tune)}
-    told = []
-    for _ in range(2):
-        assert peaks(tmp_path / "memory.json", jobs, told.append) == {"broken": None}
-    assert told == ["broken", "broken"]
-    assert not (tmp_path / "memory.json").exists()
-    said = capfd.readouterr().err
-    assert "Traceback" not in said
-    assert "g.safetensors" in said
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        find("optimise-w"),
-        find("e4e"),
-        find("e4e-refined"),
-        replace(TINY.tune, dtype=torch.bfloat16),
-    ],
-    ids=["optimised", "encoded", "refined", "tuned"],
-)
-def test_the_process_that_is_measured_does_what_it_is_told(what):
-    job = Job("portraits", "cpu", what, "portraits", pictures=2)
-    assert _read_job(_written(job)) == job
-
-
-@needs_memory
-@pytest.mark.parametrize("damaged", ["[", "[1]"])
-def test_memory_is_measured_anew_where_its_file_is_damaged(tmp_path, damaged):
-    path = tmp_path / "memory.json"
-    path.write_text(damaged)
-    jobs = {"cycle": Job("portraits", "cpu", find("cycle"), "portraits")}
-    told = []
-    first = peaks(path, jobs, told.append)
-    assert peaks(path, jobs, told.append) == first
-    assert told == ["cycle"]
-
-
 def test_the_tables_name_methods_and_mark_the_best(results):
     text = tables(results)
     rows = [line for line in text.splitlines() if line.startswith("| cycle encoding")]
@@ -322,7 +265,6 @@ def test_a_comparison_goes_on_with_what_is_missing(folder, results):
     assert len(said) == 1
     assert "optimisation in W" in said[0]
     assert {part: again[1][part] for part in kept} == kept
-    assert again[1]["memory"] == results[1]["memory"]
 
 
 def test_other_settings_are_measured_anew(folder, results):

@@ -29,7 +29,6 @@ from cycle_core.measure.recognition import find_recognizer
 from cycle_core.models.irse import IdentityConfig, face_of
 from cycle_core.portraits.factors import sample_factors
 from cycle_core.portraits.renderer import render
-from cycle_core.runtime.devices import peak_memory
 
 TINY = PhotoSettings(
     projected=1,
@@ -80,9 +79,6 @@ def test_every_space_and_refinement_is_measured_before_and_after_tuning(compared
         assert len(result["tuned"]["mse"]) == len(result["edited tuned"]["kept"]) == 1
         assert result["tuned"]["mse"][0] != result["pivot"]["mse"][0]
         assert result["costs"]["tuned"]["seconds"] > 0
-        assert result["memory"].keys() == {"pivot", "tuned"}
-        if peak_memory(torch.device("cpu")) is not None:
-            assert min(result["memory"].values()) > 0
 
 
 def test_what_fails_is_named_with_its_reason_ends_nothing_and_is_tried_again(compared, out):

@@ -51,7 +51,8 @@ def models():
 @cache
 def inverted(which: str, face: str = "largest", smoothing: float = 0.0) -> Inverted:
     """An example photo, inverted; one face is refined before it is tuned."""
-    from cycle_core.measure.networks import load_identity, load_perceptual
+    from cycle_core.measure.perceptual import load_perceptual
+    from cycle_core.measure.recognition import load_identity
     from cycle_core.run.pipeline import preset
 
     G, E = models()

@@ -654,7 +654,7 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
 
 
 def test_measuring_gives_the_table_of_the_model_card(portraits):
-    from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+    from cycle_core.measure.perceptual import PortraitNet, PortraitNetConfig
     from cycle_core.models.irse import IdentityConfig, IdentityNet
     from cycle_core.portraits.factors import NAMES
     from cycle_core.training.directions import DirectionTraining, fit, measure, sample

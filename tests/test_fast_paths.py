@@ -14,7 +14,7 @@ from cycle_core.invert.encode import encode
 from cycle_core.invert.objective import trainable_copy
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.tune import TuneSettings, tune
-from cycle_core.measure.networks import load_perceptual
+from cycle_core.measure.perceptual import load_perceptual
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.layers import SpreadingConv, modulated_conv
 

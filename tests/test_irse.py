@@ -6,7 +6,7 @@ from torch import nn
 
 from cycle_core.errors import InputError
 from cycle_core.images.resize import average_pool, resize
-from cycle_core.measure.networks import load_identity
+from cycle_core.measure.recognition import load_identity
 from cycle_core.models.irse import IdentityConfig, IdentityNet, Pointwise
 
 SMALL = IdentityConfig(

@@ -6,14 +6,13 @@ from cycle_core.errors import InputError
 from cycle_core.measure.losses import (
     CodePool,
     LatentDiscriminator,
-    Lpips,
     active_vectors,
     adversarial_loss,
     delta_loss,
     discriminator_loss,
-    l2,
     r1_penalty,
 )
+from cycle_core.measure.perceptual import Lpips
 
 
 class Pixels:
@@ -24,12 +23,6 @@ class Pixels:
 
     def layer_weights(self) -> list[Tensor]:
         return [torch.tensor([1.0, 2.0, 3.0])]
-
-
-def test_l2_is_the_mean_square_of_each_picture():
-    a, b = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
-    b[1] += 0.5
-    assert l2(a, b).tolist() == [0.0, 0.25]
 
 
 def test_lpips_is_the_weighted_square_of_unit_features():

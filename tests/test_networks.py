@@ -5,16 +5,16 @@ import torch.nn.functional as F
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files import weights
 from cycle_core.files.assets import ASSETS
-from cycle_core.measure.losses import Lpips
-from cycle_core.measure.networks import (
+from cycle_core.measure.perceptual import (
     VGG16,
     AlexNet,
+    Lpips,
     PortraitNet,
     PortraitNetConfig,
     load_attributes,
-    load_identity,
     load_perceptual,
 )
+from cycle_core.measure.recognition import load_identity
 
 ALEX_FILE, HEADS_FILE = "alexnet-owt-7be5be79.pth", "lpips_alex.pth"
 VGG_FILE = "vgg16-397923af.pth"

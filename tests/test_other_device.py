@@ -21,7 +21,7 @@ from cycle_core.invert.project import ProjectSettings, project
 from cycle_core.invert.refine import RefineSettings, refine
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.tune import TuneSettings, tune
-from cycle_core.measure.networks import AlexNet
+from cycle_core.measure.perceptual import AlexNet
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityConfig, IdentityNet
 from cycle_core.models.stylegan3 import StyleGAN3Config

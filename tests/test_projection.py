@@ -11,9 +11,8 @@ from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.invert.encode import generate
 from cycle_core.invert.project import ProjectSettings, project
-from cycle_core.measure.losses import Lpips
 from cycle_core.measure.metrics import mse
-from cycle_core.measure.networks import PortraitNet, PortraitNetConfig
+from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 

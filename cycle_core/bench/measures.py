@@ -1,12 +1,12 @@
 """What is measured of a pivot and the generator that draws it: distortion, and editability exactly.
 
-The networks here are those of role "metrics", which no training, refinement or tuning minimised.
+The embedded networks here are those of role "metrics", which no training, refinement or tuning
+minimised.
 Everything is one number for each picture, so that intervals can be drawn from the pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +20,8 @@ from ..directions.files import load_direction
 from ..errors import InputError
 from ..invert.encode import encode, generate
 from ..measure import metrics
-from ..measure.losses import Lpips
-from ..measure.networks import PortraitNet, load_attributes, load_identity, load_perceptual
+from ..measure.networks import Networks
+from ..measure.perceptual import PortraitNet, load_attributes
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..portraits.factors import index
@@ -37,8 +37,7 @@ Numbers = dict[str, list[float]]  # measure -> one number for each picture
 class Rulers:
     """The measuring networks, the directions that edits follow, and where W lies."""
 
-    perceptual: Lpips
-    identity: Callable[[Tensor], Tensor]  # aligned faces [N,3,H,W] in [-1,1] -> [N,D] of length 1
+    networks: Networks
     directions: tuple[Direction, ...]
     mean: Tensor  # [w_dim], of random w
     whitening: Tensor  # [w_dim, w_dim]
@@ -53,8 +52,7 @@ class Rulers:
         directions = tuple(one for one in edited if isinstance(one, Direction))
         mean, covariance = w_statistics(G, SAMPLES, 0)
         return Rulers(
-            load_perceptual("metrics").to(G.device),
-            load_identity("metrics").to(G.device),
+            Networks.for_metrics(embedded=True).to(G.device),
             directions,
             mean.float().to(G.device),
             whitening_of(covariance).to(G.device),
@@ -72,14 +70,9 @@ def whitening_of(covariance: Tensor) -> Tensor:
 
 @torch.no_grad()
 def distortion(rulers: Rulers, target: Tensor, image: Tensor) -> Numbers:
-    """How near pictures [N,3,R,R] in [-1,1] are to the targets: mse (in [-1,1]), lpips, ms_ssim and
-    identity (cosine)."""
-    return {
-        "mse": metrics.mse(target, image).tolist(),
-        "lpips": metrics.lpips(target, image, rulers.perceptual).tolist(),
-        "ms_ssim": metrics.ms_ssim(target, image).tolist(),
-        "identity": metrics.identity(target, image, rulers.identity).tolist(),
-    }
+    """How near pictures [N,3,R,R] in [-1,1] are to the targets, by the `METRICS` that compare."""
+    compared = [metric for metric in metrics.METRICS if metric.compared]
+    return {one.key: one.of(target, image, rulers.networks).tolist() for one in compared}
 
 
 @torch.no_grad()
@@ -165,9 +158,9 @@ def editability(
         "achieved": torch.tensor(gains),
         "reached": torch.tensor(reached),
         "unwanted": unwanted.sqrt(),
-        "kept": metrics.identity(before.expand_as(image), image, rulers.identity),
+        "kept": metrics.identity(before.expand_as(image), image, rulers.networks.identity),
         "true_mse": metrics.mse(truth, image),
-        "true_lpips": metrics.lpips(truth, image, rulers.perceptual),
+        "true_lpips": metrics.lpips(truth, image, rulers.networks.perceptual),
     }
     return {name: [float(value.mean())] for name, value in values.items()}
 

@@ -11,21 +11,19 @@ from ..errors import InputError
 from ..invert.encode import encode
 from ..invert.project import ProjectSettings, project
 from ..invert.refine import REFINE_PRESETS, RefineSettings, refine
-from ..measure.losses import Lpips
+from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from ..models.irse import IdentityNet
 
 
 @dataclass(frozen=True)
 class Models:
     """What a method may use: a generator, the encoder of the method and training seed (None for
-    optimisation) and the networks of the losses (None where a method takes no steps)."""
+    optimisation) and the networks of the losses."""
 
     generator: Generator
     encoder: Encoder | None
-    perceptual: Lpips | None
-    identity: IdentityNet | None
+    losses: Networks
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ class Projected:
             images,
             ProjectSettings(space=self.space, steps=steps),
             seed=seed,
-            perceptual=models.perceptual,
-            faces=models.identity,
+            perceptual=models.losses.perceptual,
+            faces=models.losses.identity,
         ).code
 
 
@@ -96,8 +94,8 @@ class Refined:
             images,
             replace(self.settings, steps=steps),
             seed=seed,
-            perceptual=models.perceptual,
-            faces=models.identity,
+            perceptual=models.losses.perceptual,
+            faces=models.losses.identity,
         ).code
 
 

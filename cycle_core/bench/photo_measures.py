@@ -20,8 +20,8 @@ from ..errors import InputError
 from ..images.io import from_pil, to_pil
 from ..invert.encode import generate
 from ..measure import metrics
-from ..measure.networks import load_identity, load_perceptual
-from ..measure.recognition import find_recognizer
+from ..measure.networks import Networks
+from ..measure.perceptual import load_perceptual
 from ..models.generator import Generator
 from .measures import SAMPLES, Rulers, whitening_of
 
@@ -38,18 +38,15 @@ def photo_rulers(G: Generator, names: Sequence[str], domain: bool) -> tuple[Rule
     Raises MissingFileError, CheckpointError, InputError, MismatchError."""
     mean, covariance = w_statistics(G, SAMPLES, 0)
     given = [load_direction(name, "cpu", G) for name in names] or sefa(G, count=_SEFA)
-    perceptual = load_perceptual("metrics", "auto").to(G.device)
-    identity = None if domain else find_recognizer()
-    if identity is None:
-        identity = load_identity("metrics", "embedded" if domain else "auto").to(G.device)
+    # LPIPS with AlexNet is the protocol of the field, though a loss has it, too
+    networks = replace(Networks.for_metrics(domain), perceptual=load_perceptual("metrics", "auto"))
     rulers = Rulers(
-        perceptual,
-        identity,
+        networks.to(G.device),
         tuple(_calibrated(G, direction, covariance) for direction in given),
         mean.float().to(G.device),
         whitening_of(covariance).to(G.device),
     )
-    return rulers, {"lpips": perceptual.name, "identity": identity.name}
+    return rulers, networks.names()
 
 
 def at_256(image: Tensor) -> Tensor:
@@ -63,12 +60,13 @@ def at_256(image: Tensor) -> Tensor:
 def edits(rulers: Rulers, G: Generator, code: Code, strength: float) -> dict[str, float]:
     """What moving one code both ways along the directions does to its picture, means over them:
     kept, the cosine of the identities, and changed, LPIPS."""
-    before = at_256(generate(G, code))
+    before, networks = at_256(generate(G, code)), rulers.networks
     kept, changed = [], []
     for direction in rulers.directions:
         after = at_256(generate(G, edit(code, direction, [strength, -strength])))
-        kept.append(metrics.identity(before.expand_as(after), after, rulers.identity).mean())
-        changed.append(metrics.lpips(before.expand_as(after), after, rulers.perceptual).mean())
+        same = before.expand_as(after)
+        kept.append(metrics.identity(same, after, networks.identity).mean())
+        changed.append(metrics.lpips(same, after, networks.perceptual).mean())
     return {"kept": float(sum(kept)) / len(kept), "changed": float(sum(changed)) / len(changed)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .photos import SET, Compared
-from .report import Layout, stacked, tables
+from .report import Layout, distortion_columns, stacked, tables
 
 
 def photo_layout(compared: Compared) -> Layout:
@@ -14,16 +14,11 @@ def photo_layout(compared: Compared) -> Layout:
     for measure, name in compared.facts["measured by"].items():
         also = ", also a loss" if name in compared.facts["losses"].values() else ""
         heads[measure] = f"{name}{also}"
-    identity = "identity " + heads["identity"].removeprefix("identity ")
+    heads["identity"] = "identity " + heads["identity"].removeprefix("identity ")
     return Layout(
         compared.methods,
         {SET: "Photographs"},
-        {
-            "mse": ("MSE", False),
-            "lpips": (heads["lpips"], False),
-            "ms_ssim": ("MS-SSIM", True),
-            "identity": (identity, True),
-        },
+        distortion_columns(heads),
         # neither is better by itself: an edit that changes nothing keeps everything
         {"kept": ("identity kept", None), "changed": ("LPIPS of the change", None)},
         ("kept", "identity that an edit keeps"),
@@ -33,12 +28,12 @@ def photo_layout(compared: Compared) -> Layout:
 def photo_tables(compared: Compared) -> str:
     """Markdown: how it was measured, the tables, and what failed."""
     facts = compared.facts
+    along = ", ".join(facts["directions"])
     told = (
         f"{facts['pictures']} pictures of {facts['folder']}, generator {facts['generator']}. "
         "Pictures and results are measured as files of 256 px (PIL, bicubic), one at a time; MSE "
-        "in [-1, 1]. Seconds are medians; memory is that of one picture in a process of its own, "
-        "on a GPU of the tensors. Intervals of 95 % by bootstrap over the pictures. Edits, and "
-        f"LEC, by {facts['strength']:g} standard deviations along {', '.join(facts['directions'])}."
+        "in [-1, 1]. Seconds are medians. Intervals of 95 % by bootstrap over the pictures. Edits, "
+        f"and LEC, by {facts['strength']:g} standard deviations along {along}."
     )
     return f"{told}\n\n{tables(compared.results, photo_layout(compared))}\n{_failures(compared)}\n"
 

@@ -1,6 +1,6 @@
 """The comparison on aligned photographs: any generator, any encoders that were trained for it.
 
-The protocol is the one that the field shares (METHOD section 6): pictures and results as files of
+The protocol is the one that the field shares (docs/method.md): pictures and results as files of
 256 px resized by PIL, one picture at a time, nothing rounded, what fails counted and named. One
 result file for each method and picture: a comparison that was stopped goes on with the next one.
 """
@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,13 +30,12 @@ from ..invert.encode import check_pair, generate
 from ..invert.project import ProjectSettings
 from ..invert.refine import RefineSettings
 from ..invert.tune import TuneSettings, tune
-from ..measure.networks import load_identity, load_perceptual
+from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..run.pipeline import is_embedded
 from .clock import Clock
 from .measures import Rulers, consistency, distance_to_w, distortion
-from .memory import Job, peaks
 from .methods import Encoded, Method, Models, Projected, Refined
 from .photo_measures import at_256, edits, photo_rulers
 from .run import SHOWN, read_result, unlike
@@ -132,17 +130,6 @@ def compare_photos(
                     progress(method.title, i + 1, len(some))
             if records:
                 results.append(_gather(method, records))
-    encoded_by = {name: str(path) for name, path in (encoders or {}).items()}
-    jobs = _jobs(results, methods, str(generator), encoded_by, settings)
-
-    def measuring(of: str) -> None:
-        if progress is not None:
-            progress("memory", list(jobs).index(of), len(jobs))
-
-    memory = peaks(out / "memory.json", jobs, measuring)
-    for result in results:
-        key = result["facts"]["method"]
-        result["memory"] = {"pivot": memory[key], "tuned": memory.get("tuning")}
     facts = bench.facts | {"folder": Path(folder).name, "pictures": len(pictures)}
     titles = {
         method.key: method.title for method in methods if method.encoder or settings.projected
@@ -214,6 +201,7 @@ class _Bench:
     ) -> tuple[dict[str, Any], Tensor | None]:
         """(numbers, the strip of `columns` if shown) of a picture float [1,3,H,W] in [-1,1]."""
         G, rulers, strength = self.G, self.rulers, self.settings.strength
+        perceptual = self.models.losses.perceptual
         target = at_256(image)
         with Clock(G.device) as clock:
             code = method.pivots(replace(self.models, encoder=E), image, method.steps, 0)
@@ -229,7 +217,7 @@ class _Bench:
         }
         if tuned:
             with Clock(G.device) as clock:
-                result = tune(G, code, image, self.settings.tune, perceptual=self.models.perceptual)
+                result = tune(G, code, image, self.settings.tune, perceptual=perceptual)
             G = result.generator
             drawn.append(at_256(result.image))
             after = distortion(rulers, target, drawn[1])
@@ -255,8 +243,7 @@ def _prepare(
 ) -> _Bench:
     """domain: whether the generator is an embedded one, whose losses are the embedded networks."""
     rulers, measuring = photo_rulers(G, names, domain)
-    network = "embedded" if domain else "auto"
-    losses = load_perceptual("loss", network), load_identity("loss", network)
+    losses = Networks.for_loss(domain)
     moves = torch.stack([direction.spread(G.num_ws) for direction in rulers.directions])
     facts = {
         "generator": G.fingerprint,
@@ -264,9 +251,9 @@ def _prepare(
         "moves": hashlib.sha256(moves.numpy().tobytes()).hexdigest()[:16],
         "strength": settings.strength,
         "measured by": measuring,
-        "losses": {"lpips": losses[0].name, "identity": losses[1].name},
+        "losses": losses.names(),
     }
-    models = Models(G, None, losses[0].to(G.device), losses[1].to(G.device))
+    models = Models(G, None, losses.to(G.device))
     return _Bench(out, G, rulers, models, settings, facts)
 
 
@@ -293,23 +280,6 @@ def _methods(
         if keys.count(key) > 1:
             raise InputError(f"Two methods would be named {key}: give the encoder another name.")
     return [method for method in found if method.key in (settings.methods or keys)]
-
-
-def _jobs(
-    results: Sequence[dict[str, Any]],
-    methods: Sequence[Method],
-    generator: str,
-    encoders: Mapping[str, str],
-    settings: PhotoSettings,
-) -> dict[str, Job]:
-    """Whose memory is measured: a pivot by each method that gave one, and tuning."""
-    losses = "embedded" if is_embedded(generator) else "auto"
-    job = partial(Job, generator, settings.device, losses=losses)
-    measured = [result["facts"]["method"] for result in results]
-    jobs = {m.key: job(m, encoders.get(m.encoder)) for m in methods if m.key in measured}
-    if any("tuned" in result["costs"] for result in results):
-        jobs["tuning"] = job(settings.tune)
-    return jobs
 
 
 def _encoder(path: str | Path, G: Generator) -> Encoder:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import InputError, MissingFileError
 from ..images.io import read_image
 from ..images.sheet import contact_sheet
+from ..measure.metrics import METRICS
 from .intervals import Estimate, estimate
 from .methods import METHODS, PAIRS
 from .run import COLUMNS
@@ -19,12 +20,6 @@ from .run import COLUMNS
 Result = dict[str, Any]
 Columns = dict[str, tuple[str, bool | None]]
 # measure -> (heading, whether more is better; None: neither)
-_DISTORTION: Columns = {
-    "mse": ("MSE", False),
-    "lpips": ("LPIPS", False),
-    "ms_ssim": ("MS-SSIM", True),
-    "identity": ("identity", True),
-}
 _EDITS: Columns = {
     "achieved": ("achieved", None),  # 1 is right
     "reached": ("reached", True),
@@ -54,6 +49,15 @@ _PAIRED = (
 )
 
 
+def distortion_columns(headings: Mapping[str, str] | None = None) -> Columns:
+    """The `METRICS` that compare; headings: of those that name their network, by its key."""
+    return {
+        one.key: ((headings or {}).get(one.network, one.title), one.more)
+        for one in METRICS
+        if one.compared
+    }
+
+
 @dataclass(frozen=True)
 class Layout:
     """What is told, and in which order: the methods and the sets by their titles, the measures by
@@ -71,7 +75,7 @@ class Layout:
 DOMAIN = Layout(
     {method.key: method.title for method in METHODS},
     TITLES,
-    _DISTORTION,
+    distortion_columns(),
     _EDITS,
     ("true_lpips", "error of an edit: LPIPS to the true edit"),
     PAIRS,
@@ -281,19 +285,17 @@ def _signed(value: Estimate) -> str:
 
 
 def _costs(results: Sequence[Result], layout: Layout) -> str:
-    columns = ["pivot, s", "tuning, s", "pivot, MB", "tuning, MB"]
+    columns = ["pivot, s", "tuning, s"]
     rows = [["method", *columns], ["---"] * (1 + len(columns))]
     for key, title in layout.methods.items():
         mine = [r for r in results if r["facts"]["method"] == key]
         if not mine:
             continue
-        seconds, sizes = [], []
+        seconds = []
         for state in ("pivot", "tuned"):
             known = [r["costs"][state]["seconds"] for r in mine if state in r["costs"]]
             seconds.append(_seconds(sum(known) / len(known)) if known else "")
-            size = mine[0]["memory"][state]
-            sizes.append("" if size is None else f"{size / 1e6:.0f}")
-        rows.append([title, *seconds, *sizes])
+        rows.append([title, *seconds])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +20,11 @@ from ..images.io import save_image
 from ..invert.encode import check_pair, generate
 from ..invert.refine import RefineSettings
 from ..invert.tune import TUNE_PRESETS, TuneSettings, tune
-from ..measure.networks import load_identity, load_perceptual
+from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from .clock import Clock
 from .measures import Numbers, Rulers, consistency, distance_to_w, distortion, editability
-from .memory import Job, peaks
 from .methods import METHODS, Method, Models, find
 from .sets import COUNTS, EDITED, TestSet, open_set
 
@@ -82,7 +80,7 @@ def compare(
     told: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Measure what `out` does not hold yet; gives all its results: those of `measure`, with "facts"
-    (of what) and "memory" ({"pivot" and "tuned": bytes or None}, as `memory.peaks` gives them).
+    (of what).
 
     encoders: a folder of `cycle-core train encoder` runs named TRAINING-SEED, such as `cycle-0` and
     `w+-2`; without one, the embedded encoder is the only one, and methods that need another
@@ -94,8 +92,7 @@ def compare(
     tell = told or (lambda sentence: None)
     G = load_generator("portraits", settings.device)
     rulers = Rulers.load(G)
-    perceptual = load_perceptual("loss").to(settings.device)
-    identity = load_identity("loss").to(settings.device)
+    losses = Networks.for_loss(embedded=True).to(settings.device)
     cells = list(_cells(settings))
     found = {m.encoder: _encoder(encoders, m.encoder, seed, G) for m, seed, _ in cells if m.encoder}
     del found  # what is missing is said before hours are spent
@@ -111,7 +108,7 @@ def compare(
                 lambda done, total, name=name: tell(f"rendered {done} of {total} {name}"),
             )  # fmt: skip
             encoder = _encoder(encoders, method.encoder, seed, G)
-            models = Models(G, encoder, perceptual, identity)
+            models = Models(G, encoder, losses)
             result, pictures = measure(method, models, test, rulers, settings, seed)
             result["facts"] = wanted
             if pictures is not None:
@@ -119,10 +116,6 @@ def compare(
             text = json.dumps(result, indent=1)
             write_atomically(path, lambda to, text=text: to.write_text(text + "\n"))
         results.append(result)
-    memory = peaks(out / "memory.json", _jobs(settings, encoders), lambda of: tell(f"memory: {of}"))
-    for result in results:
-        key, name = result["facts"]["method"], result["facts"]["set"]
-        result["memory"] = {"pivot": memory[key], "tuned": memory.get(f"tuning, {name}")}
     return results
 
 
@@ -186,7 +179,7 @@ def _tune(
     for rows in groups:
         target = test.images[rows].to(G.device)
         part = code.with_w(code.w[rows])
-        tuned = tune(G, part, target, settings.tune, seed=seed, perceptual=models.perceptual)
+        tuned = tune(G, part, target, settings.tune, seed=seed, perceptual=models.losses.perceptual)
         for name, values in distortion(rulers, target, tuned.image).items():
             numbers.setdefault(name, []).extend(values)
         generators += [tuned.generator] * len(rows)
@@ -230,20 +223,6 @@ def _cells(settings: BenchSettings) -> Iterator[tuple[Method, int, str]]:
             for name in COUNTS:
                 if settings.pictures(name):
                     yield method, seed, name
-
-
-def _jobs(settings: BenchSettings, encoders: str | Path | None) -> dict[str, Job]:
-    """Whose memory is measured: a pivot by each method, and tuning, in every set."""
-    job = partial(Job, "portraits", settings.device, losses="embedded")
-    jobs = {}
-    for key in settings.methods:
-        method, seed = find(key), settings.seeds[0]
-        jobs[key] = job(method, _encoder_file(encoders, method.encoder, seed))
-    if settings.tuned:
-        for name in filter(settings.pictures, COUNTS):
-            together = settings.pictures(name) if name == "person" else 1
-            jobs[f"tuning, {name}"] = job(settings.tune, pictures=together)
-    return jobs
 
 
 def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) -> Encoder | None:

@@ -25,7 +25,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..measure.losses import Lpips
+    from ..measure.perceptual import Lpips
     from ..models.irse import IdentityNet
     from ..models.moco import MocoNet
 
@@ -157,7 +157,8 @@ def _networks(
 ) -> tuple[Lpips | None, IdentityNet | MocoNet | None, IdentityNet | None]:
     """LPIPS and identity, None where the weight is 0, and the network whose body is taken over."""
     from ..invert.objective import MAX_SIZE
-    from ..measure.networks import load_identity, load_moco, load_perceptual
+    from ..measure.perceptual import load_perceptual
+    from ..measure.recognition import load_identity, load_moco
 
     full = resolution >= MAX_SIZE
     chosen = arguments.networks

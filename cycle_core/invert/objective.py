@@ -126,7 +126,7 @@ def perceptual_network(given: Distance | None, device: torch.device) -> Distance
     """The network of LPIPS: the given one, AlexNet where its files are on this machine, or the
     embedded one that is meant for losses."""
     if given is None:
-        from ..measure.networks import load_perceptual
+        from ..measure.perceptual import load_perceptual
 
         given = load_perceptual("loss", network="auto").to(device)
     return _usable(given)
@@ -135,7 +135,7 @@ def perceptual_network(given: Distance | None, device: torch.device) -> Distance
 def identity_network(given: Distance | None, device: torch.device) -> Distance:
     """The network of identity: the given one, ArcFace where found, or the embedded one."""
     if given is None:
-        from ..measure.networks import load_identity
+        from ..measure.recognition import load_identity
 
         given = load_identity("loss", network="auto").to(device)
     return _usable(given)

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..images.io import resize
 from ..images.sheet import contact_sheet
 from .judge import Judge
+from .metrics import METRICS
 
 Callback = Callable[[int, int], object]  # (comparisons done, total)
 ROWS = 8  # of a sheet; all pictures are measured
@@ -47,7 +48,8 @@ def compare(
                 callback(done, total)
             if i < ROWS:
                 rows[i].append(fitted[i : i + 1])
-                near = f"LPIPS {measured[i]['lpips']:.3f}, identity {measured[i]['identity']:.2f}"
+                seen = [metric for metric in METRICS if metric.network]
+                near = ", ".join(f"{one.title} {measured[i][one.key]:.3f}" for one in seen)
                 captions[i].append(near)
         means[name] = {
             key: sum(entry[key] for entry in measured) / len(measured) for key in measured[0]

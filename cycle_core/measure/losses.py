@@ -1,16 +1,9 @@
-"""The terms of the losses: perceptual distance, deltas, latent discriminator with its pools and R1.
-
-METHOD section 1, L = l2*L2 + lpips*LPIPS + id*ID + adv*L_adv + delta*sum_i ||D_i||_2. LPIPS and the
-identity network share one interface, by which a target's features are computed once:
-
-    target = network.features(photo)
-    loss = network.distance(network.features(image), target)  # [B]
-"""
+"""The terms of an encoder's loss beside the pictures': deltas, latent discriminator, pools, R1."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,55 +13,6 @@ from ..errors import InputError
 from ..models.layers import Linear
 
 
-def l2(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared difference of pictures [B, 3, H, W] in [-1, 1], float [B]."""
-    return (a - b).square().mean((1, 2, 3))
-
-
-# ------------------------------------------------------------------ perceptual
-class Backbone(Protocol):
-    """What `Lpips` needs of a network."""
-
-    def taps(self, image: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] in [-1, 1] -> features [B, C_l, H_l, W_l] of several layers."""
-        ...
-
-    def layer_weights(self) -> list[Tensor]:
-        """One weight [] or one for each channel [C_l], for every layer."""
-        ...
-
-
-class Lpips(nn.Module):
-    """Learned perceptual distance (Zhang et al. 2018, equation 1): features of unit length at every
-    position, weighted squared differences, mean over positions, sum over layers."""
-
-    def __init__(self, network: Backbone, name: str):
-        super().__init__()
-        self.network = network
-        self.name = name  # for reports: which network measured
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """Unit-normalised features of pictures [B, 3, H, W] in [-1, 1], for `distance`."""
-        taps = [x.float() for x in self.network.taps(image)]  # halves lose small differences
-        # the published normalisation, epsilon outside the root, but with a gradient at zero
-        return [x / (x.square().sum(1, keepdim=True).clamp(min=1e-20).sqrt() + 1e-10) for x in taps]
-
-    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
-        """Two results of `features` for pictures of one size -> float [B], 0 for equal pictures.
-
-        A batch of one is compared with every picture of the other."""
-        total = torch.zeros((), device=a[0].device)
-        for x, y, weight in zip(a, b, self.network.layer_weights(), strict=True):
-            difference = (x - y).square() * weight.view(-1, 1, 1)
-            total = total + difference.sum(1).mean((1, 2))
-        return total
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """The distance of pictures [B, 3, H, W] in [-1, 1], float [B]."""
-        return self.distance(self.features(a), self.features(b))
-
-
-# ------------------------------------------------------------------ codes
 def delta_loss(rows: Tensor, stage: int) -> Tensor:
     """sum_i ||D_i||_2 over the active heads, mean over the batch, float [].
 

@@ -1,20 +1,21 @@
-"""What is measured (METHOD section 5). Pictures are float [B, 3, H, W] in [-1, 1], clamped to it
-first, because that is what a picture file keeps; every measure is one number for each picture.
+"""What is measured of a picture beside its target, and the list of it: `METRICS`.
 
-LPIPS and identity need a network: `networks.load_perceptual(role="metrics")` and
-`networks.load_identity(role="metrics")`, which no loss uses; `network.name` says which it was.
-"""
+Pictures are float [B, 3, H, W] in [-1, 1], clamped to it first, because that is what a picture file
+keeps; every measure is one number for each picture. A further measure is a function, in a file of
+its own, and one line of `METRICS`: reports, comparisons and their tables follow it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from .losses import Lpips
+from .networks import Networks
+from .perceptual import Lpips
 
 _WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
@@ -83,6 +84,32 @@ def identity(a: Tensor, b: Tensor, network: Callable[[Tensor], Tensor]) -> Tenso
     network: such as an `IdentityNet`, [B, 3, H, W] -> [B, D] of length 1."""
     _check_pair(a, b)
     return (network(_clamp(a)) * network(_clamp(b))).sum(1)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of pictures beside their targets.
+
+    key: in reports; title: in tables; more: whether more is better; of(target, image, networks):
+    float [B]. network: the key of `Networks.names` that it needs, "" for none. compared: whether
+    the comparison of methods has it, which leaves out what says the same as another."""
+
+    key: str
+    title: str
+    more: bool
+    of: Callable[[Tensor, Tensor, Networks], Tensor]
+    network: str = ""
+    compared: bool = True
+
+
+METRICS = (
+    Metric("mse", "MSE", False, lambda a, b, _: mse(a, b)),
+    Metric("psnr", "PSNR", True, lambda a, b, _: psnr(a, b), compared=False),
+    Metric("ssim", "SSIM", True, lambda a, b, _: ssim(a, b), compared=False),
+    Metric("lpips", "LPIPS", False, lambda a, b, n: lpips(a, b, n.perceptual), "lpips"),
+    Metric("ms_ssim", "MS-SSIM", True, lambda a, b, _: ms_ssim(a, b)),
+    Metric("identity", "identity", True, lambda a, b, n: identity(a, b, n.identity), "identity"),
+)
 
 
 @torch.no_grad()

@@ -1,297 +1,92 @@
-"""The networks that compare and read pictures: perceptual, attributes, identity, and their loaders.
+"""Which networks compare pictures: one rule for losses, reports and comparisons.
 
-Two of each kind are embedded, trained from different seeds and with different widths: role "loss"
-is what trainings, refinement and tuning minimise; role "metrics" is never used in a loss, so that
-nothing is measured with the ruler that it was fitted to. With the published files at hand
-(`weights.find`), AlexNet-LPIPS and ArcFace take their places where asked for.
-"""
+Pictures of the embedded domain are compared by the embedded networks, all others by the published
+ones where their files are found. What measures is another network than what a loss minimises,
+wherever there is another one:
+
+| | loss | metrics |
+| --- | --- | --- |
+| embedded domain | embedded "loss" | embedded "metrics" |
+| other: LPIPS | AlexNet, else embedded "loss" | VGG-16, else AlexNet, else embedded "metrics" |
+| other: identity | ArcFace, else embedded "loss" | insightface's, else ArcFace, else embedded |
+
+`Networks.name` says which ones they are, and `names` of what measures, which of them a loss
+minimises too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoints.building import build
-from ..checkpoints.native import read_model
-from ..checkpoints.registry import open_model
-from ..errors import CheckpointError, InputError, MissingFileError
-from ..files.weights import find
-from ..images.resize import resize
-from ..models.irse import IdentityConfig, IdentityNet
-from ..models.moco import MocoNet
-from .losses import Lpips
-
-ROLES = ("loss", "metrics")
+from ..errors import MissingFileError
+from .perceptual import load_perceptual
+from .recognition import find_recognizer, load_identity
 
 
-# ------------------------------------------------------------------ loaders
-def load_perceptual(role: str = "loss", network: str = "embedded") -> Lpips:
-    """The perceptual distance, on the CPU, frozen. Its `name` belongs in every report.
+class Distance(Protocol):
+    """A network whose features are compared, so that those of a target are computed once:
 
-    network: "embedded"; "alex" or "vgg", LPIPS 0.1 with AlexNet or VGG-16 from the files `alexnet`
-    and `lpips-alex`, or `vgg16` and `lpips-vgg`, of `weights` (one network for both roles); "auto",
-    alex where its files are found, else embedded.
-    Raises InputError for another name, MissingFileError, CheckpointError."""
-    _check_choice("role", role, ROLES)
-    _check_choice("network", network, ("embedded", *_PUBLISHED, "auto"))
-    if network != "embedded":
-        kind, features, heads = _PUBLISHED["alex" if network == "auto" else network]
-        files = find(features), find(heads)
-        if files[0] and files[1]:
-            net = _load_published(kind(), files[0], files[1])
-            return Lpips(net, f"LPIPS ({kind.__name__})").eval().requires_grad_(False)
-        if network != "auto":
-            raise MissingFileError(
-                f"LPIPS with {kind.__name__} needs the file `{heads if files[0] else features}`, "
-                'which is not on this machine: fetch it or use network="embedded".'
-            )
-    net = load_attributes(role)
-    return Lpips(net, f"LPIPS (embedded, {role})").eval().requires_grad_(False)
+    target = network.features(photo)
+    loss = network.distance(network.features(image), target)  # [B]
+    """
+
+    def features(self, image: Tensor) -> Any:
+        """image: float [B,3,H,W] in [-1,1]."""
+        ...
+
+    def distance(self, a: Any, b: Any) -> Tensor:
+        """Two results of `features` -> float [B], 0 for equal pictures."""
+        ...
 
 
-def load_attributes(role: str = "metrics") -> PortraitNet:
-    """The network that reads the factors of embedded portraits, on the CPU, frozen.
-
-    It is the backbone of the embedded perceptual distance of the same role.
-    Raises InputError, MissingFileError, CheckpointError."""
-    _check_choice("role", role, ROLES)
-    name = f"perceptual_{role}"
-    config, state, _ = read_model(name, "perceptual")
-    net = PortraitNet(_config(PortraitNetConfig, config, name))
-    build(net, state, name)
-    return net
-
-
-def load_identity(role: str = "loss", network: str = "embedded") -> IdentityNet:
-    """The identity network, on the CPU, frozen.
-
-    network: "embedded"; "arcface", the IR-SE50 of the file `arcface` of `weights` (one network for
-    both roles); "auto", arcface where its file is found, else embedded.
-    Raises InputError for another name, MissingFileError, CheckpointError."""
-    _check_choice("role", role, ROLES)
-    _check_choice("network", network, ("embedded", "arcface", "auto"))
-    file = find("arcface")
-    if network != "embedded" and file is not None:
-        return open_model(file, "identity")
-    if network == "arcface":
-        raise MissingFileError(
-            "The identity network of ArcFace needs the file `arcface` (model_ir_se50.pth), which "
-            'is not on this machine: get it or use network="embedded".'
-        )
-    name = f"identity_{role}"
-    config, state, _ = read_model(name, "identity")
-    net = IdentityNet(_config(IdentityConfig, config, name))
-    net.name = f"identity (embedded, {role})"
-    build(net, state, name)
-    return net
-
-
-def load_moco() -> MocoNet:
-    """What takes the place of the identity network where there are no faces: the ResNet-50 of the
-    file `moco` of `weights`, on the CPU, frozen. None is embedded.
-
-    Raises MissingFileError, CheckpointError."""
-    file = find("moco")
-    if file is None:
-        raise MissingFileError(
-            "The identity loss for other things than faces needs the file `moco` "
-            "(moco_v2_800ep_pretrain.pth.tar), which is not on this machine: fetch it, or train "
-            "without that loss."
-        )
-    return open_model(file, "identity")
-
-
-# ------------------------------------------------------------------ embedded
 @dataclass(frozen=True)
-class PortraitNetConfig:
-    names: tuple[str, ...]  # of the factors that it reads, see portraits.factors
-    widths: tuple[int, ...] = (32, 64, 96, 128)  # of the levels at 1/2, 1/4, 1/8 and 1/16 size
-    blocks: int = 1  # residual blocks in each level
-    input_size: int = 64  # at which factors are read; features are taken at any size
-    hidden: int = 256
+class Networks:
+    """LPIPS and identity; None for what is not compared.
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.names))  # JSON gives lists
-        object.__setattr__(self, "widths", tuple(self.widths))
+    perceptual: of a loss a `Distance`, of a measure an `Lpips`. identity: of a loss a `Distance`;
+    of a measure aligned faces [B,3,H,W] in [-1,1] -> [B,D] of length 1."""
 
+    perceptual: Any = None
+    identity: Any = None
 
-class PortraitNet(nn.Module):
-    """A small residual network over portraits: features at several scales, and all factors."""
+    @staticmethod
+    def for_loss(embedded: bool) -> Networks:
+        """Those that refinement, tuning and projection minimise, on the CPU, frozen.
 
-    tap_weights: Tensor
+        embedded: whether the pictures are of the embedded domain. Raises MissingFileError,
+        CheckpointError."""
+        network = "embedded" if embedded else "auto"
+        return Networks(load_perceptual("loss", network), load_identity("loss", network))
 
-    def __init__(self, config: PortraitNetConfig):
-        super().__init__()
-        self.config = config
-        levels, in_width = [], 3
-        for width in config.widths:
-            levels.append(_level(in_width, width, config.blocks))
-            in_width = width
-        self.levels = nn.ModuleList(levels)
-        grid = config.input_size // 2 ** len(config.widths)
-        self.hidden = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(in_width * grid * grid, config.hidden),
-            nn.BatchNorm1d(config.hidden),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(config.hidden, len(config.names))
-        self.register_buffer("tap_weights", torch.ones(len(config.widths)))
+    @staticmethod
+    def for_metrics(embedded: bool) -> Networks:
+        """Those that measure, on the CPU, frozen. Arguments and errors as `for_loss`."""
+        if embedded:
+            return Networks(load_perceptual("metrics"), load_identity("metrics"))
+        try:
+            perceptual = load_perceptual("metrics", "vgg")
+        except MissingFileError:
+            perceptual = load_perceptual("metrics", "auto")
+        return Networks(perceptual, find_recognizer() or load_identity("metrics", "auto"))
 
-    def taps(self, image: Tensor) -> list[Tensor]:
-        """image: float [B, 3, H, W] in [-1, 1] -> features [B, C_l, H / 2^(l+1), W / 2^(l+1)]."""
-        features, x = [], image
-        for level in self.levels:
-            x = level(x)
-            features.append(x)
-        return features
+    def to(self, device: torch.device | str) -> Networks:
+        return Networks(*(
+            network.to(device) if isinstance(network, nn.Module) else network for network in self
+        ))  # fmt: skip
 
-    def layer_weights(self) -> list[Tensor]:
-        """The weight of each tap in the perceptual distance, [] each.
+    def __iter__(self) -> Iterator[Any]:
+        yield self.perceptual
+        yield self.identity
 
-        They make the mean distance of two random renders 0.5, to which every level adds as much,
-        so that weights and thresholds of LPIPS keep their meaning."""
-        return list(self.tap_weights)
-
-    def codes(self, image: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] of aligned portraits -> [B, len(names)], the standard Gaussian code
-        of every factor (portraits.factors), unbounded; of something absent, any low enough code."""
-        taps = self.taps(resize(image, self.config.input_size))
-        return self.head(self.hidden(taps[-1]))
-
-    def factors(self, image: Tensor) -> Tensor:
-        """The same as `codes`, as factors in their ranges."""
-        from ..portraits.factors import gaussian_to_factors
-
-        return gaussian_to_factors(self.codes(image))
-
-    forward = codes
-
-
-def _level(in_width: int, width: int, blocks: int) -> nn.Sequential:
-    """Half the size: a convolution of stride 2 (wide enough to miss no pixel), residual blocks."""
-    size = 6 if in_width == 3 else 3
-    layers: list[nn.Module] = [
-        nn.Conv2d(in_width, width, size, 2, (size - 1) // 2, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-    ]
-    return nn.Sequential(*layers, *[_Residual(width) for _ in range(blocks)])
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(x + self.norm2(self.conv2(y)))
-
-
-# ------------------------------------------------------------------ published
-class _Published(nn.Module):
-    """The features of a network of torchvision with the linear heads of LPIPS 0.1 (Zhang et al.
-    2018), one head behind each layer of `tapped`. Tensor names are those of the two files."""
-
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(self, features: list[nn.Module], tapped: dict[int, int]):
-        """tapped: index of a layer in `features` -> number of its channels."""
-        super().__init__()
-        self.features = nn.Sequential(*features)
-        self.tapped = tapped
-        for i, width in enumerate(tapped.values()):
-            head = nn.Conv2d(width, 1, 1, bias=False)  # its weight [1, C, 1, 1] weighs channels
-            self.add_module(f"lin{i}", nn.ModuleDict({"model": nn.ModuleDict({"1": head})}))
-        # ImageNet's statistics for pictures in [-1, 1], with the rounding of LPIPS
-        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
-        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
-
-    def taps(self, image: Tensor) -> list[Tensor]:
-        """image: float [B, 3, H, W] in [-1, 1], H and W at least 35 -> the features to compare."""
-        x, taps = (image - self.shift) / self.scale, []
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in self.tapped:
-                taps.append(x)
-        return taps
-
-    def layer_weights(self) -> list[Tensor]:
-        """The weight of every channel in the distance, one [C] for each tap."""
-        heads = range(len(self.tapped))
-        return [self.get_parameter(f"lin{i}.model.1.weight").flatten() for i in heads]
-
-
-class AlexNet(_Published):
-    """AlexNet up to its fifth ReLU; every ReLU is tapped."""
-
-    def __init__(self) -> None:
-        features = [
-            nn.Conv2d(3, 64, 11, 4, 2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2),
-            nn.Conv2d(64, 192, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2),
-            nn.Conv2d(192, 384, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(384, 256, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(256, 256, 3, padding=1),
-            nn.ReLU(),
-        ]
-        super().__init__(features, {1: 64, 4: 192, 7: 384, 9: 256, 11: 256})
-
-
-class VGG16(_Published):
-    """VGG-16 up to its last ReLU; the last ReLU before each pooling is tapped."""
-
-    def __init__(self) -> None:
-        features: list[nn.Module] = []
-        tapped, in_width = {}, 3
-        for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
-            if features:
-                features.append(nn.MaxPool2d(2))
-            for _ in range(count):
-                features += [nn.Conv2d(in_width, width, 3, padding=1), nn.ReLU()]
-                in_width = width
-            tapped[len(features) - 1] = width
-        super().__init__(features, tapped)
-
-
-# network of `load_perceptual` -> its class, the names of its features and its heads in `weights`
-_PUBLISHED: dict[str, tuple[type[AlexNet | VGG16], str, str]] = {
-    "alex": (AlexNet, "alexnet", "lpips-alex"),
-    "vgg": (VGG16, "vgg16", "lpips-vgg"),
-}
-
-
-def _load_published(net: _Published, features: Path, heads: Path) -> _Published:
-    build(net, open_model(features, "perceptual") | open_model(heads, "perceptual"), features)
-    return net
-
-
-def _config(kind: type, values: dict[str, Any], name: str) -> Any:
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise CheckpointError(
-            f"The embedded model {name} has a configuration that this version does not know "
-            f"({error}): install the project again."
-        ) from error
-
-
-def _check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise InputError(f"The {what} of a network is one of {', '.join(known)}, not {given!r}.")
+    def names(self, losses: Networks | None = None) -> dict[str, str]:
+        """What each is called in reports; what `losses` minimise by the same network, too, is
+        said."""
+        minimised = [] if losses is None else [network.name for network in losses if network]
+        return {
+            key: network.name + (", also minimised" if network.name in minimised else "")
+            for key, network in zip(("lpips", "identity"), self, strict=True)
+        }

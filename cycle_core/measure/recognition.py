@@ -1,4 +1,5 @@
-"""A face recogniser that is in no loss here nor in the published trainings: insightface's."""
+"""Identity: the networks of losses and measures, and insightface's recogniser, which is in no loss
+here nor in the published trainings."""
 
 from __future__ import annotations
 
@@ -10,18 +11,57 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import CheckpointError
-from ..files import weights
-from ..models.irse import IdentityConfig, face_of
+from ..checkpoints.registry import open_model
+from ..errors import CheckpointError, MissingFileError
+from ..files.weights import find
+from ..models.irse import IdentityConfig, IdentityNet, face_of
+from ..models.moco import MocoNet
+from .embedded import ROLES, check_choice, load_embedded
 
 _FOLDER, _FILE = "buffalo_l", "w600k_r50.onnx"
+
+
+def load_identity(role: str = "loss", network: str = "embedded") -> IdentityNet:
+    """The identity network, on the CPU, frozen.
+
+    network: "embedded"; "arcface", the IR-SE50 of the file `arcface` of `weights` (one network for
+    both roles); "auto", arcface where its file is found, else embedded.
+    Raises InputError for another name, MissingFileError, CheckpointError."""
+    check_choice("role", role, ROLES)
+    check_choice("network", network, ("embedded", "arcface", "auto"))
+    file = find("arcface")
+    if network != "embedded" and file is not None:
+        return open_model(file, "identity")
+    if network == "arcface":
+        raise MissingFileError(
+            "The identity network of ArcFace needs the file `arcface` (model_ir_se50.pth), which "
+            'is not on this machine: get it or use network="embedded".'
+        )
+    net = load_embedded("identity", role, lambda config: IdentityNet(IdentityConfig(**config)))
+    net.name = f"identity (embedded, {role})"
+    return net
+
+
+def load_moco() -> MocoNet:
+    """What takes the place of the identity network where there are no faces: the ResNet-50 of the
+    file `moco` of `weights`, on the CPU, frozen. None is embedded.
+
+    Raises MissingFileError, CheckpointError."""
+    file = find("moco")
+    if file is None:
+        raise MissingFileError(
+            "The identity loss for other things than faces needs the file `moco` "
+            "(moco_v2_800ep_pretrain.pth.tar), which is not on this machine: fetch it, or train "
+            "without that loss."
+        )
+    return open_model(file, "identity")
 
 
 def find_recognizer() -> Recognizer | None:
     """insightface's ResNet-50 where onnxruntime and its file are on this machine, else None.
 
     Raises CheckpointError for a file that cannot be used."""
-    folder = weights.find(_FOLDER)
+    folder = find(_FOLDER)
     if folder is None or not (folder / _FILE).is_file():
         return None
     return Recognizer(folder / _FILE) if importlib.util.find_spec("onnxruntime") else None

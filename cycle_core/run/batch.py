@@ -108,7 +108,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
                 "inputs": key,
                 "faces": names,
                 "seed": batch.settings.seed,
-                "networks": batch.models.judge.names(),
+                "networks": batch.models.judge.names(batch.models.losses),
                 "steps": inversion.report,
                 "edits": [],
             }
@@ -159,7 +159,7 @@ def summary(batch: Batch, failed: dict[str, str]) -> dict[str, Any]:
         "cycle_core": __version__,
         "device": str(batch.models.generator.device),
         "settings": batch.settings.to_json(),
-        "networks": batch.models.judge.names(),
+        "networks": batch.models.judge.names(batch.models.losses),
         "pictures": [r for r in map(read_report, folders) if r is not None and "steps" in r],
         "failed": [{"name": name, "error": error} for name, error in failed.items()],
     }

@@ -31,11 +31,9 @@ from ..invert.encode import check_pair, encode, generate
 from ..invert.refine import REFINE_PRESETS, RefineSettings, refine
 from ..invert.tune import TUNE_PRESETS, Tuned, TuneSettings, tune
 from ..measure.judge import Judge
-from ..measure.losses import Lpips
-from ..measure.networks import load_identity, load_perceptual
+from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from ..models.irse import IdentityNet
 from ..runtime.progress import StepCallback, Stopwatch
 
 
@@ -60,19 +58,18 @@ class RunSettings:
 @dataclass(frozen=True)
 class Models:
     """The networks of a run, all on one device: a generator with its encoder, the networks of the
-    losses, and the judge, whose networks are in no loss."""
+    losses, and the judge."""
 
     generator: Generator
     encoder: Encoder
-    perceptual: Lpips
-    identity: IdentityNet
+    losses: Networks
     judge: Judge
 
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal digits of all weights that decide the result."""
         digest = hashlib.sha256(self.generator.fingerprint.encode())
-        for network in (self.encoder, self.perceptual, self.identity):
+        for network in (self.encoder, *self.losses):
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy())
@@ -116,16 +113,9 @@ def load_models(generator: str | Path, encoder: str | Path, device: torch.device
     Embedded models are trained and measured by the embedded networks; for others the published
     ones are taken where their files are found."""
     domain = is_embedded(generator)
-    network = "embedded" if domain else "auto"
     G, E = load_generator(generator, device), load_encoder(encoder, device)
     check_pair(E, G)
-    return Models(
-        G,
-        E,
-        load_perceptual("loss", network).to(device),
-        load_identity("loss", network).to(device),
-        Judge(device, domain),
-    )
+    return Models(G, E, Networks.for_loss(domain).to(device), Judge(device, domain))
 
 
 def is_embedded(model: str | Path) -> bool:
@@ -190,7 +180,7 @@ def invert_picture(
 
     refined = refine(
         E, G, crop, settings.refine, seed=settings.seed,
-        perceptual=models.perceptual, faces=models.identity,
+        perceptual=models.losses.perceptual, faces=models.losses.identity,
         callback=lambda step, total, _: tell("refine", step, total),
     )  # fmt: skip
     images["refine"] = refined.image
@@ -201,7 +191,8 @@ def invert_picture(
     }
 
     tuned = tune(
-        G, refined.code, crop, settings.tune, seed=settings.seed, perceptual=models.perceptual,
+        G, refined.code, crop, settings.tune, seed=settings.seed,
+        perceptual=models.losses.perceptual,
         callback=lambda step, total, _: tell("tune", step, total),
     )  # fmt: skip
     images["tune"] = tuned.image

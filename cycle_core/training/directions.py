@@ -31,7 +31,8 @@ from ..directions.files import EMBEDDED, save_directions
 from ..errors import CycleError, InputError
 from ..files.atomic import write_atomically
 from ..invert.encode import generate
-from ..measure.networks import PortraitNet, load_attributes, load_identity
+from ..measure.perceptual import PortraitNet, load_attributes
+from ..measure.recognition import load_identity
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..portraits.factors import FACTORS, Z_DIM, rotation

@@ -28,8 +28,7 @@ from tqdm import tqdm
 from ..checkpoints.native import save_model
 from ..errors import CycleError, InputError
 from ..files.assets import ASSETS
-from ..measure.losses import Lpips
-from ..measure.networks import PortraitNet, PortraitNetConfig
+from ..measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from ..models.encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
 from ..models.irse import IdentityConfig, IdentityNet
 from ..portraits.dataset import PortraitData

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..measure.networks import load_perceptual
+from ..measure.perceptual import load_perceptual
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from ..portraits.dataset import HELD_OUT, PortraitData

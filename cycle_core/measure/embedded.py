@@ -1,0 +1,42 @@
+"""The measuring networks that come with the package: two of each kind.
+
+They are trained from different seeds and with different widths. Role "loss" is what trainings,
+refinement and tuning minimise; role "metrics" is in no loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from ..checkpoints.building import build
+from ..checkpoints.native import read_model
+from ..errors import CheckpointError, InputError
+
+ROLES = ("loss", "metrics")
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def load_embedded(kind: str, role: str, make: Callable[[dict[str, Any]], Network]) -> Network:
+    """The network of a kind ("perceptual" or "identity") and a role, on the CPU, frozen.
+
+    make: its class, from the file's configuration. Raises InputError for another role,
+    MissingFileError, CheckpointError."""
+    check_choice("role", role, ROLES)
+    name = f"{kind}_{role}"
+    config, state, _ = read_model(name, kind)
+    try:
+        network = make(config)
+    except TypeError as error:
+        raise CheckpointError(
+            f"The embedded model {name} has a configuration that this version does not know "
+            f"({error}): install the project again."
+        ) from error
+    build(network, state, name)
+    return network
+
+
+def check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise InputError(f"The {what} of a network is one of {', '.join(known)}, not {given!r}.")
