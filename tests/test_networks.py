@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files import weights
 from cycle_core.files.assets import ASSETS
+from cycle_core.measure.networks import Networks
 from cycle_core.measure.perceptual import (
     VGG16,
     AlexNet,
@@ -100,6 +101,28 @@ def test_the_published_lpips_files_are_used_where_they_are_found(alex, tmp_path,
     assert found.name == "LPIPS (AlexNet)"
     assert torch.equal(found(a, b), Lpips(alex, "")(a, b))
     assert "embedded" in load_perceptual("metrics").name
+
+
+def test_what_measures_is_another_network_than_what_a_loss_minimises_where_there_is_one(
+    alex, tmp_path, monkeypatch, only_embedded
+):
+    monkeypatch.setenv("CYCLE_CORE_MODELS", str(tmp_path))
+    embedded = Networks.for_metrics(embedded=True).names(Networks.for_loss(embedded=True))
+    assert embedded["lpips"] == "LPIPS (embedded, metrics)"
+    assert embedded["identity"] == "identity (embedded, metrics)"
+    _save_lpips(alex.state_dict(), tmp_path / ALEX_FILE, tmp_path / HEADS_FILE)
+    losses = Networks.for_loss(embedded=False)
+    assert losses.names()["lpips"] == "LPIPS (AlexNet)"
+    measured = Networks.for_metrics(embedded=False).names(losses)
+    assert measured["lpips"] == "LPIPS (AlexNet), also minimised"
+    torch.manual_seed(0)
+    _save_lpips(VGG16().state_dict(), tmp_path / VGG_FILE, tmp_path / "vgg.pth")
+    assert Networks.for_metrics(embedded=False).names(losses)["lpips"] == "LPIPS (VGG16)"
+
+
+def _save_lpips(state, features, heads):
+    torch.save({k: v for k, v in state.items() if k.startswith("features.")}, features)
+    torch.save({k: v for k, v in state.items() if k.startswith("lin")}, heads)
 
 
 def test_a_missing_or_damaged_published_file_is_named(tmp_path, monkeypatch):
