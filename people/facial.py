@@ -99,7 +99,7 @@ class Beard:
 
         def direction(rest: np.ndarray) -> np.ndarray:
             x, y = rest[:, 0], rest[:, 1]
-            lip = smooth(6.64, 6.70, y) * smooth(0.42, 0.30, np.abs(x))
+            lip = smooth(6.68, 6.74, y) * smooth(0.42, 0.30, np.abs(x))
             out = np.stack([0.25 * np.sign(x) * np.minimum(np.abs(x) * 3, 1), -1 + 0 * x, 0 * x], 1)
             return out + lip[:, None] * np.stack([1.1 * np.tanh(x * 14), 0.25 + 0 * x, 0 * x], 1)
 
@@ -108,7 +108,7 @@ class Beard:
         rest = self.roots.rest
         self._density = beard_density(rest)
         self._chin = smooth(6.5, 6.1, rest[:, 1]) * smooth(0.55, 0.2, np.abs(rest[:, 0]))
-        self._lip = smooth(6.62, 6.70, rest[:, 1]) * smooth(0.42, 0.34, np.abs(rest[:, 0]))
+        self._lip = smooth(6.66, 6.74, rest[:, 1]) * smooth(0.42, 0.34, np.abs(rest[:, 0]))
         self._shift = rng.normal(0, 0.32, (BEARD, 3))
         self._length = rng.uniform(0.6, 1.2, BEARD)
         self._phase = rng.uniform(0, 6.28, (BEARD, 1))

@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from .mesh import Head
-from .paint import scalp_density
+from .paint import crown, scalp_density
 from .person import Person, smooth
 from .strands import Roots, scatter, unit
 
@@ -67,15 +67,14 @@ class Hair:
 
         # Each strand is cut a little differently.
         length = np.linalg.norm(out[:, 1:] - out[:, :-1], axis=-1).sum(1)  # [STRANDS]
-        keep = 1 - (0.10 + 0.16 * self._cut) * self._cut
-        out = root[:, None] + (out - root[:, None])
+        keep = 1 - (0.10 + 0.20 * self._cut) * self._cut
         out = _shorten(out, keep)
         # Strands meet in locks towards their tips.
         loose = 1 - float(h["coil"])
         lock = (0.30 + 0.45 * self._gather) * (0.35 + 0.65 * h["wave"]) * loose
-        lock = lock * smooth(0.10, 0.6, length)
-        centre = out[self._centre] - root[self._centre][:, None] + root[self._centre][:, None]
-        pull = lock[:, None, None].astype(np.float32) * t**1.3
+        lock = (lock * smooth(0.10, 0.6, length)).astype(np.float32)
+        centre = out[self._centre]
+        pull = lock[:, None, None] * t**1.3
         out = out + (centre - out) * pull
 
         # Waves and curls: each lock in its own phase.
@@ -85,18 +84,19 @@ class Hair:
         wave, coil = h["wave"], h["coil"]
         amount = 0.085 * float(smooth(0.12, 1.0, wave)) * np.minimum(length, 0.9) ** 0.8
         amount = amount * (1 - 0.6 * coil) + 0.018 * coil * np.minimum(length * 4, 1)
+        amount = amount.astype(np.float32)
         along = t[..., 0] * length[:, None]
         rate = (7.0 + 9.0 * wave + 26 * coil) * self._rate[self._clump]
         phase = (
             self._phase[self._clump] + 0.35 * np.sin(self._own_phase) + coil * self._own_phase
         )
-        angle = along * rate[:, None] + phase[:, None]
+        angle = (along * rate[:, None] + phase[:, None]).astype(np.float32)
         grow_in = np.minimum(t[..., 0] * 2.2, 1) * amount[:, None]
         out += (np.sin(angle) * grow_in)[..., None] * across[:, None]
         out += (np.cos(angle) * grow_in * 0.7)[..., None] * outward[:, None]
         # Single strands leave their lock.
         stray = (0.010 + 0.018 * wave + 0.03 * coil) * np.minimum(length * 2, 1)
-        out += self._shift[:, None] * (stray[:, None, None] * t**1.2)
+        out += self._shift[:, None] * (stray[:, None, None].astype(np.float32) * t**1.2)
 
         bald = np.clip(h["bald"] * 1.25 * self.crown * 1.6 - 0.6 * self._thin, 0, 1)
         widths = 1 - smooth(0.02, 0.45, bald)
@@ -117,13 +117,14 @@ class Hair:
         coil, tied, volume = h["coil"], h["tied"], h["volume"]
         short = 1 - float(smooth(0.25, 0.9, span))
         top = smooth(7.55, 8.15, y)
-        front = smooth(0.45, 0.95, z) * smooth(7.35, 7.75, y)
+        front = smooth(0.85, 1.2, z) * smooth(7.5, 7.85, y)
         part = 0.26 * h["part"]
-        side = np.tanh((x - part) / 0.09)
+        side = np.tanh((x - part + 0.10 * (self._random[:, 1] - 0.5)) / 0.06)
 
         drop = np.clip(8.4 - y, 0, 2)
         length = np.maximum(span - 0.62 * drop * min(span, 1.0), 0.38 * span)
         length = length * (1 - (1 - top) * (0.25 + 0.40 * person.male) * short)
+        length = length * (1 - 0.45 * smooth(7.25, 6.85, y) * short)
         fringe = h["fringe"] * front * (1 - coil)
         to_brow = np.clip(np.hypot(y - 7.62, 0.22) * 1.12, 0.1, 1.0)
         length = length * (1 - fringe) + fringe * np.minimum(np.maximum(length, 0.3), to_brow)
@@ -131,8 +132,8 @@ class Hair:
         bun = np.array([0, centre[1] - 0.05, centre[2] - radii[2] - 0.02])
         to_bun = np.linalg.norm(bun - root, axis=1) * 1.22
         length = length * (1 - tied) + tied * np.minimum(np.maximum(length, 0.3), to_bun)
-        crown_ = crown(rest)
-        length = length * (1 - 0.75 * np.clip(h["bald"] * crown_ * 1.5, 0, 1))
+        lost = crown(rest)
+        length = length * (1 - 0.75 * np.clip(h["bald"] * lost * 1.5, 0, 1))
         step = (length / (POINTS - 1))[:, None]
 
         lift = (0.045 + 0.045 * volume + 0.05 * h["wave"]) * min(1.0, 0.25 + span) * (1 - 0.75 * tied)
@@ -198,7 +199,7 @@ def _beside_face(p: np.ndarray, centre: np.ndarray, fringe: np.ndarray) -> np.nd
     x, y, z = p[:, :1], p[:, 1:2], p[:, 2:]
     low = smooth(7.75, 7.35, y)
     # In front of the ears the face is kept free: hair moves back and outwards.
-    limit = 0.42 - 0.10 * smooth(7.2, 6.4, y)
+    limit = 0.72 - 0.12 * smooth(7.2, 6.4, y)
     over = np.clip(z - limit, 0, None) * low * (1 - fringe * 0.0)
     z = z - 0.75 * over
     x = x + np.sign(x) * 0.30 * over
@@ -255,13 +256,3 @@ def _reach(skull: np.ndarray, centre: np.ndarray, radii: np.ndarray):
     reach = np.linalg.norm(q, axis=1)
     fit, *_ = np.linalg.lstsq(_basis(q / reach[:, None]), reach, rcond=None)
     return lambda u: (_basis(u) @ fit)[:, None] + 0.012
-
-
-def crown(rest: np.ndarray) -> np.ndarray:
-    """0 to 1 for rest points [N,3]: where hair is lost first."""
-    x, y, z = np.abs(rest[..., 0]), rest[..., 1], rest[..., 2]
-    top = smooth(7.75, 8.25, y) * smooth(0.75, 0.35, x)
-    temples = smooth(0.45, 0.9, z) * smooth(7.6, 7.95, y)
-    return np.clip(np.maximum(top, 0.95 * temples), 0, 1)
-
-

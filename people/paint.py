@@ -122,7 +122,7 @@ def tint_map(p: Painter) -> np.ndarray:
 def growth_map(p: Painter) -> np.ndarray:
     """uint8 [SIZE,SIZE,4]: where a beard, scalp hair and brows grow, and blemishes."""
     return _pack(
-        beard_density(p.rest), scalp_density(p.rest), np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE))
+        beard_density(p.rest), scalp_density(p.rest), crown(p.rest), np.zeros((SIZE, SIZE))
     )
 
 
@@ -138,9 +138,9 @@ def beard_density(rest: np.ndarray) -> np.ndarray:
     edge = 6.56 + 0.62 * _ramp(0.34, 0.78, x) ** 1.4
     jaw = _ramp(0.05, -0.09, y - edge) * _ramp(-0.05, 0.10, y - (6.49 - 0.42 * (z - 0.3)))
     moustache = (
-        _ramp(6.64, 6.69, y) * _ramp(6.84, 6.79, y + 0.12 * x) * _ramp(0.37, 0.30, x)
+        _ramp(6.71, 6.75, y) * _ramp(6.90, 6.85, y + 0.14 * x) * _ramp(0.37, 0.30, x)
     ) * (0.55 + 0.45 * _ramp(0.0, 0.05, x))
-    lips = _ramp(0.30, 0.25, x) * _ramp(6.42, 6.46, y) * _ramp(6.67, 6.64, y)
+    lips = _ramp(0.29, 0.25, x) * _ramp(6.47, 6.51, y) * _ramp(6.72, 6.70, y)
     chin = _ramp(0.10, 0.14, x) * _ramp(0.26, 0.20, x) * _ramp(6.30, 6.35, y)
     soul = 1 - 0.55 * chin * _ramp(6.45, 6.40, y)
     density = np.clip(np.maximum(jaw * soul, moustache) * (1 - lips), 0, 1)
@@ -150,15 +150,21 @@ def beard_density(rest: np.ndarray) -> np.ndarray:
 def scalp_density(rest: np.ndarray) -> np.ndarray:
     """0 to 1 for rest points [...,3]: where hair grows on the head."""
     x, y, z = np.abs(rest[..., 0]), rest[..., 1], rest[..., 2]
-    line = 7.96 - 0.26 * _ramp(0.30, 0.62, x) + 0.03 * _ramp(0.12, 0.0, x)
-    temple = 7.10 + 0.62 * _ramp(0.18, 0.62, z)  # sideburns end before the ear
-    front = np.where(z > 0.52, np.maximum(line, temple), temple)
-    blend = _ramp(0.35, 0.70, z)
-    front = (1 - blend) * np.minimum(front, temple) + blend * np.maximum(line, temple * 0 + line)
-    back = 6.62 + 0.35 * _ramp(0.30, 0.62, x)
-    edge = back + (front - back) * _ramp(-0.12, 0.25, z)
-    ear = _ramp(0.70, 0.60, x) + _ramp(7.42, 7.50, y) + _ramp(0.02, -0.12, z)
-    return _ramp(-0.03, 0.06, y - edge) * np.clip(ear, 0, 1)
+    # The lower edge, from the nape over the ear and the sideburn to the forehead.
+    places = [-0.25, 0.10, 0.25, 0.34, 0.42, 0.64, 0.70, 0.80, 0.88, 0.98, 1.10, 1.25, 1.45]
+    heights = [6.60, 6.72, 6.98, 7.30, 7.38, 7.38, 7.02, 7.04, 7.42, 7.62, 7.84, 7.95, 7.985]
+    edge = np.interp(z, places, heights)
+    ear = _ramp(0.70, 0.74, x) * _ramp(7.42, 7.36, y) * _ramp(0.28, 0.34, z) * _ramp(0.74, 0.68, z)
+    soft = 0.03 + 0.07 * _ramp(0.8, 1.1, z)
+    return _ramp(-1.0, 1.0, (y - edge) / soft) * (1 - ear)
+
+
+def crown(rest: np.ndarray) -> np.ndarray:
+    """0 to 1 for rest points [...,3]: where hair is lost, first where it is 1."""
+    x, y, z = np.abs(rest[..., 0]), rest[..., 1], rest[..., 2]
+    top = _ramp(7.75, 8.30, y) * _ramp(0.72, 0.40, x)
+    temples = _ramp(0.70, 1.15, z) * _ramp(7.65, 8.0, y)
+    return np.clip(np.maximum(top, temples), 0, 1)
 
 
 def relief_map(p: Painter) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import camera, gl, paint
 from .facial import BEARD_POINTS, BROW_POINTS, LASH_POINTS, Beard, Brows, Lashes
+from .glasses import Glasses
 from .hair import POINTS, STRANDS, Hair
 from .lights import SKY_DIRECTIONS, Background, Light, cloth_colour, light_of
 from .mesh import Head
@@ -26,9 +27,11 @@ BODY_SHARE = 0.25  # of the head's turn that the shoulders make
 
 @dataclass(frozen=True)
 class Picture:
-    """image uint8 [R,R,3], points float32 [5,2] in pixels (eyes, nose, mouth corners)."""
+    """image uint8 [R,R,3], mask uint8 [R,R], points float32 [5,2] in pixels (eyes, nose, mouth
+    corners). The mask is 255 on the face, 128 on hair, neck and clothes, 0 behind."""
 
     image: np.ndarray
+    mask: np.ndarray
     points: np.ndarray
 
 
@@ -47,6 +50,9 @@ class Renderer:
 
     def __init__(self, resolution: int = 256, seed: int = 0) -> None:
         self.resolution = resolution
+        # Strands need two samples a pixel of 128: smaller pictures are reduced from those.
+        self._reduce = max(1, 128 // resolution)
+        self._size = resolution * self._reduce
         self.head = Head()
         self.context = gl.create_context()
         self.background = Background(seed)
@@ -54,6 +60,7 @@ class Renderer:
         self._make_textures(seed)
         self._make_meshes()
         self._make_strands(seed)
+        self._make_glasses()
         self._make_targets()
 
     def render(self, person: Person) -> Picture:
@@ -66,18 +73,20 @@ class Renderer:
             np.concatenate([vertices[: self.head.solid], normals], 1).astype("f4").tobytes()
         )
         self._grow(unturned, vertices, normals, person, pose)
+        if person.values["glasses"] > 0:
+            self._write_glasses(unturned, person, pose)
         light = light_of(person)
         eye = np.array([0.0, 7.2, camera.DISTANCE])
         flat = camera.project(pose.points, eye)
         centre, x, y = camera.ffhq_frame(flat * [1, -1])
         clip = camera.crop_matrix(eye, centre * [1, -1], x * [1, -1], y * [1, -1])
         self._write_scene(clip, eye, light)
-        self._draw_depths(light)
+        self._draw_depths(light, person.values["glasses"] > 0)
         self._draw(person, pose, light)
-        image = self._develop(person)
+        image, mask = self._develop(person)
         plane = np.linalg.inv(np.stack([x, y], 1))
         places = ((flat * [1, -1] - centre) @ plane.T + 1) / 2 * self.resolution
-        return Picture(image, places.astype(np.float32))
+        return Picture(image, mask, places.astype(np.float32))
 
     # ---------------------------------------------------------------------------------- the mesh
 
@@ -204,6 +213,48 @@ class Renderer:
             "beard": Ribbons(c, draw, depth, self._beard.count, BEARD_POINTS, rng),
         }
 
+    def _make_glasses(self) -> None:
+        c = self.context
+        self._glasses = Glasses(self.head)
+        self._programs["solid"] = gl.program(c, "solid.vert", "solid.frag")
+        self._programs["lens"] = gl.program(c, "solid.vert", "lens.frag")
+        self._frame_buffers = {}
+        for name, index in (("solid", self._glasses.tube_index), ("lens", self._glasses.lens_index)):
+            buffer = c.buffer(reserve=(int(index.max()) + 1) * 24)
+            ib = c.buffer(index.tobytes())
+            self._frame_buffers[name] = buffer
+            self._vaos[name] = c.vertex_array(
+                self._programs[name], [(buffer, "3f 3f", "in_position", "in_normal")], ib
+            )
+            self._vaos[f"depth_{name}"] = c.vertex_array(
+                self._programs["depth"], [(buffer, "3f 12x", "in_position")], ib
+            )
+
+    def _write_glasses(self, unturned: np.ndarray, person: Person, pose: Pose) -> None:
+        frame = self._glasses.build(unturned, person)
+        for name, points, normals in (
+            ("solid", frame.tubes, frame.tube_normals), ("lens", frame.lenses, frame.lens_normals)
+        ):  # fmt: skip
+            turned = PIVOT + (points - PIVOT) @ pose.turn.T
+            data = np.concatenate([turned, normals @ pose.turn.T], 1)
+            self._frame_buffers[name].write(data.astype("f4").tobytes())
+
+    def _draw_glasses(self, person: Person) -> None:
+        c, size = self.context, person.values["glasses"]
+        plastic = smooth(0.25, 0.6, size)
+        gold = linear(np.array([190, 160, 110])) * (1 - plastic)
+        horn = linear(np.array([34, 24, 20])) * plastic
+        self._use(
+            "solid", base=tuple(horn + gold * 0.3), metal=tuple(gold * 0.9 + 0.045), rough=0.32,
+            opacity=1.0,
+        )  # fmt: skip
+        self._vaos["solid"].render()
+        c.enable(moderngl.BLEND)
+        c.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+        self._use("lens", opacity=float(np.clip(size * 4, 0, 1)), tint=(0.6, 0.7, 0.75, 0.04))
+        self._vaos["lens"].render()
+        c.disable(moderngl.BLEND)
+
     def _grow(self, unturned, vertices, normals, person: Person, pose: Pose) -> None:
         """Strands of the hair grow on the unturned head, all others on the turned one."""
         down = pose.turn.T @ np.array([0.0, -1.0, 0.0])
@@ -217,7 +268,7 @@ class Renderer:
         self._ribbons["beard"].write(*self._beard.grow(vertices, normals, person))
 
     def _make_targets(self) -> None:
-        c, size = self.context, self.resolution * 2
+        c, size = self.context, self._size * 2
         self._sky_depth, self._sky_target = gl.depth_target(
             c, (SKY_TILE * SKY_GRID[0], SKY_TILE * SKY_GRID[1])
         )
@@ -228,7 +279,7 @@ class Renderer:
         )
         self._linear = c.texture((size, size), 4, dtype="f2")
         self._resolved = c.framebuffer([self._linear])
-        self._output = c.simple_framebuffer((self.resolution, self.resolution), 3)
+        self._output = c.simple_framebuffer((self._size, self._size), 4)
         self._scene = c.buffer(reserve=4 * (16 * (2 + gl.SKY) + 8 * gl.SKY + 4 * 9))
 
     # ----------------------------------------------------------------------------------- drawing
@@ -259,7 +310,7 @@ class Renderer:
         self._scene.write(data.astype("f4").tobytes())
         self._scene.bind_to_uniform_block(0)
 
-    def _draw_depths(self, light: Light) -> None:
+    def _draw_depths(self, light: Light, glasses: bool) -> None:
         c, depth = self.context, self._programs["depth"]
         c.enable_only(moderngl.DEPTH_TEST)
         self._sky_target.use()
@@ -275,6 +326,8 @@ class Renderer:
         self._key_target.clear(depth=1.0)
         depth["matrix"].write(self._key_matrix.T.astype("f4").tobytes())
         self._vaos["depth_fine"].render()
+        if glasses:
+            self._vaos["depth_solid"].render()
         self._hair_depth(self._key_matrix, light.key, 0)
 
     def _hair_depth(self, matrix: np.ndarray, toward: np.ndarray, level: int) -> None:
@@ -297,7 +350,7 @@ class Renderer:
         self._sky_depth.use(self._units["sky_depth"])
         self._key_depth.use(self._units["key_depth"])
         self._samples.use()
-        self._samples.clear(0, 0, 0, 1)
+        self._samples.clear(0, 0, 0, 0)
         self._use("background", **self.background.uniforms(person))
         self._vaos["background"].render(vertices=3)
         c.enable(moderngl.CULL_FACE)
@@ -319,13 +372,15 @@ class Renderer:
             gl.set_uniforms(self._programs["eye"], eye_matrix=m.T)
             self._vaos["eye"].render()
         self._draw_strands(person, pose)
+        if person.values["glasses"] > 0:
+            self._draw_glasses(person)
 
     def _draw_strands(self, person: Person, pose: Pose) -> None:
         h, colour = person.hair, person.hair_colour
         centre = PIVOT + pose.turn @ (np.array([0, 7.55, 0.35]) - PIVOT)
         volume = (centre[0], centre[1], centre[2], 0.0)
         dark_brow = colour * (0.75 - 0.25 * person.dark)
-        common = {"volume": volume, "shade": (0.0, 0.0, 0.0), "grey": h["grey"]}
+        common = {"cover": 1.0, "volume": volume, "shade": (0.0, 0.0, 0.0), "grey": h["grey"]}
         self._use(
             "strand", **common, hair=tuple(dark_brow), tip=tuple(dark_brow), width=0.008,
             taper=0.25, gloss=(0.5, 0.5, 0.3), root=(0.0, 0.3, 0.0, 0.0),
@@ -348,7 +403,7 @@ class Renderer:
         width = HAIR_WIDTH * (0.45 + 0.55 * float(smooth(0.05, 0.35, h["length"])))
         shine = (1 - 0.75 * h["coil"]) * (1 - 0.25 * h["wave"])
         self._use(
-            "strand", **common, hair=tuple(colour), tip=tuple(colour * 1.25), width=width,
+            "strand", **{**common, "cover": 0.5}, hair=tuple(colour), tip=tuple(colour * 1.25), width=width,
             taper=0.35, gloss=(1.1 * shine, 1.1 * shine, 0.16 + 0.12 * h["wave"]),
             root=(0.45, 0.45, 0.0, 0.60),
         )  # fmt: skip
@@ -366,7 +421,9 @@ class Renderer:
         )
         skin = person.skin
         blood = skin * np.array([0.94, 0.56, 0.57]) + np.array([0.02, 0.0, 0.0])
-        hair = person.hair_colour
+        grey = person.hair["grey"]
+        hair = person.hair_colour * (1 - 0.9 * grey) + 0.30 * grey
+        scalp = 0.55 * hair + 0.25 * hair * skin / max(skin.max(), 1e-3)
         lipstick = linear(np.array([150, 28, 42])) * (1.15 - 0.5 * person.dark)
         self._use(
             "skin", inflate=0.0, skin=tuple(skin), blood=tuple(blood), lip_paint=tuple(lipstick),
@@ -377,15 +434,15 @@ class Renderer:
                 0.50 + 0.25 * old + 0.25 * person.dark,
                 (0.30 + 0.75 * f["blush"]) * (1 - 0.55 * person.dark),
             ),
-            lines=lines, hair=tuple(hair), gloss=f["skin_gloss"],
+            lines=lines, hair=tuple(hair * 0.8), scalp=tuple(scalp), gloss=f["skin_gloss"],
             stubble=(
                 0.45 * float(smooth(0.0, 0.45, person.hair["beard"])) + 0.10 * male * (1 - old),
-                0.85, 0.0,
+                0.85, person.hair["bald"],
             ),
         )  # fmt: skip
         self._vaos["skin"].render()
 
-    def _develop(self, person: Person) -> np.ndarray:
+    def _develop(self, person: Person) -> tuple[np.ndarray, np.ndarray]:
         c = self.context
         c.copy_framebuffer(self._resolved, self._samples)
         c.disable(moderngl.DEPTH_TEST)
@@ -393,9 +450,14 @@ class Renderer:
         self._linear.use(15)
         self._use("develop", scene=15, exposure=1.28, contrast=0.18)
         self._vaos["develop"].render(vertices=3)
-        raw = np.frombuffer(self._output.read(components=3, alignment=1), np.uint8)
+        raw = np.frombuffer(self._output.read(components=4, alignment=1), np.uint8)
         c.enable(moderngl.DEPTH_TEST)
-        return raw.reshape(self.resolution, self.resolution, 3)[::-1]
+        pixels = raw.reshape(self._size, self._size, 4)[::-1]
+        if self._reduce > 1:
+            r, k = self.resolution, self._reduce
+            blocks = pixels.reshape(r, k, r, k, 4).astype(np.float32).mean((1, 3))
+            pixels = np.rint(blocks).astype(np.uint8)
+        return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
 
 
 def gaussian(rng: np.random.Generator, size: int, sigma: float) -> np.ndarray:

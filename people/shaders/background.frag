@@ -15,5 +15,5 @@ void main() {
         float inside = 1.0 - smoothstep(discs[i].z * (1.0 - discs[i].w), discs[i].z * (1.0 + discs[i].w), d);
         c += disc_colour[i] * inside;
     }
-    colour = vec4(max(c, 0.0), 1.0);
+    colour = vec4(max(c, 0.0), 0.0);
 }

@@ -41,5 +41,5 @@ void main() {
     float fuzz = pow(1.0 - max(dot(n, v), 0.0), 3.0);
     base += cloth * fuzz * 0.35;
     base *= mix(0.55, 1.0, smoothstep(0.0, 0.02, d));
-    colour = vec4(base * light, 1.0);
+    colour = vec4(base * light, 0.5);
 }

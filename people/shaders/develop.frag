@@ -21,17 +21,20 @@ vec3 encode(vec3 x) {
 void main() {
     ivec2 p = ivec2(gl_FragCoord.xy) * 2;
     vec3 sum = vec3(0.0);
+    float cover = 0.0;
     float total = 0.0;
     for (int j = -1; j < 3; j++)
         for (int i = -1; i < 3; i++) {
             float w = (i == -1 || i == 2 ? 0.35 : 1.0) * (j == -1 || j == 2 ? 0.35 : 1.0);
             ivec2 q = clamp(p + ivec2(i, j), ivec2(0), textureSize(scene, 0) - 1);
-            sum += w * filmic(texelFetch(scene, q, 0).rgb);
+            vec4 s = texelFetch(scene, q, 0);
+            sum += w * filmic(s.rgb);
+            cover += w * s.a;
             total += w;
         }
     vec3 c = encode(sum / total);
     c = mix(c, c * c * (3.0 - 2.0 * c), contrast);
     vec2 d = at - 0.5;
     c *= 1.0 - 0.18 * dot(d, d);
-    colour = vec4(c, 1.0);
+    colour = vec4(c, clamp(cover / total, 0.0, 1.0));
 }

@@ -7,7 +7,7 @@ in vec3 ambient;
 out vec4 colour;
 
 uniform sampler2D paint;    // redness, darkness, freckles, mottling; over angle and height
-uniform sampler2D growth;   // beard, scalp, brows, blemishes
+uniform sampler2D growth;   // beard, scalp, crown that goes bald
 uniform sampler2D relief;   // pores, lines of age, lines of the forehead, lines of a smile
 uniform sampler2D parts;    // lips, eyelids; over the UV map of the face
 uniform vec3 skin;          // albedo, linear
@@ -16,8 +16,9 @@ uniform vec3 lip_paint;     // xyz albedo of painted lips
 uniform float lip_strength;
 uniform vec4 amounts;       // freckles, mottling, dark eye sockets, blush
 uniform vec4 lines;         // weights of the relief's channels
-uniform vec3 hair;          // albedo of hair, under strands
-uniform vec3 stubble;       // beard shadow, scalp shadow, brow shadow
+uniform vec3 hair;          // albedo of beard hair under its strands
+uniform vec3 scalp;         // albedo of the scalp under hair
+uniform vec3 stubble;       // beard shadow, scalp shadow, baldness
 uniform float gloss;
 
 vec2 around(vec3 p) {
@@ -82,12 +83,12 @@ void main() {
     base *= 1.0 - amounts.z * tint.g * vec3(0.85, 1.0, 0.92);
     base = mix(base, skin * vec3(0.45, 0.30, 0.22), tint.b * amounts.x);
     base *= 1.0 + min(dot(height, lines * vec4(0.0, 1.0, 1.0, 1.0)), 0.0) * vec3(5.0, 7.0, 7.0);
-    vec3 natural = mix(base * vec3(0.90, 0.66, 0.66), blood * vec3(0.92, 0.72, 0.74), 0.75);
+    float fair = smoothstep(0.08, 0.5, luminance(skin));
+    vec3 natural = mix(base, skin, 0.5) * mix(vec3(0.95, 0.66, 0.72), vec3(0.80, 0.46, 0.53), fair);
     vec3 lip = mix(natural, lip_paint, lip_strength);
     base = mix(base, lip, lips);
     base = mix(base, hair, grown.r * stubble.x * (1.0 - lips));
-    base = mix(base, hair, grown.g * stubble.y);
-    base = mix(base, hair * 1.2, grown.b * stubble.z);
+    base = mix(base, scalp, grown.g * stubble.y * (1.0 - smoothstep(0.1, 0.9, stubble.z * grown.b * 1.6)));
     base = mix(base, vec3(0.30, 0.075, 0.065), mouth);
 
     float shadow = key_light(position + n * 0.03, 0.004);
@@ -110,5 +111,6 @@ void main() {
     // The room mirrored at grazing angles.
     float grazing = pow(1.0 - max(dot(fine, v), 0.0), 5.0);
     out_ += ambient * (0.02 + 0.25 * grazing) * strength * 0.6;
-    colour = vec4(out_, 1.0);
+    float face = smoothstep(0.25, 0.45, rest.z) * smoothstep(6.0, 6.15, rest.y + 0.25 * (rest.z - 1.0));
+    colour = vec4(out_, 0.5 + 0.5 * face);
 }

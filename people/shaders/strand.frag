@@ -7,6 +7,7 @@ in float shadow;
 out vec4 colour;
 uniform vec3 hair;       // albedo
 uniform vec3 tip;        // albedo at the tips
+uniform float cover;     // of the mask: 0.5 hair, 1 strands of the face
 uniform float grey;      // share of grey strands
 uniform vec3 gloss;      // strength of the white highlight, of the coloured one, roughness
 uniform vec4 root;       // darkening at the root, variation, thickness for the shadow, depth darkening
@@ -46,5 +47,5 @@ void main() {
     out_ += fill_colour.rgb * lit(t, n, v, fill_direction.xyz, base, shift) * depth * 0.8;
     out_ += rim_colour.rgb * lit(t, n, v, rim_direction.xyz, base, shift) * depth;
     out_ += ambient * base * depth * 0.85;
-    colour = vec4(out_, 1.0);
+    colour = vec4(out_, cover);
 }
