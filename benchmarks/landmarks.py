@@ -28,11 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cycle_core.bench.page import put
-from cycle_core.faces.detect import Face
-from cycle_core.faces.detectors import find_with_yunet
-from cycle_core.faces.frame import ffhq_quad
-from cycle_core.faces.landmarks import MIRRORED, face_size, find_faces
-from cycle_core.images.io import list_images, read_image, resize
+from cycle_core.faces.detectors import embedded, registry
+from cycle_core.faces.frame import Face, ffhq_quad
+from cycle_core.faces.landmarks import MIRRORED, face_size
+from cycle_core.images.io import list_images, read_image
+from cycle_core.images.resize import resize
 
 LONGEST = 1600  # longer photos are shrunk
 BOX = 1.3  # height of a face's box, brow to chin, in units of `face_size`
@@ -104,30 +104,30 @@ def paste(photo: Tensor, points: Tensor, height: float, angle: float, back: Tens
     centre, extent = points.mean(0), torch.tensor([photo.shape[-1], photo.shape[-2]])
     if factor < 1:  # antialiasing
         h, w = (max(1, round(n * factor)) for n in photo.shape[-2:])
-        photo = resize(photo, (h, w))
+        photo = resize(photo, (h, w), "bicubic")
     c = torch.arange(side) + 0.5 - side / 2
     y, x = torch.meshgrid(c, c, indexing="ij")
     offset = torch.stack([x, y], -1)
     grid = (((offset @ axes.T) / factor + centre) / extent * 2 - 1)[None]
     face = F.grid_sample(photo, grid, padding_mode="zeros", align_corners=False)
     within = (grid.abs() <= 1).all(-1) & (offset.abs() <= 1.7 * size).all(-1)
-    picture = torch.where(within[:, None], face, resize(back, (side, side)))
+    picture = torch.where(within[:, None], face, resize(back, (side, side), "bicubic"))
     return picture, (points - centre) @ axes * factor + side / 2
 
 
 def yunet(photo: Tensor) -> list[tuple[Face, tuple[Tensor, Tensor] | None]]:
     """YuNet's faces, and the means of their points over many looks at the photo and over as many at
     its mirror image: None where it is not sure, or sees the face only one way round."""
-    faces = find_with_yunet(photo, 0.6)
+    faces = registry.load("yunet").find(photo, 0.6)
     looks: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in faces]
     height, width = photo.shape[-2:]
     for angle in TURNS:
         turned_photo, axes = turn(photo, angle)
         for factor in LOOKS:
             h, w = round(height * factor), round(width * factor)
-            small = resize(turned_photo, (h, w))
+            small = resize(turned_photo, (h, w), "bicubic")
             for mirror in (False, True):
-                for seen in find_with_yunet(small.flip(3) if mirror else small, 0.5):
+                for seen in registry.load("yunet").find(small.flip(3) if mirror else small, 0.5):
                     points = seen.points
                     if mirror:
                         points = torch.stack([w - points[:, 0], points[:, 1]], 1)[list(MIRRORED)]
@@ -183,7 +183,7 @@ def measure(photos: list[Path], threshold: float, quick: bool) -> tuple[dict[str
     for path in photos:
         photo = _shrunk(read_image(path), LONGEST)
         seen = yunet(photo)
-        found = find_faces(photo, threshold)
+        found = embedded.find(photo, threshold)
         false += sum(all(_apart(f.points, s.points) > 0.6 for s, _ in seen) for f in found)
         for face, ways in seen:
             true = None if ways is None else (ways[0] + ways[1]) / 2
@@ -200,16 +200,16 @@ def measure(photos: list[Path], threshold: float, quick: bool) -> tuple[dict[str
             for height in () if quick else HEIGHTS:
                 if height <= ENLARGED * own:
                     picture, points = paste(photo, true, height, 0, back)
-                    rows[f"{height} px"].add(find_faces(picture, threshold), points)
+                    rows[f"{height} px"].add(embedded.find(picture, threshold), points)
             for angle in () if quick else ANGLES:
                 picture, points = paste(photo, true, TURNED_HEIGHT, angle, back)
                 row = rows[f"turned {abs(angle)} degrees"]
-                row.add(find_faces(picture, threshold), points)
+                row.add(embedded.find(picture, threshold), points)
         small = _shrunk(photo, 512)
         start = time.process_time()
-        find_faces(small, threshold)
+        embedded.find(small, threshold)
         seconds.append(time.process_time() - start)
-    empty = {name: len(find_faces(faceless(name), threshold)) for name in FACELESS}
+    empty = {name: len(embedded.find(faceless(name), threshold)) for name in FACELESS}
     numbers = {"photos": len(photos), "false faces in the photos": false}
     numbers |= {"false faces in the pictures without people": sum(empty.values())}
     numbers |= {
@@ -242,7 +242,11 @@ def _apart(points: Tensor, other: Tensor) -> float:
 def _shrunk(image: Tensor, longest: int) -> Tensor:
     height, width = image.shape[-2:]
     factor = longest / max(height, width)
-    return resize(image, (round(height * factor), round(width * factor))) if factor < 1 else image
+    return (
+        resize(image, (round(height * factor), round(width * factor)), "bicubic")
+        if factor < 1
+        else image
+    )
 
 
 def main() -> None:

@@ -36,9 +36,9 @@ from .errors import InputError as InputError
 from .errors import MismatchError as MismatchError
 from .errors import MissingFileError as MissingFileError
 from .errors import NoFaceError as NoFaceError
-from .faces.detect import Face as Face
-from .faces.detect import choose as choose
+from .faces.choose import choose as choose
 from .faces.detect import detect as detect
+from .faces.frame import Face as Face
 from .faces.frame import Frame as Frame
 from .faces.frame import align as align
 from .faces.paste import paste as paste

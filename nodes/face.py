@@ -8,6 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..cycle_core.faces.detectors.registry import DETECTORS
 from . import host
 from .types import FRAME, GENERATOR, LANDMARKS
 
@@ -50,7 +51,7 @@ class Align(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "detector",
-                    options=["auto", "insightface", "yunet", "embedded"],
+                    options=["auto", *DETECTORS],
                     default="auto",
                     tooltip="auto: the best that is on this machine, and where it finds nothing "
                     "the next best; the embedded one always is. yunet downloads its file once.",
@@ -107,7 +108,7 @@ class Align(io.ComfyNode):
         generator: host.Held | None = None,
         landmarks: Any = None,
     ) -> io.NodeOutput:
-        from ..cycle_core.faces.detect import from_mesh
+        from ..cycle_core.faces.points import from_mesh
         from ..cycle_core.faces.video import align_all, cover, show_places
 
         photos = host.pictures(images)

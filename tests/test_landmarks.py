@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from cycle_core.checkpoints.native import read_model
 from cycle_core.errors import InputError
 from cycle_core.faces import landmarks
-from cycle_core.faces.detect import Face
-from cycle_core.faces.frame import ffhq_quad
-from cycle_core.faces.landmarks import face_size, find_faces
+from cycle_core.faces.detectors.embedded import find as find_faces
+from cycle_core.faces.frame import Face, ffhq_quad
+from cycle_core.faces.landmarks import face_size
 from cycle_core.portraits.factors import sample_factors
 from cycle_core.portraits.renderer import render
 from cycle_core.portraits.scenes import FINDING, REFINING, Portraits, synthesise

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from cycle_core.faces.motion import displacement, moved
-from cycle_core.images.io import resize
+from cycle_core.images.resize import resize
 
 
 @pytest.fixture
 def picture() -> torch.Tensor:
     """Smooth random structure, [1,3,64,64]."""
     noise = torch.rand(1, 3, 14, 14, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return resize(noise, 64)
+    return resize(noise, 64, "bicubic")
 
 
 def middle(flow: torch.Tensor) -> torch.Tensor:

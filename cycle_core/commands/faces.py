@@ -52,7 +52,8 @@ def add_commands(commands: Any) -> None:
 
 
 def run_align(arguments: argparse.Namespace) -> None:
-    from ..faces.detect import choose, detect
+    from ..faces.choose import choose
+    from ..faces.detect import detect
     from ..faces.frame import align
     from ..images.io import read_photo, save_image
     from ..run.picture_files import write_frame

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..faces.detectors.registry import DETECTORS
 
 if TYPE_CHECKING:
     import torch
@@ -100,8 +101,9 @@ def add_preset(command: argparse._ActionsContainer) -> None:
 def add_face(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--detector",
+        choices=("auto", *DETECTORS),
         default="auto",
-        help="auto (default: the best that is here), insightface, yunet or embedded",
+        help="what finds faces (default: auto, the best that is here)",
     )
     command.add_argument(
         "--face", default="largest", help="largest (default), all, or a number: 0 is the largest"

@@ -1,4 +1,4 @@
-"""Where a crop was taken from a photo, and taking it (METHOD section 7, the FFHQ crop).
+"""Faces, and the crops of them as FFHQ was made (Karras et al. 2019, `recreate_aligned_images`).
 
 The geometry is worked out in double precision on the CPU; pixels stay on the photo's device."""
 
@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from ..errors import InputError, MismatchError
-from ..images.io import Photo, as_image, resize
-from ..images.resize import blur
-
-if TYPE_CHECKING:
-    from .detect import Face
+from ..images.io import Photo, as_image
+from ..images.resize import blur, resize
 
 Point = tuple[float, float]
 
@@ -24,6 +21,30 @@ CENTRE = "centre"  # the target that stands for "no face: the largest centred sq
 # METHOD section 7: five points give a slightly smaller and higher square than 68 do
 _FIVE_POINT_SCALE, _FIVE_POINT_SHIFT = 1.0165, 2.8 / 512
 _LARGEST = 8  # side of a crop, in sides of the photo: beyond it there is no face, only padding
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in a photo; pixels of the photo, x right, y down, (0,0) = its top-left corner.
+
+    box: x0, y0, x1, y1.
+    score: the detector's confidence, 0..1 (not comparable between detectors).
+    points: float32 [5,2]: eye, eye, nose, mouth corner, mouth corner; the picture's left first.
+    landmarks: float32 [68,2] in the common 68-point order, None where the detector has none.
+    detector: the name of the detector that found it, "mediapipe", or "manual" for points by hand.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    points: torch.Tensor
+    landmarks: torch.Tensor | None = None
+    detector: str = "manual"
+
+    @property
+    def area(self) -> float:
+        """Of the box, in square pixels."""
+        x0, y0, x1, y1 = self.box
+        return max(x1 - x0, 0.0) * max(y1 - y0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -203,17 +224,11 @@ def _take(image: torch.Tensor, frame: Frame) -> torch.Tensor:
     if shrink > 1:  # after the cut, so that a large photo costs no more than its face
         small = (max(round(image.shape[-2] / shrink), 1), max(round(image.shape[-1] / shrink), 1))
         quad = quad * torch.tensor([small[1] / image.shape[-1], small[0] / image.shape[-2]])
-        image, side = resize(image, small), side / shrink
+        image, side = resize(image, small, "bicubic"), side / shrink
     if frame.source != CENTRE:  # a centred square never leaves the photo
         image, quad = _pad(image, quad, side)
     fine = max(math.ceil(side / size - 1e-6), 1)  # samples for one pixel of the crop, along a side
-    crop = F.grid_sample(
-        image,
-        _grid(quad, size * fine, image),
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )
+    crop = _warp(image, quad, size * fine)
     return F.avg_pool2d(crop, fine) if fine > 1 else crop
 
 
@@ -260,11 +275,13 @@ def _outside(length: int, before: int, after: int, like: torch.Tensor) -> torch.
     return 1 - torch.minimum(at / max(before, 1), (length - 1 - at) / max(after, 1))
 
 
-def _grid(quad: torch.Tensor, size: int, image: torch.Tensor) -> torch.Tensor:
-    """[1,size,size,2] for `grid_sample`: the places in `image` of the crop's pixel centres."""
-    height, width = image.shape[-2:]
-    corners = quad / torch.tensor([width, height], dtype=quad.dtype) * 2 - 1
-    tl, bl, br, tr = corners.to(device=image.device, dtype=torch.float32)
-    at = (torch.arange(size, device=image.device, dtype=torch.float32) + 0.5) / size
-    u, v = at[None, :, None], at[:, None, None]  # along the crop's width, its height
-    return (tl * (1 - u) * (1 - v) + tr * u * (1 - v) + bl * (1 - u) * v + br * u * v)[None]
+def _warp(image: torch.Tensor, quad: torch.Tensor, size: int) -> torch.Tensor:
+    """[1,3,size,size]: the parallelogram of the image with these corners."""
+    from kornia.geometry.transform import warp_affine  # here: it takes a second to import
+
+    origin, below, _, beside = quad
+    axes = torch.stack([beside - origin, below - origin], dim=1) / size  # one pixel of the crop
+    place = torch.eye(3, dtype=quad.dtype)  # from the crop's pixel centres to the image's
+    place[:2, :2], place[:2, 2] = axes, origin + axes.sum(1) / 2 - 0.5
+    matrix = torch.linalg.inv(place)[None, :2].to(image)
+    return warp_affine(image, matrix, (size, size), padding_mode="border", align_corners=True)

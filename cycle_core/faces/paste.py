@@ -19,8 +19,8 @@ import torch
 from torch.nn import functional as F
 
 from ..errors import InputError, MismatchError
-from ..images.io import Photo, as_image, resize
-from ..images.resize import blur
+from ..images.io import Photo, as_image
+from ..images.resize import blur, resize
 from .frame import Frame, align, other_photo
 from .motion import displacement, moved, structure
 
@@ -82,7 +82,7 @@ def paste(
     change = edited - here
     if detail > 0:
         small = min(size, _LOOK)
-        after, before, photo_s = (resize(part, small) for part in (crop, shown, aligned))
+        after, before, photo_s = (resize(part, small, "bicubic") for part in (crop, shown, aligned))
         flow = displacement(after, before)  # [1,2,small,small]
         keep = detail * _warp(_explained(after, moved(before, flow)), grid, frame).clamp(0, 1)
         # what the generator got wrong in the large, its colours, cannot show through: always kept
@@ -162,7 +162,7 @@ def _warp(values: torch.Tensor, grid: torch.Tensor, frame: Frame) -> torch.Tenso
     """[1,C,S,S] over the crop -> [1,C,h,w] at the photo's pixels."""
     side = max(round(frame.side), 1)
     if values.shape[-1] > side:
-        values = resize(values, side)  # antialiased; the sampling below is not
+        values = resize(values, side, "bicubic")  # antialiased; the sampling below is not
     return _sample(values, grid)
 
 

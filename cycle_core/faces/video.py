@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, NoFaceError
+from ..images.io import from_pil, to_pil
 from ..runtime.progress import Callback
-from .detect import Face, choose, detect, manual
-from .frame import Frame, align
+from .choose import choose
+from .detect import detect
+from .frame import Face, Frame, align
 from .paste import FEATHER, paste
+from .points import manual
 
 _REACH = 1.0  # how far a face moves between two frames at most, in lengths of its box's side
 _COLOURS = ((77, 208, 225), (255, 183, 77), (174, 213, 129), (240, 98, 146), (186, 104, 200))
@@ -159,8 +162,6 @@ def cover(
 def show_places(photos: Tensor, places: Places) -> Tensor:
     """The photos with what was found drawn onto them: the crops' outlines, numbered, and points."""
     from PIL import ImageDraw
-
-    from ..images.io import from_pil, to_pil
 
     pictures = [to_pil(photo) for photo in photos]
     numbers = [0] * places.count

@@ -1,8 +1,7 @@
 """Pictures in and out: files, PIL images and ComfyUI tensors to the library's tensors and back.
 
 Inside the library an image is float32 [B,3,H,W] in [-1,1], RGB, sRGB-encoded; an alpha channel is
-float32 [B,1,H,W] in [0,1], 1 = opaque. How a file becomes such a tensor is in `_decode.py`, the
-labelled table of pictures in `sheet.py`."""
+float32 [B,1,H,W] in [0,1], 1 = opaque. How a file becomes such a tensor is in `decode.py`."""
 
 from __future__ import annotations
 
@@ -14,32 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
 
 from ..errors import InputError
-from .sheet import contact_sheet
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = [
-    "FORMATS",
-    "MAX_PIXELS",
-    "Photo",
-    "as_image",
-    "contact_sheet",
-    "from_comfy",
-    "from_pil",
-    "list_images",
-    "read_crop",
-    "read_image",
-    "read_photo",
-    "read_size",
-    "resize",
-    "save_image",
-    "to_comfy",
-    "to_pil",
-]
 
 MAX_PIXELS = 100_000_000  # width x height that is decoded: 1.2 GB as float32
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
@@ -231,20 +209,6 @@ def to_comfy(image: torch.Tensor) -> torch.Tensor:
             f"An image has the shape [batch, 3, height, width], but {list(image.shape)} was given."
         )
     return ((image.float() + 1) / 2).clamp(0, 1).movedim(1, -1).contiguous()
-
-
-def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
-    """[B,C,H,W] -> [B,C,h,w], bicubic, antialiased when it gets smaller; range and device kept.
-
-    size: (height, width) or one number for both. The same size gives the same tensor."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise InputError(f"A picture cannot be resized to {width}x{height}: give 1 pixel or more.")
-    if tuple(image.shape[-2:]) == (height, width):
-        return image
-    low, high = image.amin(), image.amax()  # bicubic overshoots at edges
-    out = F.interpolate(image, (height, width), mode="bicubic", antialias=True, align_corners=False)
-    return torch.minimum(torch.maximum(out, low), high)
 
 
 def as_image(photo: Photo | torch.Tensor) -> torch.Tensor:

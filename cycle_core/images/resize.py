@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import InputError
 
-def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """image: float [B, C, H, W]; size: (height, width), or one number for both.
+Filter = Literal["area", "bicubic"]
 
-    Means of whole pixel blocks where the factor is a whole number (what the published losses do
-    with 1024 px images), else bilinear with antialiasing. Gives [B, C, height, width]."""
+
+def resize(image: Tensor, size: int | tuple[int, int], filter: Filter = "area") -> Tensor:
+    """float [B,C,H,W] -> [B,C,h,w], differentiable; the same size gives the same tensor.
+
+    size: (height, width), or one number for both.
+    filter: "area", for networks and losses: means of whole pixel blocks where the factor is a whole
+        number (what the published losses do with 1024 px images), else bilinear with antialiasing.
+        "bicubic", for photos: antialiased, and kept within the range of the given values.
+    Raises InputError for a size below 1 pixel."""
     height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise InputError(f"A picture cannot be resized to {width}x{height}: give 1 pixel or more.")
     h, w = image.shape[-2:]
     if (h, w) == (height, width):
         return image
+    if filter == "bicubic":
+        out = F.interpolate(image, (height, width), mode=filter, antialias=True)
+        low, high = image.amin(), image.amax()  # bicubic overshoots at edges
+        return torch.minimum(torch.maximum(out, low), high)
     if h % height == 0 and w % width == 0:
         return F.avg_pool2d(image, (h // height, w // width))
-    return F.interpolate(
-        image, (height, width), mode="bilinear", align_corners=False, antialias=True
-    )
+    return F.interpolate(image, (height, width), mode="bilinear", antialias=True)
 
 
 def blur(image: Tensor, sigma: float, border: str = "replicate", reach: float = 3.0) -> Tensor:
     """Gaussian of `sigma` pixels over float [B, C, H, W], cut off beyond `reach` sigmas.
 
     border: what lies beyond the edges, "replicate" or "constant" (0).
-    Two matrix products, which are faster than convolutions with kernels so long."""
+    Two matrix products: kornia's `gaussian_blur2d` gives the same to rounding, but takes 4.8 ms
+    for [1,5,64,64] and sigma 2 where this takes 0.7, and 58 where this takes 23 for [1,3,256,256]
+    and sigma 15 (one CPU core); a paste blurs more than forty times."""
     rows, columns = (_gaussian(n, sigma, border, reach).to(image) for n in image.shape[-2:])
     return rows @ image @ columns.T
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .io import from_pil, to_pil
+
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
@@ -27,8 +29,6 @@ def contact_sheet(
     cell: width of a picture on the sheet in pixels; its height follows, at most 1.5 times that.
     None leaves a cell empty."""
     from PIL import Image, ImageDraw
-
-    from .io import from_pil, to_pil  # here, because images.py re-exports this function
 
     big, text, small = (_font(round(cell * part)) for part in (0.13, 0.082, 0.07))
     gap, margin = max(cell // 16, 4), max(cell // 7, 8)

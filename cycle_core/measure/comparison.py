@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from ..errors import InputError
-from ..images.io import resize
+from ..images.resize import resize
 from ..images.sheet import contact_sheet
 from .judge import Judge
 from .metrics import METRICS
@@ -38,7 +38,7 @@ def compare(
                 f"{len(pictures)} pictures {name!r} are compared with {len(target)}: give as many, "
                 "or one."
             )
-        fitted = resize(pictures, (target.shape[-2], target.shape[-1]))
+        fitted = resize(pictures, (target.shape[-2], target.shape[-1]), "bicubic")
         fitted = fitted.expand(len(target), -1, -1, -1).to(target)
         measured = []
         for i in range(len(target)):

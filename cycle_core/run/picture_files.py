@@ -23,7 +23,8 @@ from ..errors import InputError
 from ..faces.frame import Frame, align
 from ..faces.paste import paste
 from ..files.atomic import write_atomically
-from ..images.io import Photo, read_image, resize, save_image
+from ..images.io import Photo, read_image, save_image
+from ..images.resize import resize
 from ..images.sheet import contact_sheet
 from ..invert.encode import generate
 from ..invert.tuned_files import load_tuned, save_tuned
@@ -146,4 +147,4 @@ def _span(centre: float, half: float, size: int) -> tuple[int, int]:
 def _small(image: torch.Tensor) -> torch.Tensor:
     height, width = image.shape[-2:]
     scale = min(PHOTO_WIDTH / width, 1.0)
-    return resize(image, (max(round(height * scale), 1), max(round(width * scale), 1)))
+    return resize(image, (max(round(height * scale), 1), max(round(width * scale), 1)), "bicubic")

@@ -23,8 +23,9 @@ from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.text import Edit, apply_edit
 from ..errors import InputError
-from ..faces.detect import Face, choose, detect
-from ..faces.frame import Frame, align
+from ..faces.choose import choose
+from ..faces.detect import detect
+from ..faces.frame import Face, Frame, align
 from ..faces.paste import paste
 from ..images.io import Photo
 from ..invert.encode import check_pair, encode, generate

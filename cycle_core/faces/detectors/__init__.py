@@ -1,0 +1,1 @@
+"""The face detectors: one module each, by its name in `registry.py`."""
