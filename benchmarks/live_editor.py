@@ -73,8 +73,8 @@ def main(moves: int) -> None:
         comfy_page.picture(page)
         values = [k % 2 + 0.1 * (k % 7) - 1 for k in range(moves)]
         moving = MOVE.replace("REST", str(REST))
-        times = [page(moving.replace("VALUE", str(value))) for value in values]
-        rate = page(DRAG)
+        times = [page.evaluate(moving.replace("VALUE", str(value))) for value in values]
+        rate = page.evaluate(DRAG)
     late = quantiles(times, n=10)[-1]
     print(f"{moves} moves: median {median(times):.0f} ms, nine of ten in {late:.0f} ms")
     print(f"while dragging: {rate:.0f} pictures a second")

@@ -132,7 +132,7 @@ class MixCodes(io.ComfyNode):
         mode: str,
         amount: str,
         layers: str,
-        generator: host.Held | None = None,
+        generator: host.LoadedModel | None = None,
     ) -> io.NodeOutput:
         from ..cycle_core.directions.editing import lerp, mix, slerp
         from ..cycle_core.directions.text import parse_numbers
@@ -202,7 +202,7 @@ class DiscoverDirections(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        generator: host.Held,
+        generator: host.LoadedModel,
         method: str,
         component: int,
         layers: str,
@@ -211,7 +211,7 @@ class DiscoverDirections(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.directions.components import component_of
 
-        G = generator.ready()
+        G = generator.to_device()
         chosen = layers.strip() or None
         return io.NodeOutput(component_of(G, method, component, chosen, samples, seed))
 
@@ -256,15 +256,15 @@ class DirectionFromImages(io.ComfyNode):
         cls,
         having: Any,
         lacking: Any,
-        encoder: host.Held,
+        encoder: host.LoadedModel,
         name: str,
-        generator: host.Held | None = None,
+        generator: host.LoadedModel | None = None,
     ) -> io.NodeOutput:
         from ..cycle_core.directions.pictures import direction_from_pictures
 
         sets = host.pictures(having), host.pictures(lacking)
         models = [encoder] if generator is None else [encoder, generator]
-        E, G = [*host.ready(*models), None][:2]
+        E, G = [*host.to_device(*models), None][:2]
         progress = host.Progress(previews=False)
         return io.NodeOutput(direction_from_pictures(E, *sets, name, G, callback=progress))
 

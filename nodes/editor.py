@@ -149,11 +149,11 @@ class LatentEditor(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, code: Any, generator: host.Held, edits: str, shown: int, **plugs: Any
+        cls, code: Any, generator: host.LoadedModel, edits: str, shown: int, **plugs: Any
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import generate
 
-        G = generator.ready(host.drawing_memory(generator.module, 1))
+        G = generator.to_device(host.drawing_memory(generator.module, 1))
         edited = apply(edits, code, G, plugs)
         index = min(shown, edited.batch - 1)
         drawn = generate(G, edited.one(index), dtype=generator.dtype)
@@ -167,7 +167,7 @@ class LatentEditor(io.ComfyNode):
             "sliders": None if sliders == embedded_sliders() else sliders,
             "says": "" if sliders else NOTHING_KNOWN,
         }
-        return io.NodeOutput(host.resting(edited), ui={"latent_editor": [state]})
+        return io.NodeOutput(host.to_cpu(edited), ui={"latent_editor": [state]})
 
 
 def apply(edits: str, code: Code, G: Any, plugs: dict[str, Any]) -> Code:

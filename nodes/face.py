@@ -105,7 +105,7 @@ class Align(io.ComfyNode):
         detector: str,
         smoothing: float,
         size: int,
-        generator: host.Held | None = None,
+        generator: host.LoadedModel | None = None,
         landmarks: Any = None,
     ) -> io.NodeOutput:
         from ..cycle_core.faces.points import from_mesh

@@ -59,12 +59,12 @@ class Generate(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, code: Any, generator: host.Held, truncation: float, noise: str, seed: int
+        cls, code: Any, generator: host.LoadedModel, truncation: float, noise: str, seed: int
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import BATCH, generate
 
         memory = host.drawing_memory(generator.module, min(code.batch, BATCH))
-        G = generator.ready(memory)
+        G = generator.to_device(memory)
         progress = host.Progress(previews=code.batch > BATCH)
         drawn = generate(G, code, noise, truncation, seed, generator.dtype, callback=progress)
         return io.NodeOutput(host.image(drawn))
@@ -112,13 +112,13 @@ class SampleCodes(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, generator: host.Held, count: int, seed: int, truncation: float, label: int
+        cls, generator: host.LoadedModel, count: int, seed: int, truncation: float, label: int
     ) -> io.NodeOutput:
         from ..cycle_core.invert.sampling import sample
 
-        G = generator.ready()
+        G = generator.to_device()
         code = sample(G, count, seed, truncation, None if label < 0 else label)
-        return io.NodeOutput(host.resting(code))
+        return io.NodeOutput(host.to_cpu(code))
 
 
 class Compare(io.ComfyNode):

@@ -200,7 +200,7 @@ def workflow(node: type[io.ComfyNode]) -> dict[str, str]:
 
 # ------------------------------------------------------------------ devices and memory
 @dataclass(frozen=True, eq=False)
-class Held(Generic[Module]):
+class LoadedModel(Generic[Module]):
     """A network whose place the host's memory management decides about.
 
     source: the name or path that it was opened from; it tells which presets and losses fit.
@@ -221,7 +221,7 @@ class Held(Generic[Module]):
         source: str,
         dtype: torch.dtype | None = None,
         tuned: Tuned | None = None,
-    ) -> Held[Module]:
+    ) -> LoadedModel[Module]:
         import torch
         from comfy.model_patcher import ModelPatcher
 
@@ -232,12 +232,12 @@ class Held(Generic[Module]):
         patcher = ModelPatcher(shell, management.get_torch_device(), away)
         return cls(module, patcher, source, dtype, tuned)
 
-    def ready(self, memory: float = 0.0) -> Module:
+    def to_device(self, memory: float = 0.0) -> Module:
         """The network on the device where it is to run; `memory`: bytes that it needs besides."""
-        return ready(self, memory=memory)[0]
+        return to_device(self, memory=memory)[0]
 
 
-def ready(*held: Held[Any], memory: float = 0.0) -> list[Any]:
+def to_device(*held: LoadedModel[Any], memory: float = 0.0) -> list[Any]:
     """Several networks on the device at once."""
     import torch
 
@@ -252,16 +252,16 @@ def ready(*held: Held[Any], memory: float = 0.0) -> list[Any]:
     return [one.module for one in held]
 
 
-def hold_tuned(tuned: Tuned, original: Held[Any]) -> Held[Any]:
+def hold_tuned(tuned: Tuned, original: LoadedModel[Any]) -> LoadedModel[Any]:
     """The generator that tuning gave, as the original was held."""
     import torch
 
     with torch.inference_mode(False):
         resting = replace(tuned, pivot=tuned.pivot.to("cpu"), image=tuned.image.cpu())
-        return Held.of(tuned.generator, original.source, original.dtype, resting)
+        return LoadedModel.of(tuned.generator, original.source, original.dtype, resting)
 
 
-def tuning_of(held: Held[Any]) -> Tuned:
+def tuning_of(held: LoadedModel[Any]) -> Tuned:
     """How a generator was tuned. Raises InputError where it was not."""
     if held.tuned is None:
         raise InputError(
@@ -272,7 +272,7 @@ def tuning_of(held: Held[Any]) -> Tuned:
 
 
 @lru_cache(maxsize=2)
-def _losses(domain: bool) -> tuple[Held[Any], Held[Any]]:
+def _losses(domain: bool) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     import torch
 
     from ..cycle_core.measure.networks import Networks
@@ -280,10 +280,10 @@ def _losses(domain: bool) -> tuple[Held[Any], Held[Any]]:
     know_folders()
     with torch.inference_mode(False):
         perceptual, identity = Networks.for_loss(domain)
-        return Held.of(perceptual, perceptual.name), Held.of(identity, identity.name)
+        return LoadedModel.of(perceptual, perceptual.name), LoadedModel.of(identity, identity.name)
 
 
-def losses(generator: Held[Any]) -> tuple[Held[Any], Held[Any]]:
+def losses(generator: LoadedModel[Any]) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     """The perceptual and the identity network that fit a generator: the embedded ones for the
     embedded one, else the published ones where their files are found."""
     from ..cycle_core.run.pipeline import is_embedded
@@ -356,7 +356,7 @@ def given_mask(mask: torch.Tensor) -> torch.Tensor:
     return F.interpolate(given, (side, side), mode="bilinear", antialias=True)
 
 
-def resting(code: Code) -> Code:
+def to_cpu(code: Code) -> Code:
     """A code as it travels between nodes: codes are small and live on the CPU."""
     return code.to("cpu")
 

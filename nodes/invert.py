@@ -55,17 +55,17 @@ class CycleEncode(io.ComfyNode):
     def execute(
         cls,
         images: Any,
-        encoder: host.Held,
+        encoder: host.LoadedModel,
         space: str,
-        generator: host.Held | None = None,
+        generator: host.LoadedModel | None = None,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import encode
 
         crops = host.pictures(images)
         models = [encoder] if generator is None else [encoder, generator]
-        E, G = [*host.ready(*models), None][:2]
+        E, G = [*host.to_device(*models), None][:2]
         code = encode(E, crops, _space(space), G, callback=host.Progress(previews=False))
-        return io.NodeOutput(host.resting(code))
+        return io.NodeOutput(host.to_cpu(code))
 
 
 class RefinePivot(io.ComfyNode):
@@ -126,8 +126,8 @@ class RefinePivot(io.ComfyNode):
     def execute(
         cls,
         images: Any,
-        encoder: host.Held,
-        generator: host.Held,
+        encoder: host.LoadedModel,
+        generator: host.LoadedModel,
         preset: str,
         space: str,
         steps: int,
@@ -149,10 +149,10 @@ class RefinePivot(io.ComfyNode):
         )
         perceptual, identity = host.losses(generator)
         memory = host.training_memory(generator.module, settings.batch)
-        E, G, lpips, faces = host.ready(encoder, generator, perceptual, identity, memory=memory)
+        E, G, lpips, faces = host.to_device(encoder, generator, perceptual, identity, memory=memory)
         progress = host.Progress()
         refined = refine(E, G, crops, settings, others, progress, seed, lpips, faces)
-        return io.NodeOutput(host.resting(refined.code), host.image(refined.image))
+        return io.NodeOutput(host.to_cpu(refined.code), host.image(refined.image))
 
 
 class PivotTune(io.ComfyNode):
@@ -223,7 +223,7 @@ class PivotTune(io.ComfyNode):
     def execute(
         cls,
         images: Any,
-        generator: host.Held,
+        generator: host.LoadedModel,
         pivot: Any,
         preset: str,
         steps: int,
@@ -250,7 +250,7 @@ class PivotTune(io.ComfyNode):
         )
         perceptual, _ = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))
-        G, lpips = host.ready(generator, perceptual, memory=memory)
+        G, lpips = host.to_device(generator, perceptual, memory=memory)
         tuned = tune(G, pivot, crops, settings, host.Progress(), seed, lpips)
         return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
 

@@ -71,10 +71,10 @@ class LoadGenerator(io.ComfyNode):
         path = host.locate("generator", name)
         dtype = torch.bfloat16 if precision == "half" else None
 
-        def load() -> host.Held:
+        def load() -> host.LoadedModel:
             with torch.inference_mode(False):
                 file = _converted(path, "generator", keep_converted)
-                return host.Held.of(load_generator(file), path, dtype)
+                return host.LoadedModel.of(load_generator(file), path, dtype)
 
         return io.NodeOutput(shared(("generator", stamp(path), precision), load))
 
@@ -133,7 +133,7 @@ class LoadEncoder(io.ComfyNode):
         name: str,
         architecture: str,
         keep_converted: bool,
-        generator: host.Held | None = None,
+        generator: host.LoadedModel | None = None,
     ) -> io.NodeOutput:
         import torch
 
@@ -143,13 +143,13 @@ class LoadEncoder(io.ComfyNode):
         given = None if generator is None else generator.module
         kind = None if architecture == "auto" else architecture
 
-        def load() -> host.Held:
+        def load() -> host.LoadedModel:
             with torch.inference_mode(False):
                 # a conversion has no place for what the file itself lacks
                 whole = given is None and kind is None
                 file = _converted(path, "encoder", keep_converted and whole)
                 model = load_encoder(file, generator=given, architecture=kind)
-                return host.Held.of(model, path)
+                return host.LoadedModel.of(model, path)
 
         key = ("encoder", stamp(path), architecture, given and given.base_fingerprint)
         return io.NodeOutput(shared(key, load))
@@ -201,7 +201,9 @@ class LoadDirection(io.ComfyNode):
         return [stamp(part) for part in named(name, entry)]
 
     @classmethod
-    def execute(cls, name: str, entry: str, generator: host.Held | None = None) -> io.NodeOutput:
+    def execute(
+        cls, name: str, entry: str, generator: host.LoadedModel | None = None
+    ) -> io.NodeOutput:
         from ..cycle_core.directions.files import load_direction
 
         given = None if generator is None else generator.module
@@ -302,7 +304,7 @@ class SaveTunedGenerator(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, tuned: host.Held, filename_prefix: str, original: host.Held | None = None
+        cls, tuned: host.LoadedModel, filename_prefix: str, original: host.LoadedModel | None = None
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tuned_files import save_tuned
 
@@ -350,12 +352,12 @@ class LoadTunedGenerator(io.ComfyNode):
         return stamp(host.saved_file(file))
 
     @classmethod
-    def execute(cls, generator: host.Held, file: str) -> io.NodeOutput:
+    def execute(cls, generator: host.LoadedModel, file: str) -> io.NodeOutput:
         from ..cycle_core.invert.tuned_files import load_tuned
 
-        tuned = load_tuned(host.saved_file(file), generator.ready())
+        tuned = load_tuned(host.saved_file(file), generator.to_device())
         return io.NodeOutput(
-            host.hold_tuned(tuned, generator), host.resting(tuned.code), host.image(tuned.image)
+            host.hold_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
         )
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-GENERATOR = io.Custom("CYCLE_GENERATOR")  # host.Held with a cycle_core Generator
-ENCODER = io.Custom("CYCLE_ENCODER")  # host.Held with a cycle_core Encoder
+GENERATOR = io.Custom("CYCLE_GENERATOR")  # host.LoadedModel with a cycle_core Generator
+ENCODER = io.Custom("CYCLE_ENCODER")  # host.LoadedModel with a cycle_core Encoder
 CODE = io.Custom("CYCLE_CODE")  # cycle_core.Code, on the CPU
 DIRECTION = io.Custom("CYCLE_DIRECTION")  # cycle_core.Direction, on the CPU
 FRAME = io.Custom("CYCLE_FRAME")  # cycle_core.sequence.Places: where crops were taken

@@ -1,19 +1,36 @@
-"""The pack in ComfyUI's editor, in headless Chromium.
+"""The pack in ComfyUI's editor, in headless Chromium by way of playwright.
 
+CHROMIUM=...            its program, where that is not found
 COMFYUI_FRONT_END=...   the folder of another front end than the installed one"""
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import browser
 import comfy_real
 import workflow_files
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PROGRAM = os.environ.get("CHROMIUM", "") or next(filter(None, map(shutil.which, NAMES)), "")
+MISSING = not PROGRAM or find_spec("playwright") is None
+REASON = "needs playwright and a Chromium: install them, or set CHROMIUM to its program"
+OPTIONS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server"),
+    *("--disable-background-networking", "--disable-dev-shm-usage"),
+]
+SLOW = float(os.environ.get("BROWSER_PATIENCE", "120"))  # seconds, on a busy machine
 
 FOLDER = "cycle-encoding"
 FRONT_END = os.environ.get("COMFYUI_FRONT_END", "")
@@ -28,35 +45,56 @@ PLACE = """(() => {
 
 
 @contextmanager
-def opened(base: Path, width: int = 1600, height: int = 1000) -> Iterator[tuple[browser.Page, str]]:
+def opened(base: Path, width: int = 1600, height: int = 1000) -> Iterator[tuple[Page, str]]:
     """A page and the server's address; nothing is open in it yet."""
+    from playwright.sync_api import sync_playwright
+
     front = ["--front-end-root", FRONT_END] if FRONT_END else []
-    with comfy_real.serve(base, FOLDER, *front) as address, browser.Page(width, height) as page:
+    with comfy_real.serve(base, FOLDER, *front) as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=PROGRAM, args=OPTIONS)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(SLOW * 1000)
         yield page, address
+        browser.close()
 
 
-def enter(page: browser.Page, address: str, nodes_2: bool = False) -> None:
+def until(page: Page, condition: str | Callable[[], Any], seconds: float = SLOW) -> None:
+    """Wait until an expression in the page, or a function, is true. Raises TimeoutError."""
+    from playwright.sync_api import Error
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition() if callable(condition) else page.evaluate(f"Boolean({condition})"):
+                return
+        except Error:  # the page is not so far yet
+            pass
+        page.wait_for_timeout(50)
+    raise TimeoutError(f"{condition} is not true after {seconds} s")
+
+
+def enter(page: Page, address: str, nodes_2: bool = False) -> None:
     """Open ComfyUI as somebody does who has been there before."""
-    page.open(address)
+    page.goto(address)
     ready(page)
     settings = {**SETTINGS, "Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": nodes_2}
     for name, value in settings.items():
-        page(f"app.extensionManager.setting.set({json.dumps(name)}, {json.dumps(value)})")
-    page.open(address)
+        page.evaluate(f"app.extensionManager.setting.set({json.dumps(name)}, {json.dumps(value)})")
+    page.goto(address)
     ready(page)
-    page.errors.clear()
 
 
-def ready(page: browser.Page) -> None:
-    page.until("window.LiteGraph?.registered_node_types.CycleLatentEditor && app.graph?.nodes")
-    page.until("app.extensionManager?.workflow?.activeWorkflow")
+def ready(page: Page) -> None:
+    until(page, "window.LiteGraph?.registered_node_types.CycleLatentEditor && app.graph?.nodes")
+    until(page, "app.extensionManager?.workflow?.activeWorkflow")
 
 
-def show(page: browser.Page, workflow: dict[str, Any], scale: float = 1.0) -> None:
+def show(page: Page, workflow: dict[str, Any], scale: float = 1.0) -> None:
     """Open a workflow, with the Latent Editor at the top left if there is one."""
-    page(f"app.loadGraphData({json.dumps(workflow)})")
+    page.evaluate(f"app.loadGraphData({json.dumps(workflow)})")
     # again and again until it is there: the host may still be opening what was open before
-    page.until(
+    until(
+        page,
         f"""(() => {{
           const node = {NODE} ?? app.graph.nodes[0];
           const left = (element) => element.getBoundingClientRect().x;
@@ -65,7 +103,7 @@ def show(page: browser.Page, workflow: dict[str, Any], scale: float = 1.0) -> No
           app.canvas.setDirty(true, true);
           if (!node.widgets?.some((one) => one.name === "editor")) return true;
           return Math.abs(left({PANEL}) - left(app.canvas.canvas) - 90) < 20;
-        }})()"""
+        }})()""",
     )
 
 
@@ -81,9 +119,9 @@ def quick(name: str, **editor: Any) -> dict[str, Any]:
     return workflow
 
 
-def place(page: browser.Page, element: str) -> dict[str, float]:
+def place(page: Page, element: str) -> dict[str, float]:
     """Where an element is seen, by an expression for it: x, y, width, height."""
-    return page(PLACE.replace("ELEMENT", element))
+    return page.evaluate(PLACE.replace("ELEMENT", element))
 
 
 def slider(name: str, kind: str = "range") -> str:
@@ -92,20 +130,31 @@ def slider(name: str, kind: str = "range") -> str:
     return f"{PANEL}.querySelector('[data-name={name}] {what}')"
 
 
-def drag(page: browser.Page, name: str, amount: float, most: float = 3.0, steps: int = 5) -> None:
+def drag(page: Page, name: str, amount: float, most: float = 3.0, steps: int = 5) -> None:
     """Drag a slider to an amount with the mouse."""
     spot = place(page, slider(name))
     thumb = 16
-    start = float(page(f"{slider(name)}.value"))
+    start = float(page.evaluate(f"{slider(name)}.value"))
     x = [
         spot["x"] + thumb / 2 + (spot["width"] - thumb) * (value / most + 1) / 2
         for value in (start, amount)
     ]
-    page.drag(x[0], spot["y"] + spot["height"] / 2, x[1], steps)
+    y = spot["y"] + spot["height"] / 2
+    page.mouse.move(x[0], y)
+    page.mouse.down()
+    page.mouse.move(x[1], y, steps=steps)
+    page.mouse.up()
 
 
-def picture(page: browser.Page) -> str:
+def click(page: Page, element: str, count: int = 1) -> None:
+    """Click into the middle of an element, given by an expression for it."""
+    spot = place(page, element)
+    x, y = spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2
+    page.mouse.click(x, y, click_count=count)
+
+
+def picture(page: Page) -> str:
     """Wait until the picture is of what is set; it, as a data URL."""
     image = f"{PANEL}?.querySelector('.picture')"
-    page.until(f"{image} && !{image}.hidden && !{image}.classList.contains('old')")
-    return page(SEEN)
+    until(page, f"{image} && !{image}.hidden && !{image}.classList.contains('old')")
+    return page.evaluate(SEEN)

@@ -40,19 +40,19 @@ def main() -> None:
         comfy_page.drag(page, "smile", 1.2)
         comfy_page.picture(page)
         for group in ("Pose", "Person"):
-            page(
+            page.evaluate(
                 f"[...{comfy_page.PANEL}.querySelectorAll('details')].find((one) => "
                 f"one.firstChild.textContent.startsWith('{group}')).open = true"
             )
-        page("app.canvas.deselectAll?.(), document.activeElement?.blur?.()")
-        page.until(f"{comfy_page.slider('glasses')}")
+        page.evaluate("app.canvas.deselectAll?.(), document.activeElement?.blur?.()")
+        comfy_page.until(page, f"{comfy_page.slider('glasses')}")
         frames = []
         for name, values in MOVES:
             for value in values:
                 script = SET.replace("SLIDER", comfy_page.slider(name))
-                page(script.replace("VALUE", str(value)))
+                page.evaluate(script.replace("VALUE", str(value)))
                 comfy_page.picture(page)
-                page("new Promise(requestAnimationFrame)")
+                page.evaluate("new Promise(requestAnimationFrame)")
                 frames.append(_seen(page, _node(page)))
         _seen(page, None).save(IMAGES / "latent-editor.webp", quality=85, method=6)
         first, *rest = [
@@ -67,7 +67,7 @@ def main() -> None:
 def _node(page) -> dict[str, float]:
     """Where the editor is, with its title."""
     spot = comfy_page.place(page, comfy_page.PANEL)
-    top = page(f"{comfy_page.NODE}.pos[1] + app.canvas.ds.offset[1]")
+    top = page.evaluate(f"{comfy_page.NODE}.pos[1] + app.canvas.ds.offset[1]")
     canvas = comfy_page.place(page, "app.canvas.canvas")
     y = top + canvas["y"] - 34
     return {
@@ -79,7 +79,7 @@ def _node(page) -> dict[str, float]:
 
 
 def _seen(page, clip) -> Image.Image:
-    return Image.open(io.BytesIO(page.picture(clip=clip))).convert("RGB")
+    return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
 
 
 if __name__ == "__main__":

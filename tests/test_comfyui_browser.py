@@ -7,27 +7,29 @@ from __future__ import annotations
 import base64
 import io
 import json
-import time
 import urllib.request
 from dataclasses import asdict
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-import browser
 import comfy_page
 import comfy_real
 import pytest
 import workflow_files
-from comfy_page import NODE, PANEL, picture, quick, show, slider
+from comfy_page import NODE, PANEL, picture, quick, show, slider, until
 from PIL import Image, ImageChops, ImageStat
 
 from cycle_core.directions.text import parse_edit
 from cycle_core.errors import InputError
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 pytestmark = [
     pytest.mark.skipif(
         not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
     ),
-    pytest.mark.skipif(not browser.PROGRAM, reason=browser.REASON),
+    pytest.mark.skipif(comfy_page.MISSING, reason=comfy_page.REASON),
 ]
 TEXT = f"{NODE}.widgets.find((one) => one.name === 'edits').value"
 
@@ -43,8 +45,11 @@ def world(tmp_path_factory):
 def page(world):
     page, address, _ = world
     comfy_page.enter(page, address)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
+    page.on("console", lambda said: said.type == "error" and errors.append(said.text))
     yield page
-    assert not [one for one in page.errors if comfy_page.FOLDER in one]
+    assert not [one for one in errors if comfy_page.FOLDER in one]
 
 
 def ask(world, path, content=None):
@@ -55,26 +60,11 @@ def ask(world, path, content=None):
 
 
 def watch(page):
-    """Note which nodes run: `ran`, on whichever connection it is told, and `told`, what the host's
-    page hears; before anything has run. `sockets`: the connections that are opened."""
-    page(
+    """Note which nodes run, as the page hears: `ran`; before anything has run."""
+    page.evaluate(
         """(() => {
-          Object.assign(window, { ran: [], told: [], sockets: [] });
-          const { api } = app;
-          api.addEventListener("executing", ({ detail }) => detail && told.push(`${detail}`));
-          const hear = ({ data }) => {
-            if (typeof data !== "string") return;
-            const { type, data: told } = JSON.parse(data);
-            if (type === "executing" && told.node) ran.push(String(told.node));
-          };
-          api.socket.addEventListener("message", hear);
-          window.WebSocket = class extends WebSocket {
-            constructor(...given) {
-              super(...given);
-              sockets.push(this);
-              this.addEventListener("message", hear);
-            }
-          };
+          window.ran = [];
+          app.api.addEventListener("executing", ({ detail }) => detail && ran.push(`${detail}`));
         })()"""
     )
 
@@ -105,20 +95,19 @@ def with_batch(count):
 # ------------------------------------------------------------------ the pack
 def test_a_new_user_sees_the_pack_s_templates(world):
     page, address, _ = world
-    page.open(address)
+    page.goto(address)
     comfy_page.ready(page)
     entry = "[...document.querySelectorAll('span, div, li, button')].findLast((one) => "
     entry += f"one.textContent.trim() === '{comfy_page.FOLDER}')"
-    page.until(entry)
+    until(page, entry)
     first = workflow_files.names()[0]
 
     def chosen() -> bool:  # the dialog may still be moving, and the list is long
-        page(f"{entry}.scrollIntoView()")
-        spot = comfy_page.place(page, entry)
-        page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
-        return page(f"document.body.innerText.includes('{first}')")
+        page.evaluate(f"{entry}.scrollIntoView()")
+        comfy_page.click(page, entry)
+        return page.evaluate(f"document.body.innerText.includes('{first}')")
 
-    page.until(chosen)
+    until(page, chosen)
     listed = ask(world, "/workflow_templates")[comfy_page.FOLDER]
     assert sorted(listed) == workflow_files.names()
 
@@ -127,10 +116,12 @@ def test_a_new_user_sees_the_pack_s_templates(world):
 def test_a_workflow_opens_without_missing_nodes(page, name):
     workflow = workflow_files.read(name)
     show(page, workflow)
-    types = page("app.graph.nodes.map((node) => node.type)")
+    types = page.evaluate("app.graph.nodes.map((node) => node.type)")
     assert sorted(types) == sorted(node["type"] for node in workflow["nodes"])
-    assert page("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
-    sent = page("app.graphToPrompt().then(({ output }) => output)")
+    assert page.evaluate(
+        "app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)"
+    )
+    sent = page.evaluate("app.graphToPrompt().then(({ output }) => output)")
     expected = workflow_files.read_api(name)
     assert sent.keys() == expected.keys()
     for key, node in expected.items():  # some of the core's nodes send more than they are asked for
@@ -141,9 +132,8 @@ def test_run_works_and_its_result_is_shown(page, world):
     show(page, quick("live-edit"))
     button = "[...document.querySelectorAll('button')].find((one) => "
     button += "one.textContent.trim() === 'Run')"
-    spot = comfy_page.place(page, button)
-    page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
-    page.until("app.graph.nodes.find((node) => node.type === 'SaveImage').imgs?.length")
+    comfy_page.click(page, button)
+    until(page, "app.graph.nodes.find((node) => node.type === 'SaveImage').imgs?.length")
     picture(page)
     (run,) = ask(world, "/history").values()
     assert run["status"]["status_str"] == "success"
@@ -156,15 +146,15 @@ def test_a_slider_changes_the_text_and_the_picture_and_runs_that_node_alone(page
     watch(page)
     comfy_page.drag(page, "smile", 2.5)
     first = picture(page)
-    page("ran.splice(0)")
+    page.evaluate("ran.splice(0)")
     comfy_page.drag(page, "smile", -2.0)
     second = picture(page)
     assert second != first
-    edit = parse_edit(page(TEXT))
+    edit = parse_edit(page.evaluate(TEXT))
     assert [change.direction for change in edit.changes] == ["smile", "age"]
     assert edit.changes[0].amount == pytest.approx(-2.0, abs=0.3)
-    assert set(page("ran")) == {page(f"String({NODE}.id)")}
-    page.until(lambda: ask(world, "/history") == {})  # it is for results
+    assert set(page.evaluate("ran")) == {page.evaluate(f"String({NODE}.id)")}
+    until(page, lambda: ask(world, "/history") == {})  # it is for results
 
 
 def test_pixels_and_files_are_drawn_as_they_are_and_the_last_one_wins(page):
@@ -178,7 +168,7 @@ def test_pixels_and_files_are_drawn_as_they_are_and_the_last_one_wins(page):
     other = {"width": 2, "height": 1, "rgb": base64.b64encode(bytes([255, 0, 0, 9, 8, 7])).decode()}
 
     def seen(*shown):
-        page(
+        page.evaluate(
             f"""(async () => {{
               const {{ Panel }} = await import("/extensions/{comfy_page.FOLDER}/panel.js");
               window.panel = new Panel({{}});
@@ -186,7 +176,7 @@ def test_pixels_and_files_are_drawn_as_they_are_and_the_last_one_wins(page):
               await new Promise((done) => setTimeout(done, 300));
             }})()"""
         )
-        _, data = page("panel.image.toDataURL()").split(",")
+        _, data = page.evaluate("panel.image.toDataURL()").split(",")
         return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
 
     assert seen(other, as_pixels).tobytes() == image.tobytes()
@@ -200,8 +190,8 @@ def test_the_last_of_many_moves_wins_and_few_are_run(page):
     watch(page)
     comfy_page.drag(page, "smile", 1.0)
     picture(page)
-    page("ran.splice(0)")
-    page(
+    page.evaluate("ran.splice(0)")
+    page.evaluate(
         f"""(() => {{
           const slider = {slider("smile")};
           for (let k = 0; k < 50; k++) {{
@@ -211,93 +201,26 @@ def test_the_last_of_many_moves_wins_and_few_are_run(page):
         }})()"""
     )
     picture(page)
-    assert page(TEXT) == "smile=+2,age=+1"
-    assert 1 <= len(page("ran")) <= 3
-
-
-def move(page, name, amount):
-    """Drag a slider; what the host's page was told until the picture was there."""
-    page("told.splice(0), ran.splice(0)")
-    comfy_page.drag(page, name, amount)
-    picture(page)
-    page.until("ran.length")
-    return page("told")
-
-
-def test_the_host_s_page_follows_runs_that_need_more_than_what_is_cached(page, world):
-    show(page, with_batch(1))
-    watch(page)
-    sampling = "app.graph.nodes.find((node) => node.type === 'CycleSampleCodes')"
-    seed = f"{sampling}.widgets.find((one) => one.name === 'seed')"
-    page(f"{seed}.value = 101")  # which no other test has left in the cache
-    assert page(f"String({sampling}.id)") in move(page, "smile", 1.0)
-    assert not move(page, "smile", -1.0)
-    assert page("new Set(ran).size") == 1
-    page(f"{seed}.value = 102")
-    assert page(f"String({sampling}.id)") in move(page, "smile", 2.0)
-    assert not move(page, "smile", 0.0)
-    page("app.api.addEventListener('execution_success', () => (window.over = true))")
-    page("app.queuePrompt(0)")
-    page.until("window.over")
-    assert move(page, "smile", 1.0)  # the run between may have been another workflow's
-    assert not move(page, "smile", -2.0)
-    ask(world, "/history", {"clear": True})
-
-
-def test_the_host_s_page_follows_a_run_of_what_was_cached_no_more(page, world):
-    show(page, with_batch(1))
-    watch(page)
-    sampling = page("app.graph.nodes.find((node) => node.type === 'CycleSampleCodes').id")
-    move(page, "smile", 1.0)
-    assert not move(page, "smile", -1.0)
-    ask(world, "/free", {"free_memory": True})  # the button that empties the cache
-    time.sleep(1)
-    assert str(sampling) in move(page, "smile", 2.0)
-    page.until("!app.runningNodeId")
-    assert not move(page, "smile", 0.0)
-
-
-@pytest.mark.parametrize("when", ["between", "during"])
-def test_a_connection_that_is_lost_is_opened_again(page, when):
-    show(page, with_batch(1))
-    watch(page)
-    move(page, "smile", 1.0)
-    assert not move(page, "smile", -1.0)
-    if when == "between":
-        page("sockets.at(-1).close()")
-        page.until("sockets.at(-1).readyState === WebSocket.CLOSED")
-    else:
-        page(
-            """(() => {
-              const send = app.api.fetchApi.bind(app.api);
-              app.api.fetchApi = (path, options) => {
-                if (path === "/prompt") sockets.at(-1).close();
-                app.api.fetchApi = send;
-                return send(path, options);
-              };
-            })()"""
-        )
-    assert move(page, "smile", 2.0)  # the page follows
-    page.until("sockets.length === 2 && sockets[1].readyState === WebSocket.OPEN")
-    assert not move(page, "smile", -2.0)
+    assert page.evaluate(TEXT) == "smile=+2,age=+1"
+    assert 1 <= len(page.evaluate("ran")) <= 3
 
 
 def test_what_is_set_survives_saving_and_reloading(page, world):
     show(page, quick("live-edit", edits="age=+1,keep=glasses"))
     comfy_page.drag(page, "smile", 2.0)
-    first, text = picture(page), page(TEXT)
+    first, text = picture(page), page.evaluate(TEXT)
     assert text.startswith("age=+1,keep=glasses,smile=+")
-    saved = page("app.graphToPrompt().then(({ workflow }) => workflow)")
-    page.open(world[1])
+    saved = page.evaluate("app.graphToPrompt().then(({ workflow }) => workflow)")
+    page.goto(world[1])
     comfy_page.ready(page)
     show(page, saved)
-    assert page(TEXT) == text
-    assert float(page(f"{slider('smile')}.value")) == parse_edit(text).changes[1].amount
-    assert page(f"{PANEL}.querySelector('.picture').hidden")  # nothing runs unasked
+    assert page.evaluate(TEXT) == text
+    assert float(page.evaluate(f"{slider('smile')}.value")) == parse_edit(text).changes[1].amount
+    assert page.evaluate(f"{PANEL}.querySelector('.picture').hidden")  # nothing runs unasked
     comfy_page.drag(page, "smile", 0.5)
     picture(page)
-    page(f"{PANEL}.querySelector('.text').focus()")
-    page(
+    page.evaluate(f"{PANEL}.querySelector('.text').focus()")
+    page.evaluate(
         f"""(() => {{
           const line = {PANEL}.querySelector('.text');
           line.value = {json.dumps(text)};
@@ -307,69 +230,70 @@ def test_what_is_set_survives_saving_and_reloading(page, world):
     assert picture(page) == first
 
 
-def shows(page: browser.Page, seen: str) -> None:
+def shows(page: Page, seen: str) -> None:
     """Wait for a picture: Nodes 2.0 tell the panel a moment after the text has changed."""
-    page.until(f"{comfy_page.SEEN} === {json.dumps(seen)}")
+    until(page, f"{comfy_page.SEEN} === {json.dumps(seen)}")
 
 
-def another(page: browser.Page, seen: str) -> str:
+def another(page: Page, seen: str) -> str:
     """Wait for a picture that is not the one before; it."""
-    page.until(f"{comfy_page.SEEN} !== {json.dumps(seen)}")
+    until(page, f"{comfy_page.SEEN} !== {json.dumps(seen)}")
     return picture(page)
 
 
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["canvas", "nodes 2.0"])
 def test_the_keyboard_moves_sliders_and_the_host_s_undo_takes_back(page, world, nodes_2):
-    version = page("window.__COMFYUI_FRONTEND_VERSION__ ?? ''")
+    version = page.evaluate("window.__COMFYUI_FRONTEND_VERSION__ ?? ''")
     if nodes_2 and version.startswith("1.27."):
         pytest.skip("Nodes 2.0 of this front end show no panel of any pack (help page)")
     comfy_page.enter(page, world[1], nodes_2)
     show(page, quick("live-edit", edits="smile=+1"))
-    page(f"{slider('smile')}.focus()")
-    page.key("ArrowRight")
+    page.evaluate(f"{slider('smile')}.focus()")
+    page.keyboard.press("ArrowRight")
     first = picture(page)
-    page.key("ArrowRight")
+    page.keyboard.press("ArrowRight")
     second = another(page, first)
-    assert page(TEXT) == "smile=+1.2"
-    page.key("z", control=True)
-    page.until(f"{TEXT} === 'smile=+1.1'")
+    assert page.evaluate(TEXT) == "smile=+1.2"
+    page.keyboard.press("Control+z")
+    until(page, f"{TEXT} === 'smile=+1.1'")
     shows(page, first)
-    page.until(f"document.activeElement === {slider('smile')}")
-    page.key("y", control=True)
-    page.until(f"{TEXT} === 'smile=+1.2'")
+    until(page, f"document.activeElement === {slider('smile')}")
+    page.keyboard.press("Control+y")
+    until(page, f"{TEXT} === 'smile=+1.2'")
     shows(page, second)
-    page.until(f"document.activeElement === {slider('smile')}")
-    page.key("Delete")
-    page.until(f"{TEXT} === ''")
-    assert page(f"Boolean({NODE})")  # the key was not the host's
+    until(page, f"document.activeElement === {slider('smile')}")
+    page.keyboard.press("Delete")
+    until(page, f"{TEXT} === ''")
+    assert page.evaluate(f"Boolean({NODE})")  # the key was not the host's
 
 
 def test_a_double_click_and_the_buttons_take_back(page):
     show(page, quick("live-edit", edits="smile=+1,mouth_open=+1,keep=age,yaw=-1"))
-    spot = comfy_page.place(page, slider("smile"))
-    page.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2, clicks=2)
-    page.until(f"{TEXT} === 'mouth_open=+1,keep=age,yaw=-1'")
-    page(f"{slider('mouth_open', 'button')}.click()")
-    page.until(f"{TEXT} === 'yaw=-1'")
-    page(f"{PANEL}.querySelector('.bar button').click()")
-    page.until(f"{TEXT} === ''")
+    comfy_page.click(page, slider("smile"), count=2)
+    until(page, f"{TEXT} === 'mouth_open=+1,keep=age,yaw=-1'")
+    page.evaluate(f"{slider('mouth_open', 'button')}.click()")
+    until(page, f"{TEXT} === 'yaw=-1'")
+    page.evaluate(f"{PANEL}.querySelector('.bar button').click()")
+    until(page, f"{TEXT} === ''")
     picture(page)
 
 
 def test_a_copy_has_the_values_and_its_own_life(page):
     show(page, quick("live-edit"))
     comfy_page.drag(page, "smile", 2.5)
-    first, text = picture(page), page(TEXT)
-    page(f"app.canvas.selectNode({NODE})")
-    page("app.canvas.copyToClipboard()")
-    page("app.canvas.pasteFromClipboard()")
+    first, text = picture(page), page.evaluate(TEXT)
+    page.evaluate(f"app.canvas.selectNode({NODE})")
+    page.evaluate("app.canvas.copyToClipboard()")
+    page.evaluate("app.canvas.pasteFromClipboard()")
     copy = "app.graph.nodes.filter((node) => node.type === 'CycleLatentEditor')[1]"
-    page.until(copy)
-    assert page(f"{copy}.widgets[0].value") == text
-    page(f"{copy}.pos = [{NODE}.pos[0], {NODE}.pos[1] + 500], app.canvas.setDirty(true, true)")
+    until(page, copy)
+    assert page.evaluate(f"{copy}.widgets[0].value") == text
+    page.evaluate(
+        f"{copy}.pos = [{NODE}.pos[0], {NODE}.pos[1] + 500], app.canvas.setDirty(true, true)"
+    )
     element = f"{copy}.widgets.find((one) => one.name === 'editor').element"
-    page.until(f"{element}.isConnected")
-    page(
+    until(page, f"{element}.isConnected")
+    page.evaluate(
         f"""(() => {{
           const slider = {element}.querySelector("[data-name=smile] input");
           slider.value = -1;
@@ -377,9 +301,9 @@ def test_a_copy_has_the_values_and_its_own_life(page):
         }})()"""
     )
     # the copy has no inputs yet: it says so, and the first one is as it was
-    page.until(f"{element}.querySelector('.says').textContent.includes('code, generator')")
-    assert page(f"{copy}.widgets[0].value") == "smile=-1,age=+1"
-    assert page(TEXT) == text
+    until(page, f"{element}.querySelector('.says').textContent.includes('code, generator')")
+    assert page.evaluate(f"{copy}.widgets[0].value") == "smile=-1,age=+1"
+    assert page.evaluate(TEXT) == text
     assert picture(page) == first
 
 
@@ -387,35 +311,35 @@ def test_of_a_batch_each_code_can_be_looked_at(page):
     show(page, with_batch(3))
     comfy_page.drag(page, "smile", 1.0)
     first = picture(page)
-    page(f"{PANEL}.querySelector('.batch button:last-child').click()")
-    page.until(f"{PANEL}.querySelector('.batch').textContent.includes('2 / 3')")
+    page.evaluate(f"{PANEL}.querySelector('.batch button:last-child').click()")
+    until(page, f"{PANEL}.querySelector('.batch').textContent.includes('2 / 3')")
     assert picture(page) != first
-    page(f"{PANEL}.querySelector('.batch button').click()")
-    page.until(f"{PANEL}.querySelector('.batch').textContent.includes('1 / 3')")
+    page.evaluate(f"{PANEL}.querySelector('.batch button').click()")
+    until(page, f"{PANEL}.querySelector('.batch').textContent.includes('1 / 3')")
     assert picture(page) == first
 
 
 def test_what_is_wrong_is_said_in_the_node_and_can_be_taken_back(page):
     show(page, quick("live-edit", edits="smile=+1,grin=+2"))
     comfy_page.drag(page, "smile", 2.0)
-    page.until(f"{PANEL}.querySelector('.says').textContent.includes('no direction grin')")
-    page(f"{slider('grin', 'button')}.click()")
-    page.until(f"!{TEXT}.includes('grin')")
+    until(page, f"{PANEL}.querySelector('.says').textContent.includes('no direction grin')")
+    page.evaluate(f"{slider('grin', 'button')}.click()")
+    until(page, f"!{TEXT}.includes('grin')")
     picture(page)
-    assert page(f"{PANEL}.querySelector('.says').hidden")
+    assert page.evaluate(f"{PANEL}.querySelector('.says').hidden")
     comfy_page.drag(page, "smile", 1.0)  # now all before it is cached
     picture(page)
-    page(
+    page.evaluate(
         f"""(() => {{
           const line = {PANEL}.querySelector('.text');
           line.value = "frown=+2";
           line.dispatchEvent(new Event("change"));
         }})()"""
     )
-    page.until(f"{PANEL}.querySelector('.says').textContent.includes('no direction frown')")
-    page(f"{slider('frown', 'button')}.click()")
+    until(page, f"{PANEL}.querySelector('.says').textContent.includes('no direction frown')")
+    page.evaluate(f"{slider('frown', 'button')}.click()")
     picture(page)
-    assert page(f"{PANEL}.querySelector('.says').hidden")
+    assert page.evaluate(f"{PANEL}.querySelector('.says').hidden")
 
 
 def test_a_generator_without_directions_says_what_is_missing(page, world):
@@ -435,32 +359,30 @@ def test_a_generator_without_directions_says_what_is_missing(page, world):
     workflow["nodes"][0]["widgets_values"][0] = "tiny.safetensors"
     workflow["nodes"][2]["widgets_values"] = ["", 0]
     show(page, workflow)
-    page(f"{PANEL}.querySelector('.text').dispatchEvent(new Event('change'))")
+    page.evaluate(f"{PANEL}.querySelector('.text').dispatchEvent(new Event('change'))")
     comfy_page.drag(page, "smile", 1.0)
-    page.until(f"{PANEL}.querySelector('.says').textContent.includes('the same generator')")
-    page(f"{PANEL}.querySelector('.bar button').click()")
+    until(page, f"{PANEL}.querySelector('.says').textContent.includes('the same generator')")
+    page.evaluate(f"{PANEL}.querySelector('.bar button').click()")
     picture(page)
-    page.until(f"{PANEL}.querySelector('.says').textContent.startsWith('No directions are known')")
-    assert page(f"{PANEL}.querySelectorAll('details').length") == 0
+    until(page, f"{PANEL}.querySelector('.says').textContent.startsWith('No directions are known')")
+    assert page.evaluate(f"{PANEL}.querySelectorAll('details').length") == 0
 
 
 def test_without_the_extension_the_text_alone_works(page, world):
-    page.send("Network.enable")
-    page.send("Network.setBlockedURLs", urls=["*latent_editor.js*"])
+    page.route("**/latent_editor.js*", lambda route: route.abort())
     try:
-        page.open(world[1])
+        page.goto(world[1])
         comfy_page.ready(page)
         show(page, quick("live-edit", edits="smile=+1.7"))
-        assert page(f"{NODE}.widgets.map((one) => [one.name, Boolean(one.hidden)])") == [
+        assert page.evaluate(f"{NODE}.widgets.map((one) => [one.name, Boolean(one.hidden)])") == [
             ["edits", False],
             ["shown", False],
         ]
-        sent = page("app.graphToPrompt().then(({ output }) => output)")
+        sent = page.evaluate("app.graphToPrompt().then(({ output }) => output)")
         editor = next(x for x in sent.values() if x["class_type"] == "CycleLatentEditor")
         assert editor["inputs"]["edits"] == "smile=+1.7"
     finally:
-        page.send("Network.setBlockedURLs", urls=[])
-        page.errors.clear()
+        page.unroute("**/latent_editor.js*")
 
 
 @pytest.mark.parametrize(
@@ -484,7 +406,7 @@ def test_without_the_extension_the_text_alone_works(page, world):
 )
 def test_the_front_end_reads_edits_as_the_library_does(page, text):
     script = f"import('/extensions/{comfy_page.FOLDER}/edits.js').then(({{ parse, format }}) => {{"
-    read = page(f"{script} const found = parse({json.dumps(text)}); return found; }})")
+    read = page.evaluate(f"{script} const found = parse({json.dumps(text)}); return found; }})")
     if not text.strip():
         assert read == []
         return
@@ -495,5 +417,5 @@ def test_the_front_end_reads_edits_as_the_library_does(page, text):
         return
     found = [(one["name"], one["amount"], one["to"]) for one in read]
     assert found == [(one.direction, one.amount, one.to) for one in edit.changes]
-    back = page(f"{script} return format(parse({json.dumps(text)})); }})")
+    back = page.evaluate(f"{script} return format(parse({json.dumps(text)})); }})")
     assert parse_edit(back) == edit

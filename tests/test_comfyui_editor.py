@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 
-import browser
+import comfy_page
 import comfy_real
 import pytest
 import workflow_files
@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(
         not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
     ),
-    pytest.mark.skipif(not browser.PROGRAM, reason=browser.REASON),
+    pytest.mark.skipif(comfy_page.MISSING, reason=comfy_page.REASON),
 ]
 READY = "window.app?.canvas && window.LiteGraph?.registered_node_types.CyclePasteBack"
 OPEN = """(async () => {
@@ -34,16 +34,16 @@ OWN_WIDGETS = {"PreviewAny": {"preview"}}  # which the editor of 0.3.64 sends th
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     base = tmp_path_factory.mktemp("ComfyUI")
-    with comfy_real.serve(base, "cycle-encoding") as address, browser.Page() as page:
-        page.open(address)
-        page.until(READY, seconds=600)
+    with comfy_page.opened(base) as (page, address):
+        page.goto(address)
+        comfy_page.until(page, READY, seconds=600)
         yield page
 
 
 @pytest.mark.parametrize("name", workflow_files.names())
 def test_the_editor_opens_a_workflow_and_sends_the_form_for_the_api(page, name):
     workflow = workflow_files.read(name)
-    opened = page(OPEN % json.dumps(workflow))
+    opened = page.evaluate(OPEN % json.dumps(workflow))
     assert opened["unknown"] == []
     sent = {
         key: {

@@ -66,14 +66,14 @@ def run(world):
 def tiny(world):
     """A generator and an encoder for it, held as the loaders hold them."""
     name = f"{world.pack.__name__}.cycle_core"
-    generators, encoders = (
-        importlib.import_module(f"{name}.{x}") for x in ("generator", "encoder")
+    module, layout, encoders = (
+        importlib.import_module(f"{name}.models.{x}") for x in ("generator", "stylegan2", "encoder")
     )
     torch.manual_seed(0)
-    config = generators.GeneratorConfig(
+    config = layout.GeneratorConfig(
         resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
     )
-    G = generators.Generator(config).eval().requires_grad_(False)
+    G = module.Generator(config).eval().requires_grad_(False)
     E = encoders.Encoder(
         encoders.EncoderConfig(
             num_ws=8,
@@ -87,7 +87,7 @@ def tiny(world):
     )
     E.eval().requires_grad_(False)
     E.generator = G.fingerprint
-    held = world.part("nodes.host").Held
+    held = world.part("nodes.host").LoadedModel
     return held.of(G, "portraits"), held.of(E, "portraits")
 
 

@@ -29,7 +29,7 @@ function addEditor(node) {
     node.widgets.find((one) => one.name === name)
   );
   const panel = new Panel({ change, choose, undo: () => host("Undo"), redo: () => host("Redo") });
-  const live = new Live(node, take, (sentence) => {
+  const live = new Live(node, (sentence) => {
     panel.say(sentence || state?.says || "");
     panel.setOld(state?.edits !== edits.value);
   });
