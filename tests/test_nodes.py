@@ -378,7 +378,8 @@ def test_the_sliders_text_is_the_library_s_edit_and_so_is_the_picture(
 ):
     from cycle_core.images.io import from_comfy, to_pil
 
-    G, edits = portraits[0], importlib.import_module(f"{world.pack.__name__}.cycle_core.edits")
+    G, name = portraits[0], f"{world.pack.__name__}.cycle_core.directions.text"
+    edits = importlib.import_module(name)
     (code,) = run("CycleSampleCodes", generator=G, seed=7)
     for text in ("", "smile=+2,age=-1", "smile:=0", "age=+1,keep=glasses,layers=0-5"):
         edited, state = edit_live(text, code)
