@@ -9,7 +9,7 @@ import moderngl
 import numpy as np
 
 _FOLDER = Path(__file__).with_name("shaders")
-SKY = 12
+SKY = 8
 
 
 def create_context() -> moderngl.Context:

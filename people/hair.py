@@ -11,16 +11,18 @@ from .paint import crown, scalp_density
 from .person import Person, smooth
 from .strands import Roots, scatter, unit
 
-STRANDS, GUIDES, POINTS = 5200, 320, 13
+GUIDES, POINTS = 320, 13
 _CLUMPS = 340
 
 
 class Hair:
     """``grow`` gives the strands of a person, before the head is turned."""
 
-    def __init__(self, head: Head, seed: int) -> None:
+    def __init__(self, head: Head, seed: int, count: int) -> None:
+        self.count = count
+        self.width = 0.0185 * (4800 / count) ** 0.7
         rng = np.random.default_rng([seed, 11])
-        self.roots = scatter(head, scalp_density, STRANDS, rng)
+        self.roots = scatter(head, scalp_density, count, rng)
         rest = self.roots.rest
         guides = _spread(rest, GUIDES)
         self.guides = Roots(*(getattr(self.roots, k)[guides] for k in
@@ -28,20 +30,20 @@ class Hair:
         distance, near = cKDTree(rest[guides]).query(rest, k=4)
         weight = 1 / (distance + 0.02) ** 2
         weight /= weight.sum(1, keepdims=True)
-        rows = np.repeat(np.arange(STRANDS), 4)
+        rows = np.repeat(np.arange(count), 4)
         self._follow = sparse.csr_matrix(
-            (weight.ravel().astype(np.float32), (rows, near.ravel())), (STRANDS, GUIDES)
+            (weight.ravel().astype(np.float32), (rows, near.ravel())), (count, GUIDES)
         )
         centres = _spread(rest + 0.03 * rng.standard_normal(rest.shape), _CLUMPS)
         _, self._clump = cKDTree(rest[centres]).query(rest + 0.025 * rng.standard_normal(rest.shape))
         self._centre = centres[self._clump]
         self._phase = rng.uniform(0, 2 * np.pi, _CLUMPS).astype(np.float32)
         self._rate = rng.uniform(0.85, 1.15, _CLUMPS).astype(np.float32)
-        self._own_phase = rng.uniform(0, 2 * np.pi, STRANDS).astype(np.float32)
-        self._shift = rng.standard_normal((STRANDS, 3)).astype(np.float32)
-        self._cut = rng.random(STRANDS).astype(np.float32)
-        self._gather = rng.random(STRANDS).astype(np.float32)
-        self.layer = rng.random(STRANDS).astype(np.float32) ** 0.7
+        self._own_phase = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
+        self._shift = rng.standard_normal((count, 3)).astype(np.float32)
+        self._cut = rng.random(count).astype(np.float32)
+        self._gather = rng.random(count).astype(np.float32)
+        self.layer = rng.random(count).astype(np.float32) ** 0.7
         self._random = rng.random((GUIDES, 3)).astype(np.float32)
         self.crown = crown(rest)
         body = np.unique(head.surface.quads["body"])
@@ -49,12 +51,12 @@ class Hair:
         z = head.rest[body, 2]
         skull = (y > 6.75 + 0.55 * smooth(0.0, 0.6, z)) & (x < 0.68 - 0.06 * (y < 7.5)) & (z < 1.42)
         self._skull = body[skull & (head.vertex_masks["ears"][body] < 0.2)][::3]
-        self._thin = rng.random(STRANDS)
+        self._thin = rng.random(count)
 
     def grow(
         self, vertices: np.ndarray, normals: np.ndarray, person: Person, down: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Strands [STRANDS,POINTS,3] float32 and widths [STRANDS]; ``down`` is gravity's direction
+        """Strands [count,POINTS,3] float32 and widths [count]; ``down`` is gravity's direction
         in the unturned head's space."""
         h = person.hair
         root, guide_root = self.roots.at(vertices), self.guides.at(vertices)
@@ -62,11 +64,11 @@ class Hair:
             guide_root, self.guides.at(normals), person, down, vertices[self._skull]
         )
         offsets = (shapes - guide_root[:, None]).reshape(GUIDES, -1)
-        out = root[:, None] + (self._follow @ offsets).reshape(STRANDS, POINTS, 3)
+        out = root[:, None] + (self._follow @ offsets).reshape(self.count, POINTS, 3)
         t = np.linspace(0, 1, POINTS, dtype=np.float32)[None, :, None]
 
         # Each strand is cut a little differently.
-        length = np.linalg.norm(out[:, 1:] - out[:, :-1], axis=-1).sum(1)  # [STRANDS]
+        length = np.linalg.norm(out[:, 1:] - out[:, :-1], axis=-1).sum(1)  # [count]
         keep = 1 - (0.10 + 0.20 * self._cut) * self._cut
         out = _shorten(out, keep)
         # Strands meet in locks towards their tips.

@@ -156,7 +156,7 @@ def _weights(f: dict[str, float], origin: np.ndarray, male: float, old: float) -
     w["cheek_squint"] = 0.45 * happy
     w["mouth_upper_up"] = 0.42 * shows + 0.12 * opened
     w["mouth_lower_down"] = 0.22 * shows + 0.25 * opened
-    w["mouth_frown"] = 0.75 * sad
+    w["mouth_frown"] = 0.7 * sad
     w["mouth_press"] = 0.25 * sad
     w["jaw_open"] = 0.10 * shows + 0.50 * opened
     w["mouth_pucker"] = 0.7 * pucker * (1 - happy)
@@ -169,7 +169,7 @@ def _weights(f: dict[str, float], origin: np.ndarray, male: float, old: float) -
     w["eye_look_up"] = 0.6 * max(f["look_y"], 0)
     w["eye_look_down"] = 0.75 * max(-f["look_y"], 0) * (1 - f["blink"])
     up, down = max(f["brows"], 0), max(-f["brows"], 0)
-    w["brow_inner_up"] = 0.65 * up
+    w["brow_inner_up"] = 0.45 * up
     w["brow_outer_up"] = 0.6 * up
     w["brow_down"] = 0.75 * down
     w["nose_sneer"] = 0.15 * down + 0.1 * shows

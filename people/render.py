@@ -10,7 +10,7 @@ import numpy as np
 from . import camera, gl, paint
 from .facial import BEARD_POINTS, BROW_POINTS, LASH_POINTS, Beard, Brows, Lashes
 from .glasses import Glasses
-from .hair import POINTS, STRANDS, Hair
+from .hair import POINTS, Hair
 from .lights import SKY_DIRECTIONS, Background, Light, cloth_colour, light_of
 from .mesh import Head
 from .person import Person, linear, smooth
@@ -19,9 +19,8 @@ from .strands import Ribbons
 PIVOT = np.array([0.0, 6.45, 0.15])  # the head turns about the top of the neck
 AIM = np.array([0.0, 7.2, 0.45])
 KEY_SIZE = 768
-SKY_TILE, SKY_GRID = 160, (4, 3)
+SKY_TILE, SKY_GRID = 160, (4, 2)
 SAMPLES = 0
-HAIR_WIDTH = 0.018
 BODY_SHARE = 0.25  # of the head's turn that the shoulders make
 
 
@@ -53,6 +52,7 @@ class Renderer:
         # Strands need two samples a pixel of 128: smaller pictures are reduced from those.
         self._reduce = max(1, 128 // resolution)
         self._size = resolution * self._reduce
+        self._fine = self._size > 128
         self.head = Head()
         self.context = gl.create_context()
         self.background = Background(seed)
@@ -162,7 +162,7 @@ class Renderer:
             np.stack([head.vertex_masks["mouth"], head.vertex_masks["ears"], kind * 0, kind], 1),
         ], 1)  # fmt: skip
         self._dynamic = c.buffer(reserve=head.solid * 24)
-        fixed = c.buffer(static.astype("f4").tobytes())
+        fixed = self._fixed = c.buffer(static.astype("f4").tobytes())
         self._programs = {
             "skin": gl.program(c, "mesh.vert", "skin.frag"),
             "teeth": gl.program(c, "mesh.vert", "teeth.frag"),
@@ -174,7 +174,8 @@ class Renderer:
         }
         surface = head.surface
         y = head.rest[:, 1]
-        body = surface.triangles["body"]
+        # At 64 px nobody sees the facets of the mesh before subdivision.
+        body = (surface.triangles if self._fine else surface.coarse)["body"]
         inner = np.concatenate([surface.triangles["teeth"], surface.triangles["tongue"]])
         triangles = {"skin": body[(y[body] > 5.2).any(1)], "teeth": inner, "cloth": body[(y[body] < 6.5).all(1)]}
         self._vaos = {}
@@ -187,7 +188,7 @@ class Renderer:
             )  # fmt: skip
         coarse = np.concatenate([surface.coarse["body"], surface.coarse["teeth"]])
         depth = self._programs["depth"]
-        for name, index in (("depth_coarse", coarse), ("depth_fine", body)):
+        for name, index in (("depth_coarse", coarse[(y[coarse] > 5.0).any(1)]),):
             ib = c.buffer(np.ascontiguousarray(index, np.int32).tobytes())
             self._vaos[name] = c.vertex_array(depth, [(self._dynamic, "3f 12x", "in_position")], ib)
         ball, index = _ball()
@@ -204,10 +205,13 @@ class Renderer:
         self._programs["strand"] = gl.program(c, "strand.vert", "strand.frag")
         self._programs["depth_strand"] = gl.program(c, "depth_strand.vert", "depth.frag")
         draw, depth = self._programs["strand"], self._programs["depth_strand"]
-        self._hair, self._brows = Hair(head, seed), Brows(head, seed)
+        self._hair, self._brows = Hair(head, seed, 4800 if self._fine else 1700), Brows(head, seed)
         self._lashes, self._beard = Lashes(head, seed), Beard(head, seed)
         self._ribbons = {
-            "hair": Ribbons(c, draw, depth, STRANDS, POINTS, rng, self._hair.layer),
+            "hair": Ribbons(
+                c, draw, depth, self._hair.count, POINTS, rng, self._hair.layer,
+                shadow_every=4, sky_every=self._hair.count // 300,
+            ),
             "brows": Ribbons(c, draw, depth, self._brows.count, BROW_POINTS, rng),
             "lashes": Ribbons(c, draw, depth, self._lashes.count, LASH_POINTS, rng),
             "beard": Ribbons(c, draw, depth, self._beard.count, BEARD_POINTS, rng),
@@ -265,7 +269,8 @@ class Renderer:
         self._ribbons["hair"].write(turned.reshape(shape), widths)
         self._ribbons["brows"].write(*self._brows.grow(vertices, normals, person))
         self._ribbons["lashes"].write(*self._lashes.grow(vertices, person))
-        self._ribbons["beard"].write(*self._beard.grow(vertices, normals, person))
+        if person.hair["beard"] > 0:
+            self._ribbons["beard"].write(*self._beard.grow(vertices, normals, person))
 
     def _make_targets(self) -> None:
         c, size = self.context, self._size * 2
@@ -312,20 +317,22 @@ class Renderer:
 
     def _draw_depths(self, light: Light, glasses: bool) -> None:
         c, depth = self.context, self._programs["depth"]
-        c.enable_only(moderngl.DEPTH_TEST)
+        c.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         self._sky_target.use()
         self._sky_target.clear(depth=1.0)
         for i, m in enumerate(self._sky_matrices):
             self._sky_target.viewport = (
                 SKY_TILE * (i % 4), SKY_TILE * (i // 4), SKY_TILE, SKY_TILE
             )  # fmt: skip
+            c.enable(moderngl.CULL_FACE)
             depth["matrix"].write(m.T.astype("f4").tobytes())
             self._vaos["depth_coarse"].render()
+            c.disable(moderngl.CULL_FACE)
             self._hair_depth(m, SKY_DIRECTIONS[i], 1)
         self._key_target.use()
         self._key_target.clear(depth=1.0)
         depth["matrix"].write(self._key_matrix.T.astype("f4").tobytes())
-        self._vaos["depth_fine"].render()
+        self._vaos["depth_coarse"].render()
         if glasses:
             self._vaos["depth_solid"].render()
         self._hair_depth(self._key_matrix, light.key, 0)
@@ -334,7 +341,7 @@ class Renderer:
         ribbons = self._ribbons["hair"]
         gl.set_uniforms(
             self._programs["depth_strand"], matrix=matrix.T, toward=tuple(toward),
-            width=HAIR_WIDTH * ribbons.depth_width[level], taper=0.5,
+            width=self._hair.width * ribbons.depth_width[level], taper=0.5,
         )  # fmt: skip
         ribbons.draw_depth(level)
 
@@ -400,7 +407,7 @@ class Renderer:
             taper=0.15, gloss=(0.2, 0.0, 0.3), root=(0.0, 0.0, 0.0, 0.0),
         )  # fmt: skip
         self._ribbons["lashes"].draw()
-        width = HAIR_WIDTH * (0.45 + 0.55 * float(smooth(0.05, 0.35, h["length"])))
+        width = self._hair.width * (0.45 + 0.55 * float(smooth(0.05, 0.35, h["length"])))
         shine = (1 - 0.75 * h["coil"]) * (1 - 0.25 * h["wave"])
         self._use(
             "strand", **{**common, "cover": 0.5}, hair=tuple(colour), tip=tuple(colour * 1.25), width=width,
@@ -484,9 +491,9 @@ def _vertex_array(c, program, buffers, index):
     return c.vertex_array(program, content, index)
 
 
-def _ball(rings: int = 28, sides: int = 36) -> tuple[np.ndarray, np.ndarray]:
+def _ball(rings: int = 20, sides: int = 28) -> tuple[np.ndarray, np.ndarray]:
     """Unit ball around z, fine about the pupil: points and triangles of its front part."""
-    t = np.linspace(0, 1, rings) ** 1.1 * 2.0
+    t = np.linspace(0, 1, rings) ** 1.1 * 1.5
     a = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     points = np.stack([
         np.sin(t)[:, None] * np.cos(a), np.sin(t)[:, None] * np.sin(a),

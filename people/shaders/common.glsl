@@ -1,5 +1,5 @@
 // Shared by all programs: the scene's uniform block and the light that falls on a point.
-const int SKY = 12;
+const int SKY = 8;
 
 layout(std140) uniform Scene {
     mat4 projection;        // world to clip space, the FFHQ crop included

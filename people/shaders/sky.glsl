@@ -8,11 +8,7 @@ vec3 sky_light(vec3 point, vec3 normal, float offset, float wrap) {
         if (facing > 0.0) {
             vec3 p = (sky_matrix[i] * vec4(point + normal * offset, 1.0)).xyz;
             p.z -= 0.012;
-            vec2 texel = vec2(1.1 / 640.0, 1.1 / 480.0);
-            float seen = 0.25 * (texture(sky_depth, p + vec3(texel.x, texel.y, 0)) +
-                                 texture(sky_depth, p + vec3(-texel.x, texel.y, 0)) +
-                                 texture(sky_depth, p + vec3(texel.x, -texel.y, 0)) +
-                                 texture(sky_depth, p + vec3(-texel.x, -texel.y, 0)));
+            float seen = texture(sky_depth, p);
             sum += sky_colour[i].rgb * facing * seen;
         }
     }

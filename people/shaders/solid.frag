@@ -20,7 +20,7 @@ void main() {
     float nh = max(dot(n, h), 0.0);
     float d = min(a / (PI * square(nh * nh * (a - 1.0) + 1.0)), 12.0);
     vec3 mirror = reflect(-v, n);
-    vec3 room = mix(sky_colour[8].rgb, sky_colour[0].rgb, 0.5 + 0.5 * mirror.y) * float(SKY) * 0.5;
+    vec3 room = mix(sky_colour[6].rgb, sky_colour[0].rgb, 0.5 + 0.5 * mirror.y) * float(SKY) * 0.5;
     vec3 out_ = base * light + f * (key_colour.rgb * d * 0.25 * shadow + room * 0.6 + ambient * 0.2);
     colour = vec4(out_, opacity);
 }
