@@ -1,5 +1,7 @@
 """The public names, and where each is defined; `__init__` imports a name when it is first used."""
 
+from .checkpoints.exporting import export_code as export_code
+from .checkpoints.exporting import export_generator as export_generator
 from .checkpoints.inspecting import convert as convert
 from .checkpoints.inspecting import inspect as inspect
 from .checkpoints.latents import load_code as load_code
@@ -63,5 +65,7 @@ from .invert.tune import TuneSettings as TuneSettings
 from .invert.tune import tune as tune
 from .invert.tuned_files import load_tuned as load_tuned
 from .invert.tuned_files import save_tuned as save_tuned
+from .models.blend import blend as blend
+from .models.blend import layers_from as layers_from
 
 __version__: str

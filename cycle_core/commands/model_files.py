@@ -1,4 +1,4 @@
-"""`inspect` and `convert`: what a model file is, and how it becomes one of ours."""
+"""`inspect` and `convert`: what a model file is, and the same in another layout."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from .console import Console
 from .inventory import table
 from .options import add_command, output_file
@@ -27,11 +28,26 @@ def add_commands(commands: Any) -> None:
         commands,
         "convert",
         run_convert,
-        "write a generator or an encoder in our layout, which opens faster and holds no code",
+        "write a generator, an encoder or codes in our layout, which holds no code and opens "
+        "faster, or in that of another project",
         "convert stylegan2-ffhq-config-f.pkl ffhq.safetensors",
     )
-    convert.add_argument("file", type=Path, help="a generator or an encoder of any project")
-    convert.add_argument("out", type=Path, help="the new file, .safetensors")
+    convert.add_argument("file", type=Path, help="a generator, an encoder or codes of any project")
+    convert.add_argument(
+        "out",
+        type=Path,
+        help="the new file: .safetensors is ours, .pt rosinality's or NVIDIA's, .onnx the "
+        "synthesis network; codes become .npz or .pt",
+    )
+    convert.add_argument(
+        "--layout",
+        choices=("rosinality", "nvidia", "onnx"),
+        help="of a generator for another project (default: .onnx says it; .pt is rosinality's for "
+        "a StyleGAN2 without classes, else NVIDIA's)",
+    )
+    convert.add_argument(
+        "--tuned", type=Path, help="what `tune` wrote: the generator with what it changed"
+    )
     convert.add_argument(
         "--kind",
         choices=("generator", "encoder"),
@@ -55,11 +71,35 @@ def run_inspect(arguments: argparse.Namespace) -> None:
 
 
 def run_convert(arguments: argparse.Namespace) -> None:
+    from ..checkpoints.exporting import export
     from ..checkpoints.inspecting import convert
 
     out = output_file(arguments.out, [arguments.file])
-    kind = convert(arguments.file, out, arguments.kind)
-    Console(arguments.quiet).say(f"{out}: {kind}, {out.stat().st_size / 1e6:.1f} MB")
+    if arguments.tuned is not None:
+        what = _convert_tuned(arguments, out)
+    elif out.suffix == ".safetensors" and arguments.layout is None:
+        what = convert(arguments.file, out, arguments.kind)
+    else:
+        what = export(arguments.file, out, arguments.layout)
+    Console(arguments.quiet).say(f"{out}: {what}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _convert_tuned(arguments: argparse.Namespace, out: Path) -> str:
+    from ..checkpoints.exporting import export_generator
+    from ..checkpoints.native import save_model
+    from ..checkpoints.registry import load_generator
+    from ..invert.tuned_files import load_tuned
+
+    G = load_tuned(arguments.tuned, load_generator(arguments.file)).generator
+    if out.suffix != ".safetensors" or arguments.layout is not None:
+        return export_generator(G, out, arguments.layout)
+    if G.synthesis.detail is not None:
+        raise InputError(
+            f"{arguments.tuned} holds a map of detail, which belongs to one picture and has no "
+            "place in a generator's file: keep it as it is, or tune with --preset paper."
+        )
+    save_model(out, "generator", G.config, G.state_dict(), {"source": arguments.tuned.name})
+    return "generator"
 
 
 def _shown(name: str, value: Any) -> str:

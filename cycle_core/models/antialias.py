@@ -63,6 +63,8 @@ def filtered_leaky_relu(
     Differentiable once, with respect to x: the backward pass computes the up-sampled signal again
     instead of keeping it."""
     plan = _Plan(up, down, size, slope, clamp)
+    if torch.jit.is_tracing():  # for ONNX, which has no functions of our own
+        return _in_one_piece(x, up_filter * gain**0.5, down_filter, plan)
     return _FilteredLeakyReLU.apply(x, up_filter * gain**0.5, down_filter, plan)
 
 
@@ -128,6 +130,15 @@ class _FilteredLeakyReLU(torch.autograd.Function):
         return gx, None, None, None
 
 
+def _in_one_piece(x: Tensor, up_filter: Tensor, down_filter: Tensor, plan: _Plan) -> Tensor:
+    up, down = _kernels(up_filter * plan.up, x), _kernels(down_filter, x)
+    crop, inner = int(plan.crop(x, up_filter, down_filter)), plan.inner(down_filter)
+    inside = F.leaky_relu(_stretch(x, up, plan.up, crop, 0, inner), plan.slope)
+    if plan.clamp is not None:
+        inside = inside.clamp(-plan.clamp, plan.clamp)
+    return _shrink(inside, down, plan.down)
+
+
 def _parts(like: Tensor, inner: int, stride: int) -> Iterator[tuple[slice, int, int]]:
     """Divides the work: (samples, first row, last row), of the result that is like `like`."""
     batch, channels, height, _ = like.shape
@@ -150,7 +161,7 @@ def _stretch(
     taps = kernels[0].shape[2]
     first, last = first + crop, last + crop
     above = max(0, -((taps - 1 - first) // factor))  # rows of x that reach the first row ...
-    below = min(x.shape[2], (last - 1) // factor + 1)  # ... and the last
+    below = min(int(x.shape[2]), (last - 1) // factor + 1)  # ... and the last
     x = x[:, :, above:below]
     groups, skip = x.shape[1], first - above * factor
     if len(kernels) == 1:
@@ -174,7 +185,7 @@ def _kernels(taps: Tensor, x: Tensor) -> list[Tensor]:
     """Depthwise kernels for x: a vertical and a horizontal one, or one that does not separate."""
     taps = taps.to(x)
     both = [taps] if taps.ndim == 2 else [taps[:, None], taps[None]]
-    return [kernel.expand(x.shape[1], 1, *kernel.shape).contiguous() for kernel in both]
+    return [kernel.expand(int(x.shape[1]), 1, *kernel.shape).contiguous() for kernel in both]
 
 
 def _empty(x: Tensor, size: int) -> Tensor:

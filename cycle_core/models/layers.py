@@ -240,7 +240,7 @@ class SpreadingConv(torch.autograd.Function):
 def _blur_kernel(x: Tensor) -> Tensor:
     """[C,1,4,4], sums to 4: the gain that makes up for the zeros between the pixels."""
     kernel = _binomial if torch.compiler.is_compiling() else _kept_binomial
-    return kernel(x.dtype, x.device).expand(x.shape[1], 1, 4, 4)
+    return kernel(x.dtype, x.device).expand(int(x.shape[1]), 1, 4, 4)  # int: a constant in ONNX
 
 
 def _binomial(dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -1,0 +1,111 @@
+"""Mixtures of two generators of one shape: layer swapping and weight blending.
+
+A generator and its fine-tuned child have layers that do alike things. Layers of the one with layers
+of the other give the pose of a photograph in the manner of a cartoon ("Resolution Dependent GAN
+Interpolation", Pinkney and Adler 2020); weights between theirs give something in between ("Deep
+Network Interpolation", Wang et al. 2019).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, MismatchError
+from .generator import Generator
+from .stylegan3 import StyleGAN3Config
+
+
+def blend(
+    a: Generator, b: Generator, amount: float = 1.0, layers: Collection[int] | None = None
+) -> Generator:
+    """A new generator: a, whose chosen layers are moved towards those of b.
+
+    amount: 0 leaves a's weights, 1 takes b's, between them both are mixed.
+    layers: by the styles that they take, from 0 on, as in an edit; all if None. An RGB output
+        belongs to the convolution before it. `layers_from` gives those from a resolution on.
+    The mapping network is a's: codes, encoders and directions of a fit the result. Noise maps and
+    other constants are a's up to an amount of 0.5, and b's above it.
+    Raises MismatchError for generators of two shapes, InputError for an amount beyond 0 and 1, a
+    layer that there is not, and a tuned generator with a map of detail."""
+    check_blend(a, b)
+    if not 0 <= amount <= 1:
+        raise InputError(f"Two generators are blended by an amount from 0 to 1, not {amount:g}.")
+    if layers is not None and not set(layers) <= set(range(a.num_ws)):
+        raise InputError(
+            f"The layers {', '.join(map(str, sorted(layers)))} were to be blended, but these "
+            f"generators have the layers 0 to {a.num_ws - 1}."
+        )
+    with torch.inference_mode(False), torch.no_grad():
+        mixed = copy.deepcopy(a).eval().requires_grad_(False)
+        theirs = b.synthesis.state_dict()
+        parameters = {name for name, _ in mixed.synthesis.named_parameters()}
+        for name, tensor in mixed.synthesis.state_dict().items():
+            if layers is not None and layer_of(a, name) not in layers:
+                continue
+            other = theirs[name].to(tensor)
+            if name in parameters or name.endswith("magnitude_ema"):
+                tensor.lerp_(other, amount)
+            elif amount > 0.5:
+                tensor.copy_(other)
+    mixed.name = f"{a.name}-{b.name}"
+    return mixed.tuned_from(a)
+
+
+def layers_from(G: Generator, resolution: int, below: bool = False) -> tuple[int, ...]:
+    """The layers that work at a resolution and above it, or those below it.
+
+    Raises InputError where all layers or none would be meant."""
+    sizes = layer_sizes(G)
+    chosen = tuple(i for i, size in enumerate(sizes) if (size < resolution) == below)
+    if not 0 < len(chosen) < len(sizes):
+        known = ", ".join(map(str, sorted(set(sizes))[1:]))
+        raise InputError(
+            f"The layers of this generator cannot be divided at {resolution} pixels: choose one of "
+            f"{known}."
+        )
+    return chosen
+
+
+def layer_sizes(G: Generator) -> list[int]:
+    """For each style the resolution, in pixels of the image's side, at which its layer works."""
+    if isinstance(G.config, StyleGAN3Config):
+        rates = [signal.rate for signal in G.config.signals]
+        return [rates[0], *rates]
+    # one convolution at 4, two at every other resolution, and the RGB of the last
+    sizes = [4] + [size for size in G.config.resolutions[1:] for _ in range(2)]
+    return [*sizes, G.resolution]
+
+
+def layer_of(G: Generator, name: str) -> int:
+    """The style that the layer of a tensor of the synthesis network takes. What is before all
+    layers belongs to the first, and an RGB output to the convolution before it."""
+    parts = name.split(".")
+    if isinstance(G.config, StyleGAN3Config):
+        return int(parts[1]) + 1 if parts[0] == "layers" else 0
+    if parts[0] != "blocks":
+        return 0
+    return max(2 * int(parts[1]) - (parts[2] == "conv0"), 0)
+
+
+def check_blend(a: Generator, b: Generator) -> None:
+    """Raise MismatchError or InputError unless two generators can be blended."""
+    if a.synthesis.detail is not None or b.synthesis.detail is not None:
+        raise InputError(
+            "A tuned generator with a map of detail, which belongs to one picture, cannot be "
+            "blended: tune it without detail steps, or blend the generators first."
+        )
+    ours, theirs = (_shapes(x.synthesis.state_dict()) for x in (a, b))
+    if ours != theirs or type(a.config) is not type(b.config) or a.w_dim != b.w_dim:
+        raise MismatchError(
+            f"The generators {a.name} ({a.resolution} px, {a.num_ws} styles) and {b.name} "
+            f"({b.resolution} px, {b.num_ws} styles) have layers of other shapes: blend a "
+            "generator with one that was fine-tuned from it."
+        )
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}

@@ -1,0 +1,138 @@
+"""Mixtures of two generators: layer swapping and weight blending."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cycle_core.checkpoints.native import save_model
+from cycle_core.checkpoints.registry import load_generator
+from cycle_core.cli import main
+from cycle_core.codes import Code
+from cycle_core.errors import InputError, MismatchError
+from cycle_core.invert.encode import generate
+from cycle_core.models.blend import blend, layer_of, layer_sizes, layers_from
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan3 import StyleGAN3Config
+
+SMALL = GeneratorConfig(
+    resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
+)
+ALIAS_FREE = StyleGAN3Config(
+    resolution=32, z_dim=16, w_dim=16, channel_base=512, channel_max=16, num_layers=6
+)
+
+
+def made(config, seed: int) -> Generator:
+    torch.manual_seed(seed)
+    generator = Generator(config).eval().requires_grad_(False)
+    for name, parameter in generator.synthesis.named_parameters():
+        if "noise_strength" in name:
+            parameter.fill_(0.1)
+    generator.name = f"generator{seed}"
+    return generator
+
+
+@pytest.fixture(params=[SMALL, ALIAS_FREE], ids=["stylegan2", "stylegan3"])
+def pair(request) -> tuple[Generator, Generator]:
+    return made(request.param, 1), made(request.param, 2)
+
+
+def tensors(generator: Generator) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in generator.synthesis.state_dict().items()}
+
+
+def test_all_layers_of_b_under_the_mapping_of_a(pair):
+    a, b = pair
+    mixed = blend(a, b)
+    code = Code(a.mapping(torch.randn(2, 16)), "W", a.fingerprint)
+    assert torch.equal(generate(mixed, code), generate(b, Code(code.w, "W")))
+    assert torch.equal(mixed.mapping.w_avg, a.mapping.w_avg)
+
+
+def test_an_amount_of_zero_is_a_and_neither_generator_is_written_to(pair):
+    a, b = pair
+    before = tensors(a), tensors(b)
+    for amount, expected in ((0.0, before[0]), (1.0, before[1])):
+        mixed = tensors(blend(a, b, amount))
+        assert all(torch.equal(mixed[name], expected[name]) for name in expected)
+    for generator, kept in zip(pair, before, strict=True):
+        now = tensors(generator)
+        assert all(torch.equal(now[name], kept[name]) for name in kept)
+
+
+def test_halfway_is_the_mean_of_the_weights(pair):
+    a, b = pair
+    mixed = blend(a, b, 0.5)
+    for name, parameter in mixed.synthesis.named_parameters():
+        mean = (a.synthesis.state_dict()[name] + b.synthesis.state_dict()[name]) / 2
+        assert torch.allclose(parameter, mean, atol=1e-6), name
+
+
+def test_layers_are_swapped_from_a_resolution_on(pair):
+    a, b = pair
+    mixed, ours, theirs = tensors(blend(a, b, layers=layers_from(a, 32))), tensors(a), tensors(b)
+    upper = set(layers_from(a, 32))
+    for name, tensor in mixed.items():
+        assert torch.equal(tensor, (theirs if layer_of(a, name) in upper else ours)[name]), name
+    assert {layer_of(a, name) in upper for name in mixed} == {True, False}
+    lower = blend(b, a, layers=layers_from(a, 32, below=True))
+    assert all(torch.equal(mixed[name], tensor) for name, tensor in tensors(lower).items())
+
+
+def test_layers_lie_at_the_resolutions_of_the_paper():
+    a = made(SMALL, 1)
+    assert layer_sizes(a) == [4, 8, 8, 16, 16, 32, 32, 32]
+    assert layers_from(a, 16) == (3, 4, 5, 6, 7)
+    assert layer_of(a, "blocks.2.to_rgb.weight") == layer_of(a, "blocks.2.conv1.weight") == 4
+    assert layer_of(a, "blocks.2.conv0.affine.bias") == 3
+    assert layer_of(a, "const") == layer_of(a, "blocks.0.to_rgb.bias") == 0
+
+
+def test_codes_and_edits_of_the_first_fit_the_mixture(pair):
+    a, b = pair
+    mixed = blend(a, b, layers=layers_from(a, 32))
+    mixed.check_code(Code(a.mapping(torch.randn(1, 16)), "W", a.fingerprint))
+    with pytest.raises(MismatchError):
+        mixed.check_code(Code(b.mapping(torch.randn(1, 16)), "W", b.fingerprint))
+
+
+def test_what_cannot_be_blended_is_refused(pair):
+    a, b = pair
+    with pytest.raises(MismatchError, match="layers of other shapes"):
+        blend(a, made(GeneratorConfig(16, 16, 16, mapping_layers=2, channels=(16, 16, 8)), 3))
+    with pytest.raises(MismatchError, match="layers of other shapes"):
+        blend(made(SMALL, 1), made(ALIAS_FREE, 2))
+    for amount in (-0.1, 1.5, float("nan")):
+        with pytest.raises(InputError, match="from 0 to 1"):
+            blend(a, b, amount)
+    with pytest.raises(InputError, match="the layers 0 to 7"):
+        blend(a, b, layers=[3, 99])
+    for resolution in (4, 1, 64):
+        with pytest.raises(InputError, match="cannot be divided"):
+            layers_from(made(SMALL, 1), resolution)
+    b.synthesis.add_detail(16)
+    with pytest.raises(InputError, match="map of detail"):
+        blend(a, b)
+
+
+def test_the_command_line_blends_files(tmp_path, capsys):
+    for seed in (1, 2):
+        generator = made(SMALL, seed)
+        save_model(tmp_path / f"{seed}.safetensors", "generator", SMALL, generator.state_dict())
+    files, out = [str(tmp_path / f"{n}.safetensors") for n in (1, 2)], tmp_path / "m.safetensors"
+    for options, layers in (
+        (["--from", "16"], (3, 4, 5, 6, 7)),
+        (["--below", "16"], (0, 1, 2)),
+        (["--layers", "0-2+5"], (0, 1, 2, 5)),
+        ([], None),
+    ):
+        assert main(["blend", *files, "--out", str(out), "--amount", "0.5", *options]) == 0
+        expected = tensors(blend(made(SMALL, 1), made(SMALL, 2), 0.5, layers))
+        written = tensors(load_generator(out))
+        assert all(torch.equal(written[name], expected[name]) for name in expected)
+    assert main(["blend", *files, "--out", files[0]]) == 2
+    assert "would be lost" in capsys.readouterr().err
+    assert main(["blend", *files, "--out", str(out), "--from", "4"]) == 2
+    assert main(["blend", files[0], "portraits", "--out", str(out)]) == 2
