@@ -71,7 +71,7 @@ def export_code(code: Code | HasCode, path: str | Path) -> None:
         )
     w = code.w.detach().cpu().float()
     if path.suffix == ".npz":
-        write_atomically(path, lambda part: _save_arrays(part, w=w.numpy()))
+        write_atomically(path, lambda part: _save_w(part, w.numpy()))
     elif path.suffix == ".pt":
         write_atomically(path, lambda part: torch.save(w.clone(), part))
     else:
@@ -247,6 +247,6 @@ def _on_cpu(state: State) -> State:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
-def _save_arrays(path: Path, **arrays: np.ndarray) -> None:
+def _save_w(path: Path, w: np.ndarray) -> None:
     with open(path, "wb") as file:  # savez adds an ending to a name
-        np.savez(file, **arrays)
+        np.savez(file, w=w)
