@@ -56,8 +56,9 @@ def trainings(folder: Path, data: Path, seeds: list[int], device: str) -> dict[s
     budget = ["--device", device, "--bf16", *PRESETS["cpu"].encoder]
     return {
         f"{training}-{seed}": [
-            "cycle_core.training.encoder", "--generator", "portraits", "--data", str(data),
-            "--out", str(folder / f"{training}-{seed}"), "--seed", str(seed), *budget, *options,
+            "cycle_core.cli", "train", "encoder", "--generator", "portraits",
+            "--data", str(data), "--out", str(folder / f"{training}-{seed}"),
+            "--seed", str(seed), *budget, *options,
         ]
         for seed in seeds
         for training, options in TRAININGS.items()

@@ -32,7 +32,6 @@ from torch import Tensor
 
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.images.io import save_image
-from cycle_core.measure.losses import delta_loss
 from cycle_core.measure.perceptual import AlexNet, Lpips, load_perceptual
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
@@ -40,11 +39,12 @@ from cycle_core.models.irse import IdentityNet
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.runtime.devices import keep_memory, peak_memory
 from cycle_core.runtime.optim import Ranger
-from cycle_core.training import common
+from cycle_core.training.data import Order
 from cycle_core.training.dry_run import gigabytes
-from cycle_core.training.encoder_run import Run
-from cycle_core.training.encoder_settings import EncoderTraining
+from cycle_core.training.encoder import EncoderTrainer, delta_loss
+from cycle_core.training.loop import autocast
 from cycle_core.training.schedule import Phase, ScheduleSettings
+from cycle_core.training.settings import EncoderTraining
 
 PARTS = {
     "read": "pictures read",
@@ -90,7 +90,9 @@ def print_row(what: str, numbers: list[float]) -> None:
     print(f"| {what} | {' | '.join(f'{number:.3f}' for number in numbers)} |")
 
 
-def make_run(folder: Path, full: bool, device: torch.device, settings: EncoderTraining) -> Run:
+def make_run(
+    folder: Path, full: bool, device: torch.device, settings: EncoderTraining
+) -> EncoderTrainer:
     if full:
         torch.manual_seed(0)
         generator = Generator(GeneratorConfig()).to(device)
@@ -101,10 +103,10 @@ def make_run(folder: Path, full: bool, device: torch.device, settings: EncoderTr
     size = min(256, generator.resolution)
     for i in range(16):
         save_image(torch.rand(3, size, size) * 2 - 1, folder / f"{i}.png")
-    return Run(generator, folder, settings, perceptual, identity, body=identity)
+    return EncoderTrainer(generator, folder, settings, perceptual, identity, body=identity)
 
 
-def split(run: Run, stage: int, steps: int) -> list[dict[str, float]]:
+def split(run: EncoderTrainer, stage: int, steps: int) -> list[dict[str, float]]:
     """The median seconds of each part at a stage, by the plain way and by ours, after a first step
     of each that is not counted."""
     weights = ScheduleSettings()
@@ -143,21 +145,21 @@ def lay_out(networks: list[Any], layout: torch.memory_format) -> None:
         network.to(memory_format=layout)
 
 
-def step_of(run: Run, phase: Phase) -> dict[str, float]:
-    """One step, as `Run` does it, cut where one model hands over to the next."""
+def step_of(run: EncoderTrainer, phase: Phase) -> dict[str, float]:
+    """One step, as `EncoderTrainer` does it, cut where one model hands over to the next."""
     seconds = dict.fromkeys(PARTS, 0.0)
 
     @contextlib.contextmanager
     def part(name: str) -> Iterator[None]:
         began = now(run.device)
-        with common.autocast(run.device, run.settings.bf16):
+        with autocast(run.device, run.settings.bf16):
             yield
         seconds[name] += now(run.device) - began
 
     run.encoder.train()
     run.optimizer.zero_grad(set_to_none=True)
     with part("read"):
-        order = common.Order(len(run.pictures), run.settings.batch)
+        order = Order(len(run.pictures), run.settings.batch)
         images = run.pictures[order(run.step)].to(run.device)
     made_codes = []
     for image in images.chunk(run.settings.accumulate):

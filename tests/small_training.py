@@ -11,7 +11,7 @@ from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityConfig, IdentityNet
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.training.encoder import train
-from cycle_core.training.encoder_settings import EncoderTraining
+from cycle_core.training.settings import EncoderTraining
 
 BODY = {"widths": (8, 8, 8, 8, 16), "units": (1, 1, 1, 1), "reduction": 4}
 

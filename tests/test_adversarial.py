@@ -15,8 +15,8 @@ from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.images.io import save_image
 from cycle_core.training.adversarial import train
-from cycle_core.training.generator_settings import AdversarialTraining
 from cycle_core.training.packing import pack
+from cycle_core.training.settings import AdversarialTraining
 
 torch.set_num_threads(1)
 SMALL = AdversarialTraining(
@@ -28,7 +28,8 @@ SMALL = AdversarialTraining(
     images=160,
     batch=16,
     r1_interval=4,
-    every=48,
+    log_every=48,
+    save_every=48,
 )
 
 
@@ -77,7 +78,15 @@ def test_a_run_leaves_a_generator_that_opens_and_grids_of_samples(straight):
 
 
 def test_samples_become_like_the_pictures(pictures, tmp_path):
-    settings = replace(SMALL, images=1600, every=1600, path_weight=0.0, noise=False, half_life=200)
+    settings = replace(
+        SMALL,
+        images=1600,
+        log_every=1600,
+        save_every=1600,
+        path_weight=0.0,
+        noise=False,
+        half_life=200,
+    )
     generator = train(pictures, tmp_path, settings)
     z = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
     mean = generator(z).mean((0, 1))  # [8,8]

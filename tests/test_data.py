@@ -16,8 +16,7 @@ from cycle_core.errors import CheckpointError, InputError
 from cycle_core.files import shards
 from cycle_core.images.io import list_images, save_image
 from cycle_core.training import packing
-from cycle_core.training.common import Ahead
-from cycle_core.training.data import open_all, open_pictures
+from cycle_core.training.data import Prefetcher, open_all, open_pictures
 from cycle_core.training.packing import pack
 
 torch.set_num_threads(1)
@@ -98,7 +97,7 @@ def test_held_out_pictures_do_not_train(pictures):
 
 
 def test_reading_ahead_gives_each_step_its_batch():
-    read = Ahead(lambda step: torch.tensor(step))
+    read = Prefetcher(lambda step: torch.tensor(step))
     assert [int(read(step)) for step in (3, 4, 5, 1, 2)] == [3, 4, 5, 1, 2]
 
 

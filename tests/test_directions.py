@@ -639,17 +639,18 @@ def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portrai
 
 def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits, G, tmp_path):
     from cycle_core.checkpoints.native import save_model
-    from cycle_core.training.directions import main
+    from cycle_core.cli import main
 
     for name, model in (("portraits", portraits), ("other", G)):
         path = tmp_path / f"{name}.safetensors"
         save_model(path, "generator", model.config, model.state_dict())
     out = tmp_path / "directions.safetensors"
-    options = ["--out", str(out), "--samples", "500", "--pictures", "0"]
-    assert main(["--generator", str(tmp_path / "portraits.safetensors"), *options]) == 0
+    command = ["train", "directions", "--generator"]
+    options = ["--out", str(out), "--samples", "500", "--pictures", "0", "--device", "cpu"]
+    assert main([*command, str(tmp_path / "portraits.safetensors"), *options]) == 0
     assert load_direction(f"{out}:glasses").generator == portraits.fingerprint
     out.unlink()
-    assert main(["--generator", str(tmp_path / "other.safetensors"), *options]) == 2
+    assert main([*command, str(tmp_path / "other.safetensors"), *options]) == 2
     assert not out.exists()
 
 

@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 import torch
 
+from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe
 from cycle_core.portraits.factors import NAMES, index, replace, sample_factors
 from cycle_core.training import features
 from cycle_core.training.features import (
-    FeatureTraining,
     augment,
     calibrate,
     identity_target,
-    main,
     make,
     objective,
     train,
     visible_codes,
 )
+from cycle_core.training.settings import FeatureTraining
 
 
 class Stopped(Exception):
@@ -82,12 +82,11 @@ def test_augmentation_moves_pictures_a_little_and_only_by_its_own_random_numbers
     assert (first - images).mean().abs() < 0.05
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "SAVE_EVERY", 2)
-    settings = FeatureTraining("perceptual", "loss", steps=4, batch=8)
+def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path):
+    settings = FeatureTraining(steps=4, batch=8, save_every=2)
     whole = train(data, tmp_path / "whole", settings)
 
-    def stop(step: int, total: int) -> None:
+    def stop(step: int, total: int, preview: object) -> None:
         if step == 3:
             raise Stopped
 
@@ -98,18 +97,18 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monk
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     log = (tmp_path / "halves" / "log.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in log]
-    assert steps == [4]
+    assert steps == [2, 4]
 
 
 def test_a_run_is_not_resumed_with_other_settings(data, tmp_path):
-    settings = FeatureTraining("identity", "loss", steps=1, batch=8)
+    settings = FeatureTraining(kind="identity", steps=1, batch=8)
     train(data, tmp_path, settings)
     with pytest.raises(InputError, match="seed=1"):
-        train(data, tmp_path, FeatureTraining("identity", "loss", seed=5, steps=1, batch=8))
+        train(data, tmp_path, FeatureTraining(kind="identity", seed=5, steps=1, batch=8))
 
 
 def test_calibration_gives_every_level_the_same_share_of_the_distance(data):
-    net = make(FeatureTraining("perceptual", "metrics")).eval()
+    net = make(FeatureTraining(role="metrics")).eval()
     calibrate(net, data)
     images, _, _, _ = data.batch(data.held_out[:200])
     distance = features.Lpips(net, "")(images[:100], images[100:])  # type: ignore[arg-type]
@@ -117,13 +116,29 @@ def test_calibration_gives_every_level_the_same_share_of_the_distance(data):
 
 
 def test_the_roles_have_networks_of_different_width():
-    for kind in features.KINDS:
-        loss, metrics = (make(FeatureTraining(kind, role)) for role in features.ROLES)
+    for kind in FeatureTraining.KINDS:
+        loss, metrics = (
+            make(FeatureTraining(kind=kind, role=role)) for role in FeatureTraining.ROLES
+        )
         assert loss.config != metrics.config
 
 
 def test_bad_input_is_answered_with_one_sentence_and_exit_code_2(tmp_path, capsys):
-    assert main(["identity", str(tmp_path), "--role", "loss", "--out", str(tmp_path / "r")]) == 2
+    assert (
+        main(
+            [
+                "train",
+                "features",
+                "identity",
+                str(tmp_path),
+                "--role",
+                "loss",
+                "--out",
+                str(tmp_path / "r"),
+            ]
+        )
+        == 2
+    )
     assert "index.json" in capsys.readouterr().err
     with pytest.raises(InputError, match="perceptual, identity"):
-        FeatureTraining("landmarks", "loss")
+        FeatureTraining(kind="landmarks")

@@ -11,10 +11,10 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import InputError
 from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe
 from cycle_core.portraits.factors import NAMES, sample_factors
-from cycle_core.training.generator import feature_weights, pyramid_loss, train
-from cycle_core.training.generator_settings import GeneratorTraining
+from cycle_core.training.regression import feature_weights, pyramid_loss, train
+from cycle_core.training.settings import RegressionTraining
 
-SMALL = GeneratorTraining(
+SMALL = RegressionTraining(
     channels=(8, 8, 8),
     w_dim=8,
     mapping_layers=2,
@@ -24,7 +24,8 @@ SMALL = GeneratorTraining(
     warm_up=16,
     r1_interval=4,
     perceptual_weight=0.0,
-    every=160,
+    log_every=160,
+    save_every=160,
 )
 
 

@@ -20,12 +20,8 @@ from cycle_core.faces.landmarks import face_size
 from cycle_core.portraits.factors import sample_factors
 from cycle_core.portraits.renderer import render
 from cycle_core.portraits.scenes import FINDING, REFINING, Portraits, synthesise
-from cycle_core.training.landmarks import (
-    LandmarkTraining,
-    finder_losses,
-    refiner_losses,
-    train_landmarks,
-)
+from cycle_core.training.landmarks import finder_losses, refiner_losses, train
+from cycle_core.training.settings import LandmarkTraining
 
 # eyes, nose, mouth corners of the astronaut: the mean of what YuNet (kornia) finds in the picture
 # and in its mirror image, at three sizes (benchmarks/landmarks.py)
@@ -206,18 +202,18 @@ def test_right_points_cost_nothing_and_empty_scenes_do_not_count() -> None:
 
 def test_an_interrupted_training_continues_to_the_bit(portraits: Portraits, tmp_path) -> None:
     settings = LandmarkTraining(
-        steps=4, finder_batch=4, refiner_batch=4, pool=8, reuse=1, checked=8
+        steps=4, finder_batch=4, refiner_batch=4, pool=8, reuse=1, checked=8, save_every=2
     )
     config = landmarks.LandmarkConfig((4, 4, 8, 8), (4, 4, 8, 8))
 
-    def stop(step: int, done: float, preview: None) -> None:
+    def stop(step: int, total: int, preview: object) -> None:
         if step == 3:
             raise KeyboardInterrupt
 
-    whole = train_landmarks(portraits, portraits, tmp_path / "a", settings, config, every=2)
+    whole = train(portraits, portraits, tmp_path / "a", settings, config)
     with pytest.raises(KeyboardInterrupt):
-        train_landmarks(portraits, portraits, tmp_path / "b", settings, config, 2, stop)
-    resumed = train_landmarks(portraits, portraits, tmp_path / "b", settings, config, every=2)
+        train(portraits, portraits, tmp_path / "b", settings, config, stop)
+    resumed = train(portraits, portraits, tmp_path / "b", settings, config)
     states = [read_model(path, "landmarks")[1] for path in (whole, resumed)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     lines = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
@@ -225,7 +221,7 @@ def test_an_interrupted_training_continues_to_the_bit(portraits: Portraits, tmp_
     model = landmarks.load_landmarks(str(resumed))
     assert model.config == config
     with pytest.raises(InputError, match="seed"):
-        train_landmarks(portraits, portraits, tmp_path / "b", replace(settings, seed=1), config)
+        train(portraits, portraits, tmp_path / "b", replace(settings, seed=1), config)
 
 
 def test_training_in_bfloat16_says_so_in_its_file(portraits: Portraits, tmp_path) -> None:
@@ -233,7 +229,7 @@ def test_training_in_bfloat16_says_so_in_its_file(portraits: Portraits, tmp_path
         steps=2, finder_batch=4, refiner_batch=4, pool=4, reuse=1, checked=8, bf16=True
     )
     config = landmarks.LandmarkConfig((4, 4, 8, 8), (4, 4, 8, 8))
-    path = train_landmarks(portraits, portraits, tmp_path, settings, config)
+    path = train(portraits, portraits, tmp_path, settings, config)
     _, state, metadata = read_model(path, "landmarks")
     assert metadata["command"].endswith("landmarks DATA --steps 2 --seed 0 --bf16")
     assert all(value.isfinite().all() for value in state.values())

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from cycle_core.errors import InputError
-from cycle_core.training.schedule import ScheduleSettings, at, final_stage
+from cycle_core.training.schedule import SCHEDULES, ScheduleSettings, at, final_stage
 
 STEPS = 750_000  # the published run, for 18 styles
 
@@ -15,21 +15,21 @@ STEPS = 750_000  # the published run, for 18 styles
     [
         (0, "w", 0),
         (19_999, "w", 0),
-        (20_000, "rise", 1),
-        (21_999, "rise", 1),
-        (22_000, "rise", 2),
-        (52_000, "rise", 17),
+        (20_000, "grow", 1),
+        (21_999, "grow", 1),
+        (22_000, "grow", 2),
+        (52_000, "grow", 17),
         (54_000, "w+", 17),
         (499_999, "w+", 17),
         (500_000, "tighten", 17),
         (645_999, "tighten", 17),
-        (646_000, "fall", 17),
-        (649_999, "fall", 17),
-        (650_000, "fall", 16),
-        (710_000, "fall", 1),
-        (713_999, "fall", 1),
-        (714_000, "return", 0),
-        (749_999, "return", 0),
+        (646_000, "shrink", 17),
+        (649_999, "shrink", 17),
+        (650_000, "shrink", 16),
+        (710_000, "shrink", 1),
+        (713_999, "shrink", 1),
+        (714_000, "w", 0),
+        (749_999, "w", 0),
     ],
 )
 def test_published_phases_and_stages(step, name, stage):
@@ -83,7 +83,7 @@ def test_shortest_cycle_ends_in_w():
 
 
 def test_path_to_w_plus_stays_there_with_the_first_weights():
-    e4e = ScheduleSettings(path="w+")
+    e4e = ScheduleSettings(phases="w+")
     for step in (60_000, 550_000, 749_999):
         phase = at(step, 18, STEPS, e4e)
         assert (phase.stage, phase.delta, phase.adv) == (17, 2e-4, 0.1)
@@ -91,12 +91,12 @@ def test_path_to_w_plus_stays_there_with_the_first_weights():
 
 
 def test_path_w_never_leaves_w():
-    only_w = ScheduleSettings(path="w")
+    only_w = ScheduleSettings(phases="w")
     assert {at(step, 18, 750, only_w).stage for step in range(750)} == {0}
 
 
 def test_without_tightening_the_stages_are_the_same_and_the_weights_stay():
-    loose = ScheduleSettings(tighten=False)
+    loose = ScheduleSettings(delta_factor=1, adv_factor=1)
     for step in range(0, STEPS, 7_000):
         phase = at(step, 18, STEPS, loose)
         assert phase.stage == at(step, 18, STEPS).stage
@@ -104,9 +104,9 @@ def test_without_tightening_the_stages_are_the_same_and_the_weights_stay():
         assert phase.delta in (0.0, 2e-4)
 
 
-@pytest.mark.parametrize("path", ["cycle", "w+", "w"])
-def test_final_stage_is_the_stage_of_the_last_step(path):
-    settings = ScheduleSettings(path=path)
+@pytest.mark.parametrize("phases", SCHEDULES)
+def test_final_stage_is_the_stage_of_the_last_step(phases):
+    settings = ScheduleSettings(phases=phases)
     assert final_stage(10, settings) == at(999, 10, 1000, settings).stage
 
 
@@ -116,6 +116,24 @@ def test_step_outside_of_the_run_is_refused(step):
         at(step, 10, 100)
 
 
-def test_unknown_path_is_refused():
-    with pytest.raises(InputError, match="cycle, w\\+, w"):
-        ScheduleSettings(path="e4e")
+@pytest.mark.parametrize("phases", ["e4e", "", "w=0", "w=1.5", "grow=2k,", "w=2k;w+=1k"])
+def test_a_schedule_that_is_none_is_refused(phases):
+    with pytest.raises(InputError, match=r"cycle, w\+, w"):
+        ScheduleSettings(phases=phases)
+
+
+def test_durations_are_a_schedule():
+    published = ScheduleSettings(phases=SCHEDULES["cycle"])
+    own = ScheduleSettings(phases="w+=0.3k,w=200,grow=100,shrink=50")
+    assert (published.duration, own.duration) == (STEPS, 650)
+    assert at(646_000, 18, STEPS, published) == at(646_000, 18, STEPS)
+    stages = [at(step, 4, 650, own).stage for step in (0, 299, 300, 500, 599, 600, 649)]
+    assert stages == [3, 3, 0, 1, 3, 3, 1]
+
+
+def test_w_can_be_held_by_the_adversarial_weights_of_the_cycle():
+    decay = ScheduleSettings(phases="w-decay")
+    for step in range(0, STEPS, 1_000):
+        phase = at(step, 18, STEPS, decay)
+        assert (phase.stage, phase.delta) == (0, 0.0)
+        assert phase.adv == at(step, 18, STEPS).adv

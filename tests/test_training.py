@@ -13,11 +13,12 @@ from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import CheckpointError, CycleError, InputError
 from cycle_core.images.io import save_image
 from cycle_core.runtime.optim import Muon, Ranger, orthogonalize
-from cycle_core.training import common
-from cycle_core.training.encoder import train
-from cycle_core.training.encoder_run import Run
-from cycle_core.training.encoder_settings import EncoderTraining
+from cycle_core.training import loop
+from cycle_core.training.data import Order, Prefetcher
+from cycle_core.training.encoder import EncoderTrainer, train
+from cycle_core.training.log import LOG, Log, Means
 from cycle_core.training.schedule import ScheduleSettings
+from cycle_core.training.settings import EncoderTraining
 
 torch.set_num_threads(1)
 
@@ -51,7 +52,7 @@ def test_a_run_that_goes_on_clears_what_a_killed_process_left_half_written(tmp_p
     left = [".checkpoint.pt.a1b2c3d4", ".log.jsonl.x", ".encoder.safetensors.y", ".tmpA1b2C3"]
     for name in (*left, ".mine"):
         (tmp_path / name).write_bytes(b"half")
-    common.make_run(tmp_path)
+    loop.make_run(tmp_path)
     assert [path.name for path in tmp_path.glob(".*")] == [".mine"]
 
 
@@ -95,7 +96,7 @@ def test_muon_moves_kernels_and_biases_about_as_far():
 
 # ------------------------------------------------------------------ common
 def test_order_shows_every_picture_once_an_epoch():
-    order = common.Order(count=7, batch=3, seed=1)
+    order = Order(count=7, batch=3, seed=1)
     seen = torch.cat([order(step) for step in range(7)])  # three epochs
     for epoch in seen.split(7):
         assert sorted(epoch.tolist()) == list(range(7))
@@ -103,26 +104,26 @@ def test_order_shows_every_picture_once_an_epoch():
 
 
 def test_order_depends_on_seed_and_step_alone():
-    walked = common.Order(50, 8, seed=3)
+    walked = Order(50, 8, seed=3)
     for step in range(20):
         walked(step)
-    assert torch.equal(walked(5), common.Order(50, 8, seed=3)(5))
-    assert not torch.equal(walked(5), common.Order(50, 8, seed=4)(5))
+    assert torch.equal(walked(5), Order(50, 8, seed=3)(5))
+    assert not torch.equal(walked(5), Order(50, 8, seed=4)(5))
 
 
 def test_resumed_log_forgets_the_lines_of_lost_steps(tmp_path):
-    log = common.Log(tmp_path)
+    log = Log(tmp_path)
     for step in (10, 20, 30):
         log.write(step, loss=1.0)
     with open(log.path, "a") as file:
         file.write('{"step": 40, "lo')  # the process was killed here
-    common.Log(tmp_path, step=20).write(25, loss=2.0)
+    Log(tmp_path, step=20).write(25, loss=2.0)
     lines = [json.loads(line) for line in log.path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 25]
 
 
 def test_means_refuse_values_that_are_not_finite():
-    means = common.Means()
+    means = Means()
     means.add(loss=torch.tensor(float("nan")))
     with pytest.raises(CycleError, match="before step 7: loss"):
         means.pop(7)
@@ -132,7 +133,7 @@ def test_another_program_that_trains_in_the_folder_is_left_alone(tmp_path):
     fcntl = pytest.importorskip("fcntl", reason="there are no such locks on Windows")
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     for _ in range(2):  # a run of this process may be resumed in it
-        common.make_run(mine)
+        loop.make_run(mine)
     with pytest.raises(BlockingIOError):  # what another program would meet
         fcntl.flock(os.open(mine, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
     theirs.mkdir()
@@ -141,26 +142,26 @@ def test_another_program_that_trains_in_the_folder_is_left_alone(tmp_path):
     handle = os.open(theirs, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     with pytest.raises(InputError, match="Another program is training in"):
-        common.make_run(theirs)
+        loop.make_run(theirs)
     assert half.exists()
     os.close(handle)  # it ended
-    common.make_run(theirs)
+    loop.make_run(theirs)
     assert not half.exists()
 
 
 def test_damaged_checkpoint_is_named(tmp_path):
-    common.save_checkpoint(tmp_path, {"weights": torch.ones(1000)})
-    whole = (tmp_path / common.CHECKPOINT).read_bytes()
-    (tmp_path / common.CHECKPOINT).write_bytes(whole[: len(whole) // 2])
+    loop.save_checkpoint(tmp_path, {"weights": torch.ones(1000)})
+    whole = (tmp_path / loop.CHECKPOINT).read_bytes()
+    (tmp_path / loop.CHECKPOINT).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
-        common.load_checkpoint(tmp_path)
+        loop.load_checkpoint(tmp_path)
 
 
 def test_average_follows_parameters_and_copies_buffers():
     average, model = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     nn.init.constant_(model.weight, 3.0)
     model.get_buffer("running_mean").fill_(5.0)
-    common.update_average(average, model, decay=0.75)
+    loop.update_average(average, model, decay=0.75)
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.get_buffer("running_mean").tolist() == [5.0, 5.0]
 
@@ -193,7 +194,7 @@ def flat(value, name=""):
 
 
 def test_resumed_training_equals_an_uninterrupted_one_to_the_bit(parts, tmp_path):
-    settings = {"warmup": 3, "pool": 3, "r1_interval": 4}
+    settings = {"warmup_steps": 3, "pool": 3, "r1_interval": 4}
     parts.train(tmp_path / "straight", **settings)
     for step in (2, 11, 16):  # before the first checkpoint, and after the first and the second
         with pytest.raises(Interrupted):
@@ -201,7 +202,7 @@ def test_resumed_training_equals_an_uninterrupted_one_to_the_bit(parts, tmp_path
         torch.randn(3)  # what else happened to torch's random numbers must not matter
     parts.train(tmp_path / "resumed", **settings)
     straight, resumed = (
-        dict(flat(common.load_checkpoint(tmp_path / name))) for name in ("straight", "resumed")
+        dict(flat(loop.load_checkpoint(tmp_path / name))) for name in ("straight", "resumed")
     )
     assert straight.keys() == resumed.keys()
     ours = [name for name in straight if not name.startswith("/random/cpu")]
@@ -219,7 +220,7 @@ def test_finished_training_leaves_an_encoder_log_and_grids(parts, tmp_path):
     image = torch.zeros(1, 3, 32, 32)
     assert torch.allclose(encoder.encode(image), trained.encode(image), atol=1e-5)
     assert torch.equal(encoder.w_avg[3], parts.generator.w_avg)
-    lines = [json.loads(line) for line in (tmp_path / common.LOG).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert {"l2", "lpips", "id", "adv", "delta", "discriminator"} <= lines[0].keys()
     assert lines[-1]["validation"]["W"].keys() == {"mse", "lpips", "identity"}
     assert len(list((tmp_path / "samples").glob("*.png"))) == 4
@@ -229,7 +230,7 @@ def test_path_to_w_plus_ends_with_all_heads_and_changes_nothing_passed_in(parts,
     before = parts.generator.fingerprint
     grads = [p.requires_grad for p in parts.generator.parameters()]
     state = {k: v.clone() for k, v in parts.identity.state_dict().items()}
-    encoder = parts.train(tmp_path, schedule=ScheduleSettings(path="w+"))
+    encoder = parts.train(tmp_path, schedule=ScheduleSettings(phases="w+"))
     assert encoder.stage == 7  # all heads
     assert parts.generator.fingerprint == before
     assert [p.requires_grad for p in parts.generator.parameters()] == grads
@@ -238,14 +239,16 @@ def test_path_to_w_plus_ends_with_all_heads_and_changes_nothing_passed_in(parts,
 
 def test_warm_up_learns_the_known_w_of_generated_pictures(parts, tmp_path):
     with pytest.raises(Interrupted):
-        parts.train(tmp_path, interrupt_at(60), warmup=60, lr=3e-3, log_every=10, save_every=1000)
-    lines = [json.loads(line) for line in (tmp_path / common.LOG).read_text().splitlines()]
+        parts.train(
+            tmp_path, interrupt_at(60), warmup_steps=60, lr=3e-3, log_every=10, save_every=1000
+        )
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert {line["phase"] for line in lines} == {"warmup"}
     assert lines[-1]["w"] < 0.9 * lines[0]["w"]
 
 
 def test_heads_beyond_the_stage_are_not_trained(parts, tmp_path):
-    only_w = ScheduleSettings(path="w")
+    only_w = ScheduleSettings(phases="w")
     with pytest.raises(Interrupted):
         parts.train(tmp_path, interrupt_at(1), schedule=only_w, save_every=1)
     early = load_encoder(tmp_path / "encoder.safetensors").state_dict()
@@ -278,9 +281,9 @@ def test_pictures_that_are_not_square_are_refused(parts, tmp_path):
 
 def test_gradients_of_a_batch_in_parts_are_the_mean_of_the_parts(parts):
     def gradients(step, **settings):
-        path = ScheduleSettings(path="w")
+        path = ScheduleSettings(phases="w")
         settings = EncoderTraining(steps=24, schedule=path, held_out=2, **settings)
-        run = Run(
+        run = EncoderTrainer(
             parts.generator, parts.folder, settings, parts.perceptual, parts.identity, parts.config
         )
         run.step = step
@@ -298,12 +301,15 @@ def test_gradients_of_a_batch_in_parts_are_the_mean_of_the_parts(parts):
 def test_checkpoints_from_before_a_setting_resume(parts, tmp_path):
     with pytest.raises(Interrupted):
         parts.train(tmp_path, interrupt_at(8))
-    state = common.load_checkpoint(tmp_path)
+    state = loop.load_checkpoint(tmp_path)
     assert state is not None
+    settings, schedule = state["settings"], state["settings"]["schedule"]
     for name in ("accumulate", "compile", "tensorboard"):
-        del state["settings"][name]
+        del settings[name]
+    settings["warmup"] = settings.pop("warmup_steps")
+    schedule |= {"path": schedule.pop("phases"), "tighten": True}
     del state["digest"]
-    common.save_checkpoint(tmp_path, state)
+    loop.save_checkpoint(tmp_path, state)
     seen = []
     parts.train(tmp_path, lambda step, total, preview: seen.append(step))
     assert seen[0] == 8  # after the checkpoint at step 7
@@ -328,7 +334,7 @@ def test_missing_tensorboard_is_told_before_the_first_step(parts, tmp_path, monk
 def test_tensorboard_gets_the_log(tmp_path):
     module = "tensorboard.backend.event_processing.event_accumulator"
     accumulator = pytest.importorskip(module, reason="an optional extra")
-    log = common.Log(tmp_path, tensorboard=True)
+    log = Log(tmp_path, tensorboard=True)
     log.write(5, loss=2.0, phase="w", validation={"W": {"mse": 0.25}})
     log.save_grid(5, {"target": torch.zeros(2, 3, 64, 64)})
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
@@ -343,7 +349,7 @@ def test_what_cannot_be_read_ahead_is_told_when_it_is_needed():
             raise InputError("broken")
         return step * 10
 
-    ahead = common.Ahead(read)
+    ahead = Prefetcher(read)
     assert [ahead(0), ahead(1)] == [0, 10]
     with pytest.raises(InputError):
         ahead(2)

@@ -23,10 +23,11 @@ from cycle_core.cli import main
 from cycle_core.images.io import save_image
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
-from cycle_core.training import common
+from cycle_core.training.log import LOG
+from cycle_core.training.loop import CHECKPOINT, load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
-MODULE = "cycle_core.training.encoder"
+COMMAND = "-m", "cycle_core.cli", "train", "encoder"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def command(tmp_path_factory) -> list[str]:
         "generator": folder / "g.safetensors", "data": folder / "pictures", "device": "cpu",
         "steps": 22, "batch": 8, "accumulate": 2, "lr": 1e-3, "pool": 10, "r1-interval": 4,
         # Muon and Adam make steps of the learning rate even of gradients that are rounding alone
-        "warmup-samples": 3, "warmup-batch": 8, "warmup-lr": 1e-5,
+        "warmup-steps": 3, "warmup-batch": 8, "warmup-lr": 1e-5,
         "held-out": 20, "log-every": 5, "save-every": 6,
     }  # fmt: skip
     return [part for name, value in options.items() for part in (f"--{name}", str(value))]
@@ -64,7 +65,7 @@ def alone(command, tmp_path_factory) -> Path:
 def both(command, tmp_path_factory) -> Path:
     """The same run of two processes, which nothing disturbed."""
     out = tmp_path_factory.mktemp("both")
-    job = start(2, "-m", MODULE, *command, "--out", out)
+    job = start(2, *COMMAND, *command, "--out", out)
     _, said = job.communicate(timeout=600)
     assert job.returncode == 0, said
     return out
@@ -80,7 +81,7 @@ def kill_when(there: Path, job: subprocess.Popen[str], victims: Callable[[], lis
 
 
 def checkpoint(out: Path) -> dict[str, Any]:
-    state = common.load_checkpoint(out)
+    state = load_checkpoint(out)
     assert state is not None
     return state
 
@@ -115,7 +116,7 @@ def test_two_processes_train_what_one_does(alone, both):
     for name, weights in one.items():
         scale = max(1.0, float(weights.abs().max()))  # of running statistics up to hundreds
         assert (weights - two[name]).abs().max() < 2e-4 * scale, name
-    logs = [(out / common.LOG).read_text().splitlines() for out in (alone, both)]
+    logs = [(out / LOG).read_text().splitlines() for out in (alone, both)]
     assert len(logs[0]) == len(logs[1])  # the second process wrote nothing
     pools = [checkpoint(out)["adversary"]["pools"] for out in (alone, both)]
     for kind in ("real", "fake"):
@@ -127,7 +128,7 @@ def test_two_processes_train_what_one_does(alone, both):
 
 
 def test_killed_process_resumes_to_the_same_bits(command, alone, tmp_path):
-    program = [sys.executable, "-m", MODULE, *command, "--out", str(tmp_path)]
+    program = [sys.executable, *COMMAND, *command, "--out", str(tmp_path)]
     with subprocess.Popen(program, text=True) as job:
         kill_when(tmp_path / "samples" / "00000012.png", job, lambda: [job.pid])
     assert main(["train", "encoder", *command, "--out", str(tmp_path)]) == 0
@@ -136,9 +137,9 @@ def test_killed_process_resumes_to_the_same_bits(command, alone, tmp_path):
 
 def test_two_processes_outlive_kills_of_all_and_of_one(command, both, tmp_path):
     samples = tmp_path / "samples"
-    arguments = ["-m", MODULE, *command, "--out", tmp_path]
+    arguments = [*COMMAND, *command, "--out", tmp_path]
     job = start(2, *arguments)
-    kill_when(tmp_path / common.CHECKPOINT, job, lambda: [job.pid, *workers(job)])
+    kill_when(tmp_path / CHECKPOINT, job, lambda: [job.pid, *workers(job)])
     job.communicate()
     first = samples / "00000006.png"
     written = first.stat().st_mtime_ns
@@ -159,7 +160,7 @@ def test_a_picture_that_one_process_cannot_read_ends_all_with_one_sentence(comma
     whole = (data / "7.png").read_bytes()
     (data / "7.png").write_bytes(whole[: len(whole) // 2])
     arguments = [str(data) if part == str(pictures) else part for part in command]
-    job = start(2, "-m", MODULE, *arguments, "--out", tmp_path / "run")
+    job = start(2, *COMMAND, *arguments, "--out", tmp_path / "run")
     _, said = job.communicate(timeout=600)
     assert job.returncode != 0
     told = [line for line in said.splitlines() if line.startswith("cycle-core: ")]
@@ -172,8 +173,8 @@ def test_dry_run_tells_schedule_memory_and_time_and_writes_nothing(command, tmp_
     assert main(["train", "encoder", *command, "--out", str(out), "--dry-run"]) == 0
     said = capsys.readouterr().out
     phases = [line.split() for line in said.splitlines()]
-    assert ["return", "24", "-", "25", "0", "0", "3.05e-06"] in phases
-    assert ["rise", "4", "-", "5", "3", "0.0002", "0.1"] in phases
+    assert ["w", "24", "-", "25", "0", "0", "3.05e-06"] in phases
+    assert ["grow", "4", "-", "5", "3", "0.0002", "0.1"] in phases
     for part in ("parameters: encoder 1.80 M", "GB at most", "estimated from that", "for 25 steps"):
         assert part in said, said
     assert not out.exists()

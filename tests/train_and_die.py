@@ -13,7 +13,7 @@ import torch
 
 from cycle_core.runtime import distributed
 from cycle_core.training.adversarial import train
-from cycle_core.training.generator_settings import AdversarialTraining
+from cycle_core.training.settings import AdversarialTraining
 
 if __name__ == "__main__":
     data, out, settings = sys.argv[1], sys.argv[2], AdversarialTraining(**json.loads(sys.argv[3]))

@@ -45,10 +45,10 @@ class Method:
 
 # training -> its options of `cycle-core train encoder`
 TRAININGS = {
-    "w": ("--path", "w"),
-    "w+": ("--path", "w+"),
+    "w": ("--phases", "w"),
+    "w+": ("--phases", "w+"),
     "cycle": (),
-    "untightened": ("--no-tightening",),
+    "untightened": ("--delta-factor", "1", "--adv-factor", "1"),
 }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
 from ..faces.detectors.registry import DETECTORS
+from ..runtime.settings import Meaning, meaning
 
 if TYPE_CHECKING:
     import torch
@@ -40,15 +43,94 @@ def add_command(
     return command
 
 
-def add_machine(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def add_settings(
+    group: argparse._ActionsContainer,
+    kind: type,
+    names: Iterable[str],
+    other: tuple[str, type] | None = None,
+) -> None:
+    """Options for some fields of a settings class, with their help, range and default.
+
+    What the user does not give is not in the parsed arguments either: see `given`. other: (when, a
+    class that shares the options), whose other defaults the help tells, too."""
+    for name in names:
+        one = kind.__dataclass_fields__[name]
+        what = meaning(one)
+        assert what is not None, f"{kind.__name__}.{name} was not made by setting()"
+        option, hint = "--" + name.replace("_", "-"), get_type_hints(kind)[name]
+        help = what.help
+        if hint is bool:
+            option = option if not one.default else f"--no-{option[2:]}"
+            help = f"{help}" if not one.default else f"without {help}"
+            reading: dict[str, Any] = {"action": "store_const", "const": not one.default}
+        else:
+            reading = {"type": _reader(hint, what)}
+            if what.choices:
+                reading["metavar"] = name.upper()
+            defaults = [_shown(one.default)]
+            if other is not None:
+                theirs = _shown(other[1].__dataclass_fields__[name].default)
+                defaults += [f"{other[0]}: {theirs}"] * (theirs != defaults[0])
+            values = f"{what.range()}; " if what.choices else ""
+            known = "; ".join(text for text in defaults if text)
+            known = f"default: {known}" if defaults[0] else known
+            help += f" ({values}{known})" if known else ""
+        help = help.replace("%", "%%")
+        group.add_argument(option, dest=name, default=argparse.SUPPRESS, help=help, **reading)
+
+
+def add_machine(
+    command: argparse.ArgumentParser,
+    kind: type,
+    names: Iterable[str],
+    other: tuple[str, type] | None = None,
+) -> argparse._ArgumentGroup:
     """The group of a training's options that change its speed and its log, not its aim."""
     group = command.add_argument_group("machine")
-    group.add_argument("--bf16", action="store_true", help="multiply in bfloat16")
+    add_settings(group, kind, names, other)
     group.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
-    group.add_argument(
-        "--tensorboard", action="store_true", help="the log for TensorBoard too, into the run"
-    )
     return group
+
+
+def hide(command: argparse._ActionsContainer, old: str, new: str) -> None:
+    """Keep an option's old spelling, which no help tells."""
+    for action in list(command._actions):
+        if new in action.option_strings:
+            twin = copy.copy(action)
+            twin.option_strings, twin.help = [old], argparse.SUPPRESS
+            command._add_action(twin)
+
+
+def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """What the user gave of the fields of a settings class."""
+    names = kind.__dataclass_fields__.keys()
+    return {name: value for name, value in vars(arguments).items() if name in names}
+
+
+def _reader(hint: Any, what: Meaning) -> Callable[[str], Any]:
+    """Text -> a value of a setting, for argparse."""
+    if get_origin(hint) in (Union, UnionType):  # X | None
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is tuple:
+        return lambda text: tuple(positive(part) for part in text.split("-"))
+
+    def read(text: str) -> Any:
+        try:
+            value = hint(text)
+        except ValueError:
+            value = None
+        if value is None or not what.accepts(value):
+            kind = {int: "a whole number", float: "a number"}.get(hint, "a choice")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {kind} {what.range()}".rstrip())
+        return value
+
+    return read
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def add_out(command: argparse.ArgumentParser, what: str, default: str | None = None) -> None:

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     with distributed.processes(arguments.device):
         console = Console(arguments.quiet)
-        with distributed.together():
+        with distributed.raise_everywhere():
             batch, pictures = _prepare(arguments, console)
         try:
             run_batch(batch, pictures)

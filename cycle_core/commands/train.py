@@ -1,15 +1,39 @@
-"""`pack` and `train`: models of one's own, from pictures of one's own."""
+"""`pack`, `train encoder` and `train generator`: your own models, from your own pictures."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError, MissingFileError
+from ..runtime.settings import meaning
+from ..training.schedule import ScheduleSettings
+from ..training.settings import AdversarialTraining, EncoderTraining, RegressionTraining
+from . import train_embedded
 from .console import Console
-from .options import add_command, add_out, positive
-from .train_encoder import add_encoder
-from .train_generator import add_generator
+from .options import (
+    add_command,
+    add_device,
+    add_machine,
+    add_out,
+    add_settings,
+    device_of,
+    given,
+    hide,
+    positive,
+)
+
+if TYPE_CHECKING:
+    from ..measure.perceptual import Lpips
+    from ..models.irse import IdentityNet
+    from ..models.moco import MocoNet
+
+_MACHINE = ("seed", "bf16", "log_every", "save_every", "tensorboard")
 
 
 def add_commands(commands: Any) -> None:
@@ -27,14 +51,15 @@ def add_commands(commands: Any) -> None:
 
     train = commands.add_parser(
         "train",
-        help="train an own encoder or generator; `train encoder --help` shows how",
-        description="Train an own model, in one process or in several that torchrun starts.",
+        help="train your own encoder or generator; `train encoder --help` shows how",
+        description="Train your own model, in one process or in several that torchrun starts.",
     )
     kinds = train.add_subparsers(
         title="models", metavar="MODEL", required=True, parser_class=type(train)
     )
-    add_encoder(kinds)
-    add_generator(kinds)
+    _add_encoder(kinds)
+    _add_generator(kinds)
+    train_embedded.add_commands(kinds)
 
 
 def pack(arguments: argparse.Namespace) -> None:
@@ -43,8 +68,7 @@ def pack(arguments: argparse.Namespace) -> None:
     from ..training.packing import pack as pack_pictures
 
     torch.set_num_threads(1)  # it is the pictures that are done at the same time
-    console = Console(arguments.quiet)
-    try:
+    with closing(Console(arguments.quiet)) as console:
         packed = pack_pictures(
             arguments.pictures,
             arguments.out,
@@ -53,5 +77,208 @@ def pack(arguments: argparse.Namespace) -> None:
             lambda done, total: console.progress("pack", done, total),
         )
         console.say(f"{arguments.out}: {len(packed)} pictures of {packed.resolution} pixels")
-    finally:
-        console.close()
+
+
+# ------------------------------------------------------------------ an encoder
+def _add_encoder(kinds: Any) -> None:
+    command = add_command(
+        kinds,
+        "encoder",
+        lambda arguments: _in_processes(arguments, _train_encoder),
+        "train a cycle encoder for a generator; the same command resumes it",
+        "train encoder --generator ffhq.pkl --data ffhq256 --out run --device cuda --bf16; on 8 "
+        "GPUs: torchrun --nproc-per-node 8 -m cycle_core.cli train encoder, and the same options",
+    )
+    command.add_argument(
+        "--generator", required=True, help="path of a generator, or the name of an embedded one"
+    )
+    command.add_argument(
+        "--data", type=Path, required=True, help="folder of square aligned pictures, or of `pack`"
+    )
+    add_out(command, "folder of the run")
+    _add_dry_run(command)
+    command.add_argument(
+        "--networks",
+        choices=("auto", "published", "moco", "embedded"),
+        default="auto",
+        help="of LPIPS and identity: AlexNet and ArcFace (published); AlexNet and MoCo, for other "
+        "things than faces (moco); or those that know rendered portraits only (embedded) (default: "
+        "auto, published for generators of 256 px and more, else embedded)",
+    )
+    command.add_argument(
+        "--random-body",
+        action="store_true",
+        help="do not start from the body of ArcFace, or below 256 px of the embedded identity",
+    )
+    group = command.add_argument_group("schedule")
+    add_settings(group, ScheduleSettings, _names(ScheduleSettings))
+    machine = (*_MACHINE, "compile")
+    group = command.add_argument_group("training")
+    add_settings(group, EncoderTraining, [n for n in _names(EncoderTraining) if n not in machine])
+    add_machine(command, EncoderTraining, machine)
+    add_device(command)
+    # what they were called once
+    hide(command, "--warmup-samples", "--warmup-steps")
+    hide(command, "--path", "--phases")
+    command.add_argument("--no-tightening", action="store_true", help=argparse.SUPPRESS)
+
+
+def _train_encoder(arguments: argparse.Namespace, console: Console) -> None:
+    from ..checkpoints.registry import load_generator
+    from ..runtime import distributed
+    from ..training.dry_run import dry_run
+    from ..training.encoder import EncoderTrainer, train
+
+    schedule = given(arguments, ScheduleSettings)
+    if arguments.no_tightening:
+        schedule |= {"delta_factor": 1.0, "adv_factor": 1.0}
+    settings = EncoderTraining(
+        **given(arguments, EncoderTraining), schedule=ScheduleSettings(**schedule)
+    )
+    with distributed.raise_everywhere():
+        device = device_of(arguments)
+        generator = load_generator(arguments.generator, device)
+        perceptual, identity, body = _networks(arguments, settings, generator.resolution)
+        networks = {
+            "perceptual": None if perceptual is None else perceptual.to(device),
+            "identity": None if identity is None else identity.to(device),
+            "body": body,
+        }
+    if arguments.dry_run:
+        trainer = EncoderTrainer(generator, arguments.data, settings, **networks, known=None)
+        console.say(dry_run(trainer))
+        return
+    callback = console.callback("train encoder")
+    train(generator, arguments.data, arguments.out, settings, **networks, callback=callback)
+    console.say(f"{arguments.out / 'encoder.safetensors'}")
+
+
+def _networks(
+    arguments: argparse.Namespace, settings: EncoderTraining, resolution: int
+) -> tuple[Lpips | None, IdentityNet | MocoNet | None, IdentityNet | None]:
+    """LPIPS and identity, None where the weight is 0, and the network whose body is taken over."""
+    from ..invert.objective import MAX_SIZE
+    from ..measure.perceptual import load_perceptual
+    from ..measure.recognition import load_identity, load_moco
+
+    full = resolution >= MAX_SIZE
+    chosen = arguments.networks
+    if chosen == "auto":
+        # small generators are of the embedded domain, and so must be what compares their pictures
+        chosen = "published" if full else "embedded"
+    lpips, faces = ("embedded", "embedded") if chosen == "embedded" else ("alex", "arcface")
+    perceptual = identity = body = None
+    try:
+        if settings.lpips:
+            perceptual = load_perceptual("loss", lpips)
+        if settings.identity:
+            identity = load_moco() if chosen == "moco" else load_identity("loss", faces)
+        if not arguments.random_body:  # it must fit the encoder, whatever the losses compare
+            body = load_identity("loss", "arcface" if full else "embedded")
+    except MissingFileError as error:
+        raise MissingFileError(
+            f"{error} `cycle-core models` tells where it comes from and goes to; --lpips 0, "
+            "--identity 0 and --random-body do without."
+        ) from error
+    return perceptual, identity, body
+
+
+# ------------------------------------------------------------------ a generator
+def _add_generator(kinds: Any) -> None:
+    command = add_command(
+        kinds,
+        "generator",
+        lambda arguments: _in_processes(arguments, _train_generator),
+        "train a StyleGAN2 generator: on pictures, by a discriminator alone; on rendered "
+        "portraits, by their factors first; the same command resumes it",
+        "train generator packed --resolution 256 --out run; on 8 GPUs: torchrun --nproc-per-node "
+        "8 -m cycle_core.cli train generator, and the same options",
+    )
+    command.add_argument(
+        "data", type=Path, help="folder of square pictures, of `pack`, or of rendered portraits"
+    )
+    add_out(command, "folder of the run")
+    _add_dry_run(command)
+    pictures, renders = (_names(kind) for kind in (AdversarialTraining, RegressionTraining))
+    both = [name for name in pictures if name in renders and name not in _MACHINE]
+    group = command.add_argument_group("any data")
+    also = "for renders", RegressionTraining
+    add_settings(group, AdversarialTraining, both, also)
+    for title, kind, names, others in (
+        ("pictures", AdversarialTraining, pictures, renders),
+        ("rendered portraits", RegressionTraining, renders, pictures),
+    ):
+        group = command.add_argument_group(title)
+        add_settings(group, kind, [name for name in names if name not in others])
+    add_machine(command, AdversarialTraining, _MACHINE, also)
+    add_device(command)
+    hide(command, "--every", "--save-every")
+
+
+def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
+    from ..portraits.dataset import PortraitData
+    from ..training import adversarial, regression
+    from ..training.data import is_rendered, open_all
+    from ..training.dry_run import dry_run
+
+    callback = console.callback("train generator")
+    if is_rendered(arguments.data):
+        settings = _generator_settings(arguments, RegressionTraining, "rendered portraits")
+        data = PortraitData(arguments.data)
+        if arguments.dry_run:
+            console.say(dry_run(regression.RegressionTrainer(data, settings)))
+            return
+        regression.train(data, arguments.out, settings, callback)
+    else:
+        settings = _generator_settings(arguments, AdversarialTraining, "pictures without factors")
+        if arguments.dry_run:
+            pictures = open_all(arguments.data, settings.resolution, None)
+            console.say(dry_run(adversarial.AdversarialTrainer(pictures, settings)))
+            return
+        adversarial.train(arguments.data, arguments.out, settings, callback)
+    console.say(f"{arguments.out / 'generator.safetensors'}")
+
+
+def _generator_settings(arguments: argparse.Namespace, kind: Any, data: str) -> Any:
+    """What was given. Raises InputError for an option that other data have."""
+    other = RegressionTraining if kind is AdversarialTraining else AdversarialTraining
+    for name in sorted(given(arguments, other).keys() - {*_names(kind), "device"}):
+        option = ("--no-" if name == "noise" else "--") + name.replace("_", "-")
+        raise InputError(f"{option} is not an option for {data}: leave it out.")
+    values: dict[str, Any] = {**given(arguments, kind), "device": str(device_of(arguments))}
+    return kind(**values)
+
+
+# ------------------------------------------------------------------ parts
+def _names(kind: type) -> list[str]:
+    """The settings of a class that are options, in its order."""
+    return [field.name for field in fields(kind) if meaning(field) is not None]
+
+
+def _add_dry_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the phases, and memory and time by a few real steps; write nothing",
+    )
+
+
+def _in_processes(
+    arguments: argparse.Namespace, train: Callable[[argparse.Namespace, Console], None]
+) -> None:
+    """Train in this process, or in those that torchrun started."""
+    import torch
+
+    from ..runtime import distributed
+
+    torch.set_num_threads(arguments.threads)
+    with distributed.processes(arguments.device):
+        first = distributed.rank() == 0
+        with closing(Console(arguments.quiet or not first)) as console:
+            try:
+                train(arguments, console)
+            except KeyboardInterrupt:
+                if first and not arguments.dry_run:
+                    text = f"The same command resumes from the last checkpoint in {arguments.out}."
+                    print(f"\n{text}", file=sys.stderr)
+                raise

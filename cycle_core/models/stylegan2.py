@@ -198,7 +198,8 @@ class SynthesisBlock(nn.Module):
         """The features with the detail, and the image with what they draw."""
         if detail is not None:
             x = x + detail.to(x.dtype)
-        rgb = self.to_rgb(x, styles[-1]).float()
+        rgb = self.to_rgb(x, styles[-1])
+        rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))  # halves would lose bits
         return x, rgb if image is None else upsample(image).add_(rgb)
 
 

@@ -1,6 +1,6 @@
 """Several processes that work as one: torchrun starts them and gives each one a number, its rank.
 
-    torchrun --nproc-per-node 4 -m cycle_core.training.encoder ...
+    torchrun --nproc-per-node 4 -m cycle_core.cli train encoder ...
 
 A program is written once. In a single process, and outside of `processes`, every function here
 gives back what it was given and costs nothing. What lies on GPUs travels by NCCL where torch has
@@ -42,8 +42,8 @@ def processes(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[
 
     device: as the user named it. On GPUs each process has its own, which is "cuda" in the block.
     patience: how long one process waits for the others before it gives up.
-    An error that ends the block is told once: what `together` raises in all processes comes out of
-    the first one, any other error out of the process that had it first. The rest raise SystemExit.
+    An error that ends the block is reported once: what `raise_everywhere` raises in all processes
+    by the first one, any other error by the process that had it first. The rest raise SystemExit.
     Raises InputError where there are fewer GPUs than processes."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or _several():
@@ -58,7 +58,7 @@ def processes(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[
     backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=patience)
     try:
-        with together():
+        with raise_everywhere():
             _take_gpu(device)
         yield
     except CycleError:  # all processes have it
@@ -73,7 +73,7 @@ def processes(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def raise_everywhere() -> Iterator[None]:
     """A CycleError of the block in one process is raised in all, so that none waits in vain.
 
     All processes enter it equally often. Nothing in the block may wait for another process."""
@@ -158,12 +158,12 @@ def replicate(model: nn.Module) -> nn.Module:
     parameters that no process used stay None. Its batch norms see the batches of all processes."""
     if not _several():
         return model
-    on_gpu = next(model.parameters()).is_cuda
-    if on_gpu:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # which refuses CPUs
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = _GlobalBatchNorm2d
+    if next(model.parameters()).is_cuda:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    else:
+        for module in model.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = _GlobalBatchNorm2d
     return nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
 
 
@@ -183,7 +183,8 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 class _GlobalBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose statistics are those of the batches of all processes, of equal sizes."""
+    """`nn.SyncBatchNorm` for CPUs, which torch's refuses: the statistics are those of the batches
+    of all processes, of equal sizes."""
 
     running_mean: Tensor
     running_var: Tensor

@@ -1,4 +1,5 @@
-"""The pictures of a training: a folder of picture files, packed shards, or rendered portraits."""
+"""The pictures of a training: a folder of picture files, packed shards, or rendered portraits; and
+the order in which they are seen."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -104,7 +105,7 @@ def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
         names = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
         digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()
         if known is not None and digest[:16] != known:
-            with distributed.together():
+            with distributed.raise_everywhere():
                 check_pictures(distributed.own_items(paths))
         read, count = _files(paths, size), len(paths)
     return Pictures(read, torch.arange(count), digest[:16])
@@ -139,6 +140,52 @@ class Packed:
         """places: int64 [B]. Gives float32 [B,3,R,R] in [-1,1]."""
         rows = read_rows(self.folder, "images", places.numpy(), self.shard)
         return torch.from_numpy(rows).float() / 127.5 - 1
+
+
+# ------------------------------------------------------------------ order
+class Order:
+    """Endless shuffled indices as a pure function of (seed, step): nothing to save or restore.
+
+    Every epoch is a new permutation of 0..count-1; a batch may span two epochs. The last
+    permutations are remembered, which changes nothing but speed."""
+
+    def __init__(self, count: int, batch: int, seed: int = 0):
+        if count < 1 or batch < 1:
+            raise InputError(
+                f"A training needs at least one picture and a batch of at least one, but there "
+                f"are {count} pictures and the batch is {batch}."
+            )
+        self.count, self.batch, self.seed = count, batch, seed
+        self._epochs: dict[int, Tensor] = {}
+
+    def __call__(self, step: int) -> Tensor:
+        """The indices of the batch of `step` (0, 1, ...), int64 [batch]."""
+        places = range(step * self.batch, (step + 1) * self.batch)
+        return torch.stack([self._epoch(k // self.count)[k % self.count] for k in places])
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            if len(self._epochs) > 1:
+                del self._epochs[min(self._epochs)]
+            rng = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._epochs[epoch] = torch.randperm(self.count, generator=rng)
+        return self._epochs[epoch]
+
+
+class Prefetcher(Generic[T]):
+    """`read(step)`, a pure function, in a thread of its own: while a step is computed, what the
+    next one needs is read. An error comes out of the call that needs what could not be read."""
+
+    def __init__(self, read: Callable[[int], T]):
+        self._read, self._thread = read, ThreadPoolExecutor(1)
+        self._coming: tuple[int, Future[T]] | None = None
+
+    def __call__(self, step: int) -> T:
+        if self._coming is None or self._coming[0] != step:
+            self._coming = step, self._thread.submit(self._read, step)
+        value = self._coming[1].result()
+        self._coming = step + 1, self._thread.submit(self._read, step + 1)
+        return value
 
 
 # ------------------------------------------------------------------ picture files

@@ -1,6 +1,6 @@
 """Make the embedded directions: one for every factor of the portraits, fitted and calibrated.
 
-    python -m cycle_core.training.directions --generator portraits
+    cycle-core train directions --generator portraits
 
 Of the embedded generator's inputs z the factors are known, so directions need no labelling: codes
 of random z are fitted to the factors' Gaussian codes, all at once, so that each direction moves its
@@ -11,11 +11,10 @@ the model card.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from ..codes import Code
 from ..directions.direction import Direction
 from ..directions.discovery import fit_directions, responses, with_curve
 from ..directions.editing import edit
-from ..directions.files import EMBEDDED, save_directions
-from ..errors import CycleError, InputError
+from ..directions.files import save_directions
+from ..errors import InputError
 from ..files.atomic import write_atomically
 from ..invert.encode import generate
 from ..measure.perceptual import PortraitNet, load_attributes
@@ -36,20 +35,12 @@ from ..measure.recognition import load_identity
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..portraits.factors import FACTORS, Z_DIM, rotation
+from .settings import DirectionTraining
 
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
 # A readout of a smaller R2 knows next to nothing: its direction would leave the domain at once
 READABLE = 0.25
 HELD_OUT = 2000  # codes on which the readouts are judged
-
-
-@dataclass(frozen=True)
-class DirectionTraining:
-    """Settings of one run."""
-
-    samples: int = 20_000  # codes that directions are fitted to
-    pictures: int = 100  # codes at which each direction is measured
-    seed: int = 0
 
 
 def fit(G: Generator, settings: DirectionTraining) -> tuple[list[Direction], dict[str, float]]:
@@ -133,41 +124,17 @@ def _identity_kept(G: Generator, direction: Direction, codes: Code, identity: Id
     return float(torch.stack([1 - identity.distance(start, m) for m in moved]).mean())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    defaults = DirectionTraining()
-    parser = argparse.ArgumentParser(
-        prog="cycle_core.training.directions",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--generator", default="portraits", help="file, or name of an embedded one")
-    parser.add_argument("--out", default=str(EMBEDDED), help="file of the directions")
-    parser.add_argument("--table", help="file for what was measured, JSON")
-    parser.add_argument("--samples", type=int, default=defaults.samples, help="codes to fit to")
-    parser.add_argument("--pictures", type=int, default=defaults.pictures,
-                        help="codes to calibrate at; 0 leaves the calibration out")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    settings = DirectionTraining(options.samples, options.pictures, options.seed)
-    try:
-        run(options.generator, options.out, options.table, settings, options.device)
-    except CycleError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-def run(
+def train(
     generator: str | Path,
     out: str | Path,
     table: str | Path | None = None,
     settings: DirectionTraining | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
+    say: Callable[[str], object] = print,
 ) -> list[Direction]:
-    """Fit, measure and save the directions of a generator; gives them."""
+    """Fit, measure and save the directions of a generator; gives them.
+
+    table: file for what was measured, JSON. say: takes a line of what is done."""
     settings = settings or DirectionTraining()
     begin = time.monotonic()
     G = load_generator(generator, device)
@@ -180,7 +147,7 @@ def run(
             f"No factor can be read off the codes of {G.name}: train the generator for longer."
         )
     if unread:
-        print(f"left out, not readable off the generator's codes: {', '.join(unread)}")
+        say(f"left out, not readable off the generator's codes: {', '.join(unread)}")
     if settings.pictures:
         directions = _measure_all(G, directions, rows, settings)
     seconds = round(time.monotonic() - begin, 1)
@@ -195,7 +162,7 @@ def run(
     if table is not None:
         text = json.dumps({**origin, "directions": rows}, indent=1)
         write_atomically(table, lambda path: path.write_text(text + "\n", encoding="utf-8"))
-    print(f"{len(directions)} directions in {seconds} s: {out}")
+    say(f"{len(directions)} directions in {seconds} s: {out}")
     return directions
 
 
@@ -221,4 +188,8 @@ def _measure_all(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import runpy
+    import sys
+
+    sys.argv[1:1] = ["train", "directions"]
+    runpy.run_module("cycle_core.cli", run_name="__main__")

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..models.layers import Linear
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
-from .common import autocast
+from .loop import autocast
 
 GROUP = 8  # pictures whose deviations are pooled
 

@@ -1,146 +1,120 @@
-"""What an encoder training will be like: its schedule, and its memory and time by a few real steps.
+"""What a training will be like: its phases, and its memory and time by a few real steps.
 
-Nothing is written. Two kinds of steps are measured, at the first stage of the schedule and at its
-last one; what lies between costs about as much as its share of heads says.
+Nothing is written. Of each kind of steps the cheapest and the most expensive are measured; what
+lies between costs about as much as its share says.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
-from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from ..invert.objective import Distance
-from ..models.encoder import EncoderConfig
-from ..models.generator import Generator
-from ..models.irse import IdentityNet
 from ..runtime import distributed
 from ..runtime.devices import peak_memory
-from .encoder_run import CHUNK, Run
-from .encoder_settings import EncoderTraining
-from .schedule import Phase
+from .loop import Stretch, Trainer
 
 MEASURED = 3  # steps of a kind, after one that is not counted
+CHUNK = 16  # pictures that are validated at once
 
 
-def dry_run(
-    generator: Generator,
-    data: str | Path,
-    settings: EncoderTraining,
-    perceptual: Distance | None,
-    identity: Distance | None,
-    config: EncoderConfig | None = None,
-    body: IdentityNet | None = None,
-) -> str:
-    """A report of several lines. The arguments are those of `encoder.train`, as are the errors."""
-    run = Run(generator, data, settings, perceptual, identity, config, body, known=None)
-    run.join()
-    parts = list(_parts(run))
-    lines = [*_setting(run), "", *_schedule(parts), "", *_costs(run, parts)]
-    return "\n".join(lines)
-
-
-def _parts(run: Run) -> Iterator[tuple[int, int, Phase]]:
-    """(first step, number of steps, what holds) of each stretch of the run, in order."""
-    first = 0
-    for phase, steps in groupby(map(run.phase, range(run.settings.total))):
-        count = sum(1 for _ in steps)
-        yield first, count, phase
-        first += count
-
-
-def _setting(run: Run) -> list[str]:
-    settings, several = run.settings, distributed.world_size()
-    at_once = settings.batch // several // settings.accumulate
-    return [
-        f"{len(run.pictures):,} pictures to train on, {len(run.held_out):,} held out",
-        f"{several} {'process' if several == 1 else 'processes'} on {run.device.type}, batch "
-        f"{settings.batch}: each has {at_once} at once, {settings.accumulate} times a step",
+def dry_run(trainer: Trainer) -> str:
+    """A report of several lines."""
+    trainer.join()
+    stretches = list(trainer.stretches())
+    settings, several = trainer.settings, distributed.world_size()
+    parts = getattr(settings, "accumulate", 1)
+    at_once = settings.batch // several // parts
+    lines = [
+        *trainer.facts(),
+        f"{several} {'process' if several == 1 else 'processes'} on {trainer.device.type}, batch "
+        f"{settings.batch}: each has {at_once} at once, {parts} times a step",
     ]
+    return "\n".join([*lines, "", *_schedule(stretches), "", *_costs(trainer, stretches)])
 
 
-def _schedule(parts: list[tuple[int, int, Phase]]) -> list[str]:
-    lines = [f"{'phase':<10}{'steps':>21}  {'stages':>8}  {'delta':>17}  {'adv':>17}"]
-    for name, group in groupby(parts, lambda part: part[2].name):
-        stretch = list(group)
-        begin, end = stretch[0], stretch[-1]
-        steps = f"{begin[0]:,} - {end[0] + end[1]:,}"
-        stages, delta, adv = (
-            _span(getattr(begin[2], field), getattr(end[2], field))
-            for field in ("stage", "delta", "adv")
-        )
-        lines.append(f"{name:<10}{steps:>21}  {stages:>8}  {delta:>17}  {adv:>17}")
-    return lines
+def _schedule(stretches: list[Stretch]) -> Iterator[str]:
+    columns = list(stretches[0].values)
+    yield f"{'phase':<12}{'steps':>23}" + "".join(f"  {name:>17}" for name in columns)
+    for name, group in groupby(stretches, lambda stretch: stretch.name):
+        first, *_, last = [*group] * 2
+        steps = f"{first.first:,} - {last.first + last.count:,}"
+        spans = (_span(first.values[column], last.values[column]) for column in columns)
+        yield f"{name:<12}{steps:>23}" + "".join(f"  {span:>17}" for span in spans)
 
 
-def _costs(run: Run, parts: list[tuple[int, int, Phase]]) -> list[str]:
+def _costs(trainer: Trainer, stretches: list[Stretch]) -> list[str]:
     """Parameters, memory, time."""
-    models = {
-        "encoder": run.encoder,
-        "generator": run.generator,
-        "discriminator": run.adversary.discriminator,
-        "LPIPS": run.objective.perceptual,
-        "identity": run.objective.faces,
-    }
     counts = [
         f"{name} {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M"
-        for name, model in models.items()
-        if isinstance(model, nn.Module)
+        for name, model in trainer.models().items()
     ]
-    seconds: dict[tuple[bool, int], float] = {}  # of a step: in the warm-up?, at which stage
-    for warm in (True, False):
-        kinds = [part for part in parts if (part[2].name == "warmup") == warm]
-        for part in {p[2].stage: p for p in sorted(kinds, key=lambda p: -p[2].stage)}.values():
-            if part[2].stage in (0, max(p[2].stage for p in kinds)):
-                seconds[warm, part[2].stage] = _seconds(run, part[0])
-    total = sum(count * _between(seconds, phase) for _, count, phase in parts)
-    stages = ", ".join(
-        f"{'warm-up' if warm else f'stage {stage}'} {value:.3g} s"
-        for (warm, stage), value in seconds.items()
+    seconds: dict[str, dict[float, float]] = {}  # kind -> {share: of a step}
+    for kind in dict.fromkeys(stretch.kind for stretch in stretches):
+        of_kind = sorted((s for s in stretches if s.kind == kind), key=lambda s: s.share)
+        ends = {stretch.share: stretch for stretch in (of_kind[-1], of_kind[0])}
+        seconds[kind] = {share: _step_seconds(trainer, s.first) for share, s in ends.items()}
+    measured = ", ".join(
+        f"{kind}{f' {share:g}' if len(of_kind) > 1 else ''} {value:.3g} s"
+        for kind, of_kind in seconds.items()
+        for share, value in of_kind.items()
     )
-    count = min(CHUNK, len(run.held_out))
-    began = time.perf_counter()
-    run.validate(count)
-    validation = (time.perf_counter() - began) * len(run.held_out) / count
-    validation /= distributed.world_size() if count == CHUNK else 1
-    saves = -(-run.settings.total // run.settings.save_every)
-    state = 4 * sum(p.numel() for p in run.encoder.parameters())
-    peak = gigabytes(peak_memory(run.device))
+    total = sum(s.count / s.stride * _between(seconds[s.kind], s.share) for s in stretches)
+    validation = _validation_seconds(trainer)
+    saves = -(-trainer.total // trainer.settings.save_every)
+    state = gigabytes(sum(_bytes(trainer.state())))
     return [
         f"parameters: {', '.join(counts)}",
-        f"memory: {peak} at most in the measured steps, of each process; "
-        f"{gigabytes(5 * state)} of it are weights, gradients and optimiser of the encoder",
-        f"disk: {gigabytes(5 * state)} for the encoder and the checkpoint",
-        f"measured, median of {MEASURED} steps: {stages}; a validation {validation:.3g} s",
-        f"estimated from that: {_duration(total)} for {run.settings.total:,} steps, and "
+        f"memory: {gigabytes(peak_memory(trainer.device))} at most in the measured steps, of each "
+        f"process; {state} of it are the weights and optimisers that a checkpoint holds",
+        f"measured, median of {MEASURED} steps: {measured}; a validation {validation:.3g} s",
+        f"estimated from that: {_duration(total)} for {trainer.total:,} {trainer.unit}, and "
         f"{_duration(saves * validation)} for {saves:,} validations, without writing checkpoints",
     ]
 
 
-def _seconds(run: Run, step: int) -> float:
+def _step_seconds(trainer: Trainer, step: int) -> float:
     """The median time of a step like step `step`."""
-    times = []
-    for _ in range(1 + MEASURED):
-        run.step = step
-        began = time.perf_counter()
-        run.advance()
-        if run.device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return median(times[1:])
+
+    def advance() -> None:
+        trainer.step = step
+        trainer.advance()
+
+    return median([_seconds(trainer, advance) for _ in range(1 + MEASURED)][1:])
 
 
-def _between(seconds: dict[tuple[bool, int], float], phase: Phase) -> float:
-    """The time of a step at any stage, on the line through the stages that were measured."""
-    warm = phase.name == "warmup"
-    known = sorted((stage, value) for (w, stage), value in seconds.items() if w == warm)
-    (low, first), (high, last) = known[0], known[-1]
-    return first + (last - first) * (phase.stage - low) / max(high - low, 1)
+def _validation_seconds(trainer: Trainer) -> float:
+    """Of all pictures, from some of them."""
+    count = min(CHUNK, trainer.validated)
+    seconds = _seconds(trainer, lambda: trainer.validate(count)) * trainer.validated / count
+    return seconds / (distributed.world_size() if count == CHUNK else 1)
+
+
+def _seconds(trainer: Trainer, work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _between(seconds: dict[float, float], share: float) -> float:
+    """The time of a step at any share, on the line through those that were measured."""
+    (low, first), (high, last) = min(seconds.items()), max(seconds.items())
+    return first + (last - first) * (share - low) / max(high - low, 1)
+
+
+def _bytes(state: Any) -> Iterator[int]:
+    if isinstance(state, Tensor):
+        yield state.numel() * state.element_size()
+    elif isinstance(state, dict | list):
+        for part in state.values() if isinstance(state, dict) else state:
+            yield from _bytes(part)
 
 
 def gigabytes(count: int | None) -> str:

@@ -39,8 +39,6 @@ class Preset:
     device: tuple[str, ...]
 
 
-# The published rate of the latent discriminator, 2e-5, is made for 750,000 steps: in a short run it
-# never learns which vectors are real, and pushes the encoder away from W.
 PRESETS = {
     "cpu": Preset(
         resolution=64,
@@ -49,8 +47,8 @@ PRESETS = {
         perceptual=1_500,
         identity=700,
         generator=("--compile", "--device", "cpu"),
-        encoder=("--warmup-samples", "2000", "--steps", "3000", "--lr", "3e-4",
-                 "--lr-decay", "0.4", "--discriminator-lr", "5e-4"),
+        encoder=("--warmup-steps", "2000", "--steps", "3000", "--lr", "3e-4",
+                 "--lr-decay", "0.4"),
         landmarks=45,
         device=("--bf16",),
     ),
@@ -62,8 +60,8 @@ PRESETS = {
         identity=4_000,
         generator=("--channels", "256-256-256-256-128-64", "--w-dim", "256", "--batch", "64",
                    "--regression-images", "4000000", "--adversarial-images", "500000"),
-        encoder=("--warmup-samples", "4000", "--steps", "30000", "--lr", "3e-4",
-                 "--lr-decay", "0.4", "--discriminator-lr", "5e-4"),
+        encoder=("--warmup-steps", "4000", "--steps", "30000", "--lr", "3e-4",
+                 "--lr-decay", "0.4"),
         landmarks=15,
         device=("--device", "cuda", "--bf16"),
     ),
@@ -73,6 +71,7 @@ PRESETS = {
 def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
     """{step: arguments of `python -m cycle_core....`}, in the order in which they run."""
     data, wide = folder / "portraits", folder / "wide"
+    train = "cli", "train"
     size = ["--workers", "2", "--compile"]
     steps = {
         "portraits": ["portraits.dataset", data, "--count", preset.portraits, "--seed", 0,
@@ -83,16 +82,16 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
     for role in ("loss", "metrics"):
         for kind, count in (("perceptual", preset.perceptual), ("identity", preset.identity)):
             name = f"{kind}_{role}"
-            steps[name] = ["training.features", kind, data, "--role", role, "--out", folder / name,
-                           "--steps", count, *preset.device]  # fmt: skip
-    steps["generator"] = ["training.generator", data, "--out", folder / "generator",
+            steps[name] = [*train, "features", kind, data, "--role", role,
+                           "--out", folder / name, "--steps", count, *preset.device]  # fmt: skip
+    steps["generator"] = [*train, "generator", data, "--out", folder / "generator",
                           *preset.generator, *preset.device]  # fmt: skip
-    steps["encoder"] = ["training.encoder", "--generator", "portraits", "--data", data,
+    steps["encoder"] = [*train, "encoder", "--generator", "portraits", "--data", data,
                         "--out", folder / "encoder", *preset.encoder, *preset.device]  # fmt: skip
-    steps["directions"] = ["training.directions", "--generator", "portraits",
+    steps["directions"] = [*train, "directions", "--generator", "portraits",
                            "--out", ASSETS / "directions.safetensors",
                            "--table", folder / "directions.json"]  # fmt: skip
-    steps["landmarks"] = ["training.landmarks", wide, "--out", folder / "landmarks",
+    steps["landmarks"] = [*train, "landmarks", wide, "--out", folder / "landmarks",
                           "--minutes", preset.landmarks,
                           *(x for x in preset.device if x == "--bf16")]  # fmt: skip
     return {name: [f"cycle_core.{step[0]}", *map(str, step[1:])] for name, step in steps.items()}

@@ -1,42 +1,55 @@
 """Train a cycle encoder: W -> W+ -> W.
 
     cycle-core train encoder --generator portraits --data FOLDER --out RUN --steps N
-    torchrun --nproc-per-node 8 -m cycle_core.training.encoder ...the same options
+    torchrun --nproc-per-node 8 -m cycle_core.cli train encoder ...the same options
 
 Cycle Encoding (Mao et al. 2022), section 3: the generator stays as it is, and the encoder minimises
 
     l2 * L2 + lpips * LPIPS + identity * ID + adv * L_adv + delta * sum_i ||D_i||_2
 
 at 256 px (or the generator's resolution, if that is smaller) over the stages and weights of
-`cycle_core.schedule`. The noise is constant and no picture is mirrored. A run is a folder (see
-`common`) that also holds `encoder.safetensors`; the same command resumes it, exactly to the bit on
-a CPU, whatever ended it and when. Several processes give what one gives, to rounding.
+`schedule`. The noise is constant and no picture is mirrored.
 
-`warmup` steps may come before the schedule: they regress the known w of generated pictures, as
-many encoder trainings do, which saves most of a short run's W phase. The paper has none.
+What a step does to a global batch does not depend on how many processes share it: every process
+makes all random numbers and takes its part, gradients are averaged, batch norms see all pictures
+that are in work at once, and the latent discriminator, which is tiny, is trained on the codes of
+all processes in each of them.
+
+`warmup_steps` may come before the schedule: they regress the known w of generated pictures, as many
+encoder trainings do, which saves most of a short run's W phase. The paper has none.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import contextlib
+import copy
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from ..invert.objective import Distance
+from ..checkpoints.native import save_model
+from ..errors import InputError
+from ..images.resize import resize
+from ..invert.objective import MAX_SIZE, Distance, Objective
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
-from . import common
-from .encoder_run import Run
-from .encoder_settings import FREE, EncoderTraining
-
-__all__ = ["EncoderTraining", "train"]
-Callback = Callable[[int, int, "Tensor | None"], object]
+from ..runtime.optim import Muon, Ranger
+from ..runtime.progress import Callback
+from . import loop
+from .adversary import Adversary, LatentDiscriminator, sample_w
+from .data import Order, Prefetcher, open_pictures
+from .dry_run import CHUNK
+from .loop import Losses, Stretch, autocast
+from .schedule import Phase, at
+from .settings import EncoderTraining
 
 
 def train(
@@ -58,67 +71,378 @@ def train(
     without them.
     config: of the encoder; chosen by the resolution if None. body: an identity network from whose
     body the encoder's starts.
-    callback(step, total, preview): after every step; preview is None, or after a validation
-    float [B,3,R,R], reconstructions of held-out pictures; an exception from it ends the run, which
-    can be resumed from its last checkpoint.
+    callback: see `loop`; previews are reconstructions of held-out pictures.
     Gives the encoder, in evaluation mode, also written to `out/encoder.safetensors` with its last
     stage and the generator's fingerprint. Nothing that is passed in is changed.
     Raises InputError for impossible settings or another run's folder, MismatchError for a body of
     another shape, CycleError where the training diverges."""
-    first = distributed.rank() == 0
-    with distributed.together():
-        out = common.make_run(out)
-        state = common.load_checkpoint(out)
-    known = "" if state is None else state.get("digest", "")
-    run = Run(generator, data, settings, perceptual, identity, config, body, known)
-    with distributed.together():
-        if state is not None:
-            stored = run.networks() | state["settings"]  # older checkpoints do not name them
-            common.check_same(out, _fixed(stored), _fixed(run.describe()))
-            run.load_state(state)
-        log = common.Log(out, run.step, settings.tensorboard) if first else None
-    del state  # gigabytes
-    run.join()
-    means = common.Means()
-    while run.step < settings.total:
-        means.add(**run.advance())
-        preview = None
-        saving = run.step == settings.total or run.step % settings.save_every == 0
-        if saving or run.step % settings.log_every == 0:
-            with distributed.together():
-                losses = means.pop(run.step)
-            losses = distributed.mean(losses)
-            if log is not None:
-                phase = run.phase(run.step - 1)  # the one that was trained, not the one to come
-                log.write(run.step, phase=phase.name, stage=phase.stage, **losses)
-        if saving:
-            preview = _save(run, out, log)
-        if callback is not None:
-            callback(run.step, settings.total, preview)
-    return run.encoder.eval().requires_grad_(False)
+
+    def make(digest: str) -> EncoderTrainer:
+        return EncoderTrainer(
+            generator, data, settings, perceptual, identity, config, body, known=digest
+        )
+
+    return loop.train(out, make, callback).encoder.eval().requires_grad_(False)
 
 
-def _save(run: Run, out: Path, log: common.Log | None) -> Tensor | None:
-    """Validate, and let the first process write what is there; gives a preview where there is one.
+class EncoderTrainer(loop.Trainer):
+    """The arguments are those of `train`; known: as `data.open_all` takes it.
 
-    The checkpoint comes last: what was written before it is written again if the run ends here."""
-    measured, columns = run.validate()
-    with distributed.together():
-        if log is not None:
-            log.write(run.step, validation=measured)
-            log.save_grid(run.step, columns)
-            run.export(out / "encoder.safetensors", measured)
-            common.save_checkpoint(out, run.state())
-    return list(columns.values())[-1] if columns else None
+    Nothing that is passed in is changed. Raises InputError for settings that cannot be."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        data: str | Path,
+        settings: EncoderTraining,
+        perceptual: Distance | None,
+        identity: Distance | None,
+        config: EncoderConfig | None = None,
+        body: IdentityNet | None = None,
+        known: str | None = "",
+    ):
+        self.settings, self.device = settings, generator.device
+        at(0, generator.num_ws, settings.cycle_steps, settings.schedule)  # a hopeless one ends here
+        distributed.check_divides(settings.batch, settings.accumulate)
+        if settings.warmup_steps:
+            distributed.check_divides(settings.warmup_batch, settings.accumulate)
+        self.fingerprint = generator.base_fingerprint
+        self.generator = _frozen_copy(generator)
+        self.synthesis: Any = self.generator.synthesis
+        if settings.compile:
+            self.synthesis = torch.compile(self.synthesis)
+        self.size = min(MAX_SIZE, generator.resolution)
+        self.pictures, self.held_out = open_pictures(data, self.size, settings.held_out, known)
+        self.digest = self.pictures.digest
+        self.validated = min(len(self.held_out), settings.held_out)
+        self.objective = Objective(
+            l2=settings.l2,
+            lpips=settings.lpips,
+            identity=settings.identity,
+            perceptual=_frozen_copy(perceptual),
+            faces=_frozen_copy(identity),
+            max_size=self.size,
+        )
+        with torch.random.fork_rng(devices=[]):  # the initialisation depends on the seed alone
+            torch.manual_seed(settings.seed)
+            self.encoder = Encoder(config or default_config(generator))
+            discriminator = LatentDiscriminator(generator.w_dim)
+        if body is not None:
+            self.encoder.init_body(body)
+        self.encoder.w_avg.copy_(generator.w_avg.expand_as(self.encoder.w_avg))
+        self.encoder.generator = self.fingerprint
+        _check_fits(self.encoder, generator)
+        self.encoder = _channels_last(self.encoder.to(self.device))
+        self.offsets: nn.Module = self.encoder  # in several processes, what averages its gradients
+        self.rng = torch.Generator().manual_seed(settings.seed)
+        self.rngs = {"run": self.rng}
+        self.adversary = Adversary(
+            discriminator.to(self.device),
+            self.generator,
+            self.rng,
+            settings.discriminator_lr,
+            settings.r1_gamma,
+            settings.r1_interval,
+            settings.pool,
+        )
+        self.optimizer = Ranger(self.encoder.parameters(), settings.lr)
+        self.warm_optimizer = Muon(self.encoder.parameters(), settings.warmup_lr)
+        self._w_scale = self._measure_w_scale()
+        self._see(len(self.pictures))
+
+    def join(self) -> None:
+        """Let the processes train one encoder, once each of them has loaded the run's state.
+
+        Raises InputError where they have not the same."""
+        found = distributed.everywhere((self.step, len(self.pictures)))
+        if len(set(found)) > 1:
+            raise InputError(
+                f"The processes find {' and '.join(f'step {s}, {n} pictures' for s, n in found)}: "
+                "give folders of the data and of the run that all machines share."
+            )
+        self.offsets = distributed.replicate(self.encoder)
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder,
+            "optimizer": self.optimizer,
+            "warm_optimizer": self.warm_optimizer,
+            "adversary": self.adversary,
+        }
+
+    def phase(self, step: int) -> Phase:
+        """What holds at a step of the run, counted from 0 and with the warm-up."""
+        if step < self.settings.warmup_steps:
+            return Phase("warmup", 0, 0.0, 0.0)
+        return at(
+            step - self.settings.warmup_steps,
+            self.generator.num_ws,
+            self.settings.cycle_steps,
+            self.settings.schedule,
+        )
+
+    # ------------------------------------------------------------------ a step
+    def advance(self) -> Losses:
+        """One step; gives the losses, scalars, of this process's pictures."""
+        phase = self.phase(self.step)
+        self.encoder.stage = phase.stage
+        self.encoder.train()
+        losses = self._warm_up() if phase.name == "warmup" else self._cycle(phase)
+        self.step += 1
+        return losses
+
+    def _cycle(self, phase: Phase) -> Losses:
+        with distributed.raise_everywhere():
+            batch = self._batches(self.step - self.settings.warmup_steps)
+        codes: list[Tensor] = []
+
+        def part_losses(image: Tensor) -> Losses:
+            made, losses = self._losses(image.to(self.encoder.w_avg), phase)
+            codes.append(distributed.gather(made.detach()))
+            return losses
+
+        losses = self._update(self.optimizer, self._lr(), part_losses, batch)
+        return losses | self.adversary.train(torch.cat(codes), phase.stage, self.step)
+
+    def _losses(self, image: Tensor, phase: Phase) -> tuple[Tensor, Losses]:
+        """The codes [B, N, w_dim] of pictures, and the losses, of which "loss" is the sum."""
+        with autocast(self.device, self.settings.bf16):
+            w_avg = self.encoder.w_avg  # [N, w_dim]
+            offsets = self.offsets(self.encoder.resize(image), phase.stage).to(w_avg.dtype)
+            codes = w_avg + offsets  # [B, N, w_dim]
+            made = self.synthesis(codes, noise="const")
+            terms = self.objective(made, self.objective.target(image))
+        losses = {"l2": terms.l2.mean(), "lpips": terms.lpips.mean(), "id": terms.identity.mean()}
+        loss = terms.total.mean()
+        losses["adv"] = self.adversary.loss(codes, phase.stage)
+        loss = loss + phase.adv * losses["adv"]
+        if phase.stage:
+            losses["delta"] = delta_loss(offsets, phase.stage)
+            loss = loss + phase.delta * losses["delta"]
+        losses["loss"] = loss
+        return codes, losses
+
+    def _warm_up(self) -> Losses:
+        """Regress the known w of generated pictures."""
+        with autocast(self.device, self.settings.bf16), torch.no_grad():
+            w = sample_w(self.generator, self.settings.warmup_batch, self.rng)  # [B, w_dim]
+
+        def part_losses(w: Tensor) -> Losses:
+            with autocast(self.device, self.settings.bf16):
+                with torch.no_grad():
+                    codes = w[:, None].expand(-1, self.generator.num_ws, -1)
+                    image = self.synthesis(codes, noise="const").clamp(-1, 1)
+                offsets = self.offsets(self.encoder.resize(resize(image, self.size)), 0).float()
+            error = self.encoder.w_avg[0] + offsets[:, 0] - w
+            return {"loss": error.square().mean() / self._w_scale}
+
+        done = self.step / self.settings.warmup_steps
+        lr = self.settings.warmup_lr * min(1.0, 20 * done + 0.01, 2 * (1 - done))
+        return {"w": self._update(self.warm_optimizer, lr, part_losses, self._own_parts(w))["loss"]}
+
+    def _update(
+        self,
+        optimizer: torch.optim.Optimizer,
+        lr: float,
+        losses_of: Callable[[Tensor], Losses],
+        parts: Sequence[Tensor],
+    ) -> Losses:
+        """One update by the mean gradient of a batch that is seen part by part; the mean losses."""
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.zero_grad(set_to_none=True)  # heads that are off must rest, see Ranger
+        means: Losses = {}
+        silent = getattr(self.offsets, "no_sync", contextlib.nullcontext)
+        for i, part in enumerate(parts):  # the processes exchange gradients after the last one
+            with contextlib.nullcontext() if i == len(parts) - 1 else silent():
+                losses = losses_of(part)
+                (losses["loss"] / len(parts)).backward()
+            for name, value in losses.items():
+                share = value.detach() / len(parts)
+                means[name] = means[name] + share if name in means else share
+        optimizer.step()
+        return means
+
+    def _lr(self) -> float:
+        settings = self.settings
+        left = (settings.total - self.step) / settings.cycle_steps
+        return settings.lr * (min(1.0, left / settings.lr_decay) if settings.lr_decay else 1.0)
+
+    def _own_parts(self, batch: Tensor) -> list[Tensor]:
+        """Of each part of a global batch the rows of this process, so that what is in work at once
+        is the same for any number of processes."""
+        return [distributed.own_part(part) for part in batch.chunk(self.settings.accumulate)]
+
+    def _see(self, count: int) -> None:
+        """Train on the first `count` pictures."""
+        pictures = self.pictures = self.pictures.first(count)
+        order = Order(count, self.settings.batch, self.settings.seed)
+
+        def read(step: int) -> Sequence[Tensor]:
+            parts = self._own_parts(order(step))
+            return pictures[torch.cat(parts)].split(len(parts[0]))
+
+        self._batches = Prefetcher(read)
+
+    @torch.no_grad()
+    def _measure_w_scale(self) -> Tensor:
+        """Variance of w, the mean over its dimensions: a regression that knows nothing loses 1."""
+        rng = torch.Generator().manual_seed(0)
+        return sample_w(self.generator, 1000, rng).var(0).mean()
+
+    # ------------------------------------------------------------------ while it trains
+    def status(self) -> dict[str, Any]:
+        phase = self.phase(self.step - 1)  # the one that was trained, not the one to come
+        return {"phase": phase.name, "stage": phase.stage}
+
+    @torch.no_grad()
+    def validate(self, count: int | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Means over `count` held-out pictures (all if None), in W and at the stage that is
+        trained; and a grid of this process's first pictures, empty where it has none.
+
+        mse in [-1,1]; lpips and identity as the losses have them (their networks, distances)."""
+        self.encoder.eval()
+        stage = self.encoder.stage
+        stages = {"W": 0} if stage == 0 else {"W": 0, f"stage {stage}": stage}
+        measures = {"mse": "l2", "lpips": "lpips", "identity": "identity"}
+        sums = {name: dict.fromkeys(measures, 0.0) for name in stages}
+        columns: dict[str, Tensor] = {}
+        count = min(self.validated, count or self.validated)
+        with distributed.raise_everywhere():
+            for places in distributed.own_items(torch.arange(count).split(CHUNK)):
+                image = self.held_out[places].to(self.device)
+                target = self.objective.target(image)
+                made = {name: self._reconstruct(image, s) for name, s in stages.items()}
+                if not columns:
+                    columns = {"target": image[:6], **{n: x[:6] for n, x in made.items()}}
+                for name, picture in made.items():
+                    terms = self.objective(picture, target)
+                    for measure, term in measures.items():
+                        sums[name][measure] += float(getattr(terms, term).sum())
+        several = distributed.world_size()
+        sums = {name: distributed.mean(of_stage) for name, of_stage in sums.items()}
+        means = {
+            n: {k: round(v * several / count, 6) for k, v in s.items()} for n, s in sums.items()
+        }
+        return {"validation": means}, columns
+
+    def _reconstruct(self, image: Tensor, stage: int) -> Tensor:
+        codes = self.encoder.encode(image, stage)
+        return resize(self.synthesis(codes, noise="const").clamp(-1, 1), self.size)
+
+    def export(self, folder: Path, measured: dict[str, Any]) -> None:
+        """Write `encoder.safetensors`, ready for `load_encoder`."""
+        metadata = {
+            "generator": self.fingerprint,
+            "stage": str(self.encoder.stage),
+            "steps": str(self.step),
+            "training": json.dumps(asdict(self.settings)),
+            "validation": json.dumps(measured["validation"]),
+        }
+        path, encoder = folder / "encoder.safetensors", self.encoder
+        save_model(path, "encoder", encoder.config, encoder.state_dict(), metadata)
+
+    def stretches(self) -> Iterator[Stretch]:
+        first = 0
+        for phase, steps in groupby(map(self.phase, range(self.settings.total))):
+            count = sum(1 for _ in steps)
+            kind = "warm-up" if phase.name == "warmup" else "stage"
+            values = {"stage": phase.stage, "delta": phase.delta, "adv": phase.adv}
+            yield Stretch(phase.name, first, count, kind, phase.stage, values)
+            first += count
+
+    def facts(self) -> list[str]:
+        return [f"{len(self.pictures):,} pictures to train on, {len(self.held_out):,} held out"]
+
+    def models(self) -> dict[str, nn.Module]:
+        models = {
+            "encoder": self.encoder,
+            "generator": self.generator,
+            "discriminator": self.adversary.discriminator,
+            "LPIPS": self.objective.perceptual,
+            "identity": self.objective.faces,
+        }
+        return {name: model for name, model in models.items() if isinstance(model, nn.Module)}
+
+    # ------------------------------------------------------------------ resuming
+    def describe(self) -> dict[str, Any]:
+        config = asdict(self.encoder.config)
+        del config["stage"]
+        return {
+            **asdict(self.settings),
+            "steps": self.settings.cycle_steps,
+            "generator": self.fingerprint,
+            "encoder": config,
+            **self._networks(),
+        }
+
+    def from_older(self, stored: dict[str, Any]) -> dict[str, Any]:
+        schedule = dict(stored["schedule"])
+        if "path" in schedule:  # before schedules were durations
+            schedule["phases"] = schedule.pop("path")
+            if not schedule.pop("tighten"):
+                schedule["delta_factor"] = schedule["adv_factor"] = 1.0
+        return {**self._networks(), **super().from_older(stored), "schedule": schedule}
+
+    def _networks(self) -> dict[str, str]:
+        """Which networks the losses have."""
+        return {
+            "lpips network": _name(self.objective.perceptual if self.settings.lpips else None),
+            "identity network": _name(self.objective.faces if self.settings.identity else None),
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "pictures": len(self.pictures), "stage": self.encoder.stage}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._see(state["pictures"])
+        self.encoder.stage = state["stage"]
 
 
-def _fixed(described: dict[str, Any]) -> dict[str, Any]:
-    """What a resumed run must share; of a checkpoint that is older than a setting, its default."""
-    described = {**asdict(EncoderTraining()), **described}
-    return {name: value for name, value in described.items() if name not in FREE}
+def delta_loss(rows: Tensor, stage: int) -> Tensor:
+    """sum_i ||D_i||_2 over the active heads, mean over the batch, float [].
+
+    rows: the encoder's output [B, N, w_dim], D_i = rows[:, i] - rows[:, 0]; stage: its stage."""
+    deltas = rows[:, 1 : stage + 1] - rows[:, :1]  # [B, stage, w_dim]
+    return deltas.norm(dim=2).sum(1).mean()
+
+
+def default_config(generator: Generator) -> EncoderConfig:
+    """The published encoder for generators of 256 px and more, the embedded one below."""
+    if generator.resolution >= MAX_SIZE:
+        return EncoderConfig(num_ws=generator.num_ws, w_dim=generator.w_dim)
+    return EncoderConfig.embedded(generator.num_ws, generator.w_dim, generator.resolution)
+
+
+def _check_fits(encoder: Encoder, generator: Generator) -> None:
+    ours = (encoder.config.num_ws, encoder.config.w_dim)
+    if ours != (generator.num_ws, generator.w_dim):
+        raise InputError(
+            f"The encoder gives {ours[0]} styles of {ours[1]} dimensions, but the generator takes "
+            f"{generator.num_ws} of {generator.w_dim}: change the encoder's configuration."
+        )
+
+
+def _name(network: Any) -> str:
+    return "none" if network is None else getattr(network, "name", type(network).__name__)
+
+
+def _frozen_copy(model: Any) -> Any:
+    """A copy of a module without gradients, channels last; the caller's is left as it is."""
+    if not isinstance(model, nn.Module):
+        return model
+    return _channels_last(copy.deepcopy(model).eval().requires_grad_(False))
+
+
+def _channels_last(model: Any) -> Any:
+    """The model itself: convolutions are faster in this layout on CPUs and GPUs alike."""
+    return model.to(memory_format=torch.channels_last)
 
 
 if __name__ == "__main__":
-    from ..cli import main
+    import runpy
+    import sys
 
-    sys.exit(main(["train", "encoder", *sys.argv[1:]]))
+    sys.argv[1:1] = ["train", "encoder"]
+    runpy.run_module("cycle_core.cli", run_name="__main__")

@@ -1,27 +1,24 @@
-"""Train the embedded landmark networks on renders pasted into made-up scenes.
+"""Train the embedded landmark networks on renders pasted into synthetic scenes.
 
     python -m cycle_core.portraits.dataset data/wide128 --count 6000 --resolution 128 --wide
-    python -m cycle_core.training.landmarks data/wide128 --out runs/landmarks --minutes 45
+    cycle-core train landmarks data/wide128 --out runs/landmarks --minutes 45
 
 Several folders may be given, of any resolutions; portraits with wide poses are the better ones.
 
 Each step trains the finder and the refiner on a batch of scenes each. Scenes are made while it
-trains, in pools that are gone through a few times, differently lit, mirrored and grained. The
-command continues a run whose folder holds a checkpoint. The result is `landmarks.safetensors` in
-the run's folder; `runs/landmarks/log.jsonl` has losses and, now and then, errors on scenes of
-portraits that were never trained on.
+trains, in pools that are gone through a few times, differently lit, mirrored and grained. The same
+command resumes a run. The result is `landmarks.safetensors` in the run's folder; `log.jsonl` has
+losses and, now and then, errors on scenes of portraits that were never trained on.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,112 +32,119 @@ from ..portraits.dataset import PortraitData
 from ..portraits.renderer import render
 from ..portraits.scenes import FINDING, REFINING, Placement, Portraits, Scenes, synthesise
 from ..runtime.optim import Muon
-from .common import (
-    Log,
-    Means,
-    autocast,
-    check_same,
-    load_checkpoint,
-    make_run,
-    random_states,
-    save_checkpoint,
-    set_random_states,
-    update_average,
-)
+from ..runtime.progress import Callback
+from . import loop
+from .loop import Losses, autocast, update_average
+from .settings import LandmarkTraining
 
 WEIGHTS = "landmarks.safetensors"
 _HEADS = 24  # resolution of the masks of the heads
 
 
-@dataclass(frozen=True)
-class LandmarkTraining:
-    """Settings of a run; it ends after `steps`, or after `minutes` where steps is 0."""
-
-    steps: int = 0
-    minutes: float = 45.0
-    finder_batch: int = 24
-    refiner_batch: int = 40
-    rate: float = 4e-3  # of Muon: peak of a cosine with a short warm-up
-    pool: int = 1200  # scenes made at a time, for each network
-    reuse: int = 5  # times that a pool is gone through
-    checked: int = 200  # held-out scenes, for each network, on which errors are measured
-    seed: int = 0
-    bf16: bool = False
-
-
-def train_landmarks(
+def train(
     portraits: Portraits,
     held_out: Portraits,
     out: str | Path,
-    settings: LandmarkTraining = LandmarkTraining(),
+    settings: LandmarkTraining | None = None,
     config: LandmarkConfig | None = None,
-    every: int = 500,
-    callback: Callable[[int, float, None], None] | None = None,
+    callback: Callback | None = None,
 ) -> Path:
-    """Train, write checkpoints every `every` steps and the weights at the end; gives their path.
+    """Train, or resume in the folder `out`; gives the path of the weights.
 
-    callback(step, share of the run that is done, None) after each step. Continues the run in `out`
-    if there is one. Raises InputError for other settings than the run was started with, and
+    callback: see `loop`. Raises InputError for other settings than the run was started with, and
     CycleError where the training diverges."""
-    torch.manual_seed(settings.seed)
-    device = portraits.images.device
-    folder = make_run(out)
-    model = Landmarks(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = deepcopy(model).requires_grad_(False)
-    optimiser = Muon(model.parameters(), settings.rate)
-    step, spent = 0, 0.0
-    if state := load_checkpoint(folder):
-        check_same(folder, state["settings"], asdict(settings))
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        set_random_states(state["random"])
-        step, spent = state["step"], state["spent"]
-    log, means, start = Log(folder, step), Means(), time.monotonic() - spent
-    test_seed = 900_001 + settings.seed
-    finding = synthesise(held_out, settings.checked, FINDING, test_seed)
-    refining = synthesise(held_out, settings.checked, REFINING, test_seed)
-    pools = [
-        _Pool(portraits, FINDING, settings.finder_batch, settings, 0),
-        _Pool(portraits, REFINING, settings.refiner_batch, settings, 1),
-    ]
+    settings = settings or LandmarkTraining()
+    loop.train(out, lambda _: LandmarkTrainer(portraits, held_out, settings, config), callback)
+    return Path(out) / WEIGHTS
 
-    def save() -> None:
-        state = {"step": step, "spent": time.monotonic() - start, "settings": asdict(settings)}
-        state |= {"model": model.state_dict(), "average": average.state_dict()}
-        state |= {"optimiser": optimiser.state_dict(), "random": random_states()}
-        save_checkpoint(folder, state)
 
-    while (done := _done(settings, step, time.monotonic() - start)) < 1:
-        rate = settings.rate * min(1, (step + 1) / 150) * (0.5 + 0.5 * math.cos(math.pi * done))
-        for group in optimiser.param_groups:
-            group["lr"] = rate + 1e-5
-        scenes, crops = pools[0].images(step), pools[1].images(step)  # made in float32
-        with autocast(device, settings.bf16):
-            heat, size, places = model.finder(scenes)
-            found, face, each, weights = model.refiner(crops)
-        losses = finder_losses(heat, size, places, pools[0].points(step))
-        losses |= refiner_losses(found, face, each, weights, pools[1].points(step))
-        total = torch.stack(list(losses.values())).sum()
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        step += 1
-        update_average(average, model, min(0.998, step / (step + 20)))
-        means.add(**losses)
-        if step % 100 == 0:
-            log.write(step, done=done, rate=rate, **means.pop(step))
-        if step % every == 0:
-            save()
-            log.write(step, **measure(average, finding, refining))
-            _save(folder, average, step, settings)
-        if callback:
-            callback(step, done, None)
-    save()
-    settle(average, pools, step)
-    log.write(step, **measure(average, finding, refining))
-    return _save(folder, average, step, settings)
+class LandmarkTrainer(loop.Trainer):
+    def __init__(
+        self,
+        portraits: Portraits,
+        held_out: Portraits,
+        settings: LandmarkTraining,
+        config: LandmarkConfig | None,
+    ):
+        s = self.settings = settings
+        torch.manual_seed(s.seed)
+        self.device = portraits.images.device
+        self.model = Landmarks(config).to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = deepcopy(self.model).requires_grad_(False)
+        self.optimizer = Muon(self.model.parameters(), s.rate)
+        self.spent, self._began = 0.0, time.monotonic()
+        test_seed = 900_001 + s.seed
+        self.finding = synthesise(held_out, s.checked, FINDING, test_seed)
+        self.refining = synthesise(held_out, s.checked, REFINING, test_seed)
+        self.pools = [
+            _Pool(portraits, FINDING, s.finder_batch, s, 0),
+            _Pool(portraits, REFINING, s.refiner_batch, s, 1),
+        ]
+
+    @property
+    def total(self) -> int:
+        """Steps; of a run by time as many as it will make at the pace so far."""
+        done = self.done
+        return self.settings.steps or max(self.step, round(self.step / done) if done else 1)
+
+    @property
+    def done(self) -> float:
+        s = self.settings
+        return self.step / s.steps if s.steps else self.spent / (60 * s.minutes)
+
+    def parts(self) -> dict[str, Any]:
+        return {"model": self.model, "average": self.average, "optimiser": self.optimizer}
+
+    def advance(self) -> Losses:
+        s, step = self.settings, self.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate() + 1e-5
+        scenes, crops = self.pools[0].images(step), self.pools[1].images(step)  # in float32
+        with autocast(self.device, s.bf16):
+            heat, size, places = self.model.finder(scenes)
+            found, face, each, weights = self.model.refiner(crops)
+        losses = finder_losses(heat, size, places, self.pools[0].points(step))
+        losses |= refiner_losses(found, face, each, weights, self.pools[1].points(step))
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimizer.step()
+        self.step += 1
+        self.spent = time.monotonic() - self._began
+        update_average(self.average, self.model, min(0.998, self.step / (self.step + 20)))
+        return losses
+
+    def _rate(self) -> float:
+        cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, self.done))
+        return self.settings.rate * min(1, (self.step + 1) / 150) * cosine
+
+    def status(self) -> dict[str, Any]:
+        return {"done": self.done, "rate": self._rate()}
+
+    def validate(self, count: int | None = None) -> tuple[dict[str, float], dict[str, Tensor]]:
+        if self.done >= 1:
+            settle(self.average, self.pools, self.step)
+        return measure(self.average, self.finding, self.refining), {}
+
+    def export(self, folder: Path, measured: dict[str, Any]) -> None:
+        s, model = self.settings, self.average
+        length = f"--steps {s.steps}" if s.steps else f"--minutes {s.minutes:g}"
+        command = f"cycle-core train landmarks DATA {length} --seed {s.seed}"
+        metadata = {
+            "steps": str(self.step),
+            "data": "renders of cycle_core.portraits in synthetic scenes",
+            "command": command + " --bf16" * s.bf16,
+        }
+        state = model.state_dict()
+        save_model(folder / WEIGHTS, "landmarks", model.config, state, metadata, torch.float16)
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "spent": self.spent}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.spent = state["spent"]
+        self._began = time.monotonic() - self.spent
 
 
 def finder_losses(heat: Tensor, size: Tensor, places: Tensor, points: Tensor) -> dict[str, Tensor]:
@@ -263,25 +267,25 @@ class _Pool:
             seed = self.seed * 1_000_003 + number
             self._scenes = synthesise(self.portraits, self.steps * self.batch, self.place, seed)
             self._round = number
-        dice = torch.Generator().manual_seed(self.seed * 1_000_003 + step // self.steps)
-        order = torch.randperm(self.steps * self.batch, generator=dice)
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step // self.steps)
+        order = torch.randperm(self.steps * self.batch, generator=rng)
         at = order[(step % self.steps) * self.batch :][: self.batch]
-        dice.manual_seed(self.seed * 7_000_003 + step)
-        self._batch = _vary(self._scenes, at, dice)
+        rng.manual_seed(self.seed * 7_000_003 + step)
+        self._batch = _vary(self._scenes, at, rng)
         self._step = step
         return self._batch
 
 
-def _vary(scenes: Scenes, at: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
+def _vary(scenes: Scenes, at: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     images, points = scenes.images[at].float() / 255, scenes.points[at].clone()
-    mirror = torch.rand(len(at), generator=dice) < 0.5
+    mirror = torch.rand(len(at), generator=rng) < 0.5
     images[mirror] = images[mirror].flip(3)
     flipped = points[mirror][:, MIRRORED]
     flipped[..., 0] = images.shape[-1] - flipped[..., 0]
     points[mirror] = flipped
-    u = torch.rand(2, len(at), 1, 1, 1, generator=dice)
+    u = torch.rand(2, len(at), 1, 1, 1, generator=rng)
     images = images.clamp(min=1e-3) ** torch.exp(0.5 * (u[0] - 0.5))
-    grain = torch.randn(images.shape, generator=dice)
+    grain = torch.randn(images.shape, generator=rng)
     return (images + 0.02 * u[1] * grain).clamp(0, 1), points
 
 
@@ -313,46 +317,9 @@ def open_portraits(
     return Portraits(torch.cat(images), torch.cat(heads), torch.cat(points))
 
 
-# ------------------------------------------------------------------------------------- parts
-def _done(settings: LandmarkTraining, step: int, seconds: float) -> float:
-    return step / settings.steps if settings.steps else seconds / (60 * settings.minutes)
-
-
-def _save(folder: Path, model: Landmarks, step: int, s: LandmarkTraining) -> Path:
-    path = folder / WEIGHTS
-    length = f"--steps {s.steps}" if s.steps else f"--minutes {s.minutes:g}"
-    command = f"python -m cycle_core.training.landmarks DATA {length} --seed {s.seed}"
-    metadata = {
-        "steps": str(step),
-        "data": "renders of cycle_core.portraits in synthetic scenes",
-        "command": command + " --bf16" * s.bf16,
-    }
-    save_model(path, "landmarks", model.config, model.state_dict(), metadata, torch.float16)
-    return path
-
-
-def main(arguments: list[str] | None = None) -> int:
-    defaults = LandmarkTraining()
-    parser = argparse.ArgumentParser(
-        prog="python -m cycle_core.training.landmarks",
-        description="Train the embedded landmark networks; run it again to continue.",
-    )
-    parser.add_argument("data", nargs="+", help="folders of portraits, best --wide ones of 128 px")
-    parser.add_argument("--out", required=True, help="folder of the run")
-    parser.add_argument("--steps", type=int, default=0, help="instead of --minutes")
-    parser.add_argument("--minutes", type=float, default=defaults.minutes)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="where the processor multiplies it")
-    a = parser.parse_args(arguments)
-    torch.set_num_threads(a.threads)
-    settings = LandmarkTraining(a.steps, a.minutes, seed=a.seed, bf16=a.bf16)
-    train = open_portraits(a.data)
-    held_out = open_portraits(a.data[:1], "held_out", 200)
-    path = train_landmarks(train, held_out, a.out, settings)
-    print(path)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    import runpy
+    import sys
+
+    sys.argv[1:1] = ["train", "landmarks"]
+    runpy.run_module("cycle_core.cli", run_name="__main__")

@@ -1,27 +1,31 @@
 """The cycle W -> W+ -> W: which heads an encoder trains at a step, and how hard it is held to W.
 
-Cycle Encoding (Mao et al. 2022), section 3 and the schedule of its published code, here as a pure
-function of step, number of style inputs and budget: a run of any length has the published
-proportions, and a resumed run needs no memory of it. With 18 styles and 750,000 steps:
+Cycle Encoding (Mao et al. 2022), section 3.2 and the schedule of its published code, as a pure
+function of step, number of styles and budget. A run of any length has the published proportions,
+and a resumed run needs no memory of it. The entry `cycle` with 18 styles and 750,000 steps:
 
-    phase      steps              stage                        weights
-    w          0 - 20k            0                            as given
-    rise       20k - 54k          1 ... 17, 2k steps each      as given
-    w+         54k - 500k         17                           as given
-    tighten    500k - 646k        17                           every 10k: delta * 1.2, adv / 2
-    fall       646k - 714k        17 ... 1, 4k steps each      the last ones
-    return     714k - 750k        0                            the last ones
+    phase      duration   stage                        weights
+    w          20k        0                            as given
+    grow       34k        1 ... 17, 2k steps each      as given
+    w+         446k       17                           as given
+    tighten    146k       17                           every 10k: delta * 1.2, adv / 2
+    shrink     68k        17 ... 1, 4k steps each      the last ones
+    w          36k        0                            the last ones
 
-Stage s trains the heads 0..s; stage 0 is W, stage N - 1 is all of W+.
+Stage s trains the heads 0..s; stage 0 is W, stage N - 1 is all of W+. Another schedule is one entry
+of SCHEDULES, or durations on the command line: `--phases w=20k,grow=34k,w+=446k`.
 
 Decisions, where the published code does something else than it seems to mean:
 
-- Tightening begins with its phase, so it happens 15 times, at 500k, 510k, ..., 640k.
-- A phase keeps its share of the budget whatever N is; its stages divide it evenly. (The published
-  numbers of steps per head would make the cycle of a small generator, N = 10, mostly waiting.)
-- The published delta loss is left out whenever the highest stage number is set, as it is after
-  resuming, so that the growing weight first acts in `fall`. Here the weight holds whenever a head
-  beyond 0 is active, and is 0 at stage 0, where there is no delta.
+- Tightening begins with its phase: 15 times in `cycle`, at 500k, 510k, ..., 640k. The published
+  adversarial weight is halved to the last step and ends at 3e-9; here it stops at 3e-6 with its
+  phase.
+- A phase keeps its share of the budget whatever N is, and its stages divide it evenly. The
+  published steps per head would make the cycle of a small generator, N = 10, mostly waiting.
+- The delta weight holds whenever a head beyond 0 is active; at stage 0 there is no delta. The
+  published code leaves the delta loss out at stage number 18 alone. A run reaches that number by
+  growing, but a resumed one is at 17, by the options in its checkpoint, so that the delta loss acts
+  through the whole tightening: as here.
 - The published budget is overwritten while the run is in its first phase. Here it is an argument,
   and a step outside of it is an error.
 - Published inference and refinement switch all heads on, though the last phases trained with them
@@ -30,38 +34,57 @@ Decisions, where the published code does something else than it seems to mean:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import InputError
+from ..runtime.settings import check, setting
 
-PUBLISHED_STEPS = 750_000
-_ENDS = {"w": 20_000, "rise": 54_000, "w+": 500_000, "tighten": 646_000, "fall": 714_000}
-_TIGHTEN_EVERY = 10_000
-PATHS = ("cycle", "w+", "w")
+SCHEDULES = {
+    "cycle": "w=20k,grow=34k,w+=446k,tighten=146k,shrink=68k,w=36k",  # the paper's
+    "w+": "w=20k,grow=34k,w+=696k",  # e4e (Tov et al. 2021)
+    "w": "w=750k",
+    "w-decay": "w=500k,tighten=146k,w=104k",  # W with the adversarial weights of `cycle`
+}
+KINDS = {
+    "w": "the first head alone",
+    "grow": "one head more after the other, up to all",
+    "w+": "all heads",
+    "tighten": "the heads before it, with weights that change",
+    "shrink": "one head fewer after the other, down to one",
+}
+_TIGHTENINGS = 75  # in as many steps as the whole schedule has: every 10k of the published 750k
 
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """The defaults are the published ones; the others are the comparisons of the benchmarks."""
+    """The defaults are the published ones."""
 
-    path: str = "cycle"  # "w+": stays in W+ once there, which is e4e; "w": never leaves W
-    tighten: bool = True  # False: delta and adv keep their first weights
-    delta: float = 2e-4  # weight of sum_i ||D_i||_2
-    adv: float = 0.1  # weight of the latent discriminator
-    delta_factor: float = 1.2  # at every tightening
-    adv_factor: float = 0.5  # at every tightening
+    phases: str = setting(
+        "cycle",
+        f"the schedule: {', '.join(SCHEDULES)}, or durations such as {SCHEDULES['w+']}, of "
+        + "; ".join(f"{name}, {what}" for name, what in KINDS.items()),
+    )
+    delta: float = setting(2e-4, "first weight of the delta loss, sum_i ||D_i||_2", low=0)
+    adv: float = setting(0.1, "first weight of the latent discriminator", low=0)
+    delta_factor: float = setting(1.2, "of the delta weight at every tightening", low=0)
+    adv_factor: float = setting(0.5, "of the adversarial weight at every tightening", low=0)
 
     def __post_init__(self) -> None:
-        if self.path not in PATHS:
-            raise InputError(
-                f"The path of an encoder training is one of {', '.join(PATHS)}, not {self.path!r}."
-            )
+        check(self)
+        durations(self.phases)  # a mistake in it is reported here
+
+    @property
+    def duration(self) -> int:
+        """Steps of the whole schedule where no other budget is given."""
+        return sum(steps for _, steps in durations(self.phases))
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What holds at one step. name: as in the table above; stage: 0..num_ws - 1; delta, adv: the
-    weights of the delta loss and of the latent discriminator."""
+    """What holds at one step. name: one of KINDS; stage: 0..num_ws - 1; delta, adv: the weights of
+    the delta loss and of the latent discriminator."""
 
     name: str
     stage: int
@@ -69,52 +92,75 @@ class Phase:
     adv: float
 
 
+@lru_cache
+def durations(phases: str) -> tuple[tuple[str, int], ...]:
+    """((kind, steps), ...) of an entry of SCHEDULES or of text like `w=20k,grow=34k`.
+
+    Raises InputError for anything else."""
+    found = []
+    for part in SCHEDULES.get(phases, phases).split(","):
+        match = re.fullmatch(r"\s*([\w+]+)=(\d+(?:\.\d+)?)([kM]?)\s*", part)
+        kind, steps = (match[1], float(match[2])) if match else ("", 0.0)
+        steps *= {"k": 1_000, "M": 1_000_000}.get(match[3], 1) if match else 1
+        if kind not in KINDS or steps < 1 or steps != int(steps):
+            raise InputError(
+                f"A schedule is one of {', '.join(SCHEDULES)}, or durations such as "
+                f"{SCHEDULES['w+']}, of the kinds {', '.join(KINDS)}; {phases!r} was given."
+            )
+        found.append((kind, int(steps)))
+    return tuple(found)
+
+
 def at(step: int, num_ws: int, total: int, settings: ScheduleSettings | None = None) -> Phase:
     """What holds at `step` (0 .. total - 1) of a run of `total` steps for `num_ws` style inputs.
 
-    Raises InputError for a step outside of the run, fewer than two styles, or a cycle too short
-    to come back to W (fewer than 21 steps)."""
+    Raises InputError for a step outside of the run, fewer than two styles, or a run too short to
+    reach its last phase (a `cycle` of fewer than 21 steps)."""
     settings = settings or ScheduleSettings()
-    _check(step, num_ws, total, settings)
-    if settings.path == "w":
-        return Phase("w", 0, 0.0, settings.adv)
-    now = step * PUBLISHED_STEPS  # both sides of every comparison times total: exact integers
-    name = next((name for name, end in _ENDS.items() if now < end * total), "return")
-    if settings.path == "w+" and name not in ("w", "rise"):
-        name = "w+"
-    tightened = 0
-    if settings.tighten and name in ("tighten", "fall", "return"):
-        since = min(now, (_ENDS["tighten"] * total) - 1) - _ENDS["w+"] * total
-        tightened = 1 + since // (_TIGHTEN_EVERY * total)
-    stage = _stage(name, now, num_ws, total)
+    parts = durations(settings.phases)
+    whole = sum(steps for _, steps in parts)
+    _check(step, num_ws, total, parts, whole)
+    now = step * whole  # all comparisons are times total: of exact integers
+    stage = tightened = end = 0
+    for kind, steps in parts:
+        begin, end = end, end + steps * total
+        done = min(now, end - 1) - begin  # in this phase
+        if kind == "tighten":
+            tightened += 1 + done * _TIGHTENINGS // (whole * total)
+        stage, next_stage = _stages(kind, stage, num_ws - 1, done, end - begin)
+        if now < end:
+            break
+        stage = next_stage
     delta = settings.delta * settings.delta_factor**tightened if stage else 0.0
-    return Phase(name, stage, delta, settings.adv * settings.adv_factor**tightened)
+    return Phase(kind, stage, delta, settings.adv * settings.adv_factor**tightened)
 
 
 def final_stage(num_ws: int, settings: ScheduleSettings | None = None) -> int:
     """The stage at which a whole run ends: what its encoder was trained at last."""
-    return num_ws - 1 if settings is not None and settings.path == "w+" else 0
+    settings = settings or ScheduleSettings()
+    return at(settings.duration - 1, num_ws, settings.duration, settings).stage
 
 
-def _stage(name: str, now: int, num_ws: int, total: int) -> int:
-    last = num_ws - 1
-    if name == "rise":
-        begin, end = _ENDS["w"] * total, _ENDS["rise"] * total
-        return 1 + (now - begin) * last // (end - begin)
-    if name == "fall":
-        begin, end = _ENDS["tighten"] * total, _ENDS["fall"] * total
-        return last - (now - begin) * last // (end - begin)
-    return 0 if name in ("w", "return") else last
+def _stages(kind: str, stage: int, last: int, done: int, length: int) -> tuple[int, int]:
+    """(the stage now, the stage after this phase), where `stage` was the one before it."""
+    if kind == "grow":
+        return min(last, stage + 1 + done * (last - stage) // length), last
+    if kind == "shrink":
+        return stage - done * stage // length, 0
+    now = {"w": 0, "w+": last}.get(kind, stage)
+    return now, now
 
 
-def _check(step: int, num_ws: int, total: int, settings: ScheduleSettings) -> None:
+def _check(
+    step: int, num_ws: int, total: int, parts: tuple[tuple[str, int], ...], whole: int
+) -> None:
     if not 0 <= step < total:
         raise InputError(f"A run of {total} steps has the steps 0 to {total - 1}, not {step}.")
     if num_ws < 2:
         raise InputError(f"A cycle needs a generator of two styles or more, not {num_ws}.")
-    published_rest = PUBLISHED_STEPS - _ENDS["fall"]
-    if settings.path == "cycle" and total * published_rest < PUBLISHED_STEPS:
-        shortest = -(-PUBLISHED_STEPS // published_rest)
+    last = parts[-1][1]
+    if total * last < whole:
         raise InputError(
-            f"A cycle of {total} steps ends before it is back in W: give it {shortest} or more."
+            f"A run of {total} steps ends before the last phase of its schedule ({parts[-1][0]}): "
+            f"give it {-(-whole // last)} or more."
         )

@@ -1,0 +1,115 @@
+"""`train features`, `train landmarks`, `train directions`: the networks of the embedded world."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ..files.assets import ASSETS
+from ..training.settings import DirectionTraining, FeatureTraining, LandmarkTraining
+from .console import Console
+from .options import add_command, add_device, add_machine, add_out, add_settings, device_of, given
+
+_DATA = "of `python -m cycle_core.portraits.dataset`"
+
+
+def add_commands(kinds: Any) -> None:
+    command = add_command(
+        kinds,
+        "features",
+        train_features,
+        "train a network that compares or reads rendered portraits",
+        "train features perceptual portraits --role metrics --seed 2 --out run",
+    )
+    command.add_argument("kind", choices=FeatureTraining.KINDS)
+    command.add_argument("data", type=Path, help=f"folder {_DATA}")
+    command.add_argument("--role", choices=FeatureTraining.ROLES, required=True)
+    command.add_argument("--out", type=Path, help="folder of the run (default: runs/KIND_ROLE)")
+    command.add_argument("--save", type=Path, help="model file (default: the embedded one)")
+    add_settings(command, FeatureTraining, ("steps", "batch", "lr", "half_life"))
+    add_machine(command, FeatureTraining, ("seed", "bf16", "log_every", "save_every"))
+    add_device(command)
+
+    command = add_command(
+        kinds,
+        "landmarks",
+        train_landmarks,
+        "train the landmark networks on rendered portraits in synthetic scenes",
+        "train landmarks wide --minutes 45 --out run",
+    )
+    command.add_argument("data", type=Path, nargs="+", help=f"folders {_DATA}, best --wide ones")
+    add_out(command, "folder of the run")
+    add_settings(command, LandmarkTraining, ("steps", "minutes"))
+    add_machine(command, LandmarkTraining, ("seed", "bf16", "log_every", "save_every"))
+
+    command = add_command(
+        kinds,
+        "directions",
+        train_directions,
+        "fit and calibrate a direction for every factor of rendered portraits",
+        "train directions --generator portraits --out directions.safetensors",
+    )
+    command.add_argument("--generator", default="portraits", help="file, or an embedded one's name")
+    add_out(command, "file of the directions", str(ASSETS / "directions.safetensors"))
+    command.add_argument("--table", type=Path, help="file for what was measured, JSON")
+    add_settings(command, DirectionTraining, ("samples", "pictures"))
+    add_machine(command, DirectionTraining, ("seed",))
+    add_device(command)
+
+
+def train_features(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from ..measure.perceptual import PortraitNet
+    from ..portraits.dataset import PortraitData
+    from ..training import features
+
+    torch.set_num_threads(arguments.threads)
+    values: dict[str, Any] = {"seed": 1 + FeatureTraining.ROLES.index(arguments.role)}
+    settings = FeatureTraining(**values | given(arguments, FeatureTraining))
+    name = f"{settings.kind}_{settings.role}"
+    out, file = arguments.out or Path("runs") / name, arguments.save
+    with closing(Console(arguments.quiet)) as console:
+        data = PortraitData(arguments.data)
+        callback = console.callback(f"train {name}")
+        net = features.train(data, out, settings, device_of(arguments), callback)
+        quality = features.measure(net, data)
+        if not isinstance(net, PortraitNet):
+            quality |= features.verify(net)
+        features.save(file or ASSETS / f"{name}.safetensors", net, settings, out, quality)
+        console.say(features.table(quality))
+
+
+def train_landmarks(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from ..training import landmarks
+
+    torch.set_num_threads(arguments.threads)
+    settings = LandmarkTraining(**given(arguments, LandmarkTraining))
+    with closing(Console(arguments.quiet)) as console:
+        portraits = landmarks.open_portraits(arguments.data)
+        held_out = landmarks.open_portraits(arguments.data[:1], "held_out", 200)
+        callback = console.callback("train landmarks")
+        path = landmarks.train(portraits, held_out, arguments.out, settings, callback=callback)
+        console.say(str(path))
+
+
+def train_directions(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from ..training import directions
+
+    torch.set_num_threads(arguments.threads)
+    settings = DirectionTraining(**given(arguments, DirectionTraining))
+    with closing(Console(arguments.quiet)) as console:
+        directions.train(
+            arguments.generator,
+            arguments.out,
+            arguments.table,
+            settings,
+            device_of(arguments),
+            console.say,
+        )

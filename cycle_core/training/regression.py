@@ -1,0 +1,194 @@
+"""Train a generator on rendered portraits, whose factors are known.
+
+Two phases. *Regression*: a render's factors are known, so z is known, and G(z) is compared with
+the render itself, by pixels and by the features of the losses' perceptual network, which heed what
+few pixels show; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
+loss, lazy R1; StyleGAN2, section 4.1) sharpens what regression averages, while the regression goes
+on, so that no attribute is traded for sharpness. Each phase ends with its learning rate at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError
+from ..measure.perceptual import load_perceptual
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
+from ..portraits.dataset import HELD_OUT, PortraitData
+from ..portraits.factors import Z_DIM, factors_to_z
+from ..runtime.optim import Muon
+from ..runtime.progress import Callback
+from . import loop
+from .discriminator import train_discriminator
+from .generator import GeneratorTrainer
+from .loop import Losses, Stretch, autocast, average_decay, update_average
+from .settings import RegressionTraining
+
+
+def train(
+    data: PortraitData,
+    out: str | Path,
+    settings: RegressionTraining,
+    callback: Callback | None = None,
+) -> Generator:
+    """Train (or resume) in the folder `out`, alone or as one of the processes of torchrun; gives
+    the averaged generator, also saved there as `generator.safetensors`.
+
+    callback: see `loop`, of images.
+    Raises InputError for impossible settings or another run's folder."""
+    return loop.train(out, lambda _: RegressionTrainer(data, settings), callback).average
+
+
+class RegressionTrainer(GeneratorTrainer):
+    def __init__(self, data: PortraitData, settings: RegressionTraining):
+        config = GeneratorConfig(
+            resolution=data.recipe.resolution,
+            z_dim=Z_DIM,
+            w_dim=settings.w_dim,
+            mapping_layers=settings.mapping_layers,
+            mapping_lr_multiplier=1.0,  # 0.01, made for Adam, leaves the regression far behind
+            normalize_z=False,  # the length of z is part of what it says
+            channels=settings.channels,
+        )
+        super().__init__(settings, config, noise=False)  # the renders have none to learn
+        self.data = data
+        self.perceptual = (
+            load_perceptual("loss").to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if settings.perceptual_weight
+            else None
+        )
+        self.optimizer = Muon(self.trained, settings.lr)
+        self.d_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), settings.adversarial_lr, (0.0, 0.99)
+        )
+        synthesis = self.generator.synthesis
+        self.synthesis: Callable[..., Tensor] = (
+            torch.compile(synthesis) if settings.compile else synthesis
+        )
+
+    @property
+    def lr(self) -> float:
+        """Warm-up, constant, then linear to zero, within the phase that the run is in."""
+        s = self.settings
+        adversarial = self.step >= s.regression_images
+        begin = s.regression_images if adversarial else 0
+        length = s.adversarial_images if adversarial else s.regression_images
+        left = 1 - (self.step - begin) / max(length, 1)
+        peak = s.adversarial_lr if adversarial else s.lr
+        return peak * min(1.0, (self.step - begin + s.batch) / s.warm_up, left / s.decay)
+
+    def update(self) -> Losses:
+        s = self.settings
+        (target, z, weight), rng = self._batch()
+        for group in self.optimizer.param_groups + self.d_optimizer.param_groups:
+            group["lr"] = self.lr
+        dtype = torch.bfloat16 if s.bf16 else None
+        image = self.synthesis(self.generator.mapping(z), noise="none", dtype=dtype)
+        loss = pyramid_loss(image, target, weight)
+        losses = {"regression": loss}
+        if self.perceptual is not None:
+            with autocast(self.device, s.bf16):
+                losses["perceptual"] = self.perceptual(image, target).mean()
+            loss = loss + s.perceptual_weight * losses["perceptual"]
+        adversarial = self.step >= s.regression_images
+        if adversarial:
+            self.discriminator.requires_grad_(False)
+            with autocast(self.device, s.bf16):
+                logits = self.discriminator(image)
+            losses["generator"] = F.softplus(-logits.float()).mean()
+            loss = loss + s.adversarial_weight * losses["generator"]
+        self.update_generator(loss)
+        if adversarial:
+            real = self.data.batch(self._indices(rng)[self.rows])[0].to(self.device)
+            losses |= train_discriminator(
+                self.discriminator,
+                self.d_optimizer,
+                image.detach(),
+                real,
+                self.r1_weight(s.r1_gamma or 0.0),
+                s.bf16,
+            )
+        update_average(self.average, self.generator, average_decay(self.step + s.batch, s.batch))
+        return losses
+
+    def stretches(self) -> list[Stretch]:
+        s, first = self.settings, 0
+        stretches = []
+        for name in ("regression", "adversarial"):
+            if images := getattr(s, f"{name}_images"):
+                stretches.append(Stretch(name, first, images, name, stride=s.batch))
+                first += images
+        return stretches
+
+    def status(self) -> dict[str, Any]:
+        return {"lr": self.lr}
+
+    def _indices(self, rng: torch.Generator) -> Tensor:
+        if len(self.data) <= HELD_OUT:
+            raise InputError(
+                f"The data set holds {len(self.data)} portraits, of which the first {HELD_OUT} are "
+                "kept for evaluation: render more before training."
+            )
+        return torch.randint(HELD_OUT, len(self.data), (self.settings.batch,), generator=rng)
+
+    def _batch(self) -> tuple[tuple[Tensor, Tensor, Tensor], torch.Generator]:
+        """Target, z and pixel weights of this process, of (seed, images seen) alone."""
+        rng = torch.Generator().manual_seed(self.settings.seed << 40 | self.step)
+        image, factors, points, _ = self.data.batch(self._indices(rng))
+        z = factors_to_z(factors, rng)
+        weight = feature_weights(points, image.shape[-1])
+        image, z, weight = (x[self.rows].to(self.device) for x in (image, z, weight))
+        return (image, z, weight), rng
+
+    @torch.no_grad()
+    def validate(self, count: int | None = None) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """PSNR (dB, peak to peak 2) of the averaged generator on held-out renders, and a grid."""
+        self.data.refresh()  # it may still be rendered
+        target, factors, _, _ = self.data.batch(torch.arange(min(200, HELD_OUT)))
+        z = factors_to_z(factors, torch.Generator().manual_seed(1)).to(self.device)
+        images = [self.average.synthesis(self.average.mapping(part)) for part in z.split(50)]
+        image = torch.cat(images).clamp(-1, 1)
+        error = (image - target.to(self.device)).square().mean((1, 2, 3))
+        psnr = float((10 * torch.log10(4 / error)).mean())
+        z = torch.randn(24, Z_DIM, generator=torch.Generator().manual_seed(2)).to(self.device)
+        samples = self.average.synthesis(self.average.mapping(z))
+        columns = {"render": target[:8], "G(z)": image[:8]}
+        columns |= {f"sample {i}": samples[8 * i : 8 * i + 8] for i in range(3)}
+        return {"psnr": psnr}, columns
+
+
+def pyramid_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Distance over a Laplacian pyramid: squares at three scales, absolute values of five bands.
+
+    image, target: [B,3,R,R]; weight: [B,1,R,R], of each pixel. The absolute values keep edges
+    sharp where squares alone would blur; the coarse squares hold colour and light."""
+    error = image - target
+    loss = 1.5 * (weight * error.square()).mean()
+    for scale in (4, 8):
+        loss = loss + 1.5 * F.avg_pool2d(error, scale).square().mean()
+    for gain in (2.0, 1.4, 1.0, 0.8):
+        coarse = F.avg_pool2d(error, 2)
+        band = error - F.interpolate(coarse, scale_factor=2, mode="nearest")
+        loss = loss + gain * (weight * band.abs()).mean()
+        error, weight = coarse, F.avg_pool2d(weight, 2)
+    return loss + error.abs().mean()
+
+
+def feature_weights(points: Tensor, resolution: int) -> Tensor:
+    """Pixel weights [B,1,R,R]: 1, rising to 4 at the eyes (with the glasses) and the mouth.
+
+    points: the five landmarks in pixels, [B,5,2]."""
+    mouth = points[:, 3:].mean(1, keepdim=True)
+    centres = torch.cat([points[:, :2], mouth], dim=1) / resolution  # [B,3,2]
+    axis = (torch.arange(resolution) + 0.5) / resolution
+    dx = axis[None, None, None, :] - centres[:, :, 0, None, None]
+    dy = axis[None, None, :, None] - centres[:, :, 1, None, None]
+    bumps = torch.exp(-(dx.square() + dy.square()) / (2 * 0.07**2))  # [B,3,R,R]
+    return 1 + 3 * bumps.amax(1, keepdim=True)

@@ -1,0 +1,197 @@
+"""The settings of all trainings. Nothing here loads torch: help texts are made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ..runtime.settings import check, setting
+from .schedule import ScheduleSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What every training has. FREE: settings that may change when a run is resumed; RENAMED: what
+    they were called in older checkpoints."""
+
+    FREE: ClassVar[tuple[str, ...]] = ("log_every", "save_every", "tensorboard", "compile")
+    RENAMED: ClassVar[dict[str, str]] = {}
+
+    seed: int = setting(0, "of everything random", low=0)
+    bf16: bool = setting(False, "multiply in bfloat16")
+    log_every: int = setting(50, "steps between two lines of the log", low=1)
+    save_every: int = setting(
+        1000, "steps between two validations, sample grids and checkpoints", low=1
+    )
+    tensorboard: bool = setting(False, "the log for TensorBoard too, into the run")
+
+    __post_init__ = check
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderTraining(RunSettings):
+    """An encoder; the defaults are those of the published code."""
+
+    RENAMED: ClassVar = {"warmup": "warmup_steps"}
+
+    steps: int | None = setting(
+        None, "of the schedule, whose phases keep their shares; their sum if not given", low=1
+    )
+    batch: int = setting(8, "pictures of a step, of all processes together", low=1)
+    accumulate: int = setting(
+        1, "parts in which a batch is seen one after the other, to save memory", low=1
+    )
+    lr: float = setting(1e-4, "of Ranger", above=0)
+    lr_decay: float = setting(
+        0.0, "share at the end in which it falls to zero; the paper's is constant", low=0, high=1
+    )
+    l2: float = setting(1.0, "weight of the squared differences", low=0)
+    lpips: float = setting(0.8, "weight of the perceptual distance; 0: without its network", low=0)
+    identity: float = setting(0.1, "weight of the identity distance; 0: without its network", low=0)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)  # delta and adv too
+    discriminator_lr: float = setting(2e-5, "of Adam", above=0)
+    r1_gamma: float = setting(10.0, "of its R1 penalty", low=0)
+    r1_interval: int = setting(16, "steps between two of them", low=1)
+    pool: int = setting(50, "past codes that it remembers of each kind", low=0)
+    warmup_steps: int = setting(0, "regression of known w before the schedule", low=0)
+    warmup_batch: int = setting(32, "pictures of such a step", low=1)
+    warmup_lr: float = setting(
+        6e-3, "of Muon, falling to zero: Ranger needs ten times the steps", above=0
+    )
+    held_out: int = setting(200, "pictures that are kept for validation, at most a tenth", low=1)
+    compile: bool = setting(False, "torch.compile the generator")
+
+    @property
+    def cycle_steps(self) -> int:
+        """Steps of the schedule."""
+        return self.steps or self.schedule.duration
+
+    @property
+    def total(self) -> int:
+        return self.warmup_steps + self.cycle_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings(RunSettings):
+    """What the trainings of generators share. They count images, seen by all processes together."""
+
+    FREE: ClassVar = (
+        *RunSettings.FREE,
+        *("images", "regression_images", "adversarial_images", "device", "bf16"),
+    )
+    RENAMED: ClassVar = {"every": "save_every"}
+
+    channels: tuple[int, ...] | None = setting(
+        None, "for 4, 8, 16, ... pixels, joined by -; by the resolution if not given"
+    )
+    w_dim: int = setting(512, "dimensions of w", low=1)
+    mapping_layers: int = setting(8, "of z -> w", low=1)
+    batch: int = setting(32, "pictures of a step, of all processes together", low=1)
+    lr: float = setting(2e-3, "of Adam; for renders: of Muon, in the first phase", above=0)
+    r1_gamma: float | None = setting(
+        None, "of the R1 penalty; by resolution and batch if not given", low=0
+    )
+    r1_interval: int = setting(16, "steps between two of them", low=1)
+    log_every: int = setting(5_000, "images between two lines of the log", low=1)
+    save_every: int = setting(50_000, "images between two checkpoints and sample grids", low=1)
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionTraining(GeneratorSettings):
+    """A generator of rendered portraits; the defaults made the embedded 64 px one on one thread."""
+
+    channels: tuple[int, ...] | None = setting(
+        (128, 128, 128, 96, 48), "for 4, 8, 16, ... pixels, joined by -"
+    )
+    w_dim: int = setting(128, "dimensions of w", low=1)
+    mapping_layers: int = setting(4, "of z -> w", low=1)
+    lr: float = setting(8e-3, "of Muon, regression", above=0)
+    r1_gamma: float | None = setting(0.3, "of the R1 penalty", low=0)
+    save_every: int = setting(10_000, "images between two checkpoints and sample grids", low=1)
+    regression_images: int = setting(280_000, "length of the first phase", low=0)
+    adversarial_images: int = setting(40_000, "length of the second phase", low=0)
+    perceptual_weight: float = setting(1.0, "of the perceptual distance; 0: without", low=0)
+    adversarial_lr: float = setting(1e-3, "in the second phase: Muon for G, Adam for D", above=0)
+    adversarial_weight: float = setting(0.05, "of its loss beside the regression", low=0)
+    warm_up: int = setting(2_000, "images until the learning rate is reached", low=1)
+    decay: float = setting(0.4, "share of a phase in which it falls to zero", above=0, high=1)
+    compile: bool = setting(False, "torch.compile the synthesis")
+
+    @property
+    def total(self) -> int:
+        return self.regression_images + self.adversarial_images
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialTraining(GeneratorSettings):
+    """A generator of pictures; the defaults are those of StyleGAN2 for 256 pixels."""
+
+    resolution: int = setting(256, "a power of two", low=1)
+    z_dim: int = setting(512, "dimensions of z", low=1)
+    noise: bool = setting(True, "noise maps for what is random in a picture")
+    images: int = setting(25_000_000, "to be seen in all", low=1)
+    path_weight: float = setting(2.0, "of the path lengths; 0: without", low=0)
+    path_interval: int = setting(4, "steps between two of them", low=1)
+    style_mixing: float = setting(0.9, "share of the codes that are made of two", low=0, high=1)
+    half_life: int = setting(10_000, "of the average of the weights, in images", low=1)
+    mirror: bool = setting(False, "show pictures as their mirror images, too")
+
+    @property
+    def total(self) -> int:
+        return self.images
+
+    @property
+    def r1(self) -> float:
+        """Of the R1 penalty: 0.0002 resolution^2 / batch (Karras et al. 2020, ADA), but no less
+        than 0.3: with 0.006, at 32 pixels, the discriminator outran a small generator."""
+        guess = max(0.3, 0.0002 * self.resolution**2 / self.batch)
+        return guess if self.r1_gamma is None else self.r1_gamma
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTraining(RunSettings):
+    """A network that compares or reads portraits. Losses and metrics differ in width and seed."""
+
+    KINDS: ClassVar = ("perceptual", "identity")
+    ROLES: ClassVar = ("loss", "metrics")
+
+    kind: str = setting("perceptual", "what it compares", choices=KINDS)
+    role: str = setting("loss", "who uses it: they differ in width and in seed", choices=ROLES)
+    seed: int = setting(1, "of everything random", low=0)
+    steps: int = setting(600, "of the training", low=1)
+    batch: int = setting(64, "portraits of a step", low=2)
+    lr: float = setting(6e-3, "of Muon: a tenth of the steps to warm up, then a cosine", above=0)
+    half_life: int = setting(4000, "of the average of the weights, in portraits", low=1)
+    save_every: int = setting(250, "steps between two measurements and checkpoints", low=1)
+
+    @property
+    def total(self) -> int:
+        return self.steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarkTraining(RunSettings):
+    """The landmark networks; a run ends after `steps`, or after `minutes` where steps is 0."""
+
+    steps: int = setting(0, "of the training, instead of --minutes", low=0)
+    minutes: float = setting(45.0, "of the training, where no steps are given", above=0)
+    finder_batch: int = setting(24, "scenes of a step of the finder", low=1)
+    refiner_batch: int = setting(40, "scenes of a step of the refiner", low=1)
+    rate: float = setting(4e-3, "of Muon: peak of a cosine with a short warm-up", above=0)
+    pool: int = setting(1200, "scenes rendered at a time, for each network", low=1)
+    reuse: int = setting(5, "times that a pool is gone through", low=1)
+    checked: int = setting(200, "held-out scenes on which errors are measured", low=1)
+    log_every: int = setting(100, "steps between two lines of the log", low=1)
+    save_every: int = setting(500, "steps between two measurements and checkpoints", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionTraining:
+    """The embedded directions."""
+
+    samples: int = setting(20_000, "codes that directions are fitted to", low=1)
+    pictures: int = setting(100, "codes at which each direction is measured; 0: none", low=0)
+    seed: int = setting(0, "of everything random", low=0)
+
+    __post_init__ = check

@@ -1,0 +1,176 @@
+"""The encoder's training against references of a few lines, written from the papers: every step of
+a small cycle, on tiny networks in float64. What the method is, is here once more, in its own words:
+
+- Cycle Encoding (Mao et al. 2022), section 3: losses, weights, heads of each stage, discriminator;
+- Ranger: RAdam (Liu et al. 2020, algorithm 2), gradient centralisation (Yong et al. 2020), and
+  Lookahead (Zhang et al. 2019, algorithm 1);
+- R1 (Mescheder et al. 2018), lazily (Karras et al. 2020); pools (Shrivastava et al. 2017).
+
+`benchmarks/mutations.py` has the errors that this catches."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cycle_core.images.io import save_image
+from cycle_core.models.encoder import EncoderConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.training.data import Order
+from cycle_core.training.encoder import EncoderTrainer
+from cycle_core.training.settings import EncoderTraining
+
+STEPS, BATCH = 24, 4  # 16 steps of R1, and pools of 50 that are full after 13
+# (stage, tightenings) of every step: 20k, 34k, 446k, 146k, 68k and 36k of 750k in 24 parts, N = 6
+STAGES = [(0, 0), (2, 0), *[(5, 0)] * 14, (5, 1), (5, 4), (5, 7), (5, 10), (5, 13), (5, 15),
+          (2, 15), (0, 15)]  # fmt: skip
+
+
+class Projected:
+    """A network that compares pictures by linear features; stands for LPIPS, and for identity."""
+
+    def __init__(self, seed: int, cosine: bool):
+        rng = torch.Generator().manual_seed(seed)
+        self.weight = torch.randn(3 * 16 * 16, 5, generator=rng).double() / 16
+        self.cosine = cosine
+
+    def features(self, image: Tensor) -> Tensor:
+        return image.flatten(1) @ self.weight
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        return 1 - F.cosine_similarity(a, b) if self.cosine else (a - b).square().mean(1)
+
+
+LPIPS, IDENTITY = Projected(1, cosine=False), Projected(2, cosine=True)
+
+
+class Reference:
+    """The step on copies of the networks: E the encoder, G the generator, D the discriminator."""
+
+    def __init__(self, trainer: EncoderTrainer, seed: int):
+        self.E, self.G = copy.deepcopy(trainer.encoder), trainer.generator
+        self.D = copy.deepcopy(trainer.adversary.discriminator)
+        self.w_avg = self.G.w_avg
+        self.rng = torch.Generator().manual_seed(seed)
+        self.pools = [(torch.Generator().manual_seed(i), []) for i in range(2)]
+        self.slots: dict[Tensor, dict] = {}  # state of the optimisers
+
+    def step(self, image: Tensor, number: int, stage: int, tightenings: int) -> None:
+        delta, adv = 2e-4 * 1.2**tightenings, 0.1 * 0.5**tightenings
+        rows = self.E.train()(image, 5)  # w_0 + D_i of all heads
+        deltas = (rows - rows[:, :1]) * (torch.arange(6) <= stage)[:, None]
+        w = self.w_avg + rows[:, :1] + deltas
+        made = self.G.synthesis(w, noise="const")
+        loss = (made - image).square().mean()
+        loss = loss + 0.8 * LPIPS.distance(LPIPS.features(made), LPIPS.features(image)).mean()
+        loss = (
+            loss + 0.1 * IDENTITY.distance(IDENTITY.features(made), IDENTITY.features(image)).mean()
+        )
+        loss = loss + adv * -F.logsigmoid(self.D(w[:, : stage + 1].flatten(0, 1))).mean()
+        if stage:
+            loss = loss + delta * deltas[:, 1 : stage + 1].norm(dim=2).sum(1).mean()
+        names = list(self.E.parameters())
+        for p, g in zip(names, torch.autograd.grad(loss, names, allow_unused=True), strict=True):
+            if g is not None and g.any():  # a head that is off rests
+                self.ranger(p, g)
+        self.discriminate(w.detach(), stage, number)
+
+    def discriminate(self, w: Tensor, stage: int, number: int) -> None:
+        which = torch.randint(stage + 1, (BATCH,), generator=self.rng)
+        fake = torch.stack([of_picture[i] for of_picture, i in zip(w, which, strict=True)])
+        real = self.G.mapping(torch.randn(BATCH, 8, generator=self.rng))[:, 0].detach()
+        real, fake = self.from_pool(0, real), self.from_pool(1, fake)
+        self.update(-F.logsigmoid(self.D(real)).mean() - F.logsigmoid(-self.D(fake)).mean())
+        if number % 16 == 0:
+            real.requires_grad_()
+            (slope,) = torch.autograd.grad(self.D(real).sum(), real, create_graph=True)
+            self.update(10 / 2 * 16 * slope.square().sum(1).mean())
+
+    def from_pool(self, kind: int, vectors: Tensor) -> Tensor:
+        rng, pool = self.pools[kind]
+        out = []
+        for vector in vectors:
+            if len(pool) < 50:
+                pool.append(vector)
+            elif torch.rand((), generator=rng) < 0.5:
+                i = int(torch.randint(50, (), generator=rng))
+                pool[i], vector = vector, pool[i]
+            out.append(vector)
+        return torch.stack(out)
+
+    def update(self, loss: Tensor) -> None:
+        names = list(self.D.parameters())
+        for p, g in zip(names, torch.autograd.grad(loss, names, allow_unused=True), strict=True):
+            if g is None:  # the last bias, in R1
+                continue
+            t, m, v = self.moments(p, g, 0.9, 0.999)
+            p.data -= 2e-5 * m / (1 - 0.9**t) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+
+    def ranger(self, p: Tensor, g: Tensor, lr: float = 1e-4, b1: float = 0.95, b2: float = 0.999):
+        slow = self.slots.setdefault(p, {"slow": p.detach().clone()})["slow"]
+        if g.ndim > 1:  # centralisation
+            g = g - g.flatten(1).mean(1).view(-1, *[1] * (g.ndim - 1))
+        t, m, v = self.moments(p, g, b1, b2)
+        m_hat, longest = m / (1 - b1**t), 2 / (1 - b2) - 1
+        length = longest - 2 * t * b2**t / (1 - b2**t)
+        if length > 5:
+            rectified = (length - 4) * (length - 2) * longest
+            rectified /= (longest - 4) * (longest - 2) * length
+            m_hat = m_hat * math.sqrt(rectified * (1 - b2**t)) / (v.sqrt() + 1e-5)
+        p.data -= lr * m_hat
+        if t % 6 == 0:  # Lookahead
+            slow += 0.5 * (p.data - slow)
+            p.data.copy_(slow)
+
+    def moments(self, p: Tensor, g: Tensor, b1: float, b2: float) -> tuple[int, Tensor, Tensor]:
+        slot = self.slots.setdefault(p, {})
+        slot["t"] = slot.get("t", 0) + 1
+        slot["m"] = b1 * slot.get("m", 0) + (1 - b1) * g
+        slot["v"] = b2 * slot.get("v", 0) + (1 - b2) * g**2
+        return slot["t"], slot["m"], slot["v"]
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_every_step_of_a_cycle_is_the_paper_s(tmp_path):
+    torch.manual_seed(0)
+    generator = Generator(
+        GeneratorConfig(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(6, 6, 6))
+    )
+    with torch.no_grad():
+        generator.w_avg.copy_(generator.mapping(torch.randn(1000, 8))[:, 0].mean(0) + 0.5)
+    pictures = torch.randn(20, 3, 16, 16).sign()  # exact in 8 bits and in float32
+    for i, picture in enumerate(pictures):
+        save_image(picture.float(), tmp_path / f"{i:02d}.png")
+    config = EncoderConfig(
+        num_ws=6, w_dim=8, input_size=16, widths=(4, 4, 4, 4, 8), units=(1, 1, 1, 1),
+        reduction=2, coarse=2, middle=4,
+    )  # fmt: skip
+    settings = EncoderTraining(steps=STEPS, batch=BATCH, seed=3)
+    trainer = EncoderTrainer(generator, tmp_path, settings, LPIPS, IDENTITY, config)
+    reference = Reference(trainer, seed=3)
+    seen = pictures[trainer.pictures.places]  # the others are for validation
+    order = Order(len(seen), BATCH, seed=3)
+    for number, (stage, tightenings) in enumerate(STAGES):
+        trainer.advance()
+        reference.step(seen[order(number)], number, stage, tightenings)
+        for networks in (
+            (trainer.encoder, reference.E),
+            (trainer.adversary.discriminator, reference.D),
+        ):
+            mine, theirs = (network.state_dict() for network in networks)
+            for name, value in mine.items():
+                torch.testing.assert_close(
+                    value, theirs[name], rtol=1e-9, atol=1e-11, msg=f"{name} after step {number}"
+                )
