@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -221,6 +223,40 @@ def test_the_size_limit_is_checked_before_decoding(tmp_path, colours):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(InputError, match=r"\(32x24\) is larger"):
         images.read_photo(tmp_path / "a.png", max_pixels=32 * 24 - 1)
+
+
+DECODE = """
+import resource, sys
+from cycle_core.images.io import read_photo
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+small, large = sys.argv[1:]
+read_photo(small)
+before = peak()
+photo = read_photo(large)
+bytes_of = 4 * (photo.image.numel() + (0 if photo.alpha is None else photo.alpha.numel()))
+print((peak() - before) / bytes_of)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "I;16", "F", "turned"])
+def test_decoding_takes_little_more_memory_than_the_result(tmp_path, mode):
+    """Measured in a process of its own, against the tensor that comes out."""
+    exif = Image.Exif()
+    exif[0x0112] = 6 if mode == "turned" else 1
+    for name, side in (("small", 64), ("large", 3000)):
+        grey = np.linspace(0, 250, side * side).reshape(side, side)
+        picture = Image.fromarray(grey.astype({"I;16": "u2", "F": "f4"}.get(mode, "u1")))
+        if mode not in ("L", "I;16", "F"):
+            picture = picture.convert("RGB" if mode == "turned" else mode)
+        picture.save(tmp_path / f"{name}.tif", exif=exif)
+    command = [sys.executable, "-c", DECODE, tmp_path / "small.tif", tmp_path / "large.tif"]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 1.8
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path, colours):

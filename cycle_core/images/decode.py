@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
+from .profile import Deep, foreign, to_srgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,15 +23,17 @@ READABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 # what Pillow's decoders raise on damaged files
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 _DAMAGE += (struct.error, zlib.error)
-_ORIENTATION = 0x0112  # the EXIF tag
+
+_ROWS = 64  # converted at a time
 
 Channels = tuple[np.ndarray, np.ndarray | None]  # colour [3,H,W] and alpha [H,W], float32 in 0..1
+Convert = Callable[["Image.Image", "Image.Image | None"], np.ndarray]
 
 
 def decode(path: Path, max_pixels: int) -> Channels:
     """Read a file; InputError in one sentence where that cannot be done."""
     with opened(path, max_pixels) as picture:
-        return channels(picture, _sixteen_bit(path, picture))
+        return channels(picture, path)
 
 
 @contextlib.contextmanager
@@ -75,21 +77,28 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         ) from error
 
 
-def channels(picture: Image.Image, deep: np.ndarray | None = None) -> Channels:
-    """A loaded picture's colours and alpha; `deep` [H,W,3 or 4] replaces its 8-bit samples."""
-    orientation = _orientation(picture)
-    profile = _foreign_profile(picture)
-    if deep is not None and profile is None:
-        colour, alpha = deep[..., :3], deep[..., 3] if deep.shape[-1] == 4 else None
-    elif picture.mode.startswith("I") or picture.mode == "F":
-        colour, alpha = _grey_levels(picture)[..., None].repeat(3, axis=-1), None
-    else:
-        colour, alpha = _eight_bit(picture, profile)
-    rgb = _upright(np.moveaxis(colour, -1, 0), orientation)
-    return (
-        np.ascontiguousarray(rgb, np.float32),
-        None if alpha is None else np.ascontiguousarray(_upright(alpha, orientation), np.float32),
-    )
+def channels(picture: Image.Image, path: Path | None = None) -> Channels:
+    """A picture's colours and alpha, upright and in sRGB. It may be changed on the way.
+
+    path: its file, for the low bytes of 16-bit colours.
+    Some rows at a time, so that no more is held than the picture as it is stored and the result."""
+    profile = foreign(picture)
+    picture.load()
+    low = None if path is None else _low_bytes(path, picture)
+    for part in (picture, low):
+        if part is not None:
+            _turn_upright(part)
+    convert = _conversion(picture, low is not None, profile)
+    width, height = picture.size
+    planes = None  # [3 or 4,H,W]
+    for top in range(0, height, _ROWS):
+        box = (0, top, width, min(top + _ROWS, height))
+        here = convert(picture.crop(box), None if low is None else low.crop(box))  # [h,W,C]
+        if planes is None:
+            planes = np.empty((max(here.shape[2], 3), height, width), np.float32)
+        planes[:, box[1] : box[3]] = np.moveaxis(here, -1, 0)
+    assert planes is not None  # no picture has a height of 0
+    return planes[:3], planes[3] if len(planes) == 4 else None
 
 
 def _formats() -> list[str]:
@@ -101,50 +110,87 @@ def _formats() -> list[str]:
     return sorted({known[ending] for ending in READABLE if ending in known})
 
 
-def _eight_bit(picture: Image.Image, profile: bytes | None) -> Channels:
-    transparent = picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or (
-        "transparency" in picture.info
-    )
-    alpha = None
-    if transparent:
-        rgba = picture.convert("RGBA")
-        alpha = np.asarray(rgba.getchannel("A"), np.float32) / 255
-        picture = rgba.convert("RGB")
-    elif picture.mode in ("P", "1"):
-        picture = picture.convert("RGB")
-    if profile is not None:
-        picture = _to_srgb(picture, profile)
-    return np.asarray(picture.convert("RGB"), np.float32) / 255, alpha
+def _conversion(picture: Image.Image, deep: bool, profile: bytes | None) -> Convert:
+    """What makes values [h,W,1, 3 or 4] in 0..1 of a part of the picture and its low bytes."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        white, curves = _white(picture), Deep.of(profile, 1)
+        return lambda part, _: _deep_grey(part, white, curves)
+    curves = Deep.of(profile, 3) if deep else None
+    if deep and (profile is None or curves is not None):
+        return lambda part, low: _deep_colour(part, low, curves)
+    transparent = picture.mode in ("LA", "PA", "RGBA", "La", "RGBa")
+    transparent = transparent or "transparency" in picture.info
+    grey = picture.mode in ("L", "LA", "La")
+    mode = picture.mode if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else "RGB"
+    mode = "L" if grey else mode
+    levels = (np.arange(256, dtype=np.float32) / 255)[:, None]
+    # Little CMS is levels off in the shadows of greys
+    curves = Deep.of(profile, 1) if grey else None
+    levels = levels if curves is None else curves(levels).astype(np.float32)
+    adapt = None if profile is None or curves is not None else to_srgb(mode, profile)
+
+    def convert(part: Image.Image, _: Image.Image | None) -> np.ndarray:
+        alpha = None
+        if transparent:
+            part = part.convert("LA" if grey else "RGBA")
+            alpha = np.asarray(part.getchannel("A"), np.float32)[..., None] / 255
+        if part.mode != mode:
+            part = part.convert(mode)
+        if adapt is not None:
+            part = adapt(part)
+        elif mode not in ("L", "RGB"):
+            part = part.convert("RGB")
+        colour = levels[:, 0][np.asarray(part)]
+        colour = colour if colour.ndim == 3 else colour[..., None]
+        if alpha is None:
+            return colour
+        return np.concatenate([np.broadcast_to(colour, (*alpha.shape[:2], 3)), alpha], axis=2)
+
+    return convert
 
 
-def _grey_levels(picture: Image.Image) -> np.ndarray:
-    """[H,W] in 0..1 of the grey modes that are deeper than 8 bits."""
-    grey = np.nan_to_num(np.asarray(picture).astype(np.float64))
+def _white(picture: Image.Image) -> float:
+    """The stored value that is white. "I" and "F" do not say it: the smallest usual one that holds
+    every sample."""
     if picture.mode.startswith("I;16"):
-        return grey / 65535
-    # "I" and "F" do not say what white is: the smallest usual white that holds every sample
-    top = grey.max(initial=0)
+        return 65535
+    top = float(np.nanmax(np.asarray(picture), initial=0))
     whites = (1, 255, 65535, 2**31 - 1) if picture.mode == "F" else (65535, 2**31 - 1)
-    return np.clip(grey / next((white for white in whites if top <= white), top), 0, 1)
+    return next((white for white in whites if top <= white), top)
 
 
-def _sixteen_bit(path: Path, picture: Image.Image) -> np.ndarray | None:
-    """[H,W,3 or 4] in 0..1 of a 16-bit colour picture, of which Pillow decodes one byte a sample.
+def _deep_grey(part: Image.Image, white: float, curves: Deep | None) -> np.ndarray:
+    grey = np.nan_to_num(np.asarray(part).astype(np.float64))[..., None]
+    grey = np.clip(grey / white, 0, 1)
+    return grey if curves is None else curves(grey)
 
-    Decoding twice, once as if the file had the other byte order, gives the high and the low
-    bytes. None for other pictures and where the decoder does not know the layout."""
+
+def _deep_colour(high: Image.Image, low: Image.Image | None, curves: Deep | None) -> np.ndarray:
+    """Of the high and the low bytes."""
+    values = (np.asarray(high, np.uint16) * 256 + np.asarray(low, np.uint16)).astype(np.float32)
+    values /= 65535
+    if curves is not None:
+        values[..., :3] = curves(values[..., :3])
+    return values
+
+
+def _low_bytes(path: Path, picture: Image.Image) -> Image.Image | None:
+    """The low bytes of a 16-bit colour picture, of which Pillow decodes one byte a sample: it is
+    decoded again as if the file had the other byte order.
+
+    None for other pictures and where the decoder does not know the layout."""
     from PIL import Image
 
-    swapped = [_other_byte(tile) for tile in getattr(picture, "tile", [])]
-    if picture.mode not in ("RGB", "RGBA") or not swapped or None in swapped:
-        return None
-    try:
-        with Image.open(path) as low:
-            low.tile = swapped  # type: ignore[attr-defined]
-            bytes_low = np.asarray(low, np.uint16)
-    except (ValueError, OSError):  # Pillow has no such layout
-        return None
-    return (np.asarray(picture, np.uint16) * 256 + bytes_low).astype(np.float32) / 65535
+    with Image.open(path, formats=_formats()) as low:
+        swapped = [_other_byte(tile) for tile in getattr(low, "tile", [])]
+        if picture.mode not in ("RGB", "RGBA") or not swapped or None in swapped:
+            return None
+        low.tile = swapped  # type: ignore[attr-defined]
+        try:
+            low.load()
+        except (ValueError, OSError):  # Pillow has no such layout
+            return None
+        return low
 
 
 def _other_byte(tile: Any) -> Any:
@@ -161,46 +207,8 @@ def _other_byte(tile: Any) -> Any:
     return tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments)
 
 
-def _foreign_profile(picture: Image.Image) -> bytes | None:
-    """The embedded colour profile, None if there is none or it is sRGB."""
-    profile = picture.info.get("icc_profile")
-    if not profile:
-        return None
-    from PIL import ImageCms
+def _turn_upright(picture: Image.Image) -> None:
+    from PIL import ImageOps
 
-    try:
-        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None  # a damaged profile: take the colours as sRGB
-    return None if "srgb" in name.lower() else profile
-
-
-def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    from PIL import ImageCms
-
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return picture  # a profile that does not fit the picture's mode
-    return converted or picture
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except _DAMAGE:
-        return 1  # damaged EXIF does not make the picture unusable
-
-
-def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """[..., H, W] as EXIF orientation 1-8 says that it is to be shown."""
-    if orientation in (5, 6, 7, 8):
-        image = np.swapaxes(image, -1, -2)
-    if orientation in (3, 4, 7, 8):
-        image = image[..., ::-1, :]
-    if orientation in (2, 3, 6, 7):
-        image = image[..., ::-1]
-    return image
+    with contextlib.suppress(*_DAMAGE):  # damaged EXIF does not make the picture unusable
+        ImageOps.exif_transpose(picture, in_place=True)

@@ -19,7 +19,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 100_000_000  # width x height that is decoded: 1.2 GB as float32
+MAX_PIXELS = 100_000_000  # width x height that is decoded: 1.2 GB as float32, about 2 GB meanwhile
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 FORMATS |= {".tif": "TIFF", ".tiff": "TIFF"}
 _SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95, "method": 4}}
@@ -184,7 +184,7 @@ def from_pil(picture: Image.Image) -> Photo:
     """A PIL image of any mode -> Photo (upright, sRGB); the given picture is left as it is."""
     from .decode import channels
 
-    rgb, alpha = channels(picture)
+    rgb, alpha = channels(picture.copy())
     image = torch.from_numpy(rgb).mul_(2).sub_(1)[None]
     return Photo(image, None if alpha is None else torch.from_numpy(alpha)[None, None])
 
