@@ -24,8 +24,7 @@ import cycle_core as cc
 from cycle_core.bench.page import put
 from cycle_core.images.io import save_image
 from cycle_core.images.sheet import contact_sheet
-from cycle_core.invert.refine import REFINE_PRESETS
-from cycle_core.invert.tune import TUNE_PRESETS
+from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.measure import metrics
 from cycle_core.measure.perceptual import Lpips, PortraitNet, load_attributes, load_perceptual
 from cycle_core.measure.recognition import load_identity

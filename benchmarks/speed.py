@@ -58,8 +58,7 @@ SUITES = {
     "cuda": (
         "tuning.py step --sizes embedded 256 1024 --device cuda --compile",
         "tuning.py step --sizes 1024 --steps 350 --rounds 3 --device cuda",
-        "tuning.py presets --device cuda --presets plain paper fast embedded 'fast, recorded' "
-        "'embedded, recorded'",
+        "tuning.py presets --device cuda --presets plain paper fast embedded",
         "inference.py --sizes embedded full --device cuda --compile",
         "training.py --full --device cuda --bf16 --compile",
     ),
@@ -201,7 +200,8 @@ def refine() -> float:
 def tune() -> float:
     from cycle_core.checkpoints.registry import load_encoder, load_generator
     from cycle_core.invert.encode import encode
-    from cycle_core.invert.tune import TUNE_PRESETS, tune
+    from cycle_core.invert.settings import TUNE_PRESETS
+    from cycle_core.invert.tune import tune
 
     generator, crop = load_generator("portraits"), embedded_crop()
     code = encode(load_encoder("portraits"), crop)
@@ -233,7 +233,8 @@ def tuning_1024() -> float:
     import torch
 
     from cycle_core.codes import Code
-    from cycle_core.invert.tune import TuneSettings, tune
+    from cycle_core.invert.settings import TuneSettings
+    from cycle_core.invert.tune import tune
 
     generator = full_size()
     pivot = Code(torch.randn(1, generator.num_ws, generator.w_dim), "W+")

@@ -21,8 +21,9 @@ from statistics import median
 
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.invert.encode import encode, generate
-from cycle_core.invert.refine import REFINE_PRESETS, refine
+from cycle_core.invert.refine import refine
 from cycle_core.invert.sampling import sample
+from cycle_core.invert.settings import REFINE_PRESETS
 from cycle_core.measure.perceptual import load_perceptual
 from cycle_core.measure.recognition import load_identity
 from cycle_core.runtime import devices

@@ -37,8 +37,9 @@ from cycle_core.bench.page import put
 from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.codes import Code
-from cycle_core.invert.refine import REFINE_PRESETS, refine
-from cycle_core.invert.tune import TUNE_PRESETS, TuneSettings, tune
+from cycle_core.invert.refine import refine
+from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS, TuneSettings
+from cycle_core.invert.tune import tune
 from cycle_core.measure.perceptual import AlexNet, Lpips, load_perceptual
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
@@ -53,14 +54,7 @@ OURS = {
     "ours, locality every 4 steps": replace(STEPS, locality_every=4),
     "ours, little memory": replace(STEPS, low_memory=True),
 }
-RECORDED = {  # on a GPU
-    "ours, recorded": replace(STEPS, graphs=True),
-    "ours, bfloat16, recorded": replace(STEPS, dtype=torch.bfloat16, graphs=True),
-    "ours, bfloat16, locality every 4 steps, recorded": replace(
-        STEPS, dtype=torch.bfloat16, locality_every=4, graphs=True
-    ),
-}
-COMPILED = ("ours", "ours, recorded", "ours, bfloat16, recorded")  # of them with --compile
+COMPILED = ("ours", "ours, bfloat16")  # of them with --compile
 MEASURES = (  # heading, measure
     ("MSE", "mse"),
     ("LPIPS", "lpips"),
@@ -77,10 +71,7 @@ PRESETS = {
     "embedded, no detail, 80 steps": replace(TUNE_PRESETS["embedded"], detail_steps=0, steps=80),
     "embedded, detail at 32 px": replace(TUNE_PRESETS["embedded"], detail_size=32),
     "embedded, no locality": replace(TUNE_PRESETS["embedded"], locality=False),
-    "fast, recorded": replace(TUNE_PRESETS["fast"], threshold=0.0, graphs=True),
-    "embedded, recorded": replace(TUNE_PRESETS["embedded"], graphs=True),
 }
-DEFAULT = [name for name, settings in PRESETS.items() if not settings.graphs]
 
 
 def main() -> None:
@@ -99,7 +90,7 @@ def main() -> None:
     command.set_defaults(run=floor)
     command = commands.add_parser("presets")
     command.add_argument("--pictures", type=int, default=20)
-    command.add_argument("--presets", nargs="+", default=DEFAULT, metavar="PRESET",
+    command.add_argument("--presets", nargs="+", default=list(PRESETS), metavar="PRESET",
                          help=f"some of: plain, {', '.join(PRESETS)}")  # fmt: skip
     command.add_argument("--sets", default=gettempdir(), help="folder that keeps the portraits")
     command.add_argument("--card", help="Markdown file that takes the table")
@@ -117,10 +108,9 @@ def step(a: argparse.Namespace) -> None:
     device = torch.device(a.device)
     if not a.usual_memory:
         keep_memory()
-    settings = OURS | (RECORDED if device.type == "cuda" else {})
+    settings = dict(OURS)
     if a.compile:
-        compiling = {name: replace(one, compile=True) for name, one in settings.items()}
-        settings |= {f"{name}, compiled": compiling[name] for name in COMPILED if name in settings}
+        settings |= {f"{name}, compiled": replace(OURS[name], compile=True) for name in COMPILED}
     if a.measure:
         ways(a.sizes[0], device, settings)[a.measure](first_steps(device) + 1, lambda *_: None)
         cuda = device.type == "cuda"
@@ -222,8 +212,8 @@ def whole(way: Callable[..., None], steps: int, device: torch.device) -> float:
 
 
 def first_steps(device: torch.device) -> int:
-    """Those that prepare the rest: a GPU records a locality of every fourth step in the 13th."""
-    return 20 if device.type == "cuda" else 1
+    """Those that prepare the rest: a GPU's libraries choose their ways in the first ones."""
+    return 5 if device.type == "cuda" else 1
 
 
 def now(device: torch.device) -> float:

@@ -54,14 +54,14 @@ from .images.io import save_image as save_image
 from .images.sheet import contact_sheet as contact_sheet
 from .invert.encode import encode as encode
 from .invert.encode import generate as generate
-from .invert.project import ProjectSettings as ProjectSettings
 from .invert.project import project as project
 from .invert.refine import Refined as Refined
-from .invert.refine import RefineSettings as RefineSettings
 from .invert.refine import refine as refine
 from .invert.sampling import sample as sample
+from .invert.settings import ProjectSettings as ProjectSettings
+from .invert.settings import RefineSettings as RefineSettings
+from .invert.settings import TuneSettings as TuneSettings
 from .invert.tune import Tuned as Tuned
-from .invert.tune import TuneSettings as TuneSettings
 from .invert.tune import tune as tune
 from .invert.tuned_files import load_tuned as load_tuned
 from .invert.tuned_files import save_tuned as save_tuned

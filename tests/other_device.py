@@ -2,8 +2,7 @@
 
 Its tensors say that they are on `THERE`; their numbers are ordinary tensors of the CPU. Operators
 that would mix both memories fail, as those of CUDA do, and all that passes from one memory to the
-other is written down, because a GPU's queue runs empty there. What the operators do can be recorded
-and repeated, as a CUDA graph does.
+other is written down, because a GPU's queue runs empty there.
 """
 
 from __future__ import annotations
@@ -36,53 +35,6 @@ class Device:
 
     into: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
-    tape: Tape | None = None  # while something is recorded
-    tapes: list[Tapes] = field(default_factory=list)
-
-
-@dataclass
-class Tape:
-    """The operators of a recording, and what memory held before them."""
-
-    operators: list[tuple[Any, Any, Any, list[Tensor]]] = field(default_factory=list)
-    before: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-
-
-class Tapes:
-    """Recordings (`cycle_core.recording`) by rules of CUDA graphs: memory keeps its place, numbers
-    of the host keep their value, nothing crosses, and what is recorded is not done yet. Memory is
-    never taken for something else, as that of a graph is."""
-
-    def __init__(self, device: Device):
-        self.device = device
-        self.made = 0
-        self.inside = False
-
-    @contextlib.contextmanager
-    def within(self) -> Iterator[None]:
-        self.inside = True
-        yield
-        self.inside = False
-
-    def record(self, function: Any) -> Any:
-        assert self.inside
-        self.device.tape = tape = Tape()
-        try:
-            results = function()
-        finally:
-            self.device.tape = None
-            for memory, old in reversed(tape.before):
-                memory.copy_(old)
-        self.made += 1
-        return lambda: self._repeat(tape), results
-
-    def _repeat(self, tape: Tape) -> None:
-        for operator, args, kwargs, made in tape.operators:
-            results = operator(*args, **kwargs)
-            results = results if isinstance(results, (tuple, list)) else [results]
-            for memory, value in zip(made, results, strict=True):
-                if isinstance(value, Tensor) and not _shares(memory, args, kwargs):
-                    memory.copy_(value)
 
 
 class There(Tensor):
@@ -161,17 +113,11 @@ class _Operators(TorchDispatchMode):
         given, structure = tree_flatten((args, kwargs))
         tensors = [x for x in given if isinstance(x, Tensor)]
         gives = self._cross(operator.overloadpacket.__name__, args, kwargs, tensors)
-        tape = self.device.tape if gives else None
-        inner = [_inner(x, tape is not None) for x in given]
+        inner = [x.held if isinstance(x, There) else x for x in given]
         args, kwargs = tree_unflatten(inner, structure)
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("cpu")
-        if tape is not None and operator._schema.is_mutable:
-            tape.before += [(x, x.clone()) for x in inner if isinstance(x, Tensor)]
         result = operator(*args, **kwargs)
-        if tape is not None:
-            made = list(result) if isinstance(result, (tuple, list)) else [result]
-            tape.operators.append((operator, args, kwargs, made))
         # what works in place gives what it was given
         known = {id(x.held): x for x in tensors if isinstance(x, There)}
 
@@ -211,27 +157,11 @@ class _Operators(TorchDispatchMode):
     def _note(self, gives: bool, comes: bool) -> None:
         if gives == comes:
             return
-        if self.device.tape is not None:
-            raise RuntimeError("operation not permitted when stream is capturing")
         (self.device.into if gives else self.device.back).append(_where())
 
 
 def _is_there(device: Any) -> bool:
     return device is not None and torch.device(device) == THERE
-
-
-def _shares(memory: Any, args: Any, kwargs: Any) -> bool:
-    """Whether it lies in the memory of one of the arguments: in place, or a view."""
-    at = memory.untyped_storage().data_ptr()
-    given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
-    return any(x.untyped_storage().data_ptr() == at for x in given)
-
-
-def _inner(value: Any, recorded: bool) -> Any:
-    """What an operator of the CPU takes; numbers of the host are recorded as they are now."""
-    if isinstance(value, There):
-        return value.held
-    return value.clone() if recorded and isinstance(value, Tensor) else value
 
 
 def _where() -> str:

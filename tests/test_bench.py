@@ -36,7 +36,7 @@ from cycle_core.errors import InputError, MissingFileError
 from cycle_core.images.io import read_image
 from cycle_core.invert.encode import generate
 from cycle_core.invert.sampling import sample
-from cycle_core.invert.tune import TuneSettings
+from cycle_core.invert.settings import TuneSettings
 from cycle_core.portraits.factors import ATTRIBUTES, IDENTITY, factors_to_z, index
 
 TINY = replace(

@@ -22,9 +22,8 @@ from cycle_core.directions.discovery import sefa
 from cycle_core.directions.files import load_direction, save_directions
 from cycle_core.errors import CheckpointError, InputError
 from cycle_core.images.io import read_image, save_image
-from cycle_core.invert.refine import RefineSettings
 from cycle_core.invert.sampling import sample
-from cycle_core.invert.tune import TuneSettings
+from cycle_core.invert.settings import RefineSettings, TuneSettings
 from cycle_core.measure.recognition import find_recognizer
 from cycle_core.models.irse import IdentityConfig, face_of
 from cycle_core.portraits.factors import sample_factors

@@ -18,10 +18,11 @@ from cycle_core.codes import Code
 from cycle_core.errors import InputError
 from cycle_core.invert.encode import encode, generate
 from cycle_core.invert.sampling import sample
-from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.invert.settings import TuneSettings
+from cycle_core.invert.tune import tune
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
-from cycle_core.runtime.devices import compiled, in_parts, say_once, usable
+from cycle_core.runtime.devices import compiled, in_parts, say_once, supported_dtype
 
 pytest_plugins = ("small_networks",)
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -164,7 +165,7 @@ def test_an_operator_that_the_cpu_lacks_as_well_is_an_error(pair):
 # ------------------------------------------------------------------ dtypes
 def test_a_dtype_that_the_device_cannot_convolve_in_is_replaced(pair, code, said):
     eight = torch.float8_e4m3fn
-    assert usable(torch.float32, CPU) is torch.float32
+    assert supported_dtype(torch.float32, CPU) is torch.float32
     assert torch.equal(generate(pair[1], code, dtype=eight), generate(pair[1], code))
     pictures = torch.rand(2, 3, 32, 32) * 2 - 1
     assert torch.equal(encode(pair[0], pictures, dtype=eight).w, encode(pair[0], pictures).w)

@@ -114,7 +114,8 @@ def test_the_command_line_writes_each_layout_and_codes(tmp_path):
 
 
 def test_a_tuned_generator_is_written_whole(seeded, G, tmp_path):
-    from cycle_core.invert.tune import TuneSettings, tune
+    from cycle_core.invert.settings import TuneSettings
+    from cycle_core.invert.tune import tune
     from cycle_core.invert.tuned_files import save_tuned
 
     save_model(tmp_path / "g.safetensors", "generator", G.config, G.state_dict())

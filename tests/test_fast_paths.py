@@ -11,12 +11,13 @@ import torch.nn.functional as F
 
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.invert.encode import encode
-from cycle_core.invert.objective import trainable_copy
 from cycle_core.invert.sampling import sample
-from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.invert.settings import TuneSettings
+from cycle_core.invert.tune import tune
 from cycle_core.measure.perceptual import load_perceptual
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.layers import SpreadingConv, modulated_conv
+from cycle_core.runtime.session import trainable_copy
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -117,11 +118,11 @@ def test_tuning(G):
 def test_what_is_computed_again_gives_the_same_gradients(G, noise):
     w = sample(G, 1, seed=1).w
     gradients = []
-    for recompute in (False, True):
+    for gradient_checkpointing in (False, True):
         network = trainable_copy(G).synthesis
         for strength in (p for name, p in network.named_parameters() if "noise_strength" in name):
             strength.data.fill_(0.1)
-        network.recompute = recompute
+        network.gradient_checkpointing = gradient_checkpointing
         torch.manual_seed(0)
         network(w, noise).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from cycle_core.cli import main
 from cycle_core.errors import CheckpointError, MissingFileError
 from cycle_core.invert.objective import Objective
+from cycle_core.measure.networks import Networks
 from cycle_core.measure.recognition import load_moco
 from cycle_core.models.moco import MocoNet
 
@@ -83,7 +84,7 @@ def test_as_identity_loss_it_is_zero_for_equal_pictures_and_moves_every_row_and_
     target = torch.rand(1, 3, 256, 256) * 2 - 1
     ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256)
     image = torch.cat([target, ramp]).requires_grad_(True)
-    objective = Objective(l2=0, lpips=0, identity=1, faces=net)
+    objective = Objective(l2=0, lpips=0, identity=1, networks=Networks(identity=net))
     same, other = objective(image, objective.target(target)).total
     assert same.item() == pytest.approx(0, abs=1e-6)
     assert other > 1e-5

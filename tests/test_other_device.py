@@ -17,10 +17,11 @@ from small_training import Parts
 from cycle_core.directions.discovery import sefa
 from cycle_core.directions.editing import edit
 from cycle_core.invert.encode import encode, generate
-from cycle_core.invert.project import ProjectSettings, project
-from cycle_core.invert.refine import RefineSettings, refine
+from cycle_core.invert.project import project
+from cycle_core.invert.refine import refine
 from cycle_core.invert.sampling import sample
-from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.invert.settings import ProjectSettings, RefineSettings, TuneSettings
+from cycle_core.invert.tune import tune
 from cycle_core.measure.perceptual import AlexNet
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityConfig, IdentityNet

@@ -13,7 +13,7 @@ from cycle_core.directions.text import parse_edit
 from cycle_core.errors import InputError, MismatchError, NoFaceError
 from cycle_core.faces.frame import CENTRE
 from cycle_core.images.io import Photo, read_photo
-from cycle_core.invert.tune import TuneSettings
+from cycle_core.invert.settings import TuneSettings
 from cycle_core.run.pipeline import (
     Inversion,
     Models,

@@ -10,7 +10,8 @@ import torch
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.invert.encode import generate
-from cycle_core.invert.project import ProjectSettings, project
+from cycle_core.invert.project import project
+from cycle_core.invert.settings import ProjectSettings
 from cycle_core.measure.metrics import mse
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.generator import Generator
@@ -119,9 +120,9 @@ def test_every_step_is_told_and_can_end_it(G, image, perceptual):
 
 
 def test_what_cannot_be_projected_is_refused(G, image, perceptual):
-    with pytest.raises(InputError, match="projected into"):
+    with pytest.raises(InputError, match="one of W"):
         ProjectSettings(space="Z")
-    with pytest.raises(InputError, match="learning_rate=0"):
+    with pytest.raises(InputError, match=r"learning_rate .* 0 was given"):
         ProjectSettings(learning_rate=0)
     two = Code(G.w_avg.expand(2, G.num_ws, -1).clone(), "W")
     with pytest.raises(InputError, match="3 pictures and 2 codes"):

@@ -27,7 +27,8 @@ from cycle_core.directions.stylespace import (
 from cycle_core.directions.text import apply_edit, parse_edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.invert.encode import generate
-from cycle_core.invert.tune import TuneSettings, tune
+from cycle_core.invert.settings import TuneSettings
+from cycle_core.invert.tune import tune
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 

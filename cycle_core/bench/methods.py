@@ -9,8 +9,9 @@ from torch import Tensor
 from ..codes import Code
 from ..errors import InputError
 from ..invert.encode import encode
-from ..invert.project import ProjectSettings, project
-from ..invert.refine import REFINE_PRESETS, RefineSettings, refine
+from ..invert.project import project
+from ..invert.refine import refine
+from ..invert.settings import REFINE_PRESETS, ProjectSettings, RefineSettings
 from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator

@@ -27,9 +27,8 @@ from ..files.atomic import write_atomically
 from ..files.weights import sha256
 from ..images.io import list_images, read_crop, save_image
 from ..invert.encode import check_pair, generate
-from ..invert.project import ProjectSettings
-from ..invert.refine import RefineSettings
-from ..invert.tune import TuneSettings, tune
+from ..invert.settings import ProjectSettings, RefineSettings, TuneSettings
+from ..invert.tune import tune
 from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator

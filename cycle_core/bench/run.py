@@ -18,8 +18,8 @@ from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.atomic import write_atomically
 from ..images.io import save_image
 from ..invert.encode import check_pair, generate
-from ..invert.refine import RefineSettings
-from ..invert.tune import TUNE_PRESETS, TuneSettings, tune
+from ..invert.settings import TUNE_PRESETS, RefineSettings, TuneSettings
+from ..invert.tune import tune
 from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator

@@ -17,8 +17,7 @@ from ..runtime.settings import Meaning, meaning
 if TYPE_CHECKING:
     import torch
 
-    from ..invert.refine import RefineSettings
-    from ..invert.tune import TuneSettings
+    from ..invert.settings import RefineSettings, TuneSettings
 
 EDIT_HELP = (
     "NAME=STRENGTH moves by so many standard deviations (smile=2), NAME:=VALUE goes to a value "

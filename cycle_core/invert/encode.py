@@ -12,7 +12,7 @@ from ..codes import SPACES, Code, HasCode, as_code
 from ..errors import InputError, MismatchError
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from ..runtime.devices import compiled, in_parts, say_once, usable
+from ..runtime.devices import compiled, in_parts, say_once, supported_dtype
 
 COMPILING = {"cuda": {"mode": "reduce-overhead"}}  # CUDA graphs: a picture is hundreds of kernels
 BATCH = 8  # pictures that pass through a network at once: bounds the memory of a long batch
@@ -29,7 +29,7 @@ def encode(
     dtype: torch.dtype | None = None,
     compile: bool = False,
 ) -> Code:
-    """The code that the encoder gives for pictures (METHOD section 1), head by head.
+    """The code that the encoder gives for pictures (docs/method.md), head by head.
 
     image: float [B,3,H,W] in [-1,1], any size (aligned crops; resized with antialiasing).
     space: "W" uses head 0 alone, "W+" the heads of the stage that was trained last, or every head
@@ -50,7 +50,7 @@ def encode(
     if generator is not None:
         check_pair(E, generator)
     device = E.w_avg.device
-    dtype = usable(dtype, device)
+    dtype = supported_dtype(dtype, device)
     fast = compiled(E.encode) if compile else E.encode
 
     def run(encoder: Encoder, generator: Generator | None, rows: slice) -> tuple[Tensor, Tensor]:
@@ -99,7 +99,7 @@ def generate(
     if truncation != 1.0:
         w = torch.lerp(G.w_avg.to(w), w, truncation)
         offsets = None if offsets is None else offsets * truncation
-    dtype = usable(dtype, w.device)
+    dtype = supported_dtype(dtype, w.device)
     fast = compiled(G.synthesis, **COMPILING.get(w.device.type, {})) if compile else G.synthesis
 
     def run(drawer: Generator, rows: slice) -> Tensor:

@@ -1,57 +1,30 @@
 """Inversion by optimisation alone: the projector of StyleGAN2 (Karras et al. 2020, appendix D).
 
 No encoder is needed, only time. In W it edits well and reconstructs badly, in W+ the other way
-round (METHOD section 5): the two ends that an encoder is measured against.
+round: the two ends that an encoder is measured against.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..codes import SPACES, Code, HasCode, as_code
+from ..codes import Code, HasCode, as_code
 from ..errors import InputError
 from ..images.resize import resize
+from ..measure.networks import Distance, Networks
 from ..models.generator import Generator
-from ..runtime.devices import one_thread_if_small
+from ..runtime.progress import Callback
+from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
+from .descent import Descent, Evaluation, Report, descend, reporter
 from .encode import check_image
-from .objective import Distance, Objective, Terms, frozen, similarity
+from .objective import Objective
 from .refine import Refined
+from .settings import ProjectSettings
 
-Callback = Callable[[int, int, Tensor], object]  # (step from 1, total, preview [b,3,R,R])
 _MEASURED = 10_000  # random codes from which the spread of W is measured
-
-
-@dataclass(frozen=True)
-class ProjectSettings:
-    """The schedule is the published one; the losses are those of `RefineSettings`, so that methods
-    can be compared. Noise maps stay constant and are not optimised."""
-
-    space: str = "W"
-    steps: int = 1000
-    learning_rate: float = 0.1  # of Adam at its highest
-    rise: float = 0.05  # share of the steps in which the rate grows
-    fall: float = 0.25  # share of the steps, at the end, in which it goes to zero
-    wander: float = 0.05  # noise on w at the start, in deviations of W; gone after `settled`
-    settled: float = 0.75  # share of the steps
-    l2: float = 1.0
-    lpips: float = 0.8
-    identity: float = 0.1
-    batch: int = 8  # pictures at once: smaller needs less memory and changes nothing else
-
-    def __post_init__(self) -> None:
-        if self.space not in SPACES:
-            raise InputError(f'A picture is projected into "W" or "W+", not {self.space!r}.')
-        if self.steps < 0 or not self.learning_rate > 0 or self.batch < 1:
-            raise InputError(
-                f"Projecting takes steps from 0 on, a positive learning rate and a batch from 1 "
-                f"on, but steps={self.steps}, learning_rate={self.learning_rate}, "
-                f"batch={self.batch} was given."
-            )
 
 
 def project(
@@ -70,41 +43,37 @@ def project(
     start: codes [B or 1, N, w_dim] to begin at, such as an encoder's; w_avg if None.
     callback(step, total, preview): after each step of each batch; what it raises ends this.
     perceptual, faces: the networks of LPIPS and ID, as for `refine`.
-    Gives the codes of the smallest losses on the way, what the generator draws of them, and the
+    Gives the codes of the smallest losses on the way, what the generator renders of them, and the
     losses. Raises InputError, MismatchError for a start of another generator, MissingFileError."""
     settings = settings or ProjectSettings()
     check_image(image)
     begin = G.w_avg.expand(1, G.num_ws, -1) if start is None else _start(G, start, len(image))
-    with torch.inference_mode(False), torch.enable_grad():
-        image = image.detach().to(G.device, torch.float32).clone()
-        begin = begin.detach().to(G.device, torch.float32).clone().expand(len(image), -1, -1)
-        G = frozen(G)
-        objective = similarity(settings, G.device, perceptual, faces)
-        spread = _spread(G)
-        # one for each picture: the result does not depend on the batch
-        random = torch.Generator().manual_seed(seed)
-        seeds = torch.randint(2**62, (len(image),), generator=random).tolist()
-        codes, pictures, history = [], [], []
-        for first in range(0, len(image), settings.batch):
-            rows = slice(first, first + settings.batch)
+    networks = Networks(perceptual, faces).completed(G, settings.lpips, settings.identity)
+    # a seed for each picture: the result does not depend on the batch
+    rng = torch.Generator().manual_seed(seed)
+    seeds = torch.randint(2**62, (len(image),), generator=rng).tolist()
 
-            def report(step: int, preview: Tensor, batch: int = first // settings.batch) -> None:
-                if callback is not None:
-                    batches = -(-len(image) // settings.batch)
-                    callback(batch * settings.steps + step, batches * settings.steps, preview)
-
-            with one_thread_if_small(G, objective.perceptual, objective.faces):
-                w, drawn, logs = _descend(
-                    G, image[rows], begin[rows], settings, objective, spread, seeds[rows], report
+    def attempt(batch: int) -> Refined:
+        with optimising(G, *networks):
+            generator = frozen(G)
+            objective = Objective.of(settings, networks.frozen())
+            spread = w_spread(generator)
+            starts = plain(begin, G.device).expand(len(image), -1, -1).split(batch)
+            total = len(starts) * settings.steps
+            found = [
+                _project_batch(
+                    generator, pictures, starts[index], settings, objective, spread,
+                    seeds[index * batch :], reporter(callback, index * settings.steps, total),
                 )
-            codes.append(w)
-            pictures.append(drawn.clamp(-1, 1))
-            history += logs
-    code = Code(torch.cat(codes), settings.space, G.base_fingerprint)
-    return Refined(code, torch.cat(pictures), tuple(map(tuple, history)))
+                for index, pictures in enumerate(plain(image, G.device).split(batch))
+            ]  # fmt: skip
+        return Refined.of(found, settings.space, G)
+
+    batches = halved(settings.batch, len(image))
+    return retry_on_oom(attempt, batches, G.device, "project with this generator")
 
 
-def _descend(
+def _project_batch(
     G: Generator,
     image: Tensor,
     begin: Tensor,
@@ -112,49 +81,33 @@ def _descend(
     objective: Objective,
     spread: float,
     seeds: list[int],
-    report: Callable[[int, Tensor], None],
-) -> tuple[Tensor, Tensor, list[list[dict[str, float]]]]:
-    """(w [b,N,w_dim], pictures [b,3,R,R], losses of each picture) of the best steps. Adam looks at
-    every number by itself, so pictures in a batch do not influence each other."""
+    report: Report,
+) -> Descent:
+    """The best codes [b,N,w_dim] on the way. Adam looks at every number by itself, so pictures in a
+    batch do not influence each other."""
     target = objective.target(resize(image, G.resolution))
-    vectors = 1 if settings.space == "W" else G.num_ws
-    free = begin.mean(1, keepdim=True) if vectors == 1 else begin
+    free = begin.mean(1, keepdim=True) if settings.space == "W" else begin
     free = free.clone().requires_grad_()  # [b, 1 or N, w_dim]
-    randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
+    rngs = [torch.Generator().manual_seed(seed) for seed in seeds[: len(image)]]
     optimizer = torch.optim.Adam([free])
-    best = torch.full((len(image),), math.inf, device=image.device)
-    best_w, best_image = free.detach().expand(-1, G.num_ws, -1).clone(), torch.zeros_like(image)
-    logs: list[list[dict[str, float]]] = [[] for _ in seeds]
-    for step in range(settings.steps + 1):
-        done = step / max(settings.steps, 1)
-        last = step == settings.steps
-        wander = settings.wander * spread * max(0.0, 1 - done / settings.settled) ** 2
-        noise = torch.stack([torch.randn(free.shape[1:], generator=r) for r in randoms])
-        with torch.set_grad_enabled(not last):
-            w = (free + wander * noise.to(free)).expand(-1, G.num_ws, -1)
-            drawn = G.synthesis(w, "const")
-            terms = objective(drawn, target)
-        better = terms.total.detach() < best
-        if step == 0:
-            best_image = drawn.detach()
-        best = torch.where(better, terms.total.detach(), best)
-        best_w = torch.where(better[:, None, None], w.detach(), best_w)
-        best_image = torch.where(better[:, None, None, None], drawn.detach(), best_image)
-        if not last:
-            optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate(done, settings)
-            optimizer.zero_grad(set_to_none=True)
+
+    def done(step: int) -> float:
+        return step / max(settings.steps, 1)
+
+    def evaluate(step: int, learn: bool) -> Evaluation:
+        wander = settings.wander * spread * max(0.0, 1 - done(step) / settings.settled) ** 2
+        noise = torch.stack([torch.randn(free.shape[1:], generator=rng) for rng in rngs])
+        w = (free + wander * noise.to(free)).expand(-1, G.num_ws, -1)
+        rendered = G.synthesis(w, "const")
+        terms = objective(rendered, target)
+        if learn:
             terms.total.sum().backward()
-            optimizer.step()
-        _log(logs, terms)  # waits for the device, which has its work by now
-        if last:
-            break
-        report(step + 1, drawn.detach())
-    if not bool(torch.isfinite(best).all()):
-        raise InputError(
-            "Projecting gave losses that are not numbers: the generator holds unusable weights; "
-            "load it again."
-        )
-    return best_w, best_image, logs
+        return Evaluation(terms, rendered, (w,))
+
+    def set_rate(step: int) -> None:
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate(done(step), settings)
+
+    return descend(evaluate, optimizer, settings.steps, before_update=set_rate, report=report)
 
 
 def _rate(done: float, settings: ProjectSettings) -> float:
@@ -164,19 +117,11 @@ def _rate(done: float, settings: ProjectSettings) -> float:
     return falling * (min(1.0, done / settings.rise) if settings.rise else 1.0)
 
 
-def _log(logs: list[list[dict[str, float]]], terms: Terms) -> None:
-    """Add the losses of a step, read from the device at once."""
-    values = torch.stack([value.detach() for value in vars(terms).values()], dim=1).tolist()
-    for log, row in zip(logs, values, strict=True):
-        log.append(dict(zip(vars(terms), row, strict=True)))
-
-
 @torch.no_grad()
-def _spread(G: Generator) -> float:
+def w_spread(G: Generator) -> float:
     """How far random w are from their mean, the root mean square of the Euclidean distance: the
     published projector takes it as the deviation of every dimension."""
-    random = torch.Generator().manual_seed(0)
-    z, c = G.draw_inputs(_MEASURED, random)
+    z, c = G.draw_inputs(_MEASURED, torch.Generator().manual_seed(0))
     w = G.mapping(z, c)[:, 0]
     return float((w - w.mean(0)).square().sum(1).mean().sqrt())
 

@@ -11,8 +11,8 @@ from ..checkpoints.native import read_model, save_model
 from ..codes import Code
 from ..errors import CheckpointError, InputError, MismatchError
 from ..models.generator import Generator
+from ..runtime.session import trainable_copy
 from .encode import generate
-from .objective import trainable_copy
 from .tune import Tuned
 
 

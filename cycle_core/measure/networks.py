@@ -17,12 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ..checkpoints.registry import load_generator
 from ..errors import MissingFileError
+from ..files.assets import ASSETS
+from ..models.generator import Generator
+from ..runtime.session import frozen
 from .perceptual import load_perceptual
 from .recognition import find_recognizer, load_identity
 
@@ -73,6 +78,24 @@ class Networks:
             perceptual = load_perceptual("metrics", "auto")
         return Networks(perceptual, find_recognizer() or load_identity("metrics", "auto"))
 
+    def completed(self, G: Generator, lpips: float, identity: float) -> Networks:
+        """These, with those of `for_loss` in the place of what is None, on the generator's device.
+
+        lpips, identity: their weights in the loss; a network of weight 0 is left out. Raises
+        MissingFileError, CheckpointError."""
+        perceptual, face = self.perceptual, self.identity
+        if (lpips and perceptual is None) or (identity and face is None):
+            network = "embedded" if in_embedded_domain(G) else "auto"
+            if lpips and perceptual is None:
+                perceptual = load_perceptual("loss", network).to(G.device)
+            if identity and face is None:
+                face = load_identity("loss", network).to(G.device)
+        return Networks(perceptual if lpips else None, face if identity else None)
+
+    def frozen(self) -> Networks:
+        """The same to differentiate through, see `session.frozen`."""
+        return Networks(*(frozen(n) if isinstance(n, nn.Module) else n for n in self))
+
     def to(self, device: torch.device | str) -> Networks:
         return Networks(*(
             network.to(device) if isinstance(network, nn.Module) else network for network in self
@@ -90,3 +113,18 @@ class Networks:
             key: network.name + (", also minimised" if network.name in minimised else "")
             for key, network in zip(("lpips", "identity"), self, strict=True)
         }
+
+
+NONE = Networks()
+
+
+def in_embedded_domain(G: Generator) -> bool:
+    """Whether a generator is an embedded one, or was tuned from it."""
+    return G.base_fingerprint in _embedded_generators()
+
+
+@lru_cache(maxsize=1)
+def _embedded_generators() -> frozenset[str]:
+    return frozenset(
+        load_generator(file).fingerprint for file in ASSETS.glob("*_generator.safetensors")
+    )

@@ -33,8 +33,9 @@ class StyleLayer(NamedTuple):
 class Synthesis(nn.Module):
     """w -> image: what the synthesis networks share; their own `forward` tells the rest.
 
-    recompute: whether training keeps nothing inside a block for the way back but computes it again:
-    a third more time, and a fraction of the memory. The gradients are the same.
+    gradient_checkpointing: whether a block's activations are computed again in the backward pass
+    instead of kept: a quarter more time and a tenth to a fifth less memory (docs/performance.md).
+    The gradients are the same.
     detail: float [1,C,s,s], added to the features after block `detail_at`, or None: what a tuned
     generator draws of one picture beyond what weights and code say, see `tune`."""
 
@@ -43,7 +44,7 @@ class Synthesis(nn.Module):
     def __init__(self, num_ws: int, w_dim: int):
         super().__init__()
         self.num_ws, self.w_dim = num_ws, w_dim
-        self.recompute = False
+        self.gradient_checkpointing = False
         self.register_parameter("detail", None)
         self.detail_at = -1
 
@@ -110,8 +111,8 @@ class Synthesis(nn.Module):
         return [style + part for style, part in zip(styles, parts, strict=True)]
 
     def run(self, block: nn.Module, *inputs: Any, draws: bool = False) -> Any:
-        """block(*inputs), with what `recompute` says. draws: whether it draws random numbers."""
-        if self.recompute and torch.is_grad_enabled():
+        """block(*inputs), checkpointed if wanted. draws: whether it draws random numbers."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=draws)
         return block(*inputs)
 

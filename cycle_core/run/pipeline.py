@@ -29,8 +29,9 @@ from ..faces.frame import Face, Frame, align
 from ..faces.paste import paste
 from ..images.io import Photo
 from ..invert.encode import check_pair, encode, generate
-from ..invert.refine import REFINE_PRESETS, RefineSettings, refine
-from ..invert.tune import TUNE_PRESETS, Tuned, TuneSettings, tune
+from ..invert.refine import refine
+from ..invert.settings import REFINE_PRESETS, TUNE_PRESETS, RefineSettings, TuneSettings
+from ..invert.tune import Tuned, tune
 from ..measure.judge import Judge
 from ..measure.networks import Networks
 from ..models.encoder import Encoder

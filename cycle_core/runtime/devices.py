@@ -8,7 +8,7 @@ import ctypes
 import gc
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,6 @@ SMALL_WEIGHTS = 1e7
 # of a synthesis: a convolution takes nine times (channels * side) ** 2 multiplications
 SMALL_WORK = 5e7
 KINDS = 64  # of calls that are compiled: sizes, settings, with and without gradients
-S = TypeVar("S")
 T = TypeVar("T")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 
@@ -68,28 +67,6 @@ def in_parts(
         release(device)  # here, where the error no longer holds what it was about
 
 
-def with_less(run: Callable[[S], T], attempts: Iterable[S], device: torch.device, doing: str) -> T:
-    """run(settings) for the first of ever more sparing settings for which the memory is enough.
-
-    doing: what it is not enough for, such as "tune this generator". Raises InputError then."""
-    for number, settings in enumerate(attempts):
-        if number:
-            say_once(
-                f"The memory of {device} is too small to {doing} so: it begins again with less."
-            )
-        try:
-            return run(settings)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-        release(device)  # here, where the error no longer holds what it was about
-    otherwise = "" if device.type == "cpu" else ", or let the CPU do it (ComfyUI: --cpu)"
-    raise InputError(
-        f"The memory of {device} is not enough to {doing}: close other programs that use it, or "
-        f"choose a smaller generator{otherwise}."
-    )
-
-
 def out_of_memory(error: Exception) -> bool:
     """Whether that is what CUDA, MPS or the CPU's allocator say of it."""
     text = str(error).lower()
@@ -106,7 +83,7 @@ def release(device: torch.device) -> None:
         backend.empty_cache()
 
 
-def usable(dtype: torch.dtype | None, device: torch.device) -> torch.dtype | None:
+def supported_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dtype | None:
     """`dtype`, or None, which stands for that of the weights, where the device does not convolve
     in it."""
     if dtype is None or _convolves(dtype, device):

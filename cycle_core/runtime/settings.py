@@ -31,11 +31,13 @@ class Meaning:
     choices: tuple[Any, ...] | None = None
 
     def accepts(self, value: Any) -> bool:
-        """Whether a value may be set; None is left to the type."""
+        """Whether a value, or each of a tuple, may be set; None is left to the type."""
         if value is None:
             return True
         if self.choices is not None:
             return value in self.choices
+        if isinstance(value, tuple):
+            return all(map(self.accepts, value))
         if isinstance(value, (int, float)) and not math.isfinite(value):
             return False
         return (

@@ -36,7 +36,8 @@ from torch import Tensor, nn
 from ..checkpoints.native import save_model
 from ..errors import InputError
 from ..images.resize import resize
-from ..invert.objective import MAX_SIZE, Distance, Objective
+from ..invert.objective import MAX_SIZE, Objective
+from ..measure.networks import Distance, Networks
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
@@ -119,8 +120,7 @@ class EncoderTrainer(loop.Trainer):
             l2=settings.l2,
             lpips=settings.lpips,
             identity=settings.identity,
-            perceptual=_frozen_copy(perceptual),
-            faces=_frozen_copy(identity),
+            networks=Networks(_frozen_copy(perceptual), _frozen_copy(identity)),
             max_size=self.size,
         )
         with torch.random.fork_rng(devices=[]):  # the initialisation depends on the seed alone
@@ -359,8 +359,8 @@ class EncoderTrainer(loop.Trainer):
             "encoder": self.encoder,
             "generator": self.generator,
             "discriminator": self.adversary.discriminator,
-            "LPIPS": self.objective.perceptual,
-            "identity": self.objective.faces,
+            "LPIPS": self.objective.networks.perceptual,
+            "identity": self.objective.networks.identity,
         }
         return {name: model for name, model in models.items() if isinstance(model, nn.Module)}
 
@@ -387,8 +387,12 @@ class EncoderTrainer(loop.Trainer):
     def _networks(self) -> dict[str, str]:
         """Which networks the losses have."""
         return {
-            "lpips network": _name(self.objective.perceptual if self.settings.lpips else None),
-            "identity network": _name(self.objective.faces if self.settings.identity else None),
+            "lpips network": _name(
+                self.objective.networks.perceptual if self.settings.lpips else None
+            ),
+            "identity network": _name(
+                self.objective.networks.identity if self.settings.identity else None
+            ),
         }
 
     def state(self) -> dict[str, Any]:

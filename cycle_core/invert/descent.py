@@ -1,0 +1,104 @@
+"""The loop of refinement, projection and tuning: gradient descent that keeps the best state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..runtime.progress import Callback
+from .objective import Terms
+
+Losses = dict[str, float]
+Report = Callable[[int, Tensor], object]  # (step from 1, preview [B,3,R,R])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the parameters of a step give.
+
+    terms: the losses, one row for each picture, or one for all where they share the parameters.
+    image: float [B,3,R,R], what the generator renders. state: the tensors that render it again; of
+    several rows, each tensor has as many."""
+
+    terms: Terms
+    image: Tensor
+    state: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The best step of each row: its number, what was rendered, and the state.
+
+    history: for each row, the losses before each step and after the last one."""
+
+    steps: list[int]
+    image: Tensor
+    state: list[Tensor]
+    history: list[list[Losses]]
+
+
+def descend(
+    evaluate: Callable[[int, bool], Evaluation],
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    *,
+    before_update: Callable[[int], object] = lambda step: None,
+    enough: Callable[[Losses], bool] = lambda losses: False,
+    report: Report = lambda step, preview: None,
+) -> Descent:
+    """Update the parameters `steps` times and keep the state of the smallest total loss.
+
+    evaluate(step, learn): the state before a step, whose gradients it adds if `learn`; it is called
+    once more after the last step, without. before_update(step): adds further gradients, or sets
+    the rate. enough(losses): whether to stop, by the losses of every row. report(step, preview):
+    after each update; what it raises ends this.
+    Raises InputError where the losses are not numbers from the start."""
+    best: list[int] = []
+    kept: list[Tensor] = []
+    history: list[list[Losses]] = []
+    for step in range(steps + 1):
+        last = step == steps
+        optimizer.zero_grad(set_to_none=True)
+        with torch.set_grad_enabled(not last):
+            now = evaluate(step, not last)
+        losses = now.terms.rows()  # here the host waits for the device, once in a step
+        tensors = [now.image.detach(), *(tensor.detach() for tensor in now.state)]
+        if step == 0:
+            best, history = [0] * len(losses), [[] for _ in losses]
+            kept = [tensor.clone() for tensor in tensors]
+        for row, (log, found) in enumerate(zip(history, losses, strict=True)):
+            if log and found["total"] < log[best[row]]["total"]:
+                best[row] = step
+                for to, tensor in zip(kept, tensors, strict=True):
+                    if len(losses) == 1:
+                        to.copy_(tensor)
+                    else:
+                        to[row].copy_(tensor[row])
+            log.append(found)
+        wrong = all(found["total"] != found["total"] for found in losses)
+        if last or wrong or all(map(enough, losses)):
+            break
+        before_update(step)
+        optimizer.step()
+        report(step + 1, now.image.detach())
+    optimizer.zero_grad(set_to_none=True)
+    if any(log[at]["total"] != log[at]["total"] for log, at in zip(history, best, strict=True)):
+        raise InputError(
+            "It began with a loss that is not a number: the models hold unusable weights or the "
+            "picture unusable values; load them again."
+        )
+    return Descent(best, kept[0], kept[1:], history)
+
+
+def reporter(callback: Callback | None, done: int, total: int) -> Report:
+    """Reports steps that follow `done` others to a callback, of `total` in all."""
+
+    def report(step: int, preview: Tensor) -> None:
+        if callback is not None:
+            callback(done + step, total, preview)
+
+    return report

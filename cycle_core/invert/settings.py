@@ -1,0 +1,131 @@
+"""The settings of refinement, projection and tuning, and their presets; no heavy import, so that
+`--help` can show them.
+
+Without a preset they are the published ones; docs/method.md has where each is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..runtime.settings import check, setting
+
+if TYPE_CHECKING:
+    import torch
+
+SPACES = ("W", "W+")
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """Pivot refinement: L_S(x) + reg / images * sum_i L_S(x_i), L_S = l2 L2 + lpips LPIPS +
+    identity ID."""
+
+    steps: int = setting(15, "steps for each picture", low=0)
+    learning_rate: float = setting(1e-4, "learning rate of all encoder weights", above=0)
+    images: int = setting(7, "M, the pictures that hold the encoder in place, 0 for none", low=0)
+    reg: float = setting(7.0, "weight of the M pictures beside the picture's own loss", low=0)
+    l2: float = setting(1.0, "weight of L2", low=0)
+    lpips: float = setting(0.8, "weight of LPIPS", low=0)
+    identity: float = setting(0.1, "weight of the identity loss", low=0)
+    space: str | None = setting(
+        None, "space of the pivot; if not given, the one the encoder was trained last in",
+        choices=SPACES,
+    )  # fmt: skip
+    truncation: float = setting(0.7, "truncation of the M pictures if they are generated", low=0)
+    batch: int = setting(8, "pictures at once; fewer need less memory and change nothing", low=1)
+
+    __post_init__ = check
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """Projection: the published schedule, with the losses of `RefineSettings` so that methods can
+    be compared. Noise maps stay constant and are not optimised."""
+
+    space: str = setting("W", "space of the code", choices=SPACES)
+    steps: int = setting(1000, "steps for each picture", low=0)
+    learning_rate: float = setting(0.1, "highest learning rate of Adam", above=0)
+    rise: float = setting(0.05, "share of the steps in which the rate grows", low=0, high=1)
+    fall: float = setting(0.25, "share of the last steps in which it falls to 0", low=0, high=1)
+    wander: float = setting(0.05, "noise on w at the start, in deviations of W", low=0)
+    settled: float = setting(0.75, "share of the steps until the noise is 0", above=0, high=1)
+    l2: float = setting(1.0, "weight of L2", low=0)
+    lpips: float = setting(0.8, "weight of LPIPS", low=0)
+    identity: float = setting(0.1, "weight of the identity loss", low=0)
+    batch: int = setting(8, "pictures at once; fewer need less memory and change nothing", low=1)
+
+    __post_init__ = check
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """Pivotal tuning: l2 L2 + lpips LPIPS + locality, then the map of one layer."""
+
+    steps: int = setting(350, "steps of the weights, at most", low=0)
+    learning_rate: float = setting(3e-4, "learning rate of all synthesis weights", above=0)
+    betas: tuple[float, float] = setting(
+        (0.9, 0.999), "of Adam; few steps need a shorter memory", low=0, high=0.99999
+    )
+    threshold: float = setting(0.07, "LPIPS at which tuning stops, 0 for never", low=0)
+    l2: float = setting(1.0, "weight of L2", low=0)
+    lpips: float = setting(1.0, "weight of LPIPS", low=0)
+    locality: bool = setting(True, "keep pictures near the pivot as they were")
+    locality_alpha: float = setting(
+        30.0, "L2 distance in W+ from the pivot, never beyond the sample", low=0
+    )
+    locality_truncation: float = setting(0.5, "truncation of locality's samples", low=0)
+    locality_l2: float = setting(0.1, "weight of locality's L2", low=0)
+    locality_lpips: float = setting(0.1, "weight of locality's LPIPS", low=0)
+    locality_every: int = setting(
+        1, "steps from one locality to the next, which has as many times the weight", low=1
+    )
+    detail_steps: int = setting(0, "steps of the detail, the map of one layer", low=0)
+    detail_rate: float = setting(0.01, "learning rate of the detail, falling to 0", above=0)
+    detail_size: int = setting(64, "size of the detail's layer, at most", low=1)
+    batch: int = setting(4, "pictures at once; fewer need less memory and change nothing", low=1)
+    dtype: torch.dtype | None = setting(  # noqa: RUF009 - a dtype is immutable
+        None, "torch.bfloat16 for the convolutions; weights and Adam stay in float32"
+    )
+    low_memory: bool = setting(
+        False, "compute blocks again in the backward pass: 1.49 GB instead of 1.84 GB at 256 px, "
+        "2.64 instead of 2.91 at 1024, a quarter more time, the same result",
+    )  # fmt: skip
+    compile: bool = setting(False, "torch.compile the generator: minutes before the first step")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if str(self.dtype) not in ("None", "torch.float32", "torch.bfloat16"):
+            raise InputError(
+                f"Tuning multiplies in float32 or bfloat16, not in {self.dtype}, whose range its "
+                "gradients leave: take bfloat16."
+            )
+
+    def in_steps(self, count: int) -> TuneSettings:
+        """The same in `count` steps at most: weights and detail keep their shares."""
+        whole = self.steps + self.detail_steps
+        steps = round(count * self.steps / whole) if whole else count
+        return replace(self, steps=steps, detail_steps=count - steps)
+
+
+# A small encoder takes larger steps, and in as many needs them; a small generator has less to move.
+# docs/results.md has what each of these numbers is worth.
+REFINE_PRESETS = {
+    "paper": RefineSettings(),
+    "fast": RefineSettings(steps=10, images=3, reg=3.0),
+    "embedded": RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0),
+}
+TUNE_PRESETS = {
+    "paper": TuneSettings(),
+    "fast": TuneSettings(steps=50, learning_rate=1e-3, locality_every=4, detail_steps=100),
+    "embedded": TuneSettings(
+        steps=40,
+        learning_rate=3e-3,
+        betas=(0.8, 0.95),
+        threshold=0.0,
+        locality_every=4,
+        detail_steps=80,
+        detail_size=16,
+    ),
+}
