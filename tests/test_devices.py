@@ -293,7 +293,7 @@ def test_a_program_keeps_its_memory():
     """New pages that large tensors cost, in a process of its own."""
     script = """
 import resource, sys, torch
-from cycle_core.devices import keep_memory
+from cycle_core.runtime.devices import keep_memory
 assert len(sys.argv) == 1 or keep_memory()
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
