@@ -44,53 +44,87 @@ class Brows:
         t = np.linspace(0, 1, BROW_POINTS)[None, :, None]
         out = root[:, None] + normal[:, None] * (0.010 - 0.012 * t**2)
         out = out + d[:, None] * (length[:, None, None] * t)
-        widths = smooth(0.15, 0.75, thick * 0.95 - self._across * 0.75 + 0.1)
-        widths = widths * (0.45 + 0.55 * smooth(0, 0.2, self._place))
+        widths = smooth(0.15, 0.9, thick * 0.95 - self._across * 0.80 + 0.1)
+        widths = widths * (0.35 + 0.65 * smooth(0, 0.3, self._place))
         return out.astype(np.float32), widths
 
 
 class Lashes:
-    """From the strips of the head file: strands from the lid's edge to the strip's outer edge."""
+    """From the strips of the head file: five rows of vertices from the lid's edge outwards."""
 
-    def __init__(self, head: Head, seed: int, each: int = 4) -> None:
+    def __init__(self, head: Head, seed: int, each: int = 6) -> None:
         rng = np.random.default_rng([seed, 22])
-        rows, shares, upper = [], [], []
+        first, second, shares, upper = [], [], [], []
         for part in ("lashes_upper", "lashes_lower"):
-            for side in (1, -1):
-                eye = np.unique(head.loose_faces["eye_left" if side > 0 else "eye_right"])
-                centre = head.rest[eye].mean(0)
-                for face in head.loose_faces[part]:
-                    if np.sign(head.rest[face[0], 0]) != side:
-                        continue
-                    far = np.linalg.norm(head.rest[face] - centre, axis=1)
-                    order = np.argsort(far)
-                    r0, r1 = face[order[0]], face[order[1]]
-                    tips = [face[order[2]], face[order[3]]]
-                    if np.linalg.norm(head.rest[tips[0]] - head.rest[r0]) > np.linalg.norm(
-                        head.rest[tips[1]] - head.rest[r0]
-                    ):
-                        tips.reverse()
-                    for a in (np.arange(each) + rng.random(each) * 0.8) / each:
-                        rows.append([r0, r1, *tips])
-                        shares.append(a)
+            for side in ("eye_left", "eye_right"):
+                columns = _strip_columns(head, part, side)
+                for a, b in zip(columns, columns[1:], strict=False):
+                    for share in (np.arange(each) + rng.random(each) * 0.8) / each:
+                        first.append(a)
+                        second.append(b)
+                        shares.append(share)
                         upper.append(part.endswith("upper"))
-        self._rows, self._shares = np.array(rows), np.array(shares)[:, None]
+        self._first, self._second = np.array(first), np.array(second)
+        self._shares = np.array(shares)[:, None, None]
         self._upper = np.array(upper)
-        self._length = rng.uniform(0.75, 1.05, len(rows))[:, None, None]
-        self.count = len(rows)
+        self._length = rng.uniform(0.65, 1.05, (len(first), 1, 1))
+        self._lean = rng.normal(0, 0.012, (len(first), 1, 1))
+        self.count = len(first)
 
     def grow(self, vertices, person: Person) -> tuple[np.ndarray, np.ndarray]:
-        r0, r1, t0, t1 = (vertices[self._rows[:, k]] for k in range(4))
-        a = self._shares
-        root, tip = r0 * (1 - a) + r1 * a, t0 * (1 - a) + t1 * a
-        t = np.linspace(0, 1, LASH_POINTS)[None, :, None]
-        reach = (tip - root)[:, None] * self._length
-        reach = reach * np.where(self._upper, 0.95, 0.6)[:, None, None]
-        bend = np.where(self._upper, -0.035, 0.012)[:, None, None] * (t - t**2)
-        out = root[:, None] + reach * t + bend * np.array([0, 1.0, 0])
+        rows = vertices[self._first] * (1 - self._shares) + vertices[self._second] * self._shares
         made_up = person.values["eye_shadow"] * (1 - person.male)
-        widths = np.where(self._upper, 1.0, 0.5) * (0.75 - 0.25 * person.male + 0.6 * made_up)
+        reach = self._length * np.where(self._upper, 0.95 + 0.2 * made_up, 0.65)[:, None, None]
+        out = rows[:, :1] + (rows - rows[:, :1]) * reach
+        t = np.linspace(0, 1, LASH_POINTS)[None, :, None]
+        out = out + self._lean * t**2 * np.array([1.0, 0, 0])
+        widths = np.where(self._upper, 1.0, 0.55) * (0.85 - 0.25 * person.male + 0.5 * made_up)
         return out.astype(np.float32), widths
+
+
+def _strip_columns(head: Head, part: str, side: str) -> np.ndarray:
+    """Vertices [columns,5] of one strip of lashes, from the nose outwards, roots first."""
+    centre = head.rest[np.unique(head.loose_faces[side])].mean(0)
+    faces = [f for f in head.loose_faces[part] if head.rest[f[0], 0] * centre[0] > 0]
+    vertices = np.unique(faces)
+    near: dict[int, set[int]] = {v: set() for v in vertices}
+    for f in faces:
+        for a, b in zip(f, np.roll(f, 1), strict=True):
+            near[a].add(b)
+            near[b].add(a)
+    # The strip's edges with one face are its border; a vertex of one face is one of four corners.
+    edges: dict[tuple[int, int], int] = {}
+    for f in faces:
+        for a, b in zip(f, np.roll(f, 1), strict=True):
+            edges[min(a, b), max(a, b)] = edges.get((min(a, b), max(a, b)), 0) + 1
+    border: dict[int, list[int]] = {}
+    for (a, b), owners in edges.items():
+        if owners == 1:
+            border.setdefault(a, []).append(b)
+            border.setdefault(b, []).append(a)
+    count = len(vertices) // LASH_POINTS
+    corners = [v for v in vertices if len(near[v]) == 2]
+    sides_ = []
+    for corner in corners:
+        for step in border[corner]:
+            walk = [corner, step]
+            while walk[-1] not in corners:
+                walk.append(next(v for v in border[walk[-1]] if v != walk[-2]))
+            if len(walk) == count:
+                sides_.append(walk)
+    first = min(sides_, key=lambda w: np.linalg.norm(head.rest[w] - centre, axis=1).mean())
+    row = {v: 0 for v in first}
+    columns = [[v] for v in row]
+    for k in range(1, LASH_POINTS):
+        for column in columns:
+            after = [v for v in near[column[-1]] if v not in row]
+            if after:
+                after.sort(key=lambda v: np.linalg.norm(head.rest[v] - head.rest[column[-1]]))
+                column.append(after[0])
+            else:
+                column.append(column[-1])
+        row.update({column[-1]: k for column in columns})
+    return np.array(sorted(columns, key=lambda c: abs(head.rest[c[2], 0])))
 
 
 class Beard:

@@ -11,15 +11,15 @@ from .paint import crown, scalp_density
 from .person import Person, smooth
 from .strands import Roots, scatter, unit
 
-GUIDES, POINTS = 320, 13
+GUIDES = 320
 _CLUMPS = 340
 
 
 class Hair:
     """``grow`` gives the strands of a person, before the head is turned."""
 
-    def __init__(self, head: Head, seed: int, count: int) -> None:
-        self.count = count
+    def __init__(self, head: Head, seed: int, count: int, points: int) -> None:
+        self.count, self.points = count, points
         self.width = 0.0185 * (4800 / count) ** 0.7
         rng = np.random.default_rng([seed, 11])
         self.roots = scatter(head, scalp_density, count, rng)
@@ -27,13 +27,8 @@ class Hair:
         guides = _spread(rest, GUIDES)
         self.guides = Roots(*(getattr(self.roots, k)[guides] for k in
                               ("corners", "shares", "along", "rest")))  # fmt: skip
-        distance, near = cKDTree(rest[guides]).query(rest, k=4)
-        weight = 1 / (distance + 0.02) ** 2
-        weight /= weight.sum(1, keepdims=True)
-        rows = np.repeat(np.arange(count), 4)
-        self._follow = sparse.csr_matrix(
-            (weight.ravel().astype(np.float32), (rows, near.ravel())), (count, GUIDES)
-        )
+        distance, self._near = cKDTree(rest[guides]).query(rest, k=7)
+        self._weight = (1 / (distance + 0.02) ** 2.5).astype(np.float32)
         centres = _spread(rest + 0.03 * rng.standard_normal(rest.shape), _CLUMPS)
         _, self._clump = cKDTree(rest[centres]).query(rest + 0.025 * rng.standard_normal(rest.shape))
         self._centre = centres[self._clump]
@@ -46,6 +41,8 @@ class Hair:
         self.layer = rng.random(count).astype(np.float32) ** 0.7
         self._random = rng.random((GUIDES, 3)).astype(np.float32)
         self.crown = crown(rest)
+        # Hair at the hairline is fine.
+        self._edge = 0.40 + 0.60 * smooth(0.45, 0.98, scalp_density(rest))
         body = np.unique(head.surface.quads["body"])
         x, y, z = np.abs(head.rest[body]).T
         z = head.rest[body, 2]
@@ -56,7 +53,7 @@ class Hair:
     def grow(
         self, vertices: np.ndarray, normals: np.ndarray, person: Person, down: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Strands [count,POINTS,3] float32 and widths [count]; ``down`` is gravity's direction
+        """Strands [count,points,3] float32 and widths [count]; ``down`` is gravity's direction
         in the unturned head's space."""
         h = person.hair
         root, guide_root = self.roots.at(vertices), self.guides.at(vertices)
@@ -64,8 +61,8 @@ class Hair:
             guide_root, self.guides.at(normals), person, down, vertices[self._skull]
         )
         offsets = (shapes - guide_root[:, None]).reshape(GUIDES, -1)
-        out = root[:, None] + (self._follow @ offsets).reshape(self.count, POINTS, 3)
-        t = np.linspace(0, 1, POINTS, dtype=np.float32)[None, :, None]
+        out = root[:, None] + (self._follow(person) @ offsets).reshape(self.count, self.points, 3)
+        t = np.linspace(0, 1, self.points, dtype=np.float32)[None, :, None]
 
         # Each strand is cut a little differently.
         length = np.linalg.norm(out[:, 1:] - out[:, :-1], axis=-1).sum(1)  # [count]
@@ -101,8 +98,26 @@ class Hair:
         out += self._shift[:, None] * (stray[:, None, None].astype(np.float32) * t**1.2)
 
         bald = np.clip(h["bald"] * 1.25 * self.crown * 1.6 - 0.6 * self._thin, 0, 1)
-        widths = 1 - smooth(0.02, 0.45, bald)
+        widths = (1 - smooth(0.02, 0.45, bald)) * self._edge
         return out.astype(np.float32), widths
+
+    def _follow(self, person: Person) -> sparse.csr_matrix:
+        """Each strand's shares of its guides; guides beyond the parting count little, as the mean
+        of hair to the left and hair to the right would run through the head."""
+        strand, guide = self._side(self.roots.rest, person), self._side(self.guides.rest, person)
+        same = 1 + strand[:, None] * guide[self._near]
+        weight = self._weight * (0.01 + same * same)
+        weight /= weight.sum(1, keepdims=True)
+        start = np.arange(self.count + 1) * self._near.shape[1]
+        return sparse.csr_matrix(
+            (weight.ravel(), self._near.ravel(), start), (self.count, GUIDES)
+        )
+
+    def _side(self, rest: np.ndarray, person: Person) -> np.ndarray:
+        """-1 to 1 for rest points [N,3]: to the right or the left of the parting."""
+        part = 0.26 * person.hair["part"] * smooth(0.1, 0.9, rest[:, 2])
+        wander = 0.02 * np.sin(9 * rest[:, 2]) + 0.012 * np.sin(23 * rest[:, 2])
+        return np.tanh((rest[:, 0] - part - wander) / 0.035).astype(np.float32)
 
     def _guides(
         self, root: np.ndarray, normal: np.ndarray, person: Person, down: np.ndarray,
@@ -120,8 +135,7 @@ class Hair:
         short = 1 - float(smooth(0.25, 0.9, span))
         top = smooth(7.55, 8.15, y)
         front = smooth(0.85, 1.2, z) * smooth(7.5, 7.85, y)
-        part = 0.26 * h["part"]
-        side = np.tanh((x - part + 0.10 * (self._random[:, 1] - 0.5)) / 0.06)
+        side = self._side(rest, person).astype(np.float64)
 
         drop = np.clip(8.4 - y, 0, 2)
         length = np.maximum(span - 0.62 * drop * min(span, 1.0), 0.38 * span)
@@ -136,7 +150,7 @@ class Hair:
         length = length * (1 - tied) + tied * np.minimum(np.maximum(length, 0.3), to_bun)
         lost = crown(rest)
         length = length * (1 - 0.75 * np.clip(h["bald"] * lost * 1.5, 0, 1))
-        step = (length / (POINTS - 1))[:, None]
+        step = (length / (self.points - 1))[:, None]
 
         lift = (0.045 + 0.045 * volume + 0.05 * h["wave"]) * min(1.0, 0.25 + span) * (1 - 0.75 * tied)
         lift = lift * (0.5 + 0.5 * top) * (0.6 + 0.8 * self._random[:, 0])
@@ -145,8 +159,8 @@ class Hair:
         out = [current]
         comb = self._comb(current, centre, radii, side, top, front, fringe, short, h, bun)
         d = unit(normal * stand + comb * (1 - 0.5 * short))
-        for i in range(1, POINTS):
-            t = i / (POINTS - 1)
+        for i in range(1, self.points):
+            t = i / (self.points - 1)
             q = (current - centre) / radii
             reach = np.linalg.norm(q, axis=1, keepdims=True)
             outward = unit(q / radii)

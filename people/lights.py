@@ -116,7 +116,7 @@ class Background:
         self._radius = np.where(big, rng.uniform(0.22, 0.5, DISCS), rng.uniform(0.03, 0.09, DISCS))
         self._soft = np.where(big, 0.6, 0.22)
         self._hue = rng.uniform(-0.12, 0.12, DISCS)
-        self._level = np.where(big, rng.uniform(-0.9, 0.9, DISCS), rng.uniform(0.25, 1.0, DISCS))
+        self._level = np.where(big, rng.uniform(-0.45, 0.9, DISCS), rng.uniform(0.25, 1.0, DISCS))
 
     def uniforms(self, person: Person) -> dict[str, object]:
         f = person.values

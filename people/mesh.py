@@ -68,6 +68,10 @@ class Head:
         self._targets = np.stack([t.ravel() for t in targets]).astype(np.float32)
         self._index = {name: i for i, name in enumerate(TARGETS)}
         self._start = self.rest.astype(np.float32)
+        # MakeHuman's upper teeth are set so high that an open mouth seems to have none.
+        teeth = np.unique(quads["teeth"])
+        upper = teeth[self.rest[teeth, 1] > np.median(self.rest[teeth, 1])]
+        self._start[upper] += np.array([0, -0.030, 0.012], np.float32)
         self._eyes = np.unique(
             np.concatenate([self.loose_faces[k].ravel() for k in ("eye_left", "eye_right")])
         )
@@ -186,6 +190,35 @@ def _surface(
     triangles = {k: _split(q) for k, q in quads.items()}
     coarse = {k: _split(faces[k]).astype(np.int32) for k in quads}
     return Surface(quads, triangles, coarse, normals_of, every)
+
+
+def simplify(head: Head, cell: float, fine_cell: float) -> np.ndarray:
+    """Triangles [T,3] of a rough body for the depth maps of ambient light: vertices of one cell of
+    a grid become one. The face gets the finer cell; the inside of the mouth is left out."""
+    triangles = head.surface.coarse["body"]
+    inside = head.vertex_masks["mouth"] > 0.5
+    low = (head.rest[triangles, 1] < 5.1).all(1)
+    triangles = triangles[~inside[triangles].any(1) & ~low]
+    rest = head.rest[: head.solid]
+    x, y, z = rest.T
+    face = (z > 0.75) & (y > 6.2) & (y < 7.7) & (np.abs(x) < 0.55)
+    size = np.where(face, fine_cell, cell)[:, None]
+    keys = np.concatenate([np.floor(rest / size), face[:, None]], 1).astype(int)
+    used = np.unique(triangles)
+    groups, group = np.unique(keys[used], axis=0, return_inverse=True)
+    group = group.ravel()
+    middle = np.zeros((len(groups), 3))
+    np.add.at(middle, group, rest[used])
+    middle /= np.bincount(group)[:, None]
+    far = np.linalg.norm(rest[used] - middle[group], axis=1)
+    order = np.lexsort((far, group))
+    first = order[np.unique(group[order], return_index=True)[1]]
+    place = np.zeros(len(rest), np.int64)
+    place[used] = used[first][group]
+    out = place[triangles]
+    keep = (out[:, 0] != out[:, 1]) & (out[:, 1] != out[:, 2]) & (out[:, 0] != out[:, 2])
+    _, unique = np.unique(np.sort(out[keep], 1), axis=0, return_index=True)
+    return np.ascontiguousarray(out[keep][np.sort(unique)]).astype(np.int32)
 
 
 def _split(quads: np.ndarray) -> np.ndarray:

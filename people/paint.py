@@ -152,7 +152,7 @@ def scalp_density(rest: np.ndarray) -> np.ndarray:
     x, y, z = np.abs(rest[..., 0]), rest[..., 1], rest[..., 2]
     # The lower edge, from the nape over the ear and the sideburn to the forehead.
     places = [-0.25, 0.10, 0.25, 0.34, 0.42, 0.64, 0.70, 0.80, 0.88, 0.98, 1.10, 1.25, 1.45]
-    heights = [6.60, 6.72, 6.98, 7.30, 7.38, 7.38, 7.02, 7.04, 7.42, 7.62, 7.84, 7.95, 7.985]
+    heights = [6.72, 6.90, 7.14, 7.34, 7.39, 7.38, 7.02, 7.04, 7.42, 7.62, 7.84, 7.95, 7.985]
     edge = np.interp(z, places, heights)
     ear = _ramp(0.70, 0.74, x) * _ramp(7.42, 7.36, y) * _ramp(0.28, 0.34, z) * _ramp(0.74, 0.68, z)
     soft = 0.03 + 0.07 * _ramp(0.8, 1.1, z)

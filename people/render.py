@@ -10,9 +10,9 @@ import numpy as np
 from . import camera, gl, paint
 from .facial import BEARD_POINTS, BROW_POINTS, LASH_POINTS, Beard, Brows, Lashes
 from .glasses import Glasses
-from .hair import POINTS, Hair
+from .hair import Hair
 from .lights import SKY_DIRECTIONS, Background, Light, cloth_colour, light_of
-from .mesh import Head
+from .mesh import Head, simplify
 from .person import Person, linear, smooth
 from .strands import Ribbons
 
@@ -186,9 +186,10 @@ class Renderer:
                 [(self._dynamic, ["in_position 3f", "in_normal 3f"]),
                  (fixed, ["in_rest 3f", "in_uv 2f", "in_mask 4f"])], ib,
             )  # fmt: skip
-        coarse = np.concatenate([surface.coarse["body"], surface.coarse["teeth"]])
+        coarse = surface.coarse["body"]
         depth = self._programs["depth"]
-        for name, index in (("depth_coarse", coarse[(y[coarse] > 5.0).any(1)]),):
+        for name, index in (("depth_coarse", coarse[(y[coarse] > 5.0).any(1)]),
+            ("depth_rough", simplify(head, 0.13, 0.045)),):
             ib = c.buffer(np.ascontiguousarray(index, np.int32).tobytes())
             self._vaos[name] = c.vertex_array(depth, [(self._dynamic, "3f 12x", "in_position")], ib)
         ball, index = _ball()
@@ -205,11 +206,12 @@ class Renderer:
         self._programs["strand"] = gl.program(c, "strand.vert", "strand.frag")
         self._programs["depth_strand"] = gl.program(c, "depth_strand.vert", "depth.frag")
         draw, depth = self._programs["strand"], self._programs["depth_strand"]
-        self._hair, self._brows = Hair(head, seed, 4800 if self._fine else 1700), Brows(head, seed)
+        self._hair = Hair(head, seed, *((4800, 13) if self._fine else (1700, 9)))
+        self._brows = Brows(head, seed)
         self._lashes, self._beard = Lashes(head, seed), Beard(head, seed)
         self._ribbons = {
             "hair": Ribbons(
-                c, draw, depth, self._hair.count, POINTS, rng, self._hair.layer,
+                c, draw, depth, self._hair.count, self._hair.points, rng, self._hair.layer,
                 shadow_every=4, sky_every=self._hair.count // 300,
             ),
             "brows": Ribbons(c, draw, depth, self._brows.count, BROW_POINTS, rng),
@@ -255,7 +257,7 @@ class Renderer:
         self._vaos["solid"].render()
         c.enable(moderngl.BLEND)
         c.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
-        self._use("lens", opacity=float(np.clip(size * 4, 0, 1)), tint=(0.6, 0.7, 0.75, 0.04))
+        self._use("lens", opacity=float(np.clip(size * 4, 0, 1)), tint=(0.6, 0.7, 0.75, 0.0))
         self._vaos["lens"].render()
         c.disable(moderngl.BLEND)
 
@@ -326,7 +328,7 @@ class Renderer:
             )  # fmt: skip
             c.enable(moderngl.CULL_FACE)
             depth["matrix"].write(m.T.astype("f4").tobytes())
-            self._vaos["depth_coarse"].render()
+            self._vaos["depth_rough"].render()
             c.disable(moderngl.CULL_FACE)
             self._hair_depth(m, SKY_DIRECTIONS[i], 1)
         self._key_target.use()
@@ -372,7 +374,7 @@ class Renderer:
         self._vaos["cloth"].render()
         iris = person.iris
         self._use(
-            "eye", iris_outer=tuple(iris), iris_inner=tuple(iris * [1.35, 1.05, 0.75]),
+            "eye", iris_outer=tuple(iris), iris_inner=tuple(iris * [1.3, 1.0, 0.75]),
             pupil=0.36, redness=0.35 + 0.4 * person.old,
         )  # fmt: skip
         for m in pose.eyes:
@@ -389,7 +391,7 @@ class Renderer:
         dark_brow = colour * (0.75 - 0.25 * person.dark)
         common = {"cover": 1.0, "volume": volume, "shade": (0.0, 0.0, 0.0), "grey": h["grey"]}
         self._use(
-            "strand", **common, hair=tuple(dark_brow), tip=tuple(dark_brow), width=0.008,
+            "strand", **{**common, "grey": 0.6 * h["grey"]}, hair=tuple(dark_brow), tip=tuple(dark_brow), width=0.008,
             taper=0.25, gloss=(0.5, 0.5, 0.3), root=(0.0, 0.3, 0.0, 0.0),
         )  # fmt: skip
         self._ribbons["brows"].draw()
@@ -412,7 +414,7 @@ class Renderer:
         self._use(
             "strand", **{**common, "cover": 0.5}, hair=tuple(colour), tip=tuple(colour * 1.25), width=width,
             taper=0.35, gloss=(1.1 * shine, 1.1 * shine, 0.16 + 0.12 * h["wave"]),
-            root=(0.45, 0.45, 0.0, 0.60),
+            root=(0.45, 0.26, 0.0, 0.60),
         )  # fmt: skip
         self._ribbons["hair"].draw()
 
@@ -421,7 +423,7 @@ class Renderer:
         old, male = person.old, person.male
         happy = max(f["smile"], 0)
         lines = (
-            0.016 + 0.016 * old,
+            0.011 + 0.010 * old,
             0.060 * float(smooth(0.15, 1.0, old)) * (1 - 0.35 * person.dark) + 0.005,
             0.075 * max(f["brows"], 0) * (0.35 + old),
             0.04 * happy * (0.22 + old),
@@ -430,7 +432,7 @@ class Renderer:
         blood = skin * np.array([0.94, 0.56, 0.57]) + np.array([0.02, 0.0, 0.0])
         grey = person.hair["grey"]
         hair = person.hair_colour * (1 - 0.9 * grey) + 0.30 * grey
-        scalp = 0.55 * hair + 0.25 * hair * skin / max(skin.max(), 1e-3)
+        scalp = 0.45 * hair + 0.05 * skin
         lipstick = linear(np.array([150, 28, 42])) * (1.15 - 0.5 * person.dark)
         self._use(
             "skin", inflate=0.0, skin=tuple(skin), blood=tuple(blood), lip_paint=tuple(lipstick),
@@ -444,7 +446,7 @@ class Renderer:
             lines=lines, hair=tuple(hair * 0.8), scalp=tuple(scalp), gloss=f["skin_gloss"],
             stubble=(
                 0.45 * float(smooth(0.0, 0.45, person.hair["beard"])) + 0.10 * male * (1 - old),
-                0.85, person.hair["bald"],
+                0.93, person.hair["bald"],
             ),
         )  # fmt: skip
         self._vaos["skin"].render()

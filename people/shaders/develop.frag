@@ -25,7 +25,7 @@ void main() {
     float total = 0.0;
     for (int j = -1; j < 3; j++)
         for (int i = -1; i < 3; i++) {
-            float w = (i == -1 || i == 2 ? 0.35 : 1.0) * (j == -1 || j == 2 ? 0.35 : 1.0);
+            float w = (i == -1 || i == 2 ? 0.5 : 1.0) * (j == -1 || j == 2 ? 0.5 : 1.0);
             ivec2 q = clamp(p + ivec2(i, j), ivec2(0), textureSize(scene, 0) - 1);
             vec4 s = texelFetch(scene, q, 0);
             sum += w * filmic(s.rgb);

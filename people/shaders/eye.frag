@@ -26,15 +26,15 @@ void main() {
     vec2 fibre = texture(iris_map, vec2(angle, clamp(r, 0.0, 1.0) * 0.5)).rg;
 
     vec3 iris = mix(iris_inner, iris_outer, smoothstep(0.35, 0.75, r + (fibre.g - 0.5) * 0.35));
-    iris *= 0.55 + 0.9 * fibre.r;
-    iris *= 1.0 - 0.75 * smoothstep(0.80, 1.0, r);
+    iris *= 0.35 + 1.3 * smoothstep(0.2, 0.8, fibre.r);
+    iris *= 1.0 - 0.85 * smoothstep(0.72, 1.0, r);
     iris = mix(vec3(0.004), iris, smoothstep(pupil - 0.05, pupil + 0.05, r));
 
     float veins = texture(iris_map, vec2(angle, 0.5 + 0.5 * clamp((1.0 - p.z) * 1.6, 0.0, 1.0))).b;
     float corner = smoothstep(0.35, 0.95, abs(p.x));
-    vec3 white = vec3(0.62, 0.575, 0.54) * mix(vec3(1.0), vec3(0.80, 0.55, 0.50), corner * 0.55);
+    vec3 white = vec3(0.56, 0.51, 0.475) * mix(vec3(1.0), vec3(0.80, 0.52, 0.46), corner * 0.75);
     white *= mix(vec3(1.0), vec3(0.85, 0.42, 0.38), veins * redness * (0.3 + corner));
-    float limbus = smoothstep(0.93, 1.08, r);
+    float limbus = smoothstep(0.90, 1.10, r);
     vec3 base = mix(iris, white, limbus);
 
     float shadow = key_light(position + n * 0.02, 0.006);

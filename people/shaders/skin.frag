@@ -104,12 +104,13 @@ void main() {
     vec3 out_ = base * light;
     float wet = lips * 0.75 + mouth;
     float rough = mix(mix(0.52, 0.40, gloss), 0.34, clamp(wet, 0.0, 1.0));
-    float strength = mix(1.0, 1.7, clamp(wet, 0.0, 1.0)) * (0.55 + 0.7 * gloss) * (1.0 - 0.6 * grown.r * stubble.x);
-    out_ += key_colour.rgb * specular(fine, v, key_direction.xyz, rough) * shadow * strength;
-    out_ += rim_colour.rgb * specular(fine, v, rim_direction.xyz, rough) * 0.7 * strength;
-    out_ += fill_colour.rgb * specular(fine, v, fill_direction.xyz, rough) * open * strength;
+    float strength = mix(1.0, 1.7, clamp(wet, 0.0, 1.0)) * (0.40 + 0.65 * gloss) * (1.0 - 0.6 * grown.r * stubble.x);
+    vec3 sheen = normalize(mix(n, fine, 0.55));
+    out_ += key_colour.rgb * specular(sheen, v, key_direction.xyz, rough) * shadow * strength;
+    out_ += rim_colour.rgb * specular(n, v, rim_direction.xyz, rough) * 0.4 * strength;
+    out_ += fill_colour.rgb * specular(sheen, v, fill_direction.xyz, rough) * open * strength;
     // The room mirrored at grazing angles.
-    float grazing = pow(1.0 - max(dot(fine, v), 0.0), 5.0);
+    float grazing = pow(1.0 - max(dot(n, v), 0.0), 5.0);
     out_ += ambient * (0.02 + 0.25 * grazing) * strength * 0.6;
     float face = smoothstep(0.25, 0.45, rest.z) * smoothstep(6.0, 6.15, rest.y + 0.25 * (rest.z - 1.0));
     colour = vec4(out_, 0.5 + 0.5 * face);

@@ -10,11 +10,11 @@ void main() {
     vec3 n = normalize(normal);
     vec3 v = normalize(camera.xyz - position);
     bool tooth = mask.w < 1.5;
-    vec3 base = tooth ? vec3(0.74, 0.68, 0.58) : vec3(0.42, 0.13, 0.12);
+    vec3 base = tooth ? vec3(0.80, 0.75, 0.66) : vec3(0.42, 0.13, 0.12);
     float shadow = key_light(position + n * 0.02, 0.006);
     // Light reaches teeth through lips and cheeks: they are never black.
     float deep = smoothstep(1.00, 1.38, rest.z);
-    vec3 light = (ambient * 1.2 + key_colour.rgb * (0.12 + 0.7 * shadow * clamp(dot(n, key_direction.xyz) * 0.6 + 0.4, 0.0, 1.0)) + fill_colour.rgb * 0.3) * mix(0.06, 1.0, deep);
+    vec3 light = (ambient * 1.3 + key_colour.rgb * (0.22 + 0.7 * shadow * clamp(dot(n, key_direction.xyz) * 0.6 + 0.4, 0.0, 1.0)) + fill_colour.rgb * 0.3) * mix(0.06, 1.0, deep);
     if (tooth) {
         // Gaps between the teeth, and gums where they begin.
         float x = abs(rest.x);
