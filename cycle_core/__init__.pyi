@@ -19,6 +19,7 @@ from .directions.discovery import sefa as sefa
 from .directions.editing import Step as Step
 from .directions.editing import edit as edit
 from .directions.editing import edit_many as edit_many
+from .directions.editing import join as join
 from .directions.editing import lerp as lerp
 from .directions.editing import mix as mix
 from .directions.editing import slerp as slerp
@@ -67,5 +68,7 @@ from .invert.tuned_files import load_tuned as load_tuned
 from .invert.tuned_files import save_tuned as save_tuned
 from .models.blend import blend as blend
 from .models.blend import layers_from as layers_from
+from .run.morph import MorphSettings as MorphSettings
+from .run.morph import morph as morph
 
 __version__: str

@@ -29,6 +29,7 @@ from .options import (
 if TYPE_CHECKING:
     import torch
 
+    from ..codes import Code
     from ..models.generator import Generator
 
 
@@ -74,11 +75,17 @@ def add_commands(commands: Any) -> None:
         commands,
         "tune",
         run_tune,
-        "tune a copy of the generator until it draws the crop at its pivot",
-        "tune crop.png pivot.safetensors --out tuned.safetensors",
+        "tune a copy of the generator until it generates the crops at their pivots",
+        "tune a.png b.png a.safetensors b.safetensors --out tuned.safetensors",
     )
-    tune.add_argument("crop", type=Path, help="the aligned crop")
-    tune.add_argument("code", type=Path, help="its pivot, from `refine` or `encode`")
+    tune.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="the aligned crop and its pivot, from `refine` or `encode`; or several crops of one "
+        "person, then as many pivots (or one file with all of them), for one tuned generator",
+    )
     add_out(tune, "what tuning changed; `generate --tuned` takes it")
     tune.add_argument("--steps", type=whole, help="at most (default: of the preset)")
     add_generator(tune)
@@ -190,25 +197,22 @@ def run_refine(arguments: argparse.Namespace) -> None:
 
 
 def run_tune(arguments: argparse.Namespace) -> None:
-    from ..checkpoints.latents import load_code
     from ..checkpoints.registry import load_generator
-    from ..images.io import read_crop
     from ..invert.tune import tune
     from ..invert.tuned_files import save_tuned
 
     console = Console(arguments.quiet)
-    out = output_file(arguments.out, [arguments.crop, arguments.code])
-    crop = read_crop(arguments.crop)
+    out = output_file(arguments.out, arguments.files)
+    crops, pivots = _crops_and_pivots(arguments.files)
     device = device_of(arguments)
-    pivot = load_code(arguments.code, device)
     _, settings = settings_of(arguments)
     if arguments.steps is not None:
         settings = settings.in_steps(arguments.steps)
     generator = load_generator(arguments.generator, device)
     tuned = tune(
         generator,
-        pivot,
-        crop.to(device),
+        pivots.to(device),
+        crops.to(device),
         settings,
         callback=console.callback("tune"),
         seed=arguments.seed,
@@ -216,6 +220,29 @@ def run_tune(arguments: argparse.Namespace) -> None:
     save_tuned(tuned, out, original=generator)
     before, after = tuned.history[0], tuned.history[tuned.best]
     console.say(f"{out}: LPIPS {before['lpips']:.4f} -> {after['lpips']:.4f} in {tuned.best} steps")
+
+
+def _crops_and_pivots(files: list[Path]) -> tuple[torch.Tensor, Code]:
+    """The pictures among the files, of one size, and the codes among them, as one batch."""
+    import torch
+
+    from ..checkpoints.latents import load_code
+    from ..directions.editing import join
+    from ..images.decode import READABLE
+    from ..images.io import read_crop
+    from ..images.resize import resize
+
+    pictures = [path for path in files if path.suffix.lower() in READABLE]
+    codes = [path for path in files if path not in pictures]
+    if not pictures or not codes:
+        raise InputError(
+            f"{len(pictures)} pictures and {len(codes)} files of codes were given: give crops, "
+            "then the pivots of each, such as `tune a.png b.png a.safetensors b.safetensors`."
+        )
+    crops = [read_crop(path) for path in pictures]
+    side = max(crop.shape[-1] for crop in crops)
+    whole = [crop if crop.shape[-1] == side else resize(crop, side) for crop in crops]
+    return torch.cat(whole), join([load_code(path) for path in codes])
 
 
 def run_edit(arguments: argparse.Namespace) -> None:

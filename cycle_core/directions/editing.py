@@ -130,6 +130,28 @@ def slerp(a: Code | HasCode, b: Code | HasCode, t: Amount, center: Tensor | None
     return _between(a, b, w, share)
 
 
+def join(codes: Sequence[Code | HasCode]) -> Code:
+    """Codes of several batches as one, in their order.
+
+    Raises MismatchError for codes of two generators."""
+    parts = [as_code(code) for code in codes]
+    first = parts[0]
+    for other in parts[1:]:
+        check_pair(first, other)
+    edited = [part.offsets for part in parts if part.offsets is not None]
+    offsets = None
+    if edited:
+        none = edited[0].new_zeros(1, edited[0].shape[1])
+        rows = [none.expand(x.batch, -1) if x.offsets is None else x.offsets for x in parts]
+        offsets = torch.cat([part.to(first.w) for part in rows])
+    return replace(
+        first,
+        w=torch.cat([part.w.to(first.w) for part in parts]),
+        space="W" if all(part.space == "W" for part in parts) else "W+",
+        offsets=offsets,
+    )
+
+
 def _strengths(code: Code, directions: Sequence[BaseDirection], steps: Sequence[Step]) -> Tensor:
     """How far each code goes along each direction: double [B or K, S]."""
     amounts = [
@@ -195,6 +217,16 @@ def _amount(value: Amount | None, name: str) -> Tensor:
 def _pair(a: Code | HasCode, b: Code | HasCode) -> tuple[Code, Code]:
     """Two codes of one generator whose batches fit."""
     a, b = as_code(a), as_code(b)
+    check_pair(a, b)
+    if a.batch != b.batch and 1 not in (a.batch, b.batch):
+        raise InputError(
+            f"Batches of {a.batch} and {b.batch} codes were given: give as many of each, or one."
+        )
+    return a, b
+
+
+def check_pair(a: Code, b: Code) -> None:
+    """Raise MismatchError for codes of two generators."""
     foreign = a.generator and b.generator and a.generator != b.generator
     channels = {x.offsets.shape[1] for x in (a, b) if x.offsets is not None}
     if foreign or a.w.shape[1:] != b.w.shape[1:] or len(channels) > 1:
@@ -202,11 +234,6 @@ def _pair(a: Code | HasCode, b: Code | HasCode) -> tuple[Code, Code]:
             f"The codes belong to two generators ({a.generator or tuple(a.w.shape)} and "
             f"{b.generator or tuple(b.w.shape)}): use codes of one."
         )
-    if a.batch != b.batch and 1 not in (a.batch, b.batch):
-        raise InputError(
-            f"Batches of {a.batch} and {b.batch} codes were given: give as many of each, or one."
-        )
-    return a, b
 
 
 def _fit(w: Tensor, share: Tensor) -> Tensor:
