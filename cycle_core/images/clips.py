@@ -115,8 +115,7 @@ class ClipWriter:
     def write(self, image: Tensor, time: Fraction | float) -> None:
         """Add a picture [1,3,H,W] in [-1,1], shown from `time` on, in seconds."""
         with self._told():
-            if self._stream is None:
-                self._begin(image)
+            stream = self._stream or self._begin(image)
             pixels = _even(image)[0].clamp(-1, 1)
             array = ((pixels + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().contiguous()
             frame = _av().VideoFrame.from_ndarray(array.numpy(), format="rgb24")
@@ -124,7 +123,7 @@ class ClipWriter:
             frame.time_base = Fraction(1, 90_000)
             at = max(round(Fraction(time) * 90_000), self._last + 1)  # times must grow
             frame.pts = self._last = at
-            self._container.mux(self._stream.encode(frame))
+            self._container.mux(stream.encode(frame))
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         try:
@@ -141,7 +140,7 @@ class ClipWriter:
         finally:
             self.part.unlink(missing_ok=True)
 
-    def _begin(self, image: Tensor) -> None:
+    def _begin(self, image: Tensor) -> Any:
         height, width = _even(image).shape[-2:]
         stream = self._container.add_stream("libx264", rate=self.rate, options=_QUALITY)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -162,6 +161,7 @@ class ClipWriter:
                 else:
                     target = self._container.add_stream("aac", rate=track.rate)
                 self._tracks.append((track, target, copied))
+        return stream
 
     def _add_sound(self) -> None:
         """Sound that cannot be read further ends there."""
