@@ -18,7 +18,8 @@ from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.images.clips import ClipWriter, open_clip, write_animation
 from cycle_core.invert.encode import generate
-from cycle_core.run.morph import EASINGS, MorphSettings, count_of, morph
+from cycle_core.run.morph import count_of, morph
+from cycle_core.run.video_settings import EASINGS, MorphSettings
 
 pytest_plugins = ("small_networks",)
 

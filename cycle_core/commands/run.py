@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..run.video_settings import ClipSettings
 from .console import Console
 from .options import (
     add_command,
@@ -18,7 +19,9 @@ from .options import (
     add_out,
     add_preset,
     add_seed,
+    add_settings,
     device_of,
+    given,
     settings_of,
     whole,
 )
@@ -35,7 +38,9 @@ def add_commands(commands: Any) -> None:
         "the whole way for pictures or folders of them: align, encode, refine, tune, edit, paste",
         "run photo.jpg --edit smile=2 --edit age=+1,keep=glasses --out results",
     )
-    command.add_argument("pictures", type=Path, nargs="+", help="picture files or folders of them")
+    command.add_argument(
+        "pictures", type=Path, nargs="+", help="picture files, folders of them, or videos"
+    )
     add_edit(command, repeated=True)
     add_out(command, "the folder of the results: one folder a picture, and report.json")
     command.add_argument("--refine-steps", type=whole, help="(default: of the preset)")
@@ -46,6 +51,7 @@ def add_commands(commands: Any) -> None:
     add_encoder(command)
     add_seed(command)
     add_device(command)
+    add_settings(command.add_argument_group("videos"), ClipSettings, ("smoothing", "key_frames"))
 
     demo = add_command(
         commands,
@@ -101,7 +107,8 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
         check_edit(edit, models.generator)
     first = distributed.rank() == 0
     progress = console.progress if first else lambda name, step, total: None
-    return Batch(models, settings, edits, arguments.out, console.say, progress), pictures
+    clip = ClipSettings(**given(arguments, ClipSettings))
+    return Batch(models, settings, edits, arguments.out, console.say, progress, clip), pictures
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

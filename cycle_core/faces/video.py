@@ -181,6 +181,13 @@ def show_places(photos: Tensor, places: Places) -> Tensor:
 
 
 # ------------------------------------------------------------------ faces over time
+def follow(
+    found: list[list[Face]], choice: str | int, none: str, smoothing: float
+) -> list[list[Face | str]]:
+    """The targets of every frame of a video whose faces are known; see `align_all`."""
+    return _followed(found, choice, none, smoothing)
+
+
 def _chosen(
     faces: list[Face], choice: str | int, none: str, photo: int, photos: int
 ) -> list[Face | str]:

@@ -40,12 +40,14 @@ class VideoFrame:
 
 @dataclass(frozen=True)
 class Clip:
-    """A video file. size: (width, height) as it is shown; rate: pictures a second, the mean."""
+    """A video file. size: (width, height) as it is shown; rate: pictures a second, the mean;
+    frames: how many its header claims, 0 if it does not say."""
 
     path: Path
     size: tuple[int, int]
     rate: Fraction
     sound: bool
+    frames: int = 0
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Its pictures from the first on. Raises InputError for what cannot be decoded at all; a
@@ -84,7 +86,7 @@ def open_clip(path: str | Path) -> Clip:
         if width * height > MAX_PIXELS:
             raise InputError(f"{path} is {width}x{height}: {MAX_PIXELS} pixels are the most.")
         size = (height, width) if _turns(frame) % 2 else (width, height)
-        return Clip(path, size, Fraction(rate), bool(container.streams.audio))
+        return Clip(path, size, Fraction(rate), bool(container.streams.audio), stream.frames)
 
 
 class ClipWriter:

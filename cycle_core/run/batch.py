@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..directions.text import Edit
 from ..errors import CycleError, InputError
+from ..images.clips import is_clip, open_clip
 from ..images.io import Photo, list_images, read_photo
 from ..runtime import distributed
 from ..runtime.progress import StepCallback
+from .clips import ClipInversion, edit_clip, invert_clip, read_clip, write_clip
 from .picture_files import read_inversion, write_edited, write_inversion, write_sheet
 from .pipeline import (
     Inversion,
@@ -30,6 +32,7 @@ from .pipeline import (
     invert_picture,
 )
 from .results import REPORT, check_report, files_of, read_report, whole_folder, write_report
+from .video_settings import ClipSettings
 
 Say = Callable[[str], object]
 
@@ -44,6 +47,7 @@ class Batch:
     out: Path
     say: Say
     progress: StepCallback
+    clip: ClipSettings = field(default_factory=ClipSettings)
 
 
 def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
@@ -81,6 +85,9 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
     """One picture file: all its faces that are chosen, into out/NAME or out/NAME-0, NAME-1, ...
 
     pictures: all of the run by their names, of which none may be a face's."""
+    if is_clip(path):
+        run_clip(batch, name, path)
+        return
     photo = read_photo(path)
     key = fingerprint(path, batch)
     names = finished(batch.out, name, key)
@@ -116,6 +123,61 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
         batch.say(f"{batch.out / folder}: {_told(report)}")
 
 
+def run_clip(batch: Batch, name: str, path: Path) -> None:
+    """One video, into out/NAME. Its inversion is kept before the first edit is made, and edits that
+    are there are not made again."""
+    clip, key = open_clip(path), fingerprint(path, batch)
+    folder = batch.out / name
+    report = read_report(folder) or {}
+    if report.get("inputs") == key and "clip" in report:
+        inversion = read_clip(folder, clip, batch.models, report)
+    else:
+        with whole_folder(folder) as part:
+            inversion = invert_clip(
+                clip, batch.models, batch.settings, batch.clip, part, batch.progress
+            )
+            report = {
+                "cycle_core": __version__,
+                "name": name,
+                "source": _text(path.name),
+                "inputs": key,
+                "seed": batch.settings.seed,
+                "clip": {"size": clip.size, "rate": str(clip.rate), "sound": clip.sound},
+                "steps": inversion.report,
+                "edits": [],
+            }
+            write_clip(part, inversion, batch.models.generator)
+            report["files"] = files_of(part)
+            write_report(part, report)
+        inversion = read_clip(folder, clip, batch.models, report)
+        count = inversion.report["find"]["frames"]
+        if count < clip.frames:
+            batch.say(f"{name}: the video ends after {count} of the {clip.frames} frames it claims")
+    _edit_clip(batch, folder, inversion, report)
+
+
+def _edit_clip(
+    batch: Batch, folder: Path, inversion: ClipInversion, report: dict[str, Any]
+) -> None:
+    there = {entry["edit"] for entry in report["edits"]}
+    new = [edit for edit in (None, *batch.edits) if str(edit or "") not in there]
+    if not new:
+        batch.say(f"{folder}: finished before")
+        return
+    files = {edit: "video.mp4" if edit is None else f"video_{edit.name}.mp4" for edit in new}
+    with whole_folder(folder, keep=report["files"]) as part:
+        seconds = edit_clip(
+            inversion, [(edit, part / file) for edit, file in files.items()], batch.models,
+            batch.progress,
+        )  # fmt: skip
+        for edit, file in files.items():
+            entry = {"edit": str(edit or ""), "video": file, "seconds a frame": seconds}
+            report["edits"] = [*report["edits"], entry]
+        report["files"] = files_of(part)
+        write_report(part, report)
+    batch.say(f"{folder}: {', '.join(files.values())}")
+
+
 def finished(out: Path, name: str, key: str) -> list[str] | None:
     """The folders of a finished picture, None where it is not finished or was made otherwise."""
     for first in (name, f"{name}-0"):
@@ -147,7 +209,8 @@ def find_pictures(given: Sequence[Path]) -> dict[str, Path]:
 def fingerprint(path: Path, batch: Batch) -> str:
     """Hexadecimal digits that stand for the photo, the models and the settings."""
     digest = hashlib.sha256(path.read_bytes())
-    for part in (batch.models.fingerprint, batch.settings.to_json(), __version__):
+    clip = [asdict(batch.clip)] if is_clip(path) else []
+    for part in (batch.models.fingerprint, batch.settings.to_json(), __version__, *clip):
         digest.update(json.dumps(part, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from torch import Tensor
 
@@ -13,30 +11,7 @@ from ..directions.editing import lerp, slerp
 from ..errors import InputError
 from ..invert.encode import generate
 from ..models.generator import Generator
-from ..runtime.settings import check, setting
-
-EASINGS: dict[str, Callable[[float], float]] = {
-    "linear": lambda t: t,
-    "smooth": lambda t: t * t * (3 - 2 * t),  # at rest at both ends
-    "sine": lambda t: (1 - math.cos(math.pi * t)) / 2,
-}
-
-
-@dataclass(frozen=True)
-class MorphSettings:
-    """frames counts the pictures from one code to the next."""
-
-    frames: int = setting(48, "pictures from one code to the next", low=1, high=100_000)
-    easing: str = setting("smooth", "how the speed changes on the way", choices=tuple(EASINGS))
-    path: str = setting(
-        "straight",
-        "line: straight, or an arc that keeps the distance from the mean",
-        choices=("straight", "arc"),
-    )
-    loop: bool = setting(False, "whether it returns to the first code")
-    hold: int = setting(0, "pictures for which it rests at each code", low=0, high=100_000)
-
-    __post_init__ = check
+from .video_settings import EASINGS, MorphSettings
 
 
 def morph(G: Generator, codes: Code, settings: MorphSettings | None = None) -> Iterator[Tensor]:
