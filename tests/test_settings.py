@@ -1,9 +1,11 @@
 """Settings carry their meaning and their range."""
 
+import argparse
 from dataclasses import dataclass, fields
 
 import pytest
 
+from cycle_core.commands.options import add_settings, given
 from cycle_core.errors import InputError
 from cycle_core.runtime.settings import check, meaning, setting
 
@@ -44,3 +46,18 @@ def test_every_field_tells_its_meaning():
     assert told["steps"].help == "steps for each picture"
     assert told["rate"] is not None
     assert told["rate"].range() == "above 0 to 1"
+
+
+def test_commands_take_every_setting_with_its_range_and_its_presets(capsys):
+    parser = argparse.ArgumentParser()
+    presets = {"slow": Toy(), "fast": Toy(steps=3)}
+    add_settings(parser, Toy, ["steps", "rate"], presets=presets, spelling={"steps": "--count"})
+    assert given(parser.parse_args([]), Toy) == {}
+    assert given(parser.parse_args(["--count", "4", "--rate", "0.5"]), Toy) == {
+        "steps": 4,
+        "rate": 0.5,
+    }
+    assert "default: slow 15, fast 3" in parser.format_help()
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--rate", "2"])
+    assert "'2' is not a number above 0 to 1" in capsys.readouterr().err

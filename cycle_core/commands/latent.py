@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..invert.settings import REFINE_PRESETS, TUNE_PRESETS, RefineSettings, TuneSettings
 from .console import Console
 from .options import (
     add_command,
@@ -18,7 +20,9 @@ from .options import (
     add_out,
     add_preset,
     add_seed,
+    add_settings,
     device_of,
+    given,
     number,
     output_file,
     positive,
@@ -57,9 +61,9 @@ def add_commands(commands: Any) -> None:
     )
     refine.add_argument("crop", type=Path, help="an aligned crop, as `align` makes it")
     add_out(refine, "the pivot, a code")
-    refine.add_argument("--steps", type=whole, help="of refinement (default: of the preset)")
     refine.add_argument(
         "--images",
+        dest="folder",
         type=Path,
         metavar="FOLDER",
         help="aligned crops that hold the encoder in place (default: samples of the generator)",
@@ -68,6 +72,13 @@ def add_commands(commands: Any) -> None:
     add_generator(refine)
     add_space(refine)
     add_preset(refine)
+    add_settings(
+        refine.add_argument_group("in place of the preset's"),
+        RefineSettings,
+        _fields(RefineSettings, without=("space",)),
+        presets=REFINE_PRESETS,
+        spelling={"images": "--m"},
+    )
     add_seed(refine)
     add_device(refine)
 
@@ -87,9 +98,19 @@ def add_commands(commands: Any) -> None:
         "person, then as many pivots (or one file with all of them), for one tuned generator",
     )
     add_out(tune, "what tuning changed; `generate --tuned` takes it")
-    tune.add_argument("--steps", type=whole, help="at most (default: of the preset)")
+    tune.add_argument(
+        "--steps",
+        type=whole,
+        help="of weights and detail, at most, in the shares of the preset (default: the preset's)",
+    )
     add_generator(tune)
     add_preset(tune)
+    add_settings(
+        tune.add_argument_group("in place of the preset's"),
+        TuneSettings,
+        _fields(TuneSettings, without=("steps", "betas", "dtype")),
+        presets=TUNE_PRESETS,
+    )
     add_seed(tune)
     add_device(tune)
 
@@ -138,6 +159,10 @@ def add_commands(commands: Any) -> None:
     add_device(sample)
 
 
+def _fields(kind: type, without: Sequence[str]) -> list[str]:
+    return [one.name for one in fields(kind) if one.name not in without]
+
+
 def add_space(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--space",
@@ -171,20 +196,18 @@ def run_refine(arguments: argparse.Namespace) -> None:
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, [arguments.crop])
-    if arguments.images is not None:
-        list_images(arguments.images)  # fails before the work begins
+    if arguments.folder is not None:
+        list_images(arguments.folder)  # fails before the work begins
     crop = read_crop(arguments.crop)
     device = device_of(arguments)
     settings, _ = settings_of(arguments)
-    settings = replace(settings, space=arguments.space)
-    if arguments.steps is not None:
-        settings = replace(settings, steps=arguments.steps)
+    settings = replace(settings, **given(arguments, RefineSettings))
     refined = refine(
         load_encoder(arguments.encoder, device),
         load_generator(arguments.generator, device),
         crop.to(device),
         settings,
-        domain=arguments.images or "generator",
+        domain=arguments.folder or "generator",
         callback=console.callback("refine"),
         seed=arguments.seed,
     )
@@ -208,6 +231,8 @@ def run_tune(arguments: argparse.Namespace) -> None:
     _, settings = settings_of(arguments)
     if arguments.steps is not None:
         settings = settings.in_steps(arguments.steps)
+    own = given(arguments, TuneSettings)
+    settings = replace(settings, **{name: own[name] for name in own if name != "steps"})
     generator = load_generator(arguments.generator, device)
     tuned = tune(
         generator,

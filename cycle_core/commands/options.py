@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -47,16 +47,20 @@ def add_settings(
     kind: type,
     names: Iterable[str],
     other: tuple[str, type] | None = None,
+    presets: Mapping[str, Any] | None = None,
+    spelling: Mapping[str, str] | None = None,
 ) -> None:
     """Options for some fields of a settings class, with their help, range and default.
 
     What the user does not give is not in the parsed arguments either: see `given`. other: (when, a
-    class that shares the options), whose other defaults the help tells, too."""
+    class that shares the options), whose other defaults the help tells, too. presets: settings by
+    name, whose values are the defaults. spelling: of options that are not named as their field."""
     for name in names:
         one = kind.__dataclass_fields__[name]
         what = meaning(one)
         assert what is not None, f"{kind.__name__}.{name} was not made by setting()"
         option, hint = "--" + name.replace("_", "-"), get_type_hints(kind)[name]
+        option = (spelling or {}).get(name, option)
         help = what.help
         if hint is bool:
             option = option if not one.default else f"--no-{option[2:]}"
@@ -70,6 +74,11 @@ def add_settings(
             if other is not None:
                 theirs = _shown(other[1].__dataclass_fields__[name].default)
                 defaults += [f"{other[0]}: {theirs}"] * (theirs != defaults[0])
+            if presets is not None:
+                of_preset = {label: _shown(getattr(one, name)) for label, one in presets.items()}
+                same = len(set(of_preset.values())) == 1
+                several = [f"{label} {value}" for label, value in of_preset.items()]
+                defaults = list(of_preset.values())[:1] if same else [", ".join(several)]
             values = f"{what.range()}; " if what.choices else ""
             known = "; ".join(text for text in defaults if text)
             known = f"default: {known}" if defaults[0] else known

@@ -6,13 +6,10 @@ Without a preset they are the published ones; docs/method.md has where each is f
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..errors import InputError
 from ..runtime.settings import check, setting
-
-if TYPE_CHECKING:
-    import torch
 
 SPACES = ("W", "W+")
 
@@ -71,7 +68,7 @@ class TuneSettings:
     threshold: float = setting(0.07, "LPIPS at which tuning stops, 0 for never", low=0)
     l2: float = setting(1.0, "weight of L2", low=0)
     lpips: float = setting(1.0, "weight of LPIPS", low=0)
-    locality: bool = setting(True, "keep pictures near the pivot as they were")
+    locality: bool = setting(True, "what keeps pictures near the pivot as they were")
     locality_alpha: float = setting(
         30.0, "L2 distance in W+ from the pivot, never beyond the sample", low=0
     )
@@ -85,7 +82,7 @@ class TuneSettings:
     detail_rate: float = setting(0.01, "learning rate of the detail, falling to 0", above=0)
     detail_size: int = setting(64, "size of the detail's layer, at most", low=1)
     batch: int = setting(4, "pictures at once; fewer need less memory and change nothing", low=1)
-    dtype: torch.dtype | None = setting(  # noqa: RUF009 - a dtype is immutable
+    dtype: Any = setting(  # noqa: RUF009 - torch.dtype or None, without importing torch
         None, "torch.bfloat16 for the convolutions; weights and Adam stay in float32"
     )
     low_memory: bool = setting(
