@@ -109,7 +109,8 @@ def invert_clip(
     pivots = first.with_w(torch.stack(rows).to(first.w))
     tuned = tune(
         G, pivots, torch.cat(crops), settings.tune, seed=settings.seed,
-        perceptual=models.losses.perceptual, callback=lambda step, total, _: progress("tune", step, total),
+        perceptual=models.losses.perceptual,
+        callback=lambda step, total, _: progress("tune", step, total),
     )  # fmt: skip
     before, after = tuned.history[0], tuned.history[tuned.best]
     report["tune"] = {
