@@ -18,9 +18,11 @@ class Code:
     """A batch of latent codes of one generator.
 
     w: float32 [B, num_ws, w_dim]; in space "W" the num_ws vectors of a row are equal.
-    space: "W" or "W+" (METHOD: all deltas zero, or not).
+    space: "W" or "W+".
     generator: fingerprint of the generator whose space this is ("" if unknown).
     stage: the encoder stage that made it (0 is W, num_ws - 1 is all of W+), None if no encoder did.
+    origin: fingerprint of the generator that it was made for, where `adopt` took it as a code of
+        another one; else "".
     offsets: float32 [B, channels], what edits in StyleSpace add to the styles that the generator
         makes of w (see `Synthesis.style_layers`); None if there were none.
     """
@@ -30,6 +32,7 @@ class Code:
     generator: str = ""
     stage: int | None = None
     offsets: torch.Tensor | None = None
+    origin: str = ""
 
     def __post_init__(self) -> None:
         if self.w.ndim != 3:

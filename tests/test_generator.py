@@ -8,7 +8,7 @@ import pytest
 import torch
 from parity import TOLERANCE, Case, case_names, load_case, relative_error
 
-from cycle_core.checkpoints.building import build
+from cycle_core.checkpoints.building import assemble
 from cycle_core.checkpoints.nvidia import from_nvidia
 from cycle_core.checkpoints.rosinality import from_rosinality
 from cycle_core.codes import Code
@@ -28,9 +28,7 @@ def small():
 def reference(case: Case) -> Generator:
     translate = from_rosinality if case.name.startswith("rosinality") else from_nvidia
     config, state = translate(case.state_dict())
-    generator = Generator(config)
-    build(generator, state, case.name)
-    return generator
+    return assemble(config, state, case.name)
 
 
 # ------------------------------------------------------------------ parity
@@ -112,7 +110,8 @@ def test_bfloat16_is_close_and_gives_float32():
     # then end the program with an illegal instruction
     code = """
 import torch
-from cycle_core.generator import Generator, GeneratorConfig
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 torch.manual_seed(0)
 G = Generator(GeneratorConfig(16, 8, 12, mapping_layers=2, channels=(8, 6, 4)))
 with torch.no_grad():

@@ -227,7 +227,7 @@ def test_stylegan3_has_maps_too(G3, perceptual):
     synthesis = tuned.generator.synthesis
     assert synthesis.detail is not None
     assert synthesis.detail_at < G3.config.num_layers  # what that adds is the RGB
-    channels, size = synthesis.feature_shapes[synthesis.detail_at]
+    channels, size, _ = synthesis.feature_shapes[synthesis.detail_at]
     assert synthesis.detail.shape == (1, channels, size, size)
 
 

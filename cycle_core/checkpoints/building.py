@@ -15,6 +15,10 @@ from ..errors import CheckpointError, InputError
 from ..models.generator import Config, Generator
 
 State = dict[str, Tensor]
+MEAN = "mapping.w_avg"
+MEAN_SAMPLES = 10_000  # z that are mapped for the mean of w where a file does not hold it
+MEAN_WORK = 30_000_000_000  # multiplications at most; the papers' mapping network needs 21e9
+MOST_NOISE = 16 << 20  # numbers of noise maps, those of 2,048 px
 
 
 def build(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> nn.Module:
@@ -52,16 +56,58 @@ def _assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def assemble(config: Config, state: Mapping[str, Tensor], source: str | Path) -> Generator:
-    """The generator of a configuration and its whole state, which it takes over without a copy.
+    """The generator of a configuration and its state, which it takes over without a copy.
 
-    Raises CheckpointError where they do not fit."""
+    What a file may lack is made: noise maps from a fixed seed, the mean of w from mapped z;
+    `Generator.notes` says so. Raises CheckpointError where configuration and state do not fit."""
     layers = max(config.mapping_layers, config.num_ws)
     if layers > len(state):  # before so many are made
         raise incomplete("StyleGAN", KeyError(f"layer {len(state)}"))
     with torch.device("meta"):  # 30 million weights need not be drawn to be replaced
         generator = Generator(config)
+    state, notes = dict(state), []
+    noise = {k: v.shape for k, v in generator.state_dict().items() if k.endswith(".noise_const")}
+    if noise and noise.keys().isdisjoint(state):
+        if sum(shape.numel() for shape in noise.values()) > MOST_NOISE:
+            raise incomplete("StyleGAN", KeyError(next(iter(noise))))
+        rng = torch.Generator().manual_seed(0)
+        state |= {name: torch.randn(shape, generator=rng) for name, shape in noise.items()}
+        notes.append("the file has no noise maps: they are drawn from a fixed seed")
+    measured = MEAN not in state
+    if measured:
+        state[MEAN] = torch.zeros(config.w_dim)
     build(generator, {name: tensor.contiguous() for name, tensor in state.items()}, source)
+    if measured:
+        notes.append(f"the file has no mean of w: it is that of {_measure_mean(generator):,} z")
+    generator.notes = tuple(notes)
     return generator
+
+
+@torch.no_grad()
+def _measure_mean(generator: Generator) -> int:
+    """The mean of w over random z of a fixed seed; gives their number, which is smaller for mapping
+    networks that are much larger than the papers'."""
+    work = sum(p.numel() for p in generator.mapping.parameters())
+    size = 100  # at once, few enough for little memory
+    batches = max(1, min(MEAN_SAMPLES, MEAN_WORK // work) // size)
+    rng = torch.Generator().manual_seed(0)
+    total = torch.zeros(generator.w_dim)
+    for _ in range(batches):
+        z, c = generator.draw_inputs(size, rng)
+        total += generator.mapping(z, c)[:, 0].sum(0)
+    generator.w_avg.copy_(total / (batches * size))
+    return batches * size
+
+
+def check_first_layer(width: int, w_dim: int, source: str | Path) -> None:
+    """Raise CheckpointError for a mapping network without classes whose first layer is wider than
+    w: it takes an embedding of the class beside z, which the file does not hold."""
+    if width > w_dim:
+        raise CheckpointError(
+            f"{source} is of a class-conditional generator (its mapping network takes {width} "
+            f"numbers, w has {w_dim}), but its class embedding was left out when it was exported: "
+            "open the file that it was made from, such as NVIDIA's .pkl, which keeps the classes."
+        )
 
 
 def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
@@ -94,6 +140,12 @@ def incomplete(project: str, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"This is not a whole {project} generator: {error} is missing; choose the file that holds "
         "the generator (g_ema)."
+    )
+
+
+def unsupported_numbers(project: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"This {project} generator is of a kind that is not supported: {error} Choose another one."
     )
 
 

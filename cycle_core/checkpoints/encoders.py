@@ -21,9 +21,10 @@ from ..errors import CheckpointError, InputError
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from .building import build, make_config
-from .lazy_tensors import StoredTensor
+from .lazy_tensors import StoredTensor, shown
 from .reading import Contents, load_tensors
 from .registry import Format, matching
+from .state_dicts import beside, find
 
 # `encoder_type` of the options -> whether head i gives D_i (e4e) or a whole w (pSp)
 _DELTAS = {
@@ -36,6 +37,7 @@ _DELTAS = {
     "ResNetBackboneEncoder": False,
 }
 _ARCHITECTURES = {"e4e": True, "psp": False}
+_PARTS = ("input_layer.", "body.", "styles.", "latlayer", "linear.", "output_layer")
 _ITERATIONS = 5  # of ReStyle where the options do not say
 
 
@@ -55,7 +57,8 @@ class Parts:
     @property
     def deltas(self) -> bool | None:
         """Whether head i gives D_i; None if the file does not say."""
-        return _DELTAS.get(str(self.options.get("encoder_type")))
+        kind = self.options.get("encoder_type")
+        return _DELTAS.get(kind) if isinstance(kind, str) else None
 
     @property
     def kind(self) -> str:
@@ -68,32 +71,43 @@ class Parts:
         return "Cycle Encoding" if "inverse_progressive_steps" in self.options else base
 
 
+class Incomplete(CheckpointError):
+    """A whole encoder that does not say something; `missing` is what to add, for `inspect`."""
+
+    def __init__(self, source: object, lacks: str, missing: str):
+        super().__init__(f"{source} {lacks}: {missing}.")
+        self.missing = f"{lacks}: {missing}"
+
+
 def find_encoder(contents: Contents) -> Parts | None:
     """The parts of a file, or None if it holds no encoder of this family."""
-    data = contents.data
-    if not isinstance(data, dict):
+    if "encoder" not in contents.cache:
+        contents.cache["encoder"] = _find_encoder(contents)
+    return contents.cache["encoder"]
+
+
+def _find_encoder(contents: Contents) -> Parts | None:
+    heads = ("styles.0.linear.weight", "linear.weight")
+    ours = (find(contents, "input_layer.0.weight", "input_layer.2.weight", h) for h in heads)
+    resnets = (find(contents, "conv1.weight", "relu.weight", head) for head in heads)
+    found = next((state for state in (*ours, *resnets) if state is not None), None)
+    if found is None:
         return None
-    state, options, step = data.get("state_dict", data), data.get("opts"), data.get("global_step")
-    if not isinstance(state, dict):
-        return None
-    stems = ("input_layer.0.weight", "conv1.weight")
-    prefix = next((p for p in ("encoder.", "") for stem in stems if p + stem in state), None)
-    if prefix is None:
-        return None
-    encoder = _with_prefix(state, prefix)
-    if "conv1.weight" in encoder:  # the names of a ResNet
+    encoder = found.tensors
+    if "input_layer.0.weight" not in encoder:  # the names of a ResNet
         new = {"conv1": "input_layer.0", "bn1": "input_layer.1", "relu": "input_layer.2"}
         encoder = {_renamed(name, new): tensor for name, tensor in encoder.items()}
-    stem = encoder.get("input_layer.0.weight")
-    heads = {"styles.0.linear.weight", "linear.weight"} & encoder.keys()
-    if stem is None or stem.ndim != 4 or "input_layer.2.weight" not in encoder or not heads:
+    if encoder["input_layer.0.weight"].ndim != 4:
         return None
-    average = data.get("latent_avg")
+    if not found.prefix:  # bare: the mean may lie among the tensors of the encoder
+        encoder = {k: v for k, v in encoder.items() if k.startswith(_PARTS)}
+    average, options = beside(contents, "latent_avg"), beside(contents, "opts")
+    step = beside(contents, "global_step")
     return Parts(
         encoder,
         options if isinstance(options, dict) else {},
         average if isinstance(average, StoredTensor) else None,
-        step if isinstance(step, int) else None,
+        step if type(step) is int else None,
     )
 
 
@@ -156,12 +170,16 @@ def _config(
         return values | {"pooled": True, "w_dim": w_dim, "num_ws": num_ws, "rows": rows}
 
     if architecture is not None and architecture not in _ARCHITECTURES:
-        raise InputError(f'The architecture of an encoder is "e4e" or "psp", not {architecture!r}.')
+        raise InputError(
+            f'The architecture of an encoder is "e4e" or "psp", not {shown(architecture)}.'
+        )
     deltas = parts.deltas if architecture is None else _ARCHITECTURES[architecture]
     if deltas is None:
-        raise CheckpointError(
-            f"{source} does not say whether its heads give differences (e4e) or whole vectors "
-            '(pSp): load it with `load_encoder(..., architecture="e4e")` or "psp".'
+        raise Incomplete(
+            source,
+            "does not say whether its heads give differences (e4e) or whole vectors (pSp)",
+            "add --architecture e4e or --architecture psp, in Python `architecture=`, on the node "
+            "its architecture",
         )
     convs = (re.fullmatch(r"styles\.(\d+)\.convs\.\d+\.weight", name) for name in state)
     depths = Counter(match[1] for match in convs if match)  # of each head
@@ -219,9 +237,11 @@ def _num_ws(parts: Parts, source: str | Path) -> int:
         return 2 * (size.bit_length() - 1) - 2
     if parts.average is not None and parts.average.ndim > 1 and parts.average.shape[-2] > 1:
         return parts.average.shape[-2]
-    raise CheckpointError(
-        f"{source} does not say how many styles its generator takes: load it with "
-        "`load_encoder(..., generator=...)`."
+    raise Incomplete(
+        source,
+        "does not say how many styles its generator takes",
+        "add --generator with the generator that it was trained for, in Python and on the node "
+        "its generator",
     )
 
 
@@ -242,18 +262,12 @@ def _average(
         return load_tensors({"latent_avg": parts.average})["latent_avg"].expand(shape)
     if generator is not None:
         return generator.w_avg.expand(shape)
-    raise CheckpointError(
-        f"{source} holds no mean code (latent_avg) and no generator that would give it: load it "
-        "with `load_encoder(..., generator=...)`."
+    raise Incomplete(
+        source,
+        "holds no mean code (latent_avg) and no generator that would give it",
+        "add --generator with the generator that it was trained for, in Python and on the node "
+        "its generator",
     )
-
-
-def _with_prefix(state: dict[Any, Any], prefix: str) -> dict[str, StoredTensor]:
-    return {
-        name[len(prefix) :]: tensor
-        for name, tensor in state.items()
-        if isinstance(name, str) and name.startswith(prefix) and isinstance(tensor, StoredTensor)
-    }
 
 
 def _renamed(name: str, new: dict[str, str]) -> str:

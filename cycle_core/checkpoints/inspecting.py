@@ -10,6 +10,7 @@ from ..files.weights import sha256
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from . import unsupported
+from .encoders import Incomplete
 from .native import a, in_words, save_model
 from .reading import Contents, read_file, refusal, reported
 from .registry import Format, formats, matching
@@ -53,11 +54,11 @@ def inspect(path: str | Path) -> dict[str, Any]:
     }
 
 
-def convert(path: str | Path, out: str | Path, kind: str | None = None) -> str:
+def convert(path: str | Path, out: str | Path, kind: str | None = None, **options: Any) -> str:
     """Write the generator or the encoder of a file in our layout, atomically; gives its kind.
 
     The metadata tell where it comes from, and the fingerprint of a generator. kind: "generator" or
-    "encoder", for files that hold both.
+    "encoder", for files that hold both. options: generator and architecture, as `load_encoder`.
     Raises MissingFileError, CheckpointError, InputError where it cannot be written."""
     contents = read_file(path)
     found = {one.kind: one for one in _found(contents) if one.kind in ("generator", "encoder")}
@@ -69,14 +70,15 @@ def convert(path: str | Path, out: str | Path, kind: str | None = None) -> str:
     if Path(out).suffix != ".safetensors":
         raise InputError(f"{out}: the name of a file in our layout ends in .safetensors.")
     with reported(path):
-        model: Generator | Encoder = one.load(contents)
+        model: Generator | Encoder = one.load(
+            contents, **(options if one.kind == "encoder" else {})
+        )
     facts = {"generator": model.generator} if isinstance(model, Encoder) else {}
     if isinstance(model, Generator):
         facts = {"fingerprint": model.fingerprint}
     metadata = {
         **{k: v for k, v in contents.metadata.items() if k not in ("kind", "config")},
         **facts,
-        "finite": "checked",
         "source": f"{Path(path).name} ({one.name})",
         "source_version": _version(path),
         "source_sha256": sha256(path),
@@ -115,11 +117,15 @@ def _found(contents: Contents) -> list[Format]:
 
 
 def _facts(contents: Contents, one: Format) -> dict[str, Any]:
-    loaded = one.load(contents)
     facts: dict[str, Any] = {"kind": in_words(one.kind), "format": one.name}
+    try:
+        loaded = one.load(contents)
+    except Incomplete as error:  # a whole one, which a command opens with what it lacks
+        return facts | {"missing": error.missing}
     if isinstance(loaded, Generator):
         facts |= {
             "resolution": loaded.resolution,
+            **_shape(loaded.image_shape),
             "styles": loaded.num_ws,
             "dimensions": loaded.w_dim,
             "conditional": loaded.config.c_dim > 0,
@@ -139,8 +145,18 @@ def _facts(contents: Contents, one: Format) -> dict[str, Any]:
         facts["parameters"] = sum(parameter.numel() for parameter in loaded.parameters())
     if isinstance(loaded, Generator):
         facts["fingerprint"] = loaded.fingerprint
+        if loaded.notes:
+            facts["notes"] = list(loaded.notes)
     facts |= one.describe(loaded)
     return facts | {"used with": _USES[one.kind].format_map(facts)}
+
+
+def _shape(image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """What is unusual in the pictures of a generator."""
+    channels, height, width = image_shape
+    size = {} if height == width else {"picture": f"{width} x {height}"}
+    kinds = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}
+    return size | ({} if channels == 3 else {"channels": kinds[channels]})
 
 
 def _version(path: str | Path) -> str:

@@ -11,8 +11,8 @@ import torch
 from ..codes import MOST_STYLES, Code, HasCode, as_code
 from ..errors import CheckpointError, InputError
 from .lazy_tensors import StoredTensor
-from .native import NATIVE, is_native, read_model, save_model
-from .reading import Contents, load_all, read_file, reported
+from .native import NATIVE, is_native, model_of, save_model
+from .reading import Contents, load_all, read_file, refusal, reported
 from .registry import Format
 from .unsupported import described
 
@@ -31,6 +31,8 @@ def save_code(
             "picture or the model that it came from."
         )
     config = {"space": code.space, "generator": code.generator, "stage": code.stage}
+    if code.origin:
+        config["origin"] = code.origin
     state = {"w": code.w.float()}
     if code.offsets is not None:
         state["offsets"] = code.offsets.float()
@@ -40,63 +42,86 @@ def save_code(
 def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
     """Open codes: a file that `save_code` wrote, or the latents of another project.
 
-    Others are tensors [N, w_dim] or [B, N, w_dim], one or a table or list of them, in a .pt, .pth,
-    .npy or .npz file: pivots of PTI, latents of e4e, `projected_w.npz` of NVIDIA's projector. They
-    are in W where the styles are all equal, else in W+; their generator is not known. Whether a
-    code fits a generator is checked where both meet.
+    Others are tensors [N, w_dim] or [B, N, w_dim], one or a table or list of them: pivots of PTI and
+    STIT, latents of e4e, ReStyle and HyperStyle, the files of NVIDIA's and rosinality's projectors.
+    What a file is follows from its content, not from its ending. They are in W where the styles are
+    all equal, else in W+; their generator is not known. Whether a code fits a generator is checked
+    where both meet.
     Raises MissingFileError, and CheckpointError for a damaged file or one that is no code."""
-    path = Path(path)
-    foreign = path.suffix in (".pt", ".pth", ".npy", ".npz") and path.is_file()
-    return (_read_latents(path) if foreign else _read_ours(path)).to(device)
+    contents = read_file(path, strict=False)
+    ours = contents.metadata.get("kind") is not None
+    return (_read_ours(contents) if ours else _read_latents(contents)).to(device)
 
 
-def _read_ours(path: Path) -> Code:
-    config, state, _ = read_model(path, "code")
+def _read_ours(contents: Contents) -> Code:
+    config, state, _ = model_of(contents, "code")
     try:
-        if type(config["generator"]) is not str or type(config["stage"]) not in (int, type(None)):
-            raise InputError("its generator and its stage are a name and a number")
+        origin = config.get("origin", "")
+        if type(config["generator"]) is not str or type(origin) is not str:
+            raise InputError("its generator is no name")
+        if type(config["stage"]) not in (int, type(None)):
+            raise InputError("its stage is no number")
         return Code(
             state["w"],
             config["space"],
             config["generator"],
             config["stage"],
             state.get("offsets"),
+            origin,
         )
     except (KeyError, InputError) as error:
         raise CheckpointError(
-            f"{path} does not hold a whole code ({error}): it is damaged; save the code again."
+            f"{contents.path} does not hold a whole code ({error}): it is damaged; save the code again."
         ) from error
 
 
 def latents_in(content: Any) -> list[Any]:
     """The codes in what `read_file` gives of another project's file: StoredTensors [N, w_dim] or
     [B, N, w_dim] of one generator; none if it holds anything else."""
-
-    def is_latent(entry: object) -> bool:
-        return (
-            isinstance(entry, StoredTensor)
-            and entry.dtype is not None
-            and entry.dtype.is_floating_point
-            and entry.ndim in (2, 3)
-            and 1 < entry.shape[-2] <= MOST_STYLES
-            and 0 not in entry.shape
-        )
-
+    if isinstance(content, StoredTensor) and content.items is not None and not content.shape:
+        content = content.items[0]  # a .npy that holds a dict
     if isinstance(content, dict):
-        content = [content["w"]] if "w" in content else list(content.values())
+        named = [content[name] for name in _NAMES if _is_latent(content.get(name))]
+        content = named[:1] or [_last(value) for value in content.values()]
     entries = list(content) if isinstance(content, list | tuple) else [content]
-    same = all(map(is_latent, entries)) and len({x.shape[-2:] for x in entries}) == 1
+    same = all(map(_is_latent, entries)) and len({x.shape[-2:] for x in entries}) == 1
     return entries if same else []
 
 
-def _read_latents(path: Path) -> Code:
-    contents = read_file(path)
-    entries = latents_in(contents.data)
+# where projects keep the codes among other things: NVIDIA's projector, STIT, rosinality's projector
+_NAMES = ("w", "latent", "latents", "pivots", "wp", "w_plus", "codes")
+
+
+def _last(value: Any) -> Any:
+    """The code of one picture: ReStyle keeps one for each iteration, rosinality's projector the
+    noise maps beside it."""
+    if isinstance(value, dict):
+        return next((value[name] for name in _NAMES if name in value), None)
+    return value[-1] if isinstance(value, list | tuple) and value else value
+
+
+def _is_latent(entry: object) -> bool:
+    return (
+        isinstance(entry, StoredTensor)
+        and entry.dtype is not None
+        and entry.dtype.is_floating_point
+        and entry.ndim in (2, 3)
+        and 1 < entry.shape[-2] <= MOST_STYLES
+        and 0 not in entry.shape
+    )
+
+
+def _read_latents(contents: Contents) -> Code:
+    path, entries = contents.path, latents_in(contents.data)
+    if contents.foreign:
+        raise CheckpointError(refusal(contents))
     if not entries:
+        with reported(path):
+            what = described(contents)
         raise CheckpointError(
-            f"{path} holds {described(contents)} and no codes: numbers of the shape [styles, "
-            "dimensions] or [batch, styles, dimensions] are expected, all of one generator; a "
-            "single w is repeated for each style."
+            f"{path} holds {what} and no codes: numbers of the shape [styles, dimensions] or "
+            "[batch, styles, dimensions] are expected, all of one generator; a single w is "
+            "repeated for each style."
         )
     with reported(path):
         w = torch.cat([x.float().reshape(-1, *x.shape[-2:]) for x in load_all(entries)])
@@ -110,11 +135,11 @@ def _read_latents(path: Path) -> Code:
 
 # ------------------------------------------------------------------ as formats among others
 def _load(contents: Contents) -> Code:
-    return load_code(contents.path)
+    return _read_ours(contents) if contents.metadata.get("kind") else _read_latents(contents)
 
 
 def _is_foreign(contents: Contents) -> bool:
-    return contents.container != "safetensors" and bool(latents_in(contents.data))
+    return "kind" not in contents.metadata and bool(latents_in(contents.data))
 
 
 def _describe(code: Code) -> dict[str, Any]:
@@ -125,10 +150,17 @@ def _describe(code: Code) -> dict[str, Any]:
         "dimensions": dimensions,
         "space": code.space,
         "generator": code.generator or "not known",
+        **({"made for": code.origin} if code.origin else {}),
     }
 
 
 FORMATS = (
     Format(NATIVE, "code", is_native("code"), _load, _describe),
-    Format("PTI, e4e, NVIDIA's projector", "code", _is_foreign, _load, _describe),
+    Format(
+        "PTI, STIT, e4e, ReStyle, HyperStyle, projectors of NVIDIA and rosinality",
+        "code",
+        _is_foreign,
+        _load,
+        _describe,
+    ),
 )

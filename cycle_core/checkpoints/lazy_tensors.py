@@ -194,6 +194,16 @@ class OpaqueObject:
     state: Any = field(default=None, repr=False)
 
 
+def shown(value: Any) -> str:
+    """A value out of a file as messages show it: never long, however much it holds."""
+    if isinstance(value, str | int | float | bool) or value is None:
+        return repr(value if not isinstance(value, str) else value[:60])[:70]
+    if isinstance(value, list | tuple) and len(value) <= 8:
+        plain = all(isinstance(part, str | int | float) for part in value)
+        return f"[{', '.join(map(shown, value))}]" if plain else f"a {type(value).__name__}"
+    return f"a {type(value).__name__}"
+
+
 def check_unfolded(data: Any) -> None:
     """Refuse data that hold themselves, or one list so often that to walk through them, to compare
     or to show them would take forever. After this they can be treated as any others."""

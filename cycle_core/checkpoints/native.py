@@ -23,7 +23,7 @@ from ..errors import CheckpointError, MissingFileError
 from ..files.assets import ASSETS
 from ..files.atomic import write_atomically as write_atomically
 from . import unsupported
-from .reading import Contents, read_file, reported
+from .reading import Contents, is_finite, read_file, reported
 
 NATIVE = "our layout"
 State = dict[str, Tensor]
@@ -95,7 +95,7 @@ def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict
     for key, tensor in state.items():
         if tensor.is_floating_point():
             state[key] = tensor = tensor.float()
-            if metadata.get("finite") != "checked" and not torch.isfinite(tensor).all():
+            if not is_finite(tensor):
                 raise CheckpointError(
                     f"{path} holds values that are not finite numbers (in {key}): the training "
                     "that wrote it went wrong; use an earlier checkpoint."

@@ -19,13 +19,10 @@ from .registry import Format
 
 
 def _load_generator(contents: Contents) -> Generator:
-    config, state, metadata = model_of(contents, "generator")
+    config, state, _ = model_of(contents, "generator")
     # a StyleGAN2 configuration does not name its architecture
     kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else GeneratorConfig
-    generator = assemble(make_config(kind, config, contents.path), state, contents.path)
-    if "fingerprint" in metadata:
-        generator.remember_fingerprint(metadata["fingerprint"])
-    return generator
+    return assemble(make_config(kind, config, contents.path), state, contents.path)
 
 
 def _load_encoder(contents: Contents, **_: Any) -> Encoder:

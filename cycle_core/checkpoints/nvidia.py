@@ -1,24 +1,29 @@
-"""Generators of NVIDIA's PyTorch projects: pickles with `G_ema`, and modules that PTI saved whole.
+"""StyleGAN2 of NVIDIA's PyTorch projects: pickles with `G_ema`, modules that PTI and STIT saved
+whole, and state dicts of them.
 
-Every module in them was pickled by `torch_utils.persistence` together with its source code, which
-the original loader executes. Here it is text that nobody looks at.
+Every module in a pickle was written by `torch_utils.persistence` together with its source code,
+which the original loader executes. Here it is text that nobody looks at.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .building import State, assemble, incomplete
-from .lazy_tensors import PersistentObject
-from .reading import Contents, load_tensors, module_state
+from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .lazy_tensors import PersistentObject, shown
+from .reading import Contents, load_tensors
 from .registry import Format
+from .state_dicts import StateDict, find
+
+NAMES = ("mapping.fc0.weight", "synthesis.b4.conv1.weight")
 
 
 def from_nvidia(
@@ -30,7 +35,10 @@ def from_nvidia(
 
     Raises CheckpointError where tensors are missing."""
     try:
-        sizes = sorted(int(key.split(".")[1][1:]) for key in state if key.endswith(".torgb.weight"))
+        found = (re.fullmatch(r"synthesis\.b(\d{1,5})\.torgb\.weight", key) for key in state)
+        sizes = sorted(int(match[1]) for match in found if match)
+        last = state[f"synthesis.b{sizes[-1]}.torgb.weight"]
+        const = state["synthesis.b4.const"]
         numbers, out = mapping_network(state)
         config = GeneratorConfig(
             resolution=sizes[-1],
@@ -38,8 +46,10 @@ def from_nvidia(
             mapping_lr_multiplier=mapping_lr_multiplier,
             channels=tuple(state[f"synthesis.b{r}.torgb.weight"].shape[1] for r in sizes),
             conv_clamp=conv_clamp,
+            img_channels=last.shape[0],
+            const_size=tuple(const.shape[1:]),
         )
-        out["synthesis.const"] = state["synthesis.b4.const"]
+        out["synthesis.const"] = const
         for r in sizes:
             block = int(math.log2(r)) - 2
             for theirs, ours in (("conv0", "conv0"), ("conv1", "conv1"), ("torgb", "to_rgb")):
@@ -49,25 +59,30 @@ def from_nvidia(
                 parts += [] if theirs == "torgb" else ["noise_strength", "noise_const"]
                 for part in parts:
                     key = f"synthesis.b{r}.{theirs}.{part}"
-                    out[f"synthesis.blocks.{block}.{ours}.{part}"] = state[key]
+                    if part != "noise_const" or key in state:
+                        out[f"synthesis.blocks.{block}.{ours}.{part}"] = state[key]
     except (KeyError, IndexError, ValueError) as error:
         raise incomplete("NVIDIA", error) from error
+    except InputError as error:
+        raise unsupported_numbers("StyleGAN2", error) from error
     return config, out
 
 
 def mapping_network(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State]:
     """The mapping network in NVIDIA's state dicts: its numbers for a configuration, and its tensors
     in our layout. Raises KeyError where tensors are missing."""
-    layers = sum(1 for key in state if key.startswith("mapping.fc") and _last(key, "weight"))
+    layers = sum(1 for key in state if re.fullmatch(r"mapping\.fc\d+\.weight", key))
     embed = state.get("mapping.embed.weight")
-    w_dim = state["mapping.w_avg"].shape[0]
+    w_dim = state[f"mapping.fc{layers - 1}.weight"].shape[0]
     numbers = {
         "z_dim": state["mapping.fc0.weight"].shape[1] - (0 if embed is None else w_dim),
         "w_dim": w_dim,
         "c_dim": 0 if embed is None else embed.shape[1],
         "mapping_layers": layers,
     }
-    out: State = {"mapping.w_avg": state["mapping.w_avg"]}
+    out: State = {}
+    if "mapping.w_avg" in state:
+        out["mapping.w_avg"] = state["mapping.w_avg"]
     pairs = {f"mapping.fc{i}": f"mapping.layers.{i}" for i in range(layers)}
     if embed is not None:
         pairs["mapping.embed"] = "mapping.embed"
@@ -78,14 +93,6 @@ def mapping_network(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State]
 
 
 # ------------------------------------------------------------------ files
-def generator_module(contents: Contents) -> PersistentObject | None:
-    """The pickled generator of a file: the averaged one of a training, or the module itself."""
-    data = contents.data
-    if isinstance(data, dict):
-        data = data.get("G_ema") or data.get("G")
-    return data if isinstance(data, PersistentObject) else None
-
-
 def part(module: PersistentObject | None, *names: str) -> PersistentObject | None:
     """The module `names[0].names[1]...` inside of a module, None if there is none."""
     for name in names:
@@ -106,48 +113,52 @@ def mapping_lr_multiplier(module: PersistentObject | None) -> float:
     return 0.01 if gain is None else float(gain)
 
 
-def _is_stylegan2(contents: Contents) -> bool:
-    module = generator_module(contents)
-    return bool(part(module, "mapping") and part(module, "synthesis", "b4", "conv1"))
+def check_classes(config: Any, source: Any) -> None:
+    """Raise CheckpointError where the class embedding of a conditional generator is missing."""
+    if not config.c_dim:
+        check_first_layer(config.z_dim, config.w_dim, source)
 
 
-def _load_stylegan2(contents: Contents) -> Generator:
-    module = generator_module(contents)
-    _check_supported(module, contents)
-    clamp = attribute(part(module, "synthesis", "b4", "conv1"), "conv_clamp")
+def _load(contents: Contents) -> Generator:
+    found = find(contents, *NAMES)
+    assert found is not None  # it was detected
+    _check_supported(found, contents)
+    clamp = attribute(part(found.module, "synthesis", "b4", "conv1"), "conv_clamp")
     config, state = from_nvidia(
-        load_tensors(module_state(module)),
+        load_tensors(found.tensors),
         conv_clamp=None if clamp is None else float(clamp),
-        mapping_lr_multiplier=mapping_lr_multiplier(module),
+        mapping_lr_multiplier=mapping_lr_multiplier(found.module),
     )
+    check_classes(config, contents.path)
     return assemble(config, state, contents.path)
 
 
-def _check_supported(module: PersistentObject | None, contents: Contents) -> None:
+def _check_supported(found: StateDict, contents: Contents) -> None:
     """Raise CheckpointError for a StyleGAN2 with another arithmetic than ours."""
-    last = part(module, "synthesis", f"b{attribute(module, 'img_resolution')}")
-    found = {
-        "architecture": (attribute(last, "architecture"), "skip"),
-        "number of channels": (attribute(module, "img_channels"), 3),
+    size = attribute(found.module, "img_resolution")
+    last = part(found.module, "synthesis", f"b{size}") if type(size) is int else None
+    architecture = attribute(last, "architecture")
+    if any(re.fullmatch(r"synthesis\.b\d+\.skip\.weight", name) for name in found.tensors):
+        architecture = "resnet"
+    elif "synthesis.b4.torgb.weight" not in found.tensors:
+        architecture = "orig"
+    settings = {
+        "architecture": (architecture, "skip"),
         "activation": (attribute(part(last, "conv1"), "activation"), "lrelu"),
     }
-    for name, (value, supported) in found.items():
+    for name, (value, supported) in settings.items():
         if value not in (supported, None):
             raise CheckpointError(
-                f"{contents.path} is a StyleGAN2 whose {name} is {value!r}, but only {supported!r} "
-                "is supported: choose another generator."
+                f"{contents.path} is a StyleGAN2 whose {name} is {shown(value)}, but only "
+                f"{supported!r} is supported: choose another generator."
             )
 
 
 FORMATS = (
     Format(
-        "NVIDIA StyleGAN2, PyTorch (stylegan2-ada-pytorch, stylegan3, PTI)",
+        "NVIDIA StyleGAN2, PyTorch (stylegan2-ada-pytorch, stylegan3, PTI, STIT)",
         "generator",
-        _is_stylegan2,
-        _load_stylegan2,
+        lambda contents: find(contents, *NAMES) is not None,
+        _load,
     ),
 )
-
-
-def _last(key: str, part: str) -> bool:
-    return key.rsplit(".", 1)[-1] == part

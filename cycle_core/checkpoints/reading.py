@@ -65,6 +65,7 @@ class Contents:
     data: Any = field(repr=False)
     metadata: dict[str, str] = field(default_factory=dict)  # of safetensors
     foreign: tuple[str, ...] = ()  # names of classes and functions that are not known here
+    cache: dict[str, Any] = field(default_factory=dict, repr=False)  # what was found in `data`
 
 
 def read_file(path: str | Path, strict: bool = True) -> Contents:
@@ -179,6 +180,12 @@ def reported(path: str | Path) -> Iterator[None]:
         ) from error
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers of a float32 tensor are finite."""
+    # a sum is quicker than isfinite, and finite only if all are; a huge one may still overflow
+    return math.isfinite(tensor.sum().item()) or bool(torch.isfinite(tensor).all())
+
+
 # ------------------------------------------------------------------ checks
 def _check_file(path: Path) -> None:
     try:
@@ -210,7 +217,6 @@ def _finite(name: str, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     tensor = tensor.float()
-    # a sum is quicker than isfinite, and finite only if all are; a huge one may still overflow
-    if not math.isfinite(tensor.sum().item()) and not torch.isfinite(tensor).all():
+    if not is_finite(tensor):
         raise Damaged(f"it holds values that are not finite numbers, in {name}")
     return tensor

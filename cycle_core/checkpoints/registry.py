@@ -26,6 +26,7 @@ import torch
 from ..errors import CheckpointError
 from ..models.encoder import Encoder
 from ..models.generator import Generator
+from ..models.pairs import adopt
 from . import unsupported
 from .native import NATIVE, a, base_of, resolve
 from .reading import Contents, read_file, refusal, reported
@@ -36,6 +37,7 @@ MODULES = (  # in the order in which they are tried
     "checkpoints.stylegan3",
     "checkpoints.tensorflow",
     "checkpoints.rosinality",
+    "checkpoints.toolboxes",
     "checkpoints.encoders",
     "checkpoints.loss_networks",
     "directions.formats",
@@ -69,12 +71,16 @@ def load_encoder(
     device: str | torch.device = "cpu",
     generator: Generator | None = None,
     architecture: str | None = None,
+    same_space: bool = False,
 ) -> Encoder:
     """Open an encoder by path or embedded name ("portraits"), ready to use on `device`.
 
     generator, architecture ("e4e" or "psp"): for files that lack what they say; an error asks for
-    them. Raises MissingFileError, CheckpointError, InputError for another architecture."""
+    them. same_space: take it as an encoder of `generator`, though it was trained for another one
+    (`pairs.adopt`). Raises MissingFileError, CheckpointError, InputError for another architecture."""
     encoder: Encoder = open_model(name, "encoder", generator=generator, architecture=architecture)
+    if same_space and generator is not None:
+        encoder = adopt(encoder, generator)
     return _moved(encoder, device)
 
 

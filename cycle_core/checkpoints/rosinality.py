@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .building import State, assemble, incomplete
+from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
 from .registry import Format
+from .state_dicts import StateDict, beside, find
 
-MEAN_SAMPLES = 10_000  # z that are mapped for the mean of w where a file does not hold it
+NAMES = ("style.1.weight", "input.input", "conv1.conv.weight")
 
 
 def from_rosinality(
@@ -25,25 +27,29 @@ def from_rosinality(
 ) -> tuple[GeneratorConfig, State]:
     """Translate the `g_ema` of rosinality's stylegan2-pytorch: (configuration, our state).
 
-    latent_avg: [w_dim] or [N, w_dim]; zero if None (the caller computes it from mapped z).
-    Raises CheckpointError where tensors are missing."""
+    latent_avg: [w_dim] or [N, w_dim]. Without it the mean of w is missing in the state, and without
+    noise maps in the file they are, too: `assemble` makes them.
+    Raises CheckpointError where other tensors are missing."""
     try:
-        layers = sum(1 for key in state if key.startswith("style.") and key.endswith(".weight"))
+        layers = sum(1 for key in state if re.fullmatch(r"style\.\d+\.weight", key))
         blocks = 1 + sum(1 for key in state if re.fullmatch(r"to_rgbs\.\d+\.bias", key))
         convs = ["conv1"] + [f"convs.{2 * j + 1}" for j in range(blocks - 1)]
+        const = state["input.input"][0]
         config = GeneratorConfig(
             resolution=2 ** (blocks + 1),
             z_dim=state["style.1.weight"].shape[1],
             w_dim=state["style.1.weight"].shape[0],
             mapping_layers=layers,
             channels=tuple(state[f"{c}.conv.weight"].shape[1] for c in convs),
+            img_channels=state["to_rgb1.conv.weight"].shape[1],
+            const_size=tuple(const.shape[1:]),
         )
-        out: State = {"synthesis.const": state["input.input"][0]}
+        out: State = {"synthesis.const": const}
         for i in range(layers):
             for part in ("weight", "bias"):
                 out[f"mapping.layers.{i}.{part}"] = state[f"style.{i + 1}.{part}"]
-        average = torch.zeros(config.w_dim) if latent_avg is None else latent_avg
-        out["mapping.w_avg"] = average if average.ndim == 1 else average[0]
+        if latent_avg is not None:
+            out["mapping.w_avg"] = latent_avg if latent_avg.ndim == 1 else latent_avg[0]
         for b in range(blocks):
             names = {"conv1": (convs[b], 2 * b), "to_rgb": (f"to_rgbs.{b - 1}", None)}
             if b:
@@ -56,84 +62,77 @@ def from_rosinality(
                 out[f"{to}.affine.weight"] = state[f"{theirs}.conv.modulation.weight"]
                 out[f"{to}.affine.bias"] = state[f"{theirs}.conv.modulation.bias"]
                 if noise is None:
-                    out[f"{to}.bias"] = state[f"{theirs}.bias"].reshape(3)
-                else:
-                    out[f"{to}.bias"] = state[f"{theirs}.activate.bias"]
-                    out[f"{to}.noise_strength"] = state[f"{theirs}.noise.weight"].reshape([])
-                    size = 2 ** (b + 2)
-                    out[f"{to}.noise_const"] = state[f"noises.noise_{noise}"].reshape(size, size)
-    except KeyError as error:
+                    out[f"{to}.bias"] = state[f"{theirs}.bias"].flatten()
+                    continue
+                out[f"{to}.bias"] = state[f"{theirs}.activate.bias"]
+                out[f"{to}.noise_strength"] = state[f"{theirs}.noise.weight"].reshape([])
+                if f"noises.noise_{noise}" in state:
+                    out[f"{to}.noise_const"] = state[f"noises.noise_{noise}"][0, 0]
+    except (KeyError, IndexError) as error:
         raise incomplete("rosinality", error) from error
+    except InputError as error:
+        raise unsupported_numbers("StyleGAN2", error) from error
     return config, out
 
 
 # ------------------------------------------------------------------ files
-def load_decoder(
-    values: Mapping[str, Any], latent_avg: Any, source: str | Path, prefix: str = ""
+def load_stylegan2(
+    tensors: Mapping[str, StoredTensor], latent_avg: Any, source: str | Path
 ) -> Generator:
-    """The generator of a state dict that is still in its file.
+    """The generator of tensors that are still in their file.
 
-    values: names begin with `prefix`. latent_avg: a StoredTensor [w_dim] or [N, w_dim], or None:
-    then the mean of w is computed from 10,000 z of a fixed seed."""
+    latent_avg: a StoredTensor [w_dim] or [N, w_dim], or None."""
+    state = load_tensors(tensors)
     average = load_tensors({"latent_avg": latent_avg}).get("latent_avg")
     if average is not None:
         average = average.reshape(-1, average.shape[-1])
-    config, state = from_rosinality(load_tensors(values, prefix), average)
-    generator = assemble(config, state, source)
-    if average is None:
-        _measure_mean(generator)
-    return generator
+    config, made = from_rosinality(state, average)
+    check_first_layer(config.z_dim, config.w_dim, source)
+    return assemble(config, made, source)
 
 
-@torch.no_grad()
-def _measure_mean(generator: Generator) -> None:
-    random = torch.Generator().manual_seed(0)
-    total, size = torch.zeros(generator.w_dim), 100  # few enough for little memory
-    for _ in range(MEAN_SAMPLES // size):
-        z = torch.randn(size, generator.config.z_dim, generator=random)
-        total += generator.mapping(z)[:, 0].sum(0)
-    generator.w_avg.copy_(total / MEAN_SAMPLES)
+def latent_avg(contents: Contents, found: StateDict) -> Any:
+    """The mean of w: beside the state dict, or in it."""
+    for value in (beside(contents, "latent_avg"), found.tensors.get("latent_avg")):
+        if isinstance(value, StoredTensor):
+            return value
+    return None
 
 
-def _state(contents: Contents) -> dict[Any, Any]:
-    data = contents.data
-    if not isinstance(data, dict):
-        return {}
-    for name in ("g_ema", "g"):
-        if isinstance(data.get(name), dict):
-            return data[name]
-    return data
-
-
-def _is_generator(names: Any, prefix: str = "") -> bool:
-    return all(
-        f"{prefix}{name}" in names
-        for name in ("style.1.weight", "input.input", "conv1.conv.weight")
-    )
-
-
-def _decoder_state(contents: Contents) -> dict[Any, Any]:
-    state = contents.data.get("state_dict") if isinstance(contents.data, dict) else None
-    return state if isinstance(state, dict) else {}
+def _find(contents: Contents) -> StateDict | None:
+    return find(contents, *NAMES)
 
 
 def _load(contents: Contents) -> Generator:
-    return load_decoder(_state(contents), contents.data.get("latent_avg"), contents.path)
+    found = _find(contents)
+    assert found is not None  # it was detected
+    return load_stylegan2(found.tensors, latent_avg(contents, found), contents.path)
 
 
-def _load_decoder(contents: Contents) -> Generator:
-    average = contents.data.get("latent_avg")
-    return load_decoder(_decoder_state(contents), average, contents.path, "decoder.")
+def _format(name: str, decoder: bool, hyperstyle: bool = False) -> Format:
+    """decoder: whether the generator lies beside an encoder. hyperstyle: or a hypernetwork."""
+
+    def detect(contents: Contents) -> bool:
+        found = _find(contents)
+        if found is None or (found.prefix == "decoder.") != decoder:
+            return False
+        return is_hyperstyle(contents) == hyperstyle
+
+    return Format(name, "generator", detect, _load)
+
+
+def is_hyperstyle(contents: Contents) -> bool:
+    """Whether a file holds HyperStyle's hypernetwork, which predicts changes of weights."""
+    state = beside(contents, "state_dict")
+    return isinstance(state, dict) and any(str(name).startswith("hypernet.") for name in state)
 
 
 FORMATS = (
-    Format(
-        "rosinality StyleGAN2", "generator", lambda contents: _is_generator(_state(contents)), _load
-    ),
-    Format(
-        "the decoder in a pSp, e4e, ReStyle or Cycle Encoding checkpoint",
-        "generator",
-        lambda contents: _is_generator(_decoder_state(contents), "decoder."),
-        _load_decoder,
+    _format("rosinality StyleGAN2", decoder=False),
+    _format("the decoder in a pSp, e4e, ReStyle or Cycle Encoding checkpoint", decoder=True),
+    _format(
+        "the generator in a HyperStyle checkpoint, whose hypernetwork is not used",
+        decoder=True,
+        hyperstyle=True,
     ),
 )

@@ -1,4 +1,5 @@
-"""StyleGAN3 generators of NVIDIA's project, T and R: pickles with `G_ema`, and whole modules."""
+"""StyleGAN3 generators of NVIDIA's project, T and R: pickles with `G_ema`, whole modules, and state
+dicts, such as the `decoder` of stylegan3-editing."""
 
 from __future__ import annotations
 
@@ -11,12 +12,18 @@ from torch import Tensor
 from ..errors import CheckpointError, InputError
 from ..models.generator import Generator
 from ..models.stylegan3 import StyleGAN3Config
-from .building import State, assemble, incomplete
-from .nvidia import attribute, generator_module, mapping_lr_multiplier, mapping_network, part
-from .reading import Contents, load_tensors, module_state
+from .building import State, assemble, incomplete, unsupported_numbers
+from .lazy_tensors import shown
+from .nvidia import attribute, check_classes, mapping_lr_multiplier, mapping_network, part
+from .reading import Contents, load_tensors
 from .registry import Format
+from .state_dicts import find
 
-LAYER = re.compile(r"synthesis\.(L(\d+)_(\d+)_(\d+))\.(.+)")  # index, size, channels, tensor
+NAMES = ("mapping.fc0.weight", "synthesis.input.weight", "synthesis.input.affine.weight")
+
+LAYER = re.compile(
+    r"synthesis\.(L(\d{1,3})_(\d{1,5})_(\d{1,5}))\.(.+)"
+)  # index, size, channels, tensor
 # what the tensors do not show; where a file does not say it, it is the default of both projects
 SETTINGS = {
     "num_critical": int,
@@ -52,10 +59,10 @@ def from_stylegan3(
         out.update(moved)
         count = max(layers, default=0)
         *_, (_, resolution, colours) = (layers[i] for i in range(count + 1))
-        if colours != 3 or settings.get("lrelu_upsampling", 2) != 2:
+        if settings.get("lrelu_upsampling", 2) != 2:
             raise CheckpointError(
-                f"This StyleGAN3 makes pictures of {colours} channels, with its nonlinearity at "
-                f"{settings.get('lrelu_upsampling', 2)} times the resolution, but only 3 and 2 are "
+                "This StyleGAN3 applies its nonlinearity at "
+                f"{shown(settings['lrelu_upsampling'])} times the resolution, but only 2 is "
                 "supported: choose another generator."
             )
         clamp = settings.get("conv_clamp", 256.0)
@@ -69,12 +76,13 @@ def from_stylegan3(
             filter_size=out["synthesis.layers.0.up_filter"].shape[0] // 2,
             radial_filters=out["synthesis.layers.0.down_filter"].ndim == 2,
             conv_clamp=None if clamp is None else float(clamp),
+            img_channels=colours,
             **{name: kind(settings[name]) for name, kind in SETTINGS.items() if name in settings},
         )
     except (KeyError, IndexError) as error:
         raise incomplete("StyleGAN3", error) from error
     except InputError as error:
-        raise CheckpointError(f"{error} The file is damaged or of another project.") from error
+        raise unsupported_numbers("StyleGAN3", error) from error
     for i, signal in enumerate(config.signals):
         expected = f"L{i}_{signal.size}_{signal.channels}"
         if layers[i][0] != expected:
@@ -86,23 +94,25 @@ def from_stylegan3(
     return config, out
 
 
-def _is_stylegan3(contents: Contents) -> bool:
-    module = generator_module(contents)
-    return bool(part(module, "mapping") and part(module, "synthesis", "input", "affine"))
-
-
-def _load_stylegan3(contents: Contents) -> Generator:
-    module = generator_module(contents)
-    settings = {}
-    for one in (module, part(module, "synthesis")):
+def _load(contents: Contents) -> Generator:
+    found = find(contents, *NAMES)
+    assert found is not None  # it was detected
+    settings: dict[str, Any] = {}
+    for one in (found.module, part(found.module, "synthesis")):
         arguments = attribute(one, "_init_kwargs")
         settings |= arguments if isinstance(arguments, dict) else {}
     config, state = from_stylegan3(
-        load_tensors(module_state(module)), settings, mapping_lr_multiplier(module)
+        load_tensors(found.tensors), settings, mapping_lr_multiplier(found.module)
     )
+    check_classes(config, contents.path)
     return assemble(config, state, contents.path)
 
 
 FORMATS = (
-    Format("NVIDIA StyleGAN3, PyTorch, T and R", "generator", _is_stylegan3, _load_stylegan3),
+    Format(
+        "NVIDIA StyleGAN3, PyTorch, T and R",
+        "generator",
+        lambda contents: find(contents, *NAMES) is not None,
+        _load,
+    ),
 )

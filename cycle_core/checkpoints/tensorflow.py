@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .building import State, assemble, incomplete
-from .lazy_tensors import StoredTensor, TFNetwork
+from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .lazy_tensors import StoredTensor, TFNetwork, shown
 from .reading import Contents, load_tensors
 from .registry import Format
 
@@ -32,7 +32,6 @@ _SETTINGS: dict[str, Any] = {
     "normalize_latents": True,
     "mapping_nonlinearity": "lrelu",
     "nonlinearity": "lrelu",
-    "num_channels": 3,
     "resample_kernel": [1, 3, 3, 1],
 }
 
@@ -61,6 +60,8 @@ def from_tensorflow(
             mapping_lr_multiplier=float(settings.get("mapping_lrmul") or 0.01),
             channels=tuple(variables[f"{r}x{r}/ToRGB/weight"].shape[2] for r in sizes),
             conv_clamp=None if clamp is None else float(clamp),
+            img_channels=variables[f"{sizes[-1]}x{sizes[-1]}/ToRGB/weight"].shape[3],
+            const_size=tuple(variables["4x4/Const/const"].shape[2:]),
         )
         state = {
             "mapping.w_avg": variables["dlatent_avg"],
@@ -89,9 +90,12 @@ def from_tensorflow(
                 state[f"{to}.affine.bias"] = variables[f"{at}/mod_bias"] + 1
                 if noise is not None:
                     state[f"{to}.noise_strength"] = variables[f"{at}/noise_strength"].reshape([])
-                    state[f"{to}.noise_const"] = variables[f"noise{noise}"][0, 0]
+                    if f"noise{noise}" in variables:
+                        state[f"{to}.noise_const"] = variables[f"noise{noise}"][0, 0]
     except (KeyError, IndexError, ValueError) as error:
         raise incomplete("TensorFlow", error) from error
+    except InputError as error:
+        raise unsupported_numbers("StyleGAN2", error) from error
     return config, state
 
 
@@ -115,7 +119,7 @@ def _variables(network: TFNetwork | None) -> tuple[dict[str, StoredTensor], dict
         settings |= static if isinstance(static, dict) else {}
         for pair in pairs if isinstance(pairs, list) else []:
             if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], StoredTensor):
-                name = str(pair[0])
+                name = pair[0] if type(pair[0]) is str else ""
                 for scope in _SCOPES:
                     name = name.removeprefix(scope)
                 variables[name] = pair[1]
@@ -133,15 +137,23 @@ def _load(contents: Contents) -> Generator:
         value = settings.get(name, supported)
         if value not in (supported, None):
             raise CheckpointError(
-                f"{contents.path} is a StyleGAN2 in TensorFlow whose {name} is {value!r}, but only "
-                f"{supported!r} is supported: choose another generator."
+                f"{contents.path} is a StyleGAN2 in TensorFlow whose {name} is {shown(value)}, but "
+                f"only {supported!r} is supported: choose another generator."
             )
+    if "4x4/ToRGB/weight" not in variables:
+        raise CheckpointError(
+            f"{contents.path} is a StyleGAN2 in TensorFlow that makes its picture at the last "
+            "layer alone, as the configurations A to D and residual ones do, but only "
+            "configurations E and F with skip connections are supported: choose another generator."
+        )
     if "LabelConcat/weight" in variables:
         raise CheckpointError(
             f"{contents.path} is a StyleGAN2 in TensorFlow with classes as before ADA, which are "
             "not supported: choose a generator of stylegan2-ada."
         )
     config, state = from_tensorflow(load_tensors(variables), settings)
+    if not config.c_dim:
+        check_first_layer(config.z_dim, config.w_dim, contents.path)
     return assemble(config, state, contents.path)
 
 

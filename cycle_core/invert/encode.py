@@ -11,6 +11,7 @@ from torch import Tensor
 from ..codes import SPACES, Code, HasCode, as_code
 from ..errors import InputError, MismatchError
 from ..models.encoder import Encoder
+from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..runtime.devices import compiled, in_parts, say_once, supported_dtype
 
@@ -69,7 +70,8 @@ def encode(
             if callback is not None:
                 callback(sum(map(len, codes)), len(image), part)
     fingerprint = E.generator or (generator.base_fingerprint if generator else "")
-    return Code(torch.cat(codes), "W" if stage == 0 else "W+", fingerprint, stage)
+    space = "W" if stage == 0 else "W+"
+    return Code(torch.cat(codes), space, fingerprint, stage, origin=E.origin)
 
 
 def generate(
@@ -128,10 +130,11 @@ def check_pair(E: Encoder, G: Generator) -> None:
             f"The encoder makes codes of {ours[0]} styles of {ours[1]} dimensions, but the "
             f"generator takes {theirs[0]} of {theirs[1]}: load the pair that was trained together."
         )
-    if E.generator and E.generator not in (G.base_fingerprint, G.fingerprint):
+    if E.generator and not G.has_space_of(E.generator):
         raise MismatchError(
-            f"The encoder was trained for the generator {E.generator}, but this is "
-            f"{G.base_fingerprint}: load the pair that was trained together."
+            f"The encoder was trained for the generator {short(E.generator)}, but this is "
+            f"{short(G.base_fingerprint)}: load the pair that was trained together, or, if one "
+            "generator was trained from the other, take them as they are (--same-space)."
         )
 
 

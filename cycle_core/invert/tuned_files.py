@@ -10,7 +10,9 @@ import torch
 from ..checkpoints.native import read_model, save_model
 from ..codes import Code
 from ..errors import CheckpointError, InputError, MismatchError
+from ..models.fingerprints import same, short
 from ..models.generator import Generator
+from ..models.pairs import adopt
 from ..runtime.session import trainable_copy
 from .encode import generate
 from .tune import Tuned
@@ -33,7 +35,7 @@ def save_tuned(
     synthesis = tuned.generator.synthesis
     weights = {name: p.detach() for name, p in synthesis.named_parameters()}
     if original is not None:
-        if original.fingerprint != tuned.original:
+        if not same(original.fingerprint, tuned.original):
             raise MismatchError(_other(original, tuned.original))
         before = dict(original.synthesis.named_parameters())
         changes = {name: p - before[name].to(p) if name in before else p
@@ -52,17 +54,21 @@ def save_tuned(
     save_model(path, "delta", config, {**weights, "pivot.w": tuned.pivot.w.float()}, metadata)
 
 
-def load_tuned(path: str | Path, generator: Generator) -> Tuned:
+def load_tuned(path: str | Path, generator: Generator, same_space: bool = False) -> Tuned:
     """Put a file that `save_tuned` wrote onto the original generator, on the original's device.
 
-    The original is copied, not changed. Raises MismatchError where the file was tuned from another
-    generator, MissingFileError, and CheckpointError for a damaged file."""
+    The original is copied, not changed.
+    same_space: put it onto another generator of the same shape, such as one that was fine-tuned
+        from the original: what tuning changed is added to its weights.
+    Raises MismatchError where the file was tuned from another generator, MissingFileError, and
+    CheckpointError for a damaged file."""
     config, state, _ = read_model(path, "delta")
     try:
-        if config["original"] != generator.fingerprint:
+        if not same_space and not same(config["original"], generator.fingerprint):
             raise MismatchError(f"{path}: " + _other(generator, config["original"]))
         w = state.pop("pivot.w").to(generator.device)
         pivot = Code(w, config["space"], config["generator"], config["stage"])
+        pivot = adopt(pivot, generator) if same_space else pivot
         with torch.inference_mode(False):
             tuned = trainable_copy(generator).requires_grad_(False).tuned_from(generator)
             if "detail" in state and tuned.synthesis.detail is None:
@@ -90,6 +96,6 @@ def load_tuned(path: str | Path, generator: Generator) -> Tuned:
 
 def _other(generator: Generator, needed: str) -> str:
     return (
-        f"This was tuned from the generator {needed}, but {generator.fingerprint} "
+        f"This was tuned from the generator {short(needed)}, but {short(generator.fingerprint)} "
         f"({generator.name}) was given: load the generator that was tuned."
     )

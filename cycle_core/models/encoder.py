@@ -98,6 +98,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config = config or EncoderConfig()
         self.generator = ""  # fingerprint of the generator that it was trained for
+        self.origin = ""  # of the one before `adopt` took it for another
         self.input_layer, self.body = make_body(
             config.widths,
             config.units,

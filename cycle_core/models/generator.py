@@ -7,7 +7,6 @@ configuration says which synthesis network follows, `stylegan2` or `stylegan3`.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from ..codes import Code
 from ..errors import InputError, MismatchError
+from .fingerprints import fingerprint, same, short
 from .layers import ACTIVATION_GAIN, SLOPE, Linear, Synthesis, normalize
 from .stylegan2 import GeneratorConfig, StyleGAN2Synthesis
 from .stylegan3 import StyleGAN3Config, StyleGAN3Synthesis
@@ -36,6 +36,7 @@ class Generator(nn.Module):
             else StyleGAN2Synthesis(config)
         )
         self.name = "generator"
+        self.notes: tuple[str, ...] = ()  # what its file did not hold, for `inspect`
         self._base_fingerprint: str | None = None
         self._fingerprint: tuple[object, str] | None = None
 
@@ -72,26 +73,20 @@ class Generator(nn.Module):
         if not self.config.c_dim:
             return z, None
         classes = torch.randint(self.config.c_dim, (count,), generator=rng)
-        return z, torch.eye(self.config.c_dim)[classes].to(self.device)
+        return z, F.one_hot(classes, self.config.c_dim).float().to(self.device)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of its pictures."""
+        return self.config.image_shape
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that depend on the configuration and on every weight."""
+        """A text that follows from the configuration and every weight; see `fingerprints`."""
         key = self._versions()
-        if key is not None and self._fingerprint is not None and self._fingerprint[0] == key:
-            return self._fingerprint[1]
-        digest = hashlib.sha256(repr(self.config).encode())
-        tensors = self.state_dict()
-        for name in sorted(tensors):
-            digest.update(name.encode())
-            digest.update(tensors[name].detach().float().cpu().contiguous().numpy())
-        self._fingerprint = (key, digest.hexdigest()[:16])
+        if key is None or self._fingerprint is None or self._fingerprint[0] != key:
+            self._fingerprint = (key, fingerprint(self.config, self.state_dict()))
         return self._fingerprint[1]
-
-    def remember_fingerprint(self, fingerprint: str) -> None:
-        """Take what a file says about the weights that were just loaded from it, until they
-        change: hashing 30 million of them takes longer than opening the file."""
-        self._fingerprint = (self._versions(), fingerprint)
 
     def _versions(self) -> object:
         try:  # inference tensors have no version counter: then nothing is remembered
@@ -123,12 +118,18 @@ class Generator(nn.Module):
                 f"The code moves {code.offsets.shape[1]} style channels, but this generator has "
                 f"{channels}: use the generator that the code was made for."
             )
-        if code.generator and code.generator not in (self.base_fingerprint, self.fingerprint):
+        if code.generator and not self.has_space_of(code.generator):
             raise MismatchError(
-                f"The code was made for the generator {code.generator}, but this is "
-                f"{self.base_fingerprint}: load the generator that the code was made for, or "
-                "encode the picture again with this one."
+                f"The code was made for the generator {short(code.generator)}, but this is "
+                f"{short(self.base_fingerprint)}: load the generator that the code was made for, "
+                "encode the picture again with this one, or, if one was trained from the other, "
+                "take the code as it is (--same-space)."
             )
+
+    def has_space_of(self, fingerprint: str) -> bool:
+        """Whether a fingerprint is of this generator, of the one that it was tuned from, or of one
+        with the same weights."""
+        return same(fingerprint, self.base_fingerprint) or same(fingerprint, self.fingerprint)
 
 
 class Mapping(nn.Module):

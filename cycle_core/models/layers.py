@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from ..errors import InputError
 NOISE_MODES = ("const", "random", "none")
 SLOPE = 0.2  # of every leaky ReLU
 ACTIVATION_GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
+MOST_LAYERS = 64  # of a mapping network; the papers have 8 and 2
 BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)  # the binomial filter of every up-sampling in StyleGAN2
 
 
@@ -49,14 +51,15 @@ class Synthesis(nn.Module):
         self.detail_at = -1
 
     @property
-    def feature_shapes(self) -> list[tuple[int, int]]:
-        """(channels, size) of the features after every block."""
+    def feature_shapes(self) -> list[tuple[int, int, int]]:
+        """(channels, height, width) of the features after every block."""
         raise NotImplementedError
 
     def add_detail(self, size: int) -> nn.Parameter:
         """Begin a map of zeros after the last block whose features are at most of this size."""
         shapes = self.feature_shapes
-        fitting = [i for i, (_, side) in enumerate(shapes) if side <= max(size, shapes[0][1])]
+        sides = [max(shape[1:]) for shape in shapes]
+        fitting = [i for i, side in enumerate(sides) if side <= max(size, sides[0])]
         return self.put_detail(fitting[-1], None)
 
     def put_detail(self, block: int, values: Tensor | None) -> nn.Parameter:
@@ -64,8 +67,7 @@ class Synthesis(nn.Module):
         shapes = self.feature_shapes
         if not 0 <= block < len(shapes):
             raise InputError(f"There is no block {block}: this generator has {len(shapes)}.")
-        channels, side = shapes[block]
-        shape = (1, channels, side, side)
+        shape = (1, *shapes[block])
         if values is None:
             values = torch.zeros(shape, device=next(self.parameters()).device)
         if values.shape != shape:
@@ -115,6 +117,27 @@ class Synthesis(nn.Module):
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=draws)
         return block(*inputs)
+
+
+def check_numbers(config: Any) -> None:
+    """Raise InputError for numbers in a generator's configuration that nothing can be made of."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{field.name} is {value}, but a finite number is needed.")
+    for name in ("conv_clamp", "mapping_lr_multiplier"):
+        value = getattr(config, name)
+        if value is not None and value <= 0:
+            raise InputError(f"{name} is {value}, but a number above 0 is needed.")
+    if not 1 <= config.mapping_layers <= MOST_LAYERS:
+        raise InputError(
+            f"A mapping network has 1 to {MOST_LAYERS} layers, not {config.mapping_layers}."
+        )
+    if not 1 <= config.img_channels <= 4:
+        raise InputError(
+            f"Pictures of {config.img_channels} channels cannot be shown: 1 is grey, 2 grey with "
+            "alpha, 3 RGB, 4 RGBA."
+        )
 
 
 class Linear(nn.Module):

@@ -23,6 +23,7 @@ from .layers import (
     Linear,
     StyleLayer,
     Synthesis,
+    check_numbers,
     modulated_conv,
     normal,
     upsample,
@@ -44,8 +45,12 @@ class GeneratorConfig:
     channel_max: int = 512
     channels: tuple[int, ...] | None = None  # ... or named one by one, for 4, 8, 16, ...
     conv_clamp: float | None = None  # activations are clamped to +- this (ADA and later)
+    img_channels: int = 3  # 1 is grey, 2 grey with alpha, 3 RGB, 4 RGBA
+    const_size: tuple[int, int] = (4, 4)  # height and width of the constant input
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "const_size", tuple(self.const_size))  # JSON gives lists
+        check_numbers(self)
         log2 = math.log2(self.resolution) if self.resolution > 0 else 0.5
         if self.resolution < 4 or log2 != int(log2):
             raise InputError(
@@ -66,6 +71,16 @@ class GeneratorConfig:
         return tuple(2**i for i in range(2, int(math.log2(self.resolution)) + 1))
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the pictures; `resolution` is a side of square ones."""
+        return (self.img_channels, *self.size(self.resolution))
+
+    def size(self, resolution: int) -> tuple[int, int]:
+        """Height and width of the features of the block that is called by its `resolution`."""
+        height, width = self.const_size
+        return height * resolution // 4, width * resolution // 4
+
+    @property
     def num_ws(self) -> int:
         """Number of style inputs, N = 2 log2(resolution) - 2."""
         return 2 * len(self.resolutions)
@@ -82,7 +97,7 @@ class StyleGAN2Synthesis(Synthesis):
 
     def __init__(self, config: GeneratorConfig):
         super().__init__(config.num_ws, config.w_dim)
-        self.const = nn.Parameter(normal(config.width(4), 4, 4))
+        self.const = nn.Parameter(normal(config.width(4), *config.const_size))
         widths = [config.width(r) for r in config.resolutions]
         self.blocks = nn.ModuleList(
             SynthesisBlock(i, o, r, config)
@@ -90,9 +105,9 @@ class StyleGAN2Synthesis(Synthesis):
         )
 
     @property
-    def feature_shapes(self) -> list[tuple[int, int]]:
+    def feature_shapes(self) -> list[tuple[int, int, int]]:
         blocks: Any = self.blocks
-        return [(len(block.conv1.bias), 4 * 2**i) for i, block in enumerate(blocks)]
+        return [(len(block.conv1.bias), *block.conv1.noise_const.shape) for block in blocks]
 
     @property
     def style_layers(self) -> list[StyleLayer]:
@@ -116,7 +131,7 @@ class StyleGAN2Synthesis(Synthesis):
         """w: float [B, num_ws, w_dim]. noise: "const" (the stored maps), "random" (drawn anew from
         torch's generator) or "none". dtype: of the convolutions, e.g. torch.bfloat16; the image
         is summed up in float32. offsets: float [B, sum(style_channels)], added to the styles.
-        Gives [B, 3, R, R], about [-1, 1], not clamped.
+        Gives [B, *image_shape], about [-1, 1], not clamped.
         Raises InputError where the shape or the noise mode is wrong."""
         styles = self._of_blocks(self.styles(w, noise, offsets))
         everything = range(len(self.blocks))
@@ -166,14 +181,14 @@ class SynthesisBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, resolution: int, config: GeneratorConfig):
         super().__init__()
-        clamp, w_dim = config.conv_clamp, config.w_dim
+        clamp, w_dim, size = config.conv_clamp, config.w_dim, config.size(resolution)
         self.conv0 = (
-            StyledConv(in_channels, channels, w_dim, resolution, upsample=True, clamp=clamp)
+            StyledConv(in_channels, channels, w_dim, size, upsample=True, clamp=clamp)
             if in_channels
             else None
         )
-        self.conv1 = StyledConv(channels, channels, w_dim, resolution, clamp=clamp)
-        self.to_rgb = ToRGB(channels, w_dim, clamp=clamp)
+        self.conv1 = StyledConv(channels, channels, w_dim, size, clamp=clamp)
+        self.to_rgb = ToRGB(channels, config.img_channels, w_dim, clamp=clamp)
 
     def forward(
         self,
@@ -213,7 +228,7 @@ class StyledConv(nn.Module):
         in_channels: int,
         out_channels: int,
         w_dim: int,
-        resolution: int,
+        size: tuple[int, int],
         upsample: bool = False,
         clamp: float | None = None,
     ):
@@ -223,7 +238,7 @@ class StyledConv(nn.Module):
         self.weight = nn.Parameter(normal(out_channels, in_channels, 3, 3))  # [OIkk]
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", normal(resolution, resolution))
+        self.register_buffer("noise_const", normal(*size))
 
     def forward(self, x: Tensor, styles: Tensor, noise: str) -> Tensor:
         # leaky ReLU keeps factors: its gain goes into the demodulation, the noise and the bias; in
@@ -242,12 +257,12 @@ class StyledConv(nn.Module):
 class ToRGB(nn.Module):
     """Modulated 1x1 convolution without demodulation."""
 
-    def __init__(self, in_channels: int, w_dim: int, clamp: float | None = None):
+    def __init__(self, in_channels: int, colours: int, w_dim: int, clamp: float | None = None):
         super().__init__()
         self.clamp = clamp
         self.affine = Linear(w_dim, in_channels, bias=1.0)
-        self.weight = nn.Parameter(normal(3, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(3))
+        self.weight = nn.Parameter(normal(colours, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(colours))
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         styles = styles / math.sqrt(self.weight.shape[1])

@@ -24,6 +24,7 @@ from .layers import (
     Linear,
     StyleLayer,
     Synthesis,
+    check_numbers,
     modulated_conv,
     normal,
     normalize,
@@ -66,10 +67,12 @@ class StyleGAN3Config:
     radial_filters: bool = False
     conv_clamp: float | None = 256.0  # activations are clamped to +- this
     output_scale: float = 0.25
+    img_channels: int = 3  # 1 is grey, 2 grey with alpha, 3 RGB, 4 RGBA
 
     normalize_z: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         log2 = math.log2(self.resolution) if self.resolution > 0 else 0.5
         if self.resolution < 16 or log2 != int(log2):
             raise InputError(
@@ -87,6 +90,11 @@ class StyleGAN3Config:
                     f"{len(self.channels)} channel numbers were given for {self.num_layers} "
                     "layers: give one for each."
                 )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the pictures."""
+        return self.img_channels, self.resolution, self.resolution
 
     @property
     def num_ws(self) -> int:
@@ -111,7 +119,7 @@ class StyleGAN3Config:
             if i >= self.num_layers - 1:
                 size = self.resolution
             if i == self.num_layers:
-                channels = 3
+                channels = self.img_channels
             elif self.channels is not None:
                 channels = self.channels[i]
             else:
@@ -127,7 +135,8 @@ class StyleGAN3Synthesis(Synthesis):
         super().__init__(config.num_ws, config.w_dim)
         self.output_scale = config.output_scale
         signals = config.signals
-        self._shapes = [(signal.channels, signal.size) for signal in signals[:-1]]  # but the RGB's
+        # of all layers but that of the RGB
+        self._shapes = [(signal.channels, signal.size, signal.size) for signal in signals[:-1]]
         self.input = FourierFeatures(signals[0], config.w_dim)
         self.layers = nn.ModuleList(
             FilteredConv(
@@ -141,7 +150,7 @@ class StyleGAN3Synthesis(Synthesis):
         )
 
     @property
-    def feature_shapes(self) -> list[tuple[int, int]]:
+    def feature_shapes(self) -> list[tuple[int, int, int]]:
         return self._shapes
 
     @property
@@ -162,7 +171,7 @@ class StyleGAN3Synthesis(Synthesis):
     ) -> Tensor:
         """w: float [B, num_ws, w_dim]. noise: StyleGAN3 has none, every mode gives the same. dtype:
         of the convolutions, e.g. torch.bfloat16. offsets: float [B, sum(style_channels)], added to
-        the styles. Gives float32 [B, 3, R, R], about [-1, 1], not clamped.
+        the styles. Gives float32 [B, *image_shape], about [-1, 1], not clamped.
         Raises InputError where the shape or the noise mode is wrong."""
         first, *styles = self.styles(w, noise, offsets)
         x = self.input(first)

@@ -178,7 +178,7 @@ def _is_small(network: nn.Module) -> bool:
         return False
     synthesis: Any = getattr(network, "synthesis", None)
     shapes = [] if synthesis is None else synthesis.feature_shapes
-    return sum((channels * side) ** 2 for channels, side in shapes) <= SMALL_WORK
+    return sum(c * c * height * width for c, height, width in shapes) <= SMALL_WORK
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,146 @@
+"""StyleGAN2 generators of toolboxes that train it with names of their own: BasicSR, MMGeneration
+(and MMagic), genforce. Their arithmetic is that of the paper; only names and orders differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+
+from ..errors import InputError
+from ..models.generator import Generator
+from ..models.stylegan2 import GeneratorConfig
+from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .lazy_tensors import StoredTensor
+from .reading import Contents, load_tensors
+from .registry import Format
+from .rosinality import from_rosinality, latent_avg
+from .state_dicts import StateDict, find
+
+# what a name begins with or holds -> rosinality's
+_BASICSR = (
+    (r"style_mlp\.", "style."),
+    (r"constant_input\.weight", "input.input"),
+    (r"style_conv(1|s)", r"conv\1"),
+    (r"(conv1|convs\.\d+)\.weight", r"\1.noise.weight"),
+    (r"(.+)\.modulated_conv\.", r"\1.conv."),
+    (r"noises\.noise(\d)", r"noises.noise_\1"),
+)
+_MMGENERATION = (
+    (r"style_mapping\.(\d+)\.linear\.weight_orig", r"style.\1.weight"),
+    (r"style_mapping\.", "style."),
+    (r"constant_input\.input", "input.input"),
+    (r"(.+)\.conv\.weight_orig", r"\1.conv.weight"),
+    (r"(.+)\.style_modulation\.linear\.weight_orig", r"\1.modulation.weight"),
+    (r"(.+)\.style_modulation\.", r"\1.modulation."),
+    (r"(.+)\.noise_injector\.", r"\1.noise."),
+    (r"injected_noise_(\d)", r"noises.noise_\1"),
+)
+
+
+def _renamed(
+    tensors: Mapping[str, StoredTensor], rules: tuple[tuple[str, str], ...]
+) -> dict[str, StoredTensor]:
+    out = {}
+    for name, tensor in tensors.items():
+        if len(name) <= 200:
+            for pattern, new in rules:
+                name = re.sub(f"^{pattern}", new, name)
+            out[name] = tensor
+    return out
+
+
+def _load_basicsr(contents: Contents, found: StateDict) -> Generator:
+    config, state = from_rosinality(load_tensors(_renamed(found.tensors, _BASICSR)), None)
+    check_first_layer(config.z_dim, config.w_dim, contents.path)
+    return assemble(config, state, contents.path)
+
+
+def _load_mmgeneration(contents: Contents, found: StateDict) -> Generator:
+    """Its pictures are BGR, as OpenCV's."""
+    average = load_tensors({"latent_avg": latent_avg(contents, found)}).get("latent_avg")
+    tensors = load_tensors(_renamed(found.tensors, _MMGENERATION))
+    config, state = from_rosinality(tensors, average)
+    check_first_layer(config.z_dim, config.w_dim, contents.path)
+    if config.img_channels == 3:
+        for name in state:
+            if name.endswith((".to_rgb.weight", ".to_rgb.bias")):
+                state[name] = state[name].flip(0)
+    return assemble(config, state, contents.path)
+
+
+def _load_genforce(contents: Contents, found: StateDict) -> Generator:
+    state = load_tensors(found.tensors)
+    try:
+        blocks = sum(1 for key in state if re.fullmatch(r"synthesis\.output\d+\.weight", key))
+        layers = sum(1 for key in state if re.fullmatch(r"mapping\.dense\d+\.weight", key))
+        const = state["synthesis.early_layer.const"][0]
+        w_dim, z_dim = state["synthesis.layer0.style.weight"].shape[1], state[_GENFORCE[0]].shape[1]
+        check_first_layer(z_dim, w_dim, contents.path)
+        config = GeneratorConfig(
+            resolution=2 ** (blocks + 1),
+            z_dim=z_dim,
+            w_dim=w_dim,
+            mapping_layers=layers,
+            channels=tuple(state[f"synthesis.output{b}.weight"].shape[1] for b in range(blocks)),
+            img_channels=state["synthesis.output0.weight"].shape[0],
+            const_size=tuple(const.shape[1:]),
+        )
+        out: State = {"synthesis.const": const}
+        if "truncation.w_avg" in state:
+            out["mapping.w_avg"] = state["truncation.w_avg"]
+        for i in range(layers):
+            for part in ("weight", "bias"):
+                out[f"mapping.layers.{i}.{part}"] = state[f"mapping.dense{i}.{part}"]
+        for b in range(blocks):
+            names = {"conv1": f"layer{2 * b}", "to_rgb": f"output{b}"}
+            names |= {"conv0": f"layer{2 * b - 1}"} if b else {}
+            for ours, theirs in names.items():
+                to, at = f"synthesis.blocks.{b}.{ours}", f"synthesis.{theirs}"
+                weight = state[f"{at}.weight"]
+                # its kernels lie as TensorFlow's, which turns those that are transposed
+                out[f"{to}.weight"] = weight.flip(2, 3) if ours == "conv0" else weight
+                out[f"{to}.bias"] = state[f"{at}.bias"]
+                out[f"{to}.affine.weight"] = state[f"{at}.style.weight"]
+                out[f"{to}.affine.bias"] = state[f"{at}.style.bias"] + 1
+                if ours != "to_rgb":
+                    out[f"{to}.noise_strength"] = state[f"{at}.noise_strength"].reshape([])
+                    if f"{at}.noise" in state:
+                        out[f"{to}.noise_const"] = torch.squeeze(state[f"{at}.noise"], (0, 1))
+    except (KeyError, IndexError) as error:
+        raise incomplete("genforce", error) from error
+    except InputError as error:
+        raise unsupported_numbers("StyleGAN2", error) from error
+    return assemble(config, out, contents.path)
+
+
+_GENFORCE = ("mapping.dense0.weight", "synthesis.early_layer.const", "synthesis.output0.weight")
+_KINDS = {
+    "BasicSR StyleGAN2": (
+        ("style_mlp.1.weight", "constant_input.weight", "style_conv1.modulated_conv.weight"),
+        _load_basicsr,
+    ),
+    "MMGeneration StyleGAN2": (
+        ("style_mapping.1.linear.weight_orig", "constant_input.input", "conv1.conv.weight_orig"),
+        _load_mmgeneration,
+    ),
+    "genforce StyleGAN2": (_GENFORCE, _load_genforce),
+}
+
+
+def _format(name: str) -> Format:
+    names, load_found = _KINDS[name]
+
+    def detect(contents: Contents) -> bool:
+        return find(contents, *names) is not None
+
+    def load(contents: Contents) -> Generator:
+        found = find(contents, *names)
+        assert found is not None  # it was detected
+        return load_found(contents, found)
+
+    return Format(name, "generator", detect, load)
+
+
+FORMATS = tuple(map(_format, _KINDS))
