@@ -42,8 +42,8 @@ def save_code(
 def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
     """Open codes: a file that `save_code` wrote, or the latents of another project.
 
-    Others are tensors [N, w_dim] or [B, N, w_dim], one or a table or list of them: pivots of PTI and
-    STIT, latents of e4e, ReStyle and HyperStyle, the files of NVIDIA's and rosinality's projectors.
+    Others are tensors [N, w_dim] or [B, N, w_dim], one or a table or list of them: pivots of PTI
+    and STIT, latents of e4e, ReStyle and HyperStyle, files of NVIDIA's and rosinality's projectors.
     What a file is follows from its content, not from its ending. They are in W where the styles are
     all equal, else in W+; their generator is not known. Whether a code fits a generator is checked
     where both meet.
@@ -71,7 +71,8 @@ def _read_ours(contents: Contents) -> Code:
         )
     except (KeyError, InputError) as error:
         raise CheckpointError(
-            f"{contents.path} does not hold a whole code ({error}): it is damaged; save the code again."
+            f"{contents.path} does not hold a whole code ({error}): it is damaged; save the code "
+            "again."
         ) from error
 
 

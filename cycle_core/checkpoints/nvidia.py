@@ -47,7 +47,7 @@ def from_nvidia(
             channels=tuple(state[f"synthesis.b{r}.torgb.weight"].shape[1] for r in sizes),
             conv_clamp=conv_clamp,
             img_channels=last.shape[0],
-            const_size=tuple(const.shape[1:]),
+            const_size=(const.shape[1], const.shape[2]),
         )
         out["synthesis.const"] = const
         for r in sizes:

@@ -77,7 +77,8 @@ def load_encoder(
 
     generator, architecture ("e4e" or "psp"): for files that lack what they say; an error asks for
     them. same_space: take it as an encoder of `generator`, though it was trained for another one
-    (`pairs.adopt`). Raises MissingFileError, CheckpointError, InputError for another architecture."""
+    (`pairs.adopt`).
+    Raises MissingFileError, CheckpointError, InputError for another architecture."""
     encoder: Encoder = open_model(name, "encoder", generator=generator, architecture=architecture)
     if same_space and generator is not None:
         encoder = adopt(encoder, generator)

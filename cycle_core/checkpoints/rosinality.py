@@ -42,7 +42,7 @@ def from_rosinality(
             mapping_layers=layers,
             channels=tuple(state[f"{c}.conv.weight"].shape[1] for c in convs),
             img_channels=state["to_rgb1.conv.weight"].shape[1],
-            const_size=tuple(const.shape[1:]),
+            const_size=(const.shape[1], const.shape[2]),
         )
         out: State = {"synthesis.const": const}
         for i in range(layers):

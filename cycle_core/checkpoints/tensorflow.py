@@ -50,7 +50,7 @@ def from_tensorflow(
         layers = sum(1 for n in variables if n.startswith("Dense") and n.endswith("/weight"))
         embed = variables.get("LabelEmbed/weight")  # [c_dim, w_dim]
         w_dim = variables["dlatent_avg"].shape[0]
-        clamp = settings.get("conv_clamp")
+        clamp, const = settings.get("conv_clamp"), variables["4x4/Const/const"]
         config = GeneratorConfig(
             resolution=sizes[-1],
             z_dim=variables["Dense0/weight"].shape[0] - (0 if embed is None else embed.shape[1]),
@@ -61,11 +61,11 @@ def from_tensorflow(
             channels=tuple(variables[f"{r}x{r}/ToRGB/weight"].shape[2] for r in sizes),
             conv_clamp=None if clamp is None else float(clamp),
             img_channels=variables[f"{sizes[-1]}x{sizes[-1]}/ToRGB/weight"].shape[3],
-            const_size=tuple(variables["4x4/Const/const"].shape[2:]),
+            const_size=(const.shape[2], const.shape[3]),
         )
         state = {
             "mapping.w_avg": variables["dlatent_avg"],
-            "synthesis.const": variables["4x4/Const/const"][0],
+            "synthesis.const": const[0],
         }
         dense = {f"Dense{i}": f"mapping.layers.{i}" for i in range(layers)}
         if embed is not None:

@@ -85,7 +85,7 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
             mapping_layers=layers,
             channels=tuple(state[f"synthesis.output{b}.weight"].shape[1] for b in range(blocks)),
             img_channels=state["synthesis.output0.weight"].shape[0],
-            const_size=tuple(const.shape[1:]),
+            const_size=(const.shape[1], const.shape[2]),
         )
         out: State = {"synthesis.const": const}
         if "truncation.w_avg" in state:

@@ -19,16 +19,19 @@ from .options import (
     add_generator,
     add_out,
     add_preset,
+    add_same_space,
     add_seed,
     add_settings,
+    count,
     device_of,
     given,
     number,
     output_file,
-    positive,
     settings_of,
     whole,
 )
+
+DEFAULT = "portraits"  # of --generator
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +52,7 @@ def add_commands(commands: Any) -> None:
     add_out(encode, "the code")
     add_encoder(encode)
     add_generator(encode)
+    add_same_space(encode)
     add_space(encode)
     add_device(encode)
 
@@ -70,6 +74,7 @@ def add_commands(commands: Any) -> None:
     )
     add_encoder(refine)
     add_generator(refine)
+    add_same_space(refine)
     add_space(refine)
     add_preset(refine)
     add_settings(
@@ -104,6 +109,7 @@ def add_commands(commands: Any) -> None:
         help="of weights and detail, at most, in the shares of the preset (default: the preset's)",
     )
     add_generator(tune)
+    add_same_space(tune)
     add_preset(tune)
     add_settings(
         tune.add_argument_group("in place of the preset's"),
@@ -125,6 +131,7 @@ def add_commands(commands: Any) -> None:
     add_edit(edit, repeated=False)
     add_out(edit, "the edited code")
     add_generator(edit)  # whose channels a direction in StyleSpace moves
+    add_same_space(edit)
 
     generate = add_command(
         commands,
@@ -137,6 +144,7 @@ def add_commands(commands: Any) -> None:
     add_out(generate, "the picture; several are numbered")
     generate.add_argument("--tuned", type=Path, help="what `tune` wrote (default: the generator)")
     add_generator(generate)
+    add_same_space(generate)
     add_device(generate)
 
     sample = add_command(
@@ -147,7 +155,13 @@ def add_commands(commands: Any) -> None:
         "sample --count 16 --seed 1 --out samples",
     )
     add_out(sample, "the folder: pictures, a sheet of them and their codes")
-    sample.add_argument("--count", type=positive, default=16, help="pictures (default: 16)")
+    sample.add_argument("--count", type=count, default=16, help="pictures (default: 16)")
+    sample.add_argument(
+        "--class",
+        dest="label",
+        type=whole,
+        help="number of the class, from 0 on, of a class-conditional generator (default: random)",
+    )
     sample.add_argument(
         "--truncation",
         type=number,
@@ -180,9 +194,14 @@ def run_encode(arguments: argparse.Namespace) -> None:
     out = output_file(arguments.out, [arguments.crop])
     crop = read_crop(arguments.crop)
     device = device_of(arguments)
-    encoder = load_encoder(arguments.encoder, device)
-    # the others need none, and their codes are checked where they meet a generator
-    generator = load_generator(arguments.generator, device) if encoder.config.iterations else None
+    generator = None
+    if arguments.generator != DEFAULT or arguments.same_space:
+        generator = load_generator(arguments.generator, device)
+    encoder = load_encoder(
+        arguments.encoder, device, generator, arguments.architecture, arguments.same_space
+    )
+    if encoder.config.iterations and generator is None:  # ReStyle looks at its pictures
+        generator = load_generator(arguments.generator, device)
     code = encode(encoder, crop.to(device), arguments.space, generator)
     save_code(code, out)
     Console(arguments.quiet).say(f"{out}: a code of {code.w.shape[1]} styles in {code.space}")
@@ -202,9 +221,12 @@ def run_refine(arguments: argparse.Namespace) -> None:
     device = device_of(arguments)
     settings, _ = settings_of(arguments)
     settings = replace(settings, **given(arguments, RefineSettings))
+    generator = load_generator(arguments.generator, device)
     refined = refine(
-        load_encoder(arguments.encoder, device),
-        load_generator(arguments.generator, device),
+        load_encoder(
+            arguments.encoder, device, generator, arguments.architecture, arguments.same_space
+        ),
+        generator,
         crop.to(device),
         settings,
         domain=arguments.folder or "generator",
@@ -223,6 +245,7 @@ def run_tune(arguments: argparse.Namespace) -> None:
     from ..checkpoints.registry import load_generator
     from ..invert.tune import tune
     from ..invert.tuned_files import save_tuned
+    from ..models.pairs import adopt
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, arguments.files)
@@ -234,6 +257,7 @@ def run_tune(arguments: argparse.Namespace) -> None:
     own = given(arguments, TuneSettings)
     settings = replace(settings, **{name: own[name] for name in own if name != "steps"})
     generator = load_generator(arguments.generator, device)
+    pivots = adopt(pivots, generator) if arguments.same_space else pivots
     tuned = tune(
         generator,
         pivots.to(device),
@@ -274,6 +298,7 @@ def run_edit(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import load_code, save_code
     from ..checkpoints.registry import load_generator
     from ..directions.text import apply_edit, needs_generator, parse_edit
+    from ..models.pairs import adopt
 
     if len(arguments.edit) > 1:
         raise InputError(
@@ -282,8 +307,12 @@ def run_edit(arguments: argparse.Namespace) -> None:
         )
     out = output_file(arguments.out, [arguments.code])
     edit = parse_edit(arguments.edit[0])
-    generator = load_generator(arguments.generator) if needs_generator(edit) else None
-    save_code(apply_edit(load_code(arguments.code), edit, generator), out)
+    code, generator = load_code(arguments.code), None
+    if needs_generator(edit) or arguments.same_space:
+        generator = load_generator(arguments.generator)
+    if arguments.same_space and generator is not None:
+        code = adopt(code, generator)
+    save_code(apply_edit(code, edit, generator), out)
     Console(arguments.quiet).say(f"{out}: {edit}")
 
 
@@ -291,6 +320,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import load_code
     from ..images.io import save_image
     from ..invert.encode import generate
+    from ..models.pairs import adopt
 
     console = Console(arguments.quiet)
     given = [arguments.code] + ([arguments.tuned] if arguments.tuned else [])
@@ -298,7 +328,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
     device = device_of(arguments)
     code = load_code(arguments.code, device)
     generator = load_drawing_generator(arguments, device)
-    images = generate(generator, code)
+    images = generate(generator, adopt(code, generator) if arguments.same_space else code)
     for index, image in enumerate(images):
         path = out if len(images) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
         save_image(image, path)
@@ -318,7 +348,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     make_folder(arguments.out)
     device = device_of(arguments)
     generator = load_generator(arguments.generator, device)
-    code = sample(generator, arguments.count, arguments.seed, arguments.truncation)
+    code = sample(generator, arguments.count, arguments.seed, arguments.truncation, arguments.label)
     images = []
     for index in range(arguments.count):
         images.append(generate(generator, code.with_w(code.w[index : index + 1])))
@@ -335,11 +365,15 @@ def load_drawing_generator(arguments: argparse.Namespace, device: torch.device) 
     from ..invert.tuned_files import load_tuned
 
     generator = load_generator(arguments.generator, device)
-    return load_tuned(arguments.tuned, generator).generator if arguments.tuned else generator
+    if arguments.tuned is None:
+        return generator
+    return load_tuned(arguments.tuned, generator, arguments.same_space).generator
 
 
 def sheet_of(images: list[torch.Tensor], contact_sheet: Any) -> torch.Tensor:
     """The first 64 pictures as a square table."""
-    shown = images[:64]
+    from ..images.io import as_rgb
+
+    shown = [as_rgb(image) for image in images[:64]]
     width = next(n for n in range(1, 9) if n * n >= len(shown))
     return contact_sheet([shown[i : i + width] for i in range(0, len(shown), width)], cell=160)

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError
 from .console import Console
 from .inventory import table
-from .options import add_command, output_file
+from .options import add_architecture, add_command, output_file
 
 
 def add_commands(commands: Any) -> None:
@@ -53,6 +53,10 @@ def add_commands(commands: Any) -> None:
         choices=("generator", "encoder"),
         help="which one to take of a file that holds both",
     )
+    add_architecture(convert)
+    convert.add_argument(
+        "--generator", help="of an encoder whose file lacks the mean code or the number of styles"
+    )
 
 
 def run_inspect(arguments: argparse.Namespace) -> None:
@@ -73,12 +77,20 @@ def run_inspect(arguments: argparse.Namespace) -> None:
 def run_convert(arguments: argparse.Namespace) -> None:
     from ..checkpoints.exporting import export
     from ..checkpoints.inspecting import convert
+    from ..checkpoints.registry import load_generator
 
     out = output_file(arguments.out, [arguments.file])
     if arguments.tuned is not None:
         what = _convert_tuned(arguments, out)
     elif out.suffix == ".safetensors" and arguments.layout is None:
-        what = convert(arguments.file, out, arguments.kind)
+        given = load_generator(arguments.generator) if arguments.generator else None
+        what = convert(
+            arguments.file,
+            out,
+            arguments.kind,
+            generator=given,
+            architecture=arguments.architecture,
+        )
     else:
         what = export(arguments.file, out, arguments.layout)
     Console(arguments.quiet).say(f"{out}: {what}, {out.stat().st_size / 1e6:.1f} MB")
@@ -105,6 +117,8 @@ def _convert_tuned(arguments: argparse.Namespace, out: Path) -> str:
 def _shown(name: str, value: Any) -> str:
     if name == "parameters":
         return f"{value / 1e6:.1f} million"
+    if name in ("fingerprint", "generator", "original", "made for") and isinstance(value, str):
+        return value.partition("-")[0]  # the rest is for programs
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

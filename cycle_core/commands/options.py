@@ -172,6 +172,24 @@ def add_encoder(command: argparse.ArgumentParser) -> None:
         default="portraits",
         help="path of an encoder, or the name of an embedded one (default: portraits)",
     )
+    add_architecture(command)
+
+
+def add_architecture(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--architecture",
+        choices=("e4e", "psp"),
+        help="of an encoder whose file does not say it (default: as the file says)",
+    )
+
+
+def add_same_space(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--same-space",
+        action="store_true",
+        help="take what was made for another generator of the same shape, such as the one that "
+        "this generator was fine-tuned from or blended with; codes say so afterwards",
+    )
 
 
 def add_seed(command: argparse.ArgumentParser) -> None:
@@ -219,15 +237,24 @@ def add_edit(command: argparse.ArgumentParser, repeated: bool) -> None:
 
 def whole(text: str) -> int:
     """A whole number from 0 on, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number from 0 on")
+    if len(text.lstrip("0")) > 18:  # what torch, numpy and files take
+        raise argparse.ArgumentTypeError(f"a number of {len(text)} digits is too large")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """How many of something are to be made, for argparse: from 1 to a million."""
+    if not 1 <= whole(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{int(text)} is not a number from 1 to 1,000,000")
     return int(text)
 
 
 def positive(text: str) -> int:
     """A whole number from 1 on, for argparse."""
-    if whole(text) == 0:
-        raise argparse.ArgumentTypeError("at least 1 is needed")
+    if not 1 <= whole(text) < 2**31:
+        raise argparse.ArgumentTypeError("a number from 1 to 2,147,483,647 is needed")
     return int(text)
 
 
@@ -238,7 +265,7 @@ def number(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number")
     return value
 
 
@@ -253,10 +280,10 @@ def device_of(arguments: argparse.Namespace) -> torch.device:
         name = "mps" if name == "cpu" and mps is not None and mps.is_available() else name
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # "meta" makes tensors without numbers
+    except Exception as error:  # each kind of device has its own, down to a missing module
         raise InputError(
-            f"The device {name!r} cannot be used on this machine: choose cpu, or auto."
+            f"The device {name[:60]!r} cannot be used on this machine: choose cpu, or auto."
         ) from error
     return device
 

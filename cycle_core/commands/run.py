@@ -18,6 +18,7 @@ from .options import (
     add_generator,
     add_out,
     add_preset,
+    add_same_space,
     add_seed,
     add_settings,
     device_of,
@@ -49,6 +50,7 @@ def add_commands(commands: Any) -> None:
     add_face(command)
     add_generator(command)
     add_encoder(command)
+    add_same_space(command)
     add_seed(command)
     add_device(command)
     add_settings(command.add_argument_group("videos"), ClipSettings, ("smoothing", "key_frames"))
@@ -102,7 +104,13 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
         arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed
     )
     make_folder(arguments.out)
-    models = load_models(arguments.generator, arguments.encoder, device_of(arguments))
+    models = load_models(
+        arguments.generator,
+        arguments.encoder,
+        device_of(arguments),
+        arguments.architecture,
+        arguments.same_space,
+    )
     for edit in edits:
         check_edit(edit, models.generator)
     first = distributed.rank() == 0

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..codes import Code
 from ..errors import InputError, MismatchError
+from ..models.fingerprints import same, short
 from ..models.generator import Generator
 
 UNITS = ("sd", "raw")
@@ -72,10 +73,11 @@ class BaseDirection(ABC):
     def check(self, code: Code) -> None:
         """Raise MismatchError unless the direction lies in the code's latent space."""
         self.check_shape(code)
-        if self.generator and code.generator and self.generator != code.generator:
+        spaces = [space for space in (code.generator, code.origin) if space]
+        if self.generator and spaces and not any(same(self.generator, one) for one in spaces):
             raise MismatchError(
-                f"The direction {self.name!r} belongs to the generator {self.generator}, but the "
-                f"code to {code.generator}: use directions of the code's generator."
+                f"The direction {self.name!r} belongs to the generator {short(self.generator)}, "
+                f"but the code to {short(code.generator)}: use directions of the code's generator."
             )
 
     def value(self, code: Code) -> Tensor:

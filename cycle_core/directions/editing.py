@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError, MismatchError
+from ..models.fingerprints import same
 from .base import BaseDirection, Layers
 from .direction import parse_layers
 
@@ -227,7 +228,7 @@ def _pair(a: Code | HasCode, b: Code | HasCode) -> tuple[Code, Code]:
 
 def check_pair(a: Code, b: Code) -> None:
     """Raise MismatchError for codes of two generators."""
-    foreign = a.generator and b.generator and a.generator != b.generator
+    foreign = a.generator and b.generator and not same(a.generator, b.generator)
     channels = {x.offsets.shape[1] for x in (a, b) if x.offsets is not None}
     if foreign or a.w.shape[1:] != b.w.shape[1:] or len(channels) > 1:
         raise MismatchError(

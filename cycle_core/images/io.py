@@ -97,7 +97,8 @@ def save_image(
 ) -> Path:
     """Write an image of one picture, 8 bits a channel, in the format of the name's ending.
 
-    image: Photo, or float [1,3,H,W] or [3,H,W] in [-1,1] (values beyond are clamped).
+    image: Photo, or float [1,C,H,W] or [C,H,W] in [-1,1] (values beyond are clamped); C = 1 is
+        grey, 2 grey with alpha, 3 RGB, 4 RGBA.
     alpha: [1,1,H,W] in [0,1]; formats without transparency get the picture over white.
     The file appears whole or not at all, and an older one of that name stays until then; missing
     folders are made. Raises InputError for an unknown ending, an image that cannot be written, an
@@ -111,9 +112,17 @@ def save_image(
             f"{path.name} does not end in the name of a picture format that can be written: "
             f"choose one of {' '.join(FORMATS)}."
         )
+    grey = image.ndim in (3, 4) and image.shape[-3] in (1, 2)
+    if image.ndim in (3, 4) and image.shape[-3] in (2, 4) and alpha is None:
+        alpha = (image[..., -1:, :, :].float() + 1).div(2).clamp(0, 1)
+        image = image[..., :-1, :, :]
+    if grey:
+        image = image[..., :1, :, :].repeat_interleave(3, dim=-3)
     if kind in _WITHOUT_ALPHA and alpha is not None:
         image, alpha = _over_white(image.float(), alpha), None
     picture = to_pil(image, alpha)
+    if grey:
+        picture = picture.convert("LA" if alpha is not None else "L")
     part = path.with_name(f".{uuid.uuid4().hex[:12]}.part")  # a long name leaves no room for more
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,6 +231,19 @@ def as_image(photo: Photo | torch.Tensor) -> torch.Tensor:
             "take one picture of the batch, with three colours."
         )
     return image.float()
+
+
+def as_rgb(image: torch.Tensor) -> torch.Tensor:
+    """Pictures [B,C,H,W] in [-1,1] of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels as
+    [B,3,H,W]; what is transparent lies over white. InputError for another number."""
+    channels = image.shape[1]
+    if channels == 3:
+        return image
+    if channels not in (1, 2, 4):
+        raise InputError(f"Pictures of {channels} channels cannot be shown.")
+    colour = image[:, :3] if channels == 4 else image[:, :1].expand(-1, 3, -1, -1)
+    alpha = (image[:, -1:] + 1) / 2 if channels != 1 else None
+    return _over_white(colour, None if alpha is None else alpha.clamp(0, 1))
 
 
 def _single(value: torch.Tensor, channels: int, what: str) -> torch.Tensor:

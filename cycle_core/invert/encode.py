@@ -138,6 +138,17 @@ def check_pair(E: Encoder, G: Generator) -> None:
         )
 
 
+def check_photos(G: Generator) -> None:
+    """Raise InputError unless the generator's pictures are what a photo can be compared with."""
+    channels, height, width = G.image_shape
+    if channels != 3 or height != width:
+        raise InputError(
+            f"This generator makes pictures of {width}x{height} pixels and {channels} channel(s), "
+            "with which photos cannot be inverted: square RGB ones are needed. Its codes can be "
+            "sampled, edited and rendered."
+        )
+
+
 def stage_of(E: Encoder, space: str | None) -> int:
     """The encoder stage that stands for a space, see `encode`."""
     if space is None:

@@ -19,7 +19,7 @@ from ..models.generator import Generator
 from ..runtime.progress import Callback
 from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
 from .descent import Descent, Evaluation, Report, descend, reporter
-from .encode import check_image
+from .encode import check_image, check_photos
 from .objective import Objective
 from .refine import Refined
 from .settings import ProjectSettings
@@ -47,6 +47,7 @@ def project(
     losses. Raises InputError, MismatchError for a start of another generator, MissingFileError."""
     settings = settings or ProjectSettings()
     check_image(image)
+    check_photos(G)
     begin = G.w_avg.expand(1, G.num_ws, -1) if start is None else _start(G, start, len(image))
     networks = Networks(perceptual, faces).completed(G, settings.lpips, settings.identity)
     # a seed for each picture: the result does not depend on the batch

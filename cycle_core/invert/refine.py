@@ -19,7 +19,7 @@ from ..runtime.optim import WarmRanger
 from ..runtime.progress import Callback
 from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom, trainable_copy
 from .descent import Descent, Evaluation, Report, descend, reporter
-from .encode import check_image, check_pair, stage_of
+from .encode import check_image, check_pair, check_photos, stage_of
 from .objective import Objective
 from .settings import REFINE_PRESETS, RefineSettings
 
@@ -82,6 +82,7 @@ def refine(
     Raises InputError, MismatchError for an encoder of another generator, MissingFileError."""
     settings = settings or REFINE_PRESETS["paper"]
     check_image(image)
+    check_photos(G)
     check_pair(E, G)
     stage = stage_of(E, settings.space)
     networks = Networks(perceptual, faces).completed(G, settings.lpips, settings.identity)

@@ -19,7 +19,7 @@ from ..runtime.devices import compiled, supported_dtype
 from ..runtime.progress import Callback
 from ..runtime.session import frozen, optimising, plain, retry_on_oom, trainable_copy
 from .descent import Descent, Evaluation, Losses, Report, descend, reporter
-from .encode import check_image, generate
+from .encode import check_image, check_photos, generate
 from .locality import Locality, Rendering
 from .objective import Objective, Terms
 from .settings import TUNE_PRESETS, TuneSettings
@@ -83,6 +83,7 @@ def tune(
     settings = settings or TUNE_PRESETS["paper"]
     pivot = as_code(pivot)
     check_image(image)
+    check_photos(G)
     _check_pivot(G, pivot, len(image))
     settings = replace(settings, dtype=supported_dtype(settings.dtype, G.device))
     needed = settings.lpips or (settings.locality and settings.locality_lpips)

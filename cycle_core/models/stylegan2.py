@@ -56,6 +56,8 @@ class GeneratorConfig:
             raise InputError(
                 f"A StyleGAN2 resolution is a power of two from 4 on, not {self.resolution}."
             )
+        if not all(1 <= side <= 1024 for side in self.const_size):
+            raise InputError(f"The constant input cannot be {self.const_size} pixels.")
         if self.channels is not None:
             object.__setattr__(self, "channels", tuple(self.channels))  # JSON gives lists
             if len(self.channels) != len(self.resolutions) or min(self.channels) < 1:

@@ -28,13 +28,14 @@ from ..faces.detect import detect
 from ..faces.frame import Face, Frame, align
 from ..faces.paste import paste
 from ..images.io import Photo
-from ..invert.encode import check_pair, encode, generate
+from ..invert.encode import check_pair, check_photos, encode, generate
 from ..invert.refine import refine
 from ..invert.settings import REFINE_PRESETS, TUNE_PRESETS, RefineSettings, TuneSettings
 from ..invert.tune import Tuned, tune
 from ..measure.judge import Judge
 from ..measure.networks import Networks
 from ..models.encoder import Encoder
+from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..runtime.progress import StepCallback, Stopwatch
 
@@ -70,7 +71,7 @@ class Models:
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal digits of all weights that decide the result."""
-        digest = hashlib.sha256(self.generator.fingerprint.encode())
+        digest = hashlib.sha256(short(self.generator.fingerprint).encode())
         for network in (self.encoder, *self.losses):
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode())
@@ -109,14 +110,24 @@ class Edited:
     report: dict[str, Any]
 
 
-def load_models(generator: str | Path, encoder: str | Path, device: torch.device | str) -> Models:
+def load_models(
+    generator: str | Path,
+    encoder: str | Path,
+    device: torch.device | str,
+    architecture: str | None = None,
+    same_space: bool = False,
+) -> Models:
     """Open the networks of a run. Raises MissingFileError, CheckpointError, MismatchError.
+
+    architecture, same_space: as `load_encoder`.
 
     Embedded models are trained and measured by the embedded networks; for others the published
     ones are taken where their files are found."""
     domain = is_embedded(generator)
-    G, E = load_generator(generator, device), load_encoder(encoder, device)
+    G = load_generator(generator, device)
+    E = load_encoder(encoder, device, G, architecture, same_space)
     check_pair(E, G)
+    check_photos(G)
     return Models(G, E, Networks.for_loss(domain).to(device), Judge(device, domain))
 
 
