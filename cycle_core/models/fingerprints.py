@@ -42,7 +42,7 @@ def fingerprint(config: Any, state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(f"{type(config).__name__}({shown})".encode())
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(memoryview(state[name].detach().float().cpu().contiguous().numpy()))
+        digest.update(state[name].detach().float().cpu().contiguous().numpy().data)
     return f"{digest.hexdigest()[:DIGITS]}-{_projections(state)}"
 
 
