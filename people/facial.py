@@ -20,7 +20,7 @@ class Brows:
         for s in (1, -1):
             u = rng.random(count) ** 0.9
             v = np.clip(rng.normal(0, 0.45, count), -1, 1)
-            middle = 7.410 + 0.080 * np.sin(np.pi * (0.16 + 0.56 * u)) - 0.040 * u**3
+            middle = 7.410 + 0.080 * np.sin(np.pi * (0.16 + 0.56 * u)) - 0.040 * u**3 + 0.040 * (u - 0.45)
             height = 0.034 * (1 - 0.75 * u**1.6) * (0.75 + 0.25 * smooth(0, 0.15, u))
             xy.append(np.stack([s * (0.105 + 0.385 * u), middle + v * height], 1))
             # Inner hair stands up, upper hair lies down, lower hair goes up: they meet.

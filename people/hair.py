@@ -202,6 +202,10 @@ class Hair:
             side * (0.95 * high + 0.10), -0.30 - 0.9 * (1 - high),
             -0.45 * high - 0.30 * np.clip(q[:, 2], 0, 1) - 0.05,
         ], 1)  # fmt: skip
+        # From the forehead hair rises before it falls.
+        edge = (smooth(1.0, 1.3, self.guides.rest[:, 2]) * smooth(0.2, 0.7, q[:, 2]))[:, None]
+        rising = np.stack([side * 0.85, 0.40 + zero, -0.60 + zero], 1)
+        swept = swept * (1 - edge) + rising * edge
         forward = np.stack([side * 0.35, -0.75 + zero, 0.55 + zero], 1)
         brushed = np.stack([side * 0.30, -0.2 - 0.8 * (1 - high), -0.35 + 0.9 * high], 1)
         out = swept * (1 - short * 0.55) + brushed * short * 0.55

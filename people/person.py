@@ -63,9 +63,9 @@ class Person:
 def describe(factors: np.ndarray) -> Person:
     """One row of factors [COUNT] to the parameters of its picture."""
     f = {name: float(x) for name, x in zip(NAMES, factors, strict=True)}
-    male = float(smooth(0.28, 0.72, f["gender"]))
+    male = float(smooth(0.22, 0.78, f["gender"]))
     years = f["age"]
-    old = float(np.clip((years - 0.12) / 0.88, 0, 1) ** 1.15)
+    old = float(np.clip((years - 0.05) / 0.95, 0, 1))
 
     # Origins mix; most people are near one of them.
     pull = np.array([3.2 * f["origin_africa"], 3.2 * f["origin_asia"], 0.55])
@@ -81,9 +81,9 @@ def describe(factors: np.ndarray) -> Person:
     light_hair = f["hair_colour"] * (1 - 0.85 * smooth(0.30, 0.62, dark)) * (1 - 0.7 * origin[1])
     wave = float(np.clip(f["hair_wave"] * (1 - 0.75 * origin[1]) + 0.55 * african, 0, 1))
     years_grey = old + 0.16 * f["hair_grey"]
-    grey = float(smooth(0.38, 0.92, years_grey))
+    grey = float(smooth(0.36, 1.02, years_grey))
     length = f["hair_length"]
-    length = (0.16 + 0.84 * length) * (1 - male) + male * (0.62 * length**1.6)
+    length = (0.24 + 0.76 * length) * (1 - male) + male * (0.62 * length**1.6)
     eyes = f["eye_colour"] * (1 - smooth(0.28, 0.55, dark)) * (1 - 0.9 * origin[1])
     hair = {
         "length": length,

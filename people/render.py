@@ -102,7 +102,9 @@ class Renderer:
             np.unique(head.loose_faces[k]) for k in ("eye_right", "eye_left")
         ]  # in the picture's order: the person's right eye is on the left
         y = rest[:, 1]
-        self._turns = smooth(5.75, 6.6, y + 0.25 * smooth(0.2, -0.4, rest[:, 2]))[:, None]
+        # The chin turns with the head though it is lower than the top of the neck.
+        chin = 0.38 * smooth(0.40, 0.90, rest[:, 2])
+        self._turns = smooth(5.70, 6.35, y + chin)[:, None]
 
     def _pose(self, v: np.ndarray, person: Person) -> tuple[np.ndarray, Pose]:
         turn = camera.rotation(person.yaw, person.pitch)
@@ -391,7 +393,7 @@ class Renderer:
         dark_brow = colour * (0.75 - 0.25 * person.dark)
         common = {"cover": 1.0, "volume": volume, "shade": (0.0, 0.0, 0.0), "grey": h["grey"]}
         self._use(
-            "strand", **{**common, "grey": 0.6 * h["grey"]}, hair=tuple(dark_brow), tip=tuple(dark_brow), width=0.008,
+            "strand", **{**common, "grey": 0.45 * h["grey"]}, hair=tuple(dark_brow), tip=tuple(dark_brow), width=0.008,
             taper=0.25, gloss=(0.5, 0.5, 0.3), root=(0.0, 0.3, 0.0, 0.0),
         )  # fmt: skip
         self._ribbons["brows"].draw()

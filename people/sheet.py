@@ -1,7 +1,7 @@
 """Sheets to look at: random people, and every factor over seven values.
 
     python -m people.sheet people OUT.png [--seed S] [--rows 6] [--columns 8]
-    python -m people.sheet factors FOLDER [NAME ...]
+    python -m people.sheet factors FOLDER [NAME ...] [NAME=VALUE ...]
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def strips(a: argparse.Namespace) -> None:
     folder = Path(a.out)
     folder.mkdir(parents=True, exist_ok=True)
     base = defaults() if a.base is None else sample_factors(a.base + 1, a.seed)[a.base]
-    for name in a.names or NAMES:
+    for setting in (n for n in a.names if "=" in n):
+        name, value = setting.split("=")
+        base[index(name)] = float(value)
+    for name in [n for n in a.names if "=" not in n] or NAMES:
         factor = FACTORS[index(name)]
         pictures = []
         for value in np.linspace(factor.low, factor.high, 7):
@@ -58,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--columns", type=int, default=8)
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--base", type=int, help="number of the random person that is varied")
-    a = parser.parse_args(arguments)
+    a = parser.parse_intermixed_args(arguments)
     (people if a.kind == "people" else strips)(a)
     return 0
 
