@@ -94,7 +94,18 @@ def explain(error: Exception) -> str | None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
-    from .commands import bench, blend, faces, inventory, latent, model_files, morph, run, train
+    from .commands import (
+        bench,
+        blend,
+        faces,
+        inventory,
+        latent,
+        model_files,
+        morph,
+        project,
+        run,
+        train,
+    )
 
     top = Parser(
         prog="cycle-core",
@@ -105,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (run, faces, latent, blend, morph, inventory, model_files, train, bench):
+    for module in (run, faces, latent, project, blend, morph, inventory, model_files, train, bench):
         module.add_commands(commands)
     return top
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
+from cycle_core.checkpoints.latents import load_code
+from cycle_core.checkpoints.native import save_model
+from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
+from cycle_core.images.io import save_image
 from cycle_core.invert.encode import generate
+from cycle_core.invert.nearest import nearest_codes
+from cycle_core.invert.objective import Objective
 from cycle_core.invert.project import project
 from cycle_core.invert.settings import ProjectSettings
 from cycle_core.measure.metrics import mse
+from cycle_core.measure.networks import Networks
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
@@ -130,3 +138,108 @@ def test_what_cannot_be_projected_is_refused(G, image, perceptual):
     other = Code(G.w_avg.expand(1, G.num_ws, -1).clone(), "W", "0123456789abcdef")
     with pytest.raises(MismatchError):
         project(G, image, SETTINGS, start=other, perceptual=perceptual)
+
+
+# ------------------------------------------------------------------ where it begins
+def test_the_nearest_of_many_samples_is_nearer_than_the_mean(G, image, perceptual):
+    still = replace(SETTINGS, steps=0, wander=0.0)
+    mean = project(G, image, still, perceptual=perceptual)
+    near = project(G, image, replace(still, samples=200), perceptual=perceptual)
+    for a, b in zip(near.history, mean.history, strict=True):
+        assert a[0]["total"] < b[0]["total"]
+
+
+def test_a_sample_of_the_generator_is_found_among_samples(G, perceptual):
+    objective = Objective(1.0, 1.0, networks=Networks(perceptual))
+    rng = torch.Generator().manual_seed(7)
+    w = G.mapping(G.draw_inputs(40, rng)[0])
+    image = G.synthesis(w[[5, 33]]).clamp(-1, 1)
+    found = nearest_codes(G, image, objective, 40, count=3, seed=7, batch=40)
+    assert torch.allclose(found[:, 0], w[[5, 33]])
+    assert found.shape == (2, 3, G.num_ws, 16)
+    assert len(found[0, :, 0].unique(dim=0)) == 3
+
+
+def test_of_several_starts_the_best_is_kept(G, image, perceptual):
+    for samples in (0, 20):
+        settings = replace(SETTINGS, steps=4, samples=samples, wander=0.0)
+        several = project(G, image, replace(settings, starts=3), perceptual=perceptual)
+        assert several.code.batch == len(several.history) == 3
+        one = project(G, image, settings, perceptual=perceptual)
+        best, alone = ([min(e["total"] for e in log) for log in x.history] for x in (several, one))
+        assert sum(best) <= sum(alone) + 1e-3
+        torch.testing.assert_close(generate(G, several.code), several.image)
+
+
+def test_samples_are_of_the_class_that_is_asked_for(perceptual):
+    torch.manual_seed(0)
+    config = GeneratorConfig(
+        resolution=16, z_dim=16, w_dim=16, c_dim=3, mapping_layers=2, channels=(16, 16, 16)
+    )
+    conditional = Generator(config).eval().requires_grad_(False)
+    objective = Objective(1.0, 0.0)
+    image = torch.zeros(1, 3, 16, 16)
+    rng = torch.Generator().manual_seed(0)
+    z, _ = conditional.draw_inputs(5, rng)
+    w = conditional.mapping(z, torch.eye(3)[[2] * 5])
+    found = nearest_codes(conditional, image, objective, 5, count=5, label=2, batch=5)
+    assert sorted(found[0, :, 0, 0].tolist()) == pytest.approx(sorted(w[:, 0, 0].tolist()))
+    with pytest.raises(InputError, match="no class 3"):
+        project(conditional, image, SETTINGS, label=3)
+
+
+# ------------------------------------------------------------------ the command line
+@pytest.fixture
+def own(G, tmp_path):
+    """A generator of one's own, and a crop that it can render."""
+    save_model(tmp_path / "own.safetensors", "generator", G.config, G.state_dict())
+    z = torch.randn(1, 16, generator=torch.Generator().manual_seed(5))
+    save_image(generate(G, Code(G.mapping(z), "W")), tmp_path / "crop.png")
+    return tmp_path
+
+
+def test_the_command_line_projects_crops_into_one_file(own, G):
+    out = own / "codes.safetensors"
+    command = ["project", str(own / "crop.png"), str(own / "crop.png"), "--out", str(out)]
+    command += ["--generator", str(own / "own.safetensors"), "--device", "cpu", "--quiet"]
+    assert main([*command, "--steps", "3", "--space", "W+", "--samples", "20"]) == 0
+    code = load_code(out)
+    assert (code.batch, code.space, code.generator) == (2, "W+", G.base_fingerprint)
+    more = str(own / "more.safetensors")
+    assert (
+        main([*command[:3], "--out", more, *command[5:], "--steps", "2", "--start", str(out)]) == 0
+    )
+    assert main([*command, "--class", "1"]) == 2
+    assert main([*command, "--steps", "-1"]) == 2
+    assert main([*command, "--space", "Z"]) == 2
+    assert main([*command, "--learning-rate", "inf"]) == 2
+
+
+def test_the_whole_way_without_an_encoder(own, G):
+    command = ["run", str(own / "crop.png"), "--generator", str(own / "own.safetensors")]
+    command += ["--no-face", "centre", "--project-steps", "3", "--tune-steps", "2"]
+    torch.save(torch.randn(16), own / "round.pt")
+    command += ["--edit", f"{own}/round.pt=2", "--device", "cpu", "--quiet"]
+    assert main([*command, "--out", str(own / "out")]) == 0
+    folder = own / "out" / "crop"
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    assert report["steps"]["encode"]["projected in steps"] == 3
+    assert load_code(folder / "refine.safetensors").generator == G.base_fingerprint
+    assert (folder / "photo_round+2.png").is_file()
+    command += ["--edit", f"{own}/round.pt=-1"]  # from the files that are there
+    assert main([*command, "--out", str(own / "out")]) == 0
+    assert (folder / "edit_round-1.png").is_file()
+
+
+def test_a_video_without_an_encoder(own):
+    av = pytest.importorskip("av")
+    assert av
+    from cycle_core.images.clips import ClipWriter, open_clip
+
+    with ClipWriter(own / "clip.mp4", 25) as writer:
+        for k in range(3):
+            writer.write(torch.full((1, 3, 48, 48), 0.1 * k), k / 25)
+    command = ["run", str(own / "clip.mp4"), "--generator", str(own / "own.safetensors")]
+    command += ["--no-face", "centre", "--project-steps", "3", "--tune-steps", "2", "--quiet"]
+    assert main([*command, "--out", str(own / "out"), "--device", "cpu"]) == 0
+    assert len(list(open_clip(own / "out" / "clip" / "video.mp4"))) == 3

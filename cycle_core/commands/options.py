@@ -166,11 +166,13 @@ def add_generator(command: argparse._ActionsContainer) -> None:
     )
 
 
-def add_encoder(command: argparse.ArgumentParser) -> None:
+def add_encoder(command: argparse.ArgumentParser, needed: bool = True) -> None:
+    """needed: whether there is no way without one."""
+    where = "" if needed else " for the embedded generator; without one pictures are projected"
     command.add_argument(
         "--encoder",
-        default="portraits",
-        help="path of an encoder, or the name of an embedded one (default: portraits)",
+        default="portraits" if needed else None,
+        help=f"path of an encoder, or the name of an embedded one (default: portraits{where})",
     )
     add_architecture(command)
 

@@ -48,8 +48,11 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--tune-steps", type=whole, help="at most (default: of the preset)")
     add_preset(command)
     add_face(command)
+    command.add_argument(
+        "--project-steps", type=whole, help="without an encoder (default: of the preset)"
+    )
     add_generator(command)
-    add_encoder(command)
+    add_encoder(command, needed=False)
     add_same_space(command)
     add_seed(command)
     add_device(command)
@@ -85,7 +88,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
     """Everything that can be wrong before the work begins is found here."""
     from ..directions.text import check_edit, check_names, needs_generator, parse_edit, steps_of
     from ..run.batch import Batch, find_pictures
-    from ..run.pipeline import RunSettings, load_models
+    from ..run.pipeline import RunSettings, is_embedded, load_models, project_preset
     from ..run.results import make_folder
     from ..runtime import distributed
 
@@ -100,13 +103,21 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
         refining = replace(refining, steps=arguments.refine_steps)
     if arguments.tune_steps is not None:
         tuning = tuning.in_steps(arguments.tune_steps)
+    encoder, projecting = arguments.encoder, None
+    if encoder is None and is_embedded(arguments.generator):
+        encoder = arguments.generator
+    if encoder is None:
+        projecting = project_preset(arguments.preset, arguments.generator)
+        if arguments.project_steps is not None:
+            projecting = replace(projecting, steps=arguments.project_steps)
     settings = RunSettings(
-        arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed
-    )
+        arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed,
+        projecting,
+    )  # fmt: skip
     make_folder(arguments.out)
     models = load_models(
         arguments.generator,
-        arguments.encoder,
+        encoder,
         device_of(arguments),
         arguments.architecture,
         arguments.same_space,

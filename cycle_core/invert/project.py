@@ -20,8 +20,10 @@ from ..runtime.progress import Callback
 from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
 from .descent import Descent, Evaluation, Report, descend, reporter
 from .encode import check_image, check_photos
+from .nearest import nearest_codes
 from .objective import Objective
 from .refine import Refined
+from .sampling import inputs
 from .settings import ProjectSettings
 
 _MEASURED = 10_000  # random codes from which the spread of W is measured
@@ -36,41 +38,50 @@ def project(
     seed: int = 0,
     perceptual: Distance | None = None,
     faces: Distance | None = None,
+    label: int | None = None,
 ) -> Refined:
-    """Find the codes whose pictures are nearest, by descent from the mean code.
+    """Find the codes whose pictures are nearest, by descent from the mean code, or from the nearest
+    of some random codes.
 
     image: float [B,3,H,W] in [-1,1], aligned crops of any size.
-    start: codes [B or 1, N, w_dim] to begin at, such as an encoder's; w_avg if None.
+    start: codes [B or 1, N, w_dim] to begin at, such as an encoder's; as the settings say if None.
     callback(step, total, preview): after each step of each batch; what it raises ends this.
     perceptual, faces: the networks of LPIPS and ID, as for `refine`.
+    label: the class of the random codes, of a class-conditional generator; all classes if None.
     Gives the codes of the smallest losses on the way, what the generator renders of them, and the
     losses. Raises InputError, MismatchError for a start of another generator, MissingFileError."""
     settings = settings or ProjectSettings()
     check_image(image)
     check_photos(G)
-    begin = G.w_avg.expand(1, G.num_ws, -1) if start is None else _start(G, start, len(image))
+    inputs(G, 1, torch.Generator(), label)  # refuses a class that there is not
+    given = None if start is None else _start(G, start, len(image))
     networks = Networks(perceptual, faces).completed(G, settings.lpips, settings.identity)
-    # a seed for each picture: the result does not depend on the batch
+    # a seed for each start of each picture: the result does not depend on the batch
     rng = torch.Generator().manual_seed(seed)
-    seeds = torch.randint(2**62, (len(image),), generator=rng).tolist()
+    tries = settings.starts if start is None else 1
+    seeds = torch.randint(2**62, (len(image) * tries,), generator=rng).tolist()
 
     def attempt(batch: int) -> Refined:
         with optimising(G, *networks):
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
             spread = w_spread(generator)
-            starts = plain(begin, G.device).expand(len(image), -1, -1).split(batch)
-            total = len(starts) * settings.steps
+            pictures = plain(image, G.device)
+            begin = given
+            if begin is None:
+                begin = _starts(generator, pictures, objective, settings, tries, seed, label, batch)
+            begin = plain(begin, G.device).expand(len(image) * tries, -1, -1).split(batch)
+            total = len(begin) * settings.steps
             found = [
                 _project_batch(
-                    generator, pictures, starts[index], settings, objective, spread,
+                    generator, some, begin[index], settings, objective, spread,
                     seeds[index * batch :], reporter(callback, index * settings.steps, total),
                 )
-                for index, pictures in enumerate(plain(image, G.device).split(batch))
+                for index, some in enumerate(pictures.repeat_interleave(tries, 0).split(batch))
             ]  # fmt: skip
-        return Refined.of(found, settings.space, G)
+        return _best(Refined.of(found, settings.space, G), tries)
 
-    batches = halved(settings.batch, len(image))
+    batches = halved(settings.batch, len(image) * tries)
     return retry_on_oom(attempt, batches, G.device, "project with this generator")
 
 
@@ -125,6 +136,44 @@ def w_spread(G: Generator) -> float:
     z, c = G.draw_inputs(_MEASURED, torch.Generator().manual_seed(0))
     w = G.mapping(z, c)[:, 0]
     return float((w - w.mean(0)).square().sum(1).mean().sqrt())
+
+
+def _starts(
+    G: Generator,
+    image: Tensor,
+    objective: Objective,
+    settings: ProjectSettings,
+    tries: int,
+    seed: int,
+    label: int | None,
+    batch: int,
+) -> Tensor:
+    """The codes [B * tries or 1, N, w_dim] at which the settings begin: the mean first, or the
+    nearest of some samples."""
+    mean = G.w_avg.expand(1, G.num_ws, -1)
+    if settings.samples == 0 and tries == 1:
+        return mean
+    samples = max(settings.samples, tries)
+    if settings.samples == 0:  # the mean, and random codes
+        rng = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            others = G.mapping(*inputs(G, tries - 1, rng, label))
+        return torch.cat([mean, others]).repeat(len(image), 1, 1)
+    near = nearest_codes(G, image, objective, samples, tries, seed, label, batch)
+    return near.flatten(0, 1)
+
+
+def _best(found: Refined, tries: int) -> Refined:
+    """Of the tries of each picture the one of the smallest loss."""
+    if tries == 1:
+        return found
+    losses = [min(entry["total"] for entry in log) for log in found.history]
+    best = [
+        min(range(first, first + tries), key=losses.__getitem__)
+        for first in range(0, len(losses), tries)
+    ]
+    code = found.code.with_w(found.code.w[best])
+    return Refined(code, found.image[best], tuple(found.history[i] for i in best))
 
 
 def _start(G: Generator, start: Code | HasCode, count: int) -> Tensor:

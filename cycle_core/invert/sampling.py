@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..codes import Code
 from ..errors import InputError
@@ -20,15 +21,25 @@ def sample(
     Raises InputError for fewer than one code, or a class that there is not."""
     if count < 1:
         raise InputError(f"At least one code can be drawn, not {count}.")
+    z, c = inputs(G, count, torch.Generator().manual_seed(seed), label)
+    with torch.no_grad():
+        w = G.mapping(z, c, truncation)
+    return Code(w, "W", G.base_fingerprint, 0)
+
+
+def inputs(
+    G: Generator, count: int, rng: torch.Generator, label: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Random inputs of the mapping network, of one class where `label` says so.
+
+    Raises InputError for a class that there is not."""
     classes = G.config.c_dim
     if label is not None and not 0 <= label < classes:
         raise InputError(
             f"There is no class {label}: this generator has "
             + (f"the classes 0 to {classes - 1}." if classes else "no classes, leave it out.")
         )
-    z, c = G.draw_inputs(count, torch.Generator().manual_seed(seed))
+    z, c = G.draw_inputs(count, rng)
     if label is not None:
         c = torch.eye(classes, device=z.device)[[label] * count]
-    with torch.no_grad():
-        w = G.mapping(z, c, truncation)
-    return Code(w, "W", G.base_fingerprint, 0)
+    return z, c

@@ -43,6 +43,10 @@ class ProjectSettings:
 
     space: str = setting("W", "space of the code", choices=SPACES)
     steps: int = setting(1000, "steps for each picture", low=0)
+    samples: int = setting(
+        0, "random codes of which the nearest is the start; 0 starts at the mean", low=0, high=10**6
+    )
+    starts: int = setting(1, "starts for each picture, of which the best result is kept", low=1)
     learning_rate: float = setting(0.1, "highest learning rate of Adam", above=0)
     rise: float = setting(0.05, "share of the steps in which the rate grows", low=0, high=1)
     fall: float = setting(0.25, "share of the last steps in which it falls to 0", low=0, high=1)
@@ -112,6 +116,11 @@ REFINE_PRESETS = {
     "paper": RefineSettings(),
     "fast": RefineSettings(steps=10, images=3, reg=3.0),
     "embedded": RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0),
+}
+PROJECT_PRESETS = {
+    "paper": ProjectSettings(),
+    "fast": ProjectSettings(steps=200),
+    "embedded": ProjectSettings(steps=200),
 }
 TUNE_PRESETS = {
     "paper": TuneSettings(),

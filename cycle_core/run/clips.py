@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from ..faces.video import follow, smooth_over_time
 from ..files.atomic import write_atomically
 from ..images.clips import Clip, ClipWriter
 from ..invert.encode import encode, generate
+from ..invert.project import project
+from ..invert.settings import ProjectSettings
 from ..invert.tune import Tuned, tune
 from ..invert.tuned_files import load_tuned, save_tuned
 from ..models.generator import Generator
@@ -92,11 +94,11 @@ def invert_clip(
     crops: list[Tensor] = []
     shape = (len(targets), G.num_ws, G.w_dim)
     codes = np.lib.format.open_memmap(work / "codes.npy", "w+", np.float32, shape)
-    first: Code | None = None
+    code_of, first = _coder(models, settings), None
     for i, (image, target) in enumerate(_with_targets(clip, targets)):
         if target is not None:
             crop, _ = align(image.to(G.device), target, G.resolution)
-            code = encode(models.encoder, crop, settings.refine.space, G)
+            code = code_of(crop)
             codes[i] = code.w[0].cpu().numpy()
             first = first or code
             if i in keys:
@@ -121,6 +123,27 @@ def invert_clip(
         "seconds": clock.lap(),
     }
     return ClipInversion(clip, targets, codes, tuned, how.smoothing, report)
+
+
+def _coder(models: Models, settings: RunSettings) -> Callable[[Tensor], Code]:
+    """What makes the code of a crop. Without an encoder the first is projected, and each further
+    one in a tenth of the steps from the code before it."""
+    G, E = models.generator, models.encoder
+    if E is not None:
+        return lambda crop: encode(E, crop, settings.refine.space, G)
+    whole = settings.project or ProjectSettings()
+    further = replace(whole, steps=max(whole.steps // 10, 1), wander=0.0, starts=1)
+    last: list[Code] = []
+
+    def projected(crop: Tensor) -> Code:
+        found = project(
+            G, crop, further if last else whole, start=last[0] if last else None,
+            seed=settings.seed, perceptual=models.losses.perceptual, faces=models.losses.identity,
+        )  # fmt: skip
+        last[:] = [found.code]
+        return found.code
+
+    return projected
 
 
 def edit_clip(

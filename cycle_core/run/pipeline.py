@@ -29,8 +29,16 @@ from ..faces.frame import Face, Frame, align
 from ..faces.paste import paste
 from ..images.io import Photo
 from ..invert.encode import check_pair, check_photos, encode, generate
+from ..invert.project import project
 from ..invert.refine import refine
-from ..invert.settings import REFINE_PRESETS, TUNE_PRESETS, RefineSettings, TuneSettings
+from ..invert.settings import (
+    PROJECT_PRESETS,
+    REFINE_PRESETS,
+    TUNE_PRESETS,
+    ProjectSettings,
+    RefineSettings,
+    TuneSettings,
+)
 from ..invert.tune import Tuned, tune
 from ..measure.judge import Judge
 from ..measure.networks import Networks
@@ -50,9 +58,12 @@ class RunSettings:
     refine: RefineSettings = field(default_factory=RefineSettings)
     tune: TuneSettings = field(default_factory=TuneSettings)
     seed: int = 0
+    project: ProjectSettings | None = None  # without an encoder; the published ones if None
 
     def to_json(self) -> dict[str, Any]:
         settings = asdict(self)
+        if self.project is None:
+            del settings["project"]
         if self.tune.dtype is not None:
             settings["tune"]["dtype"] = str(self.tune.dtype)
         return settings
@@ -60,11 +71,11 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Models:
-    """The networks of a run, all on one device: a generator with its encoder, the networks of the
-    losses, and the judge."""
+    """The networks of a run, all on one device: a generator with its encoder, or None to project,
+    the networks of the losses, and the judge."""
 
     generator: Generator
-    encoder: Encoder
+    encoder: Encoder | None
     losses: Networks
     judge: Judge
 
@@ -72,7 +83,7 @@ class Models:
     def fingerprint(self) -> str:
         """Hexadecimal digits of all weights that decide the result."""
         digest = hashlib.sha256(short(self.generator.fingerprint).encode())
-        for network in (self.encoder, *self.losses):
+        for network in filter(None, (self.encoder, *self.losses)):
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy())
@@ -112,12 +123,13 @@ class Edited:
 
 def load_models(
     generator: str | Path,
-    encoder: str | Path,
+    encoder: str | Path | None,
     device: torch.device | str,
     architecture: str | None = None,
     same_space: bool = False,
 ) -> Models:
-    """Open the networks of a run. Raises MissingFileError, CheckpointError, MismatchError.
+    """Open the networks of a run; without an encoder pictures are projected. Raises
+    MissingFileError, CheckpointError, MismatchError.
 
     architecture, same_space: as `load_encoder`.
 
@@ -125,9 +137,11 @@ def load_models(
     ones are taken where their files are found."""
     domain = is_embedded(generator)
     G = load_generator(generator, device)
-    E = load_encoder(encoder, device, G, architecture, same_space)
-    check_pair(E, G)
     check_photos(G)
+    E = None
+    if encoder is not None:
+        E = load_encoder(encoder, device, G, architecture, same_space)
+        check_pair(E, G)
     return Models(G, E, Networks.for_loss(domain).to(device), Judge(device, domain))
 
 
@@ -139,11 +153,21 @@ def is_embedded(model: str | Path) -> bool:
 def preset(name: str, generator: str | Path = "portraits") -> tuple[RefineSettings, TuneSettings]:
     """The settings of a preset: "paper", "fast", "embedded", or "auto": "embedded" for an embedded
     generator, "paper" for any other. Raises InputError for another name."""
+    name = _preset_name(name, generator)
+    return REFINE_PRESETS[name], TUNE_PRESETS[name]
+
+
+def project_preset(name: str, generator: str | Path = "portraits") -> ProjectSettings:
+    """The same of projection."""
+    return PROJECT_PRESETS[_preset_name(name, generator)]
+
+
+def _preset_name(name: str, generator: str | Path) -> str:
     if name == "auto":
         name = "embedded" if is_embedded(generator) else "paper"
     if name not in TUNE_PRESETS:
         raise InputError(f"The presets are auto, {', '.join(TUNE_PRESETS)}, not {name!r}.")
-    return REFINE_PRESETS[name], TUNE_PRESETS[name]
+    return name
 
 
 def run_picture(
@@ -177,8 +201,9 @@ def invert_picture(
     settings: RunSettings,
     progress: StepCallback | None = None,
 ) -> Inversion:
-    """Align, encode, refine and tune one face. target: a Face, a Frame or "centre"."""
-    G, E, judge = models.generator, models.encoder, models.judge
+    """Align, encode, refine and tune one face; without an encoder the code is projected and is the
+    pivot. target: a Face, a Frame or "centre"."""
+    G, judge = models.generator, models.judge
     tell = progress or (lambda name, done, total: None)
     report: dict[str, dict[str, Any]] = {}
     images: dict[str, Tensor] = {}
@@ -187,10 +212,39 @@ def invert_picture(
     crop, frame = align(on_device(photo, G.device), target, G.resolution)
     report["align"] = {"size": frame.size, "found_by": frame.source, "seconds": clock.lap()}
 
+    if models.encoder is None:
+        code, pivot = _projected(crop, models, settings, tell, images, report)
+    else:
+        code, pivot = _encoded(crop, models, models.encoder, settings, tell, images, report)
+
+    clock.lap()
+    tuned = tune(
+        G, pivot, crop, settings.tune, seed=settings.seed,
+        perceptual=models.losses.perceptual,
+        callback=lambda step, total, _: tell("tune", step, total),
+    )  # fmt: skip
+    images["tune"] = tuned.image
+    report["tune"] = {"steps": tuned.best, "seconds": clock.lap()}
+
+    for step, image in images.items():
+        report[step] |= judge.compare(crop, image)
+    return Inversion(photo, crop, frame, code, pivot, tuned, images, report)
+
+
+def _encoded(
+    crop: Tensor,
+    models: Models,
+    E: Encoder,
+    settings: RunSettings,
+    tell: StepCallback,
+    images: dict[str, Tensor],
+    report: dict[str, dict[str, Any]],
+) -> tuple[Code, Code]:
+    """The encoder's code and the refined one; adds to images and report."""
+    G, clock = models.generator, Stopwatch()
     code = encode(E, crop, settings.refine.space, G)
     images["encode"] = generate(G, code)
     report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.lap()}
-
     refined = refine(
         E, G, crop, settings.refine, seed=settings.seed,
         perceptual=models.losses.perceptual, faces=models.losses.identity,
@@ -202,18 +256,33 @@ def invert_picture(
         "steps": settings.refine.steps,
         "seconds": clock.lap(),
     }
+    return code, refined.code
 
-    tuned = tune(
-        G, refined.code, crop, settings.tune, seed=settings.seed,
-        perceptual=models.losses.perceptual,
-        callback=lambda step, total, _: tell("tune", step, total),
+
+def _projected(
+    crop: Tensor,
+    models: Models,
+    settings: RunSettings,
+    tell: StepCallback,
+    images: dict[str, Tensor],
+    report: dict[str, dict[str, Any]],
+) -> tuple[Code, Code]:
+    """The projected code in the place of the encoder's, and as the pivot; nothing is refined."""
+    clock, how = Stopwatch(), settings.project or ProjectSettings()
+    found = project(
+        models.generator, crop, how, seed=settings.seed,
+        perceptual=models.losses.perceptual, faces=models.losses.identity,
+        callback=lambda step, total, _: tell("project", step, total),
     )  # fmt: skip
-    images["tune"] = tuned.image
-    report["tune"] = {"steps": tuned.best, "seconds": clock.lap()}
-
-    for step, image in images.items():
-        report[step] |= judge.compare(crop, image)
-    return Inversion(photo, crop, frame, code, refined.code, tuned, images, report)
+    images["encode"] = images["refine"] = found.image
+    report["encode"] = {
+        "space": found.code.space,
+        "stage": None,
+        "projected in steps": how.steps,
+        "seconds": clock.lap(),
+    }
+    report["refine"] = {"space": found.code.space, "steps": 0, "seconds": 0.0}
+    return found.code, found.code
 
 
 def edit_picture(
