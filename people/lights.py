@@ -58,9 +58,9 @@ def light_of(person: Person) -> Light:
     contrast, softness = f["light_contrast"], f["light_softness"]
     colour = warm(f["light_warmth"])
     shade = warm(0.35 * f["light_warmth"] - 0.25)
-    key_strength = 0.75 + 0.85 * contrast
-    fill_strength = 0.55 - 0.42 * contrast
-    sky_strength = 1.0 - 0.55 * contrast
+    key_strength = 0.62 + 1.05 * contrast
+    fill_strength = 0.60 - 0.50 * contrast
+    sky_strength = 1.12 - 0.72 * contrast
     fill = _unit(np.array([-np.sin(azimuth) * 0.8 - 0.15, 0.12, 0.8]))
     rim = _unit(np.array([-0.85 * np.tanh(3 * f["light_direction"] + 0.2), 0.45, -0.45]))
 
@@ -76,7 +76,7 @@ def light_of(person: Person) -> Light:
     return Light(
         key=key,
         key_colour=colour * key_strength * 1.25,
-        softness=5.0 + 16.0 * softness,
+        softness=2.5 + 22.0 * softness,
         lamp=0.16 + 0.14 * softness,
         fill=fill,
         fill_colour=shade * fill_strength * 0.8,
@@ -100,7 +100,7 @@ def cloth_colour(person: Person) -> np.ndarray:
 def background_colours(person: Person) -> tuple[np.ndarray, np.ndarray]:
     """The two ends of the gradient, linear."""
     f = person.values
-    h, s, v = f["background_hue"], 0.62 * f["background_colour"], f["background_light"]
+    h, s, v = f["background_hue"], 0.42 * f["background_colour"], f["background_light"]
     low = _hsv(h, s, 0.10 + 0.55 * v)
     high = _hsv((h + 0.06) % 1, s * 0.75, 0.22 + 0.72 * v)
     return low, high
@@ -111,12 +111,23 @@ class Background:
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([seed, 5])
-        self._xy = rng.uniform(-0.1, 1.1, (DISCS, 2)) * [1, 1] + [0, 0.08]
-        big = np.arange(DISCS) < 6
-        self._radius = np.where(big, rng.uniform(0.22, 0.5, DISCS), rng.uniform(0.03, 0.09, DISCS))
-        self._soft = np.where(big, 0.6, 0.22)
-        self._hue = rng.uniform(-0.12, 0.12, DISCS)
-        self._level = np.where(big, rng.uniform(-0.45, 0.9, DISCS), rng.uniform(0.25, 1.0, DISCS))
+        # Two large blurs, six upright blocks (windows, doors, shelves), six discs of light.
+        kind = np.repeat([0, 1, 2], [2, 6, 6])
+        self._xy = np.stack([
+            np.linspace(0.0, 1.0, DISCS)[rng.permutation(DISCS)], rng.uniform(0.2, 1.05, DISCS)
+        ], 1)  # fmt: skip
+        radius = np.stack([
+            rng.uniform(0.3, 0.5, DISCS), -rng.uniform(0.05, 0.16, DISCS),
+            rng.uniform(0.02, 0.06, DISCS),
+        ])  # fmt: skip
+        self._radius = radius[kind, np.arange(DISCS)]
+        self._soft = np.array([0.7, 0.38, 0.25])[kind]
+        self._hue = rng.uniform(-0.15, 0.15, DISCS)
+        level = np.stack([
+            rng.uniform(-0.4, 0.5, DISCS), rng.choice([-0.75, 0.9, 1.2], DISCS),
+            rng.uniform(0.6, 1.3, DISCS),
+        ])  # fmt: skip
+        self._level = level[kind, np.arange(DISCS)]
 
     def uniforms(self, person: Person) -> dict[str, object]:
         f = person.values
@@ -125,8 +136,9 @@ class Background:
         colours = []
         for hue, level in zip(self._hue, self._level, strict=True):
             h = (f["background_hue"] + hue) % 1
-            c = _hsv(h, 0.5 * f["background_colour"], 0.3 + 0.7 * f["background_light"])
-            colours.append(c * level * detail * (0.55 if level < 0 else 0.6))
+            c = _hsv(h, 0.10 + 0.4 * f["background_colour"], 0.3 + 0.7 * f["background_light"])
+            # A dark block takes a share of the wall away, never all of it.
+            colours.append((c if level > 0 else 0.5 * (low + high) * 0.8) * level * detail)
         discs = np.c_[self._xy, self._radius, self._soft]
         side = f["background_gradient"]
         return {

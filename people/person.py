@@ -96,7 +96,7 @@ def describe(factors: np.ndarray) -> Person:
         "tied": f["hair_tied"] * (1 - male * 0.8),
         "grey": grey,
         "beard": f["beard"] * male**2,
-        "brow": (0.85 + 0.35 * male) * (1 + 0.45 * f["brow_thickness"]),
+        "brow": (0.72 + 0.45 * male) * (1 + 0.45 * f["brow_thickness"]),
     }
     return Person(
         weights=_weights(f, origin, male, old),
@@ -146,12 +146,21 @@ def _weights(f: dict[str, float], origin: np.ndarray, male: float, old: float) -
     w["eye_bags"] = 0.55 * old - 0.15
     w["laugh_lines"] = 0.5 * old
     w["jaw_drop"] = 0.3 * old
-    w["neck_width"] = 0.25 * male
+    # What MakeHuman's young women have too little of.
+    soft = 1 - male
+    w["neck_width"] = 0.3 * male - 0.35 * soft
+    w["jaw_bones"] -= 0.30 * soft
+    w["chin_width"] -= 0.30 * soft
+    w["brow_ridge"] += 0.2 * male - 0.35 * soft
+    w["eye_size"] += 0.22 * soft
+    w["upper_lip"] += 0.22 * soft
+    w["lower_lip"] += 0.18 * soft
+    w["nose_volume"] = -0.25 * soft
 
     smile, opened, pucker = f["smile"], f["open_mouth"], f["pucker"]
     happy, sad = max(smile, 0.0), max(-smile, 0.0)
     shows = float(smooth(0.25, 0.9, happy))
-    w["mouth_smile"] = 0.95 * happy
+    w["mouth_smile"] = 1.1 * happy
     w["mouth_dimple"] = 0.35 * happy
     w["cheek_squint"] = 0.45 * happy
     w["mouth_upper_up"] = 0.42 * shows + 0.12 * opened
@@ -159,18 +168,18 @@ def _weights(f: dict[str, float], origin: np.ndarray, male: float, old: float) -
     w["mouth_frown"] = 0.7 * sad
     w["mouth_press"] = 0.25 * sad
     w["jaw_open"] = 0.10 * shows + 0.50 * opened
-    w["mouth_pucker"] = 0.7 * pucker * (1 - happy)
-    w["mouth_funnel"] = 0.25 * pucker * opened
+    w["mouth_pucker"] = 1.1 * pucker
+    w["mouth_funnel"] = 0.25 * pucker
     squint = f["squint"]
-    w["eye_squint"] = 0.6 * max(squint, 0) + 0.25 * happy
-    w["eye_wide"] = 0.22 * (1 - squint) * (1 - f["blink"])
+    w["eye_squint"] = 0.95 * max(squint, 0) + 0.25 * happy
+    w["eye_wide"] = 0.28 * (1 - squint) * (1 - f["blink"])
     w["eye_height"] = 0.30
-    w["eye_blink"] = float(np.clip(f["blink"] * 0.97, 0, 0.96))
+    w["eye_blink"] = float(np.clip(f["blink"] * 0.60, 0, 0.60))
     w["eye_look_up"] = 0.6 * max(f["look_y"], 0)
     w["eye_look_down"] = 0.75 * max(-f["look_y"], 0) * (1 - f["blink"])
     up, down = max(f["brows"], 0), max(-f["brows"], 0)
-    w["brow_inner_up"] = 0.45 * up
-    w["brow_outer_up"] = 0.6 * up
+    w["brow_inner_up"] = 0.6 * up
+    w["brow_outer_up"] = 0.85 * up
     w["brow_down"] = 0.75 * down
     w["nose_sneer"] = 0.15 * down + 0.1 * shows
     return w

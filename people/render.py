@@ -441,7 +441,7 @@ class Renderer:
             lip_strength=0.75 * f["lip_colour"] * (1 - male),
             amounts=(
                 0.75 * f["freckles"] * (1 - person.dark) + 0.10 * old,
-                0.40 + 0.35 * old,
+                0.28 + 0.35 * old,
                 0.50 + 0.25 * old + 0.25 * person.dark,
                 (0.30 + 0.75 * f["blush"]) * (1 - 0.55 * person.dark),
             ),
