@@ -50,6 +50,12 @@ class Code:
                 f"[{len(self.w)}, channels] is expected: give one row for each code."
             )
 
+    def __str__(self) -> str:
+        one = "1 code" if self.batch == 1 else f"{self.batch} codes"
+        styles = f"{self.w.shape[1]} styles of {self.w.shape[2]} numbers"
+        edited = ", edited in StyleSpace" if self.offsets is not None else ""
+        return f"{one} in {self.space}, {styles}{edited}."
+
     @property
     def batch(self) -> int:
         return self.w.shape[0]

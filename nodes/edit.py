@@ -23,6 +23,7 @@ class LatentEdit(io.ComfyNode):
         return host.schema(
             "CycleLatentEdit",
             "Latent Edit",
+            "Edit",
             "Moves codes along a direction. Several of these in a row make several changes.",
             search_aliases=["edit face", "interfacegan", "latent direction", "smile", "age"],
             inputs=[
@@ -95,6 +96,7 @@ class MixCodes(io.ComfyNode):
         return host.schema(
             "CycleMixCodes",
             "Mix Codes",
+            "Edit",
             "Two people in one: some styles of the second, or a place on the way between them; "
             "several places make a morph.",
             search_aliases=["style mixing", "morph", "interpolate", "slerp", "lerp"],
@@ -155,6 +157,7 @@ class DiscoverDirections(io.ComfyNode):
         return host.schema(
             "CycleDiscoverDirections",
             "Discover Directions",
+            "Edit",
             "Directions of a generator that nobody has labelled: go through the components and "
             "look what each one changes.",
             search_aliases=["sefa", "ganspace", "pca", "unsupervised directions"],
@@ -222,6 +225,7 @@ class DirectionFromImages(io.ComfyNode):
         return host.schema(
             "CycleDirectionFromImages",
             "Direction From Images",
+            "Edit",
             "A direction from two sets of pictures: with an attribute, and without it.",
             search_aliases=["learn direction", "boundary", "svm", "concept"],
             inputs=[

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io as streams
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from comfy_api.latest import io
 from ..cycle_core.errors import CycleError, InputError
 from ..cycle_core.runtime.cache import stamp
 from . import host
+from .attributes import GROUPS
 from .load import named
 from .types import CODE, DIRECTION, GENERATOR
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = host.ASSETS / "directions.safetensors"
 PLUGS = ("direction_1", "direction_2", "direction_3")
+NUMBERS = ("number_1", "number_2", "number_3", "number_4")
 MOST = {"sd": 3.0, "raw": 10.0}  # where the sliders end, by a direction's unit; numbers go beyond
 LISTED = 24  # directions of one file: components come by the hundred, the strongest first
 FEW_PIXELS = 128  # a side: so many are sooner seen as they are than a file of them
@@ -36,66 +39,6 @@ NOTHING_KNOWN = (
     "No directions are known for this generator: connect one, such as that of Discover Directions, "
     "or put a direction file into models/gan_directions."
 )
-# the embedded directions as people call them, in the order in which they are looked for
-GROUPS = {
-    "Expression": {
-        "smile": "Smile",
-        "mouth_open": "Open mouth",
-        "eyes_open": "Open eyes",
-    },
-    "Pose": {
-        "yaw": "Turn",
-        "pitch": "Nod",
-    },
-    "Person": {
-        "age": "Age",
-        "glasses": "Glasses",
-        "beard": "Beard",
-        "skin_tone": "Skin tone",
-    },
-    "Hair": {
-        "hair_color": "Hair colour",
-        "hair_len": "Hair length",
-        "hair_vol": "Hair volume",
-        "hair_wave": "Waves",
-        "fringe": "Fringe",
-        "hair_part": "Parting",
-    },
-    "Head": {
-        "face_width": "Face width",
-        "jaw_width": "Jaw width",
-        "chin_len": "Chin length",
-        "cheeks": "Cheeks",
-        "ears": "Ears",
-    },
-    "Eyes and brows": {
-        "eye_color": "Eye colour",
-        "eye_size": "Eye size",
-        "eye_spacing": "Eye spacing",
-        "eye_tilt": "Eye tilt",
-        "brow_thick": "Brow thickness",
-        "brow_height": "Brow height",
-    },
-    "Nose and mouth": {
-        "nose_len": "Nose length",
-        "nose_width": "Nose width",
-        "mouth_width": "Mouth width",
-        "lip_full": "Full lips",
-        "lip_red": "Red lips",
-    },
-    "Light": {
-        "light_az": "From the side",
-        "light_el": "From above",
-    },
-    "Clothes and background": {
-        "cloth_hue": "Clothes, hue",
-        "cloth_light": "Clothes, lightness",
-        "bg_hue": "Background, hue",
-        "bg_light": "Background, lightness",
-        "bg_shift": "Gradient, hues",
-        "bg_angle": "Gradient, angle",
-    },
-}
 
 
 class LatentEditor(io.ComfyNode):
@@ -104,6 +47,7 @@ class LatentEditor(io.ComfyNode):
         return host.schema(
             "CycleLatentEditor",
             "Latent Editor",
+            "Edit",
             "Sliders for all directions of the generator, and a picture that follows them while "
             "they move.",
             search_aliases=["live edit", "sliders", "face editor", "interactive"],
@@ -112,8 +56,8 @@ class LatentEditor(io.ComfyNode):
                 CODE.Input("code", tooltip="The codes to edit: pivots, as a rule."),
                 GENERATOR.Input(
                     "generator",
-                    tooltip="What draws the picture: the generator, or a tuned one, that the codes "
-                    "are for. Its directions get the sliders.",
+                    tooltip="What generates the picture: the generator, or a tuned one, that the "
+                    "codes are for. Its directions get the sliders.",
                     extra_dict={"sliders": embedded_sliders()},  # before anything has run
                 ),
                 io.String.Input(
@@ -139,6 +83,20 @@ class LatentEditor(io.ComfyNode):
                     )
                     for plug in PLUGS
                 ),
+                *(
+                    io.Float.Input(
+                        number,
+                        optional=True,
+                        default=0.0,
+                        min=-100.0,
+                        max=100.0,
+                        step=0.1,
+                        tooltip=f"A number of another node for the edits that say {number}, such "
+                        f"as smile={number}.",
+                        extra_dict={"forceInput": True},
+                    )
+                    for number in NUMBERS
+                ),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The edited codes.")],
         )
@@ -153,14 +111,15 @@ class LatentEditor(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import generate
 
-        G = generator.to_device(host.drawing_memory(generator.module, 1))
-        edited = apply(edits, code, G, plugs)
+        G = generator.to_device(host.generating_memory(generator.module, 1))
+        numbers = {name: plugs.pop(name, None) for name in NUMBERS}
+        edited = apply(with_numbers(edits, numbers), code, G, plugs)
         index = min(shown, edited.batch - 1)
-        drawn = generate(G, edited.one(index), dtype=generator.dtype)
+        generated = generate(G, edited.one(index), dtype=generator.dtype)
         sliders = known_sliders(G, plugs)
         state = {
             "edits": edits,
-            "image": picture(drawn),
+            "image": picture(generated),
             "shown": index,
             "batch": edited.batch,
             # None: the front end has these from the schema
@@ -168,6 +127,21 @@ class LatentEditor(io.ComfyNode):
             "says": "" if sliders else NOTHING_KNOWN,
         }
         return io.NodeOutput(host.to_cpu(edited), ui={"latent_editor": [state]})
+
+
+def with_numbers(edits: str, numbers: dict[str, float | None]) -> str:
+    """The edits with the numbers that are connected in the place of their names."""
+
+    def number(found: re.Match[str]) -> str:
+        value = numbers.get(found[1])
+        if value is None:
+            raise InputError(
+                f"The edits name {found[1]}, but nothing is connected there: connect a number, or "
+                "write one."
+            )
+        return f"={value:.6g}"
+
+    return re.sub(r"=\s*(number_\d+)(?=\s*(,|$))", number, edits)
 
 
 def apply(edits: str, code: Code, G: Any, plugs: dict[str, Any]) -> Code:
@@ -215,13 +189,13 @@ def known_sliders(G: Any, plugs: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def picture(drawn: Any) -> dict[str, Any]:
+def picture(generated: Any) -> dict[str, Any]:
     """One picture float [1,3,R,R] in [-1,1] for the front end, which needs no file and no route:
     {"width", "height"} and, in base64, its pixels ("rgb") or, where they are many, a file ("jpeg").
     """
     from ..cycle_core.images.io import to_pil
 
-    image = to_pil(drawn)
+    image = to_pil(generated)
     image.thumbnail((host.PREVIEW, host.PREVIEW))
     size = {"width": image.width, "height": image.height}
     if max(image.size) <= FEW_PIXELS:
@@ -282,8 +256,8 @@ def _files() -> list[str]:
 
 @lru_cache(maxsize=32)
 def _directions_in(file: tuple[str, int, int]) -> list[BaseDirection]:
-    """Those of a file, by its stamp; none where it holds something else, which is told where the
-    file is used."""
+    """Those of a file, by its stamp; none where it holds something else, which is reported where
+    the file is used."""
     from ..cycle_core.directions.files import list_directions
 
     try:

@@ -8,9 +8,15 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..cycle_core.errors import NoFaceError
 from ..cycle_core.faces.detectors.registry import DETECTORS
 from . import host
-from .types import FRAME, GENERATOR, LANDMARKS
+from .types import BOXES, FRAME, GENERATOR, LANDMARKS
+
+WITHOUT_FACE = (
+    "On this node: choose another detector, set no_face to centre or skip, take boxes, mask and "
+    "points away, or give five points of the face in points."
+)
 
 
 class Align(io.ComfyNode):
@@ -19,6 +25,7 @@ class Align(io.ComfyNode):
         return host.schema(
             "CycleAlign",
             "Align Faces",
+            "Faces",
             "Finds the faces in photos and cuts them out as FFHQ was cut, upright and at one size, "
             "as encoders and generators know them.",
             search_aliases=["face crop", "ffhq", "face alignment", "detect face"],
@@ -31,16 +38,18 @@ class Align(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "face",
-                    options=["largest", "all", "number"],
+                    options=["largest", "all", "number", "from the left"],
                     default="largest",
-                    tooltip="Which face of each photo; all gives one crop after the other.",
+                    tooltip="Which face of each photo; all gives one crop after the other, the "
+                    "largest first. from the left: by the numbers that the output found shows.",
                 ),
                 io.Int.Input(
                     "number",
                     default=0,
                     min=0,
                     max=99,
-                    tooltip="Which one, where face is number: 0 is the largest.",
+                    tooltip="Which one, where face is number: 0 is the largest; where face is from "
+                    "the left: 0 is the first.",
                 ),
                 io.Combo.Input(
                     "no_face",
@@ -79,6 +88,31 @@ class Align(io.ComfyNode):
                     tooltip="Landmarks of ComfyUI's own face landmark node for the same photos; "
                     "then no detector is used.",
                 ),
+                BOXES.Input(
+                    "boxes",
+                    optional=True,
+                    tooltip="Only faces in these boxes, such as those of ComfyUI's own node that "
+                    "draws them on a picture; face then chooses among them.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Only faces in this area, such as one painted in Load Image.",
+                ),
+                FRAME.Input(
+                    "same_as",
+                    optional=True,
+                    tooltip="Frames of another Align Faces: the crops are taken at the same places "
+                    "and nothing is looked for. For another take, a depth map, a mask.",
+                ),
+                io.String.Input(
+                    "points",
+                    optional=True,
+                    default="",
+                    tooltip="Places in pixels. One, such as 320, 200: the face there. Five (an "
+                    "eye, the other, the nose, a mouth corner, the other): a face that no "
+                    "detector finds. Of several faces five each.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="crops", tooltip="The faces, in order of the photos."),
@@ -107,27 +141,38 @@ class Align(io.ComfyNode):
         size: int,
         generator: host.LoadedModel | None = None,
         landmarks: Any = None,
+        boxes: Any = None,
+        mask: Any = None,
+        same_as: Any = None,
+        points: str = "",
     ) -> io.NodeOutput:
-        from ..cycle_core.faces.points import from_mesh
-        from ..cycle_core.faces.video import align_all, cover, show_places
+        from ..cycle_core.faces.choose import Marks
+        from ..cycle_core.faces.points import by_hand, from_mesh, read_points
+        from ..cycle_core.faces.show import show_places
+        from ..cycle_core.faces.video import align_again, align_all, cover
 
         photos = host.pictures(images)
         host.know_folders()
-        resolution = 256 if generator is None else generator.module.resolution
-        given = None
-        if landmarks is not None:
-            given = [[from_mesh(x["landmarks_xy"]) for x in faces] for faces in landmarks["frames"]]
-        crops, places = align_all(
-            photos,
-            size or resolution,
-            detector,
-            number if face == "number" else face,
-            no_face,
-            smoothing,
-            given,
-            host.device(),
-            host.Progress(previews=False),
-        )
+        side = size or (256 if generator is None else generator.module.resolution)
+        progress = host.Progress(previews=False)
+        if same_as is not None:
+            crops, places = align_again(photos, same_as, side, host.device(), progress)
+        else:
+            given, places_meant = None, read_points(points)
+            if landmarks is not None:
+                found = landmarks["frames"]
+                given = [[from_mesh(x["landmarks_xy"]) for x in faces] for faces in found]
+            if len(places_meant) > 1:
+                given, places_meant = [by_hand(places_meant)] * len(photos), []
+            marks = Marks((*_boxes(boxes), *((x, y, x, y) for x, y in places_meant)), _area(mask))
+            choices = {"number": number, "from the left": f"left:{number}"}
+            try:
+                crops, places = align_all(
+                    *(photos, side, detector, choices.get(face, face), no_face, smoothing, given),
+                    *(host.device(), progress, marks),
+                )
+            except NoFaceError as error:
+                raise NoFaceError(f"{error} {WITHOUT_FACE}") from error
         return io.NodeOutput(
             host.image(crops),
             places,
@@ -136,12 +181,33 @@ class Align(io.ComfyNode):
         )
 
 
+def _boxes(boxes: Any) -> list[tuple[float, float, float, float]]:
+    """BOUNDING_BOXES of ComfyUI: a list of boxes, or one for each picture, of which the first
+    counts."""
+    if isinstance(boxes, dict):
+        boxes = [boxes]
+    if boxes and isinstance(boxes[0], (list, tuple)):
+        boxes = boxes[0]
+    return [
+        (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
+        for box in boxes or ()
+    ]
+
+
+def _area(mask: Any) -> Any:
+    """The mask of the first picture; None where nothing is painted, which means every face."""
+    if mask is None or not bool((mask > 0.5).any()):
+        return None
+    return mask.reshape(-1, *mask.shape[-2:])[0].cpu()
+
+
 class PasteBack(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return host.schema(
             "CyclePasteBack",
             "Paste Back",
+            "Faces",
             "Puts edited faces back into their photos, so that only what was edited changes: the "
             "photo keeps its own detail. All faces of a group photo, or all frames of a video.",
             search_aliases=["face paste", "uncrop", "composite face"],
@@ -157,7 +223,7 @@ class PasteBack(io.ComfyNode):
                     "reference",
                     optional=True,
                     tooltip="The reconstruction, before the edit: with it only the change is "
-                    "applied, and what the generator could not draw stays the photo's own.",
+                    "applied, and what the generator cannot generate stays the photo's own.",
                 ),
                 io.Mask.Input(
                     "mask",

@@ -18,10 +18,11 @@ class Generate(io.ComfyNode):
         return host.schema(
             "CycleGenerate",
             "Generate",
-            "Draws the pictures of codes.",
+            "Generate",
+            "The pictures of codes.",
             search_aliases=["stylegan generate", "synthesis", "decode code"],
             inputs=[
-                CODE.Input("code", tooltip="The codes to draw; one picture for each."),
+                CODE.Input("code", tooltip="The codes; one picture for each."),
                 GENERATOR.Input(
                     "generator", tooltip="The generator, or a tuned one, that the codes are for."
                 ),
@@ -31,7 +32,7 @@ class Generate(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="1 draws the codes themselves, 0 the generator's mean face, between "
+                    tooltip="1 for the codes themselves, 0 for the generator's mean face, between "
                     "them a mixture.",
                 ),
                 io.Combo.Input(
@@ -39,7 +40,7 @@ class Generate(io.ComfyNode):
                     options=["const", "random", "none"],
                     default="const",
                     tooltip="Of fine detail such as single hairs: const is always the same and "
-                    "what tuned generators need, random is drawn anew by the seed.",
+                    "what tuned generators need, random differs with the seed.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -63,11 +64,11 @@ class Generate(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import BATCH, generate
 
-        memory = host.drawing_memory(generator.module, min(code.batch, BATCH))
+        memory = host.generating_memory(generator.module, min(code.batch, BATCH))
         G = generator.to_device(memory)
         progress = host.Progress(previews=code.batch > BATCH)
-        drawn = generate(G, code, noise, truncation, seed, generator.dtype, callback=progress)
-        return io.NodeOutput(host.image(drawn))
+        generated = generate(G, code, noise, truncation, seed, generator.dtype, callback=progress)
+        return io.NodeOutput(host.image(generated))
 
 
 class SampleCodes(io.ComfyNode):
@@ -76,7 +77,8 @@ class SampleCodes(io.ComfyNode):
         return host.schema(
             "CycleSampleCodes",
             "Sample Codes",
-            "Codes of people that there are not, drawn from the generator's own world.",
+            "Generate",
+            "Random codes: people that do not exist, from the generator's own domain.",
             search_aliases=["random face", "stylegan sample", "seed"],
             inputs=[
                 GENERATOR.Input("generator", tooltip="The generator whose codes they are."),
@@ -104,7 +106,7 @@ class SampleCodes(io.ComfyNode):
                     default=-1,
                     min=-1,
                     max=100000,
-                    tooltip="The class, of class-conditional generators; -1 draws it.",
+                    tooltip="The class, of class-conditional generators; -1 takes a random one.",
                 ),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The codes, in W.")],
@@ -121,74 +123,4 @@ class SampleCodes(io.ComfyNode):
         return io.NodeOutput(host.to_cpu(code))
 
 
-class Compare(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        def version(number: int) -> Any:
-            return io.Image.Input(
-                f"image_{number}",
-                optional=number > 1,
-                tooltip=f"Version {number}: as many pictures as targets, or one.",
-            )
-
-        return host.schema(
-            "CycleCompare",
-            "Compare",
-            "Pictures side by side with their targets, and how near they are: MSE, PSNR, SSIM, "
-            "MS-SSIM, LPIPS and identity, measured by networks that no loss uses.",
-            search_aliases=["metrics", "lpips", "psnr", "ssim", "grid"],
-            inputs=[
-                io.Image.Input("target", tooltip="What the others are compared with."),
-                *(version(number) for number in range(1, 5)),
-                io.String.Input(
-                    "names",
-                    default="",
-                    tooltip="Names of the versions, joined by commas, for the headings.",
-                ),
-                io.Int.Input(
-                    "cell",
-                    default=256,
-                    min=64,
-                    max=1024,
-                    step=16,
-                    tooltip="Width of a picture in the grid, in pixels.",
-                ),
-            ],
-            outputs=[
-                io.Image.Output(display_name="grid", tooltip="One row a target, up to eight."),
-                io.String.Output(
-                    display_name="metrics", tooltip="The means over all pictures, as a table."
-                ),
-            ],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        target: Any,
-        image_1: Any,
-        names: str,
-        cell: int,
-        image_2: Any = None,
-        image_3: Any = None,
-        image_4: Any = None,
-    ) -> io.NodeOutput:
-        import torch
-
-        from ..cycle_core.measure.comparison import as_table, compare
-        from ..cycle_core.measure.judge import Judge
-
-        host.know_folders()
-        given = {k: x for k, x in enumerate((image_1, image_2, image_3, image_4)) if x is not None}
-        called = dict(enumerate(name.strip() for name in names.split(",")))
-        images = {called.get(k) or f"image {k + 1}": host.pictures(x) for k, x in given.items()}
-        with torch.inference_mode(False):
-            judge = Judge(host.device(), domain=False)
-        sheet, means = compare(
-            host.pictures(target).to(host.device()), images, judge, cell, host.Progress()
-        )
-        measured_by = ", ".join(judge.names().values())
-        return io.NodeOutput(host.image(sheet), f"{as_table(means)}\nmeasured by {measured_by}")
-
-
-NODES = [Generate, SampleCodes, Compare]
+NODES = [Generate, SampleCodes]

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Collection
@@ -19,6 +21,7 @@ import comfy.model_management as management
 import folder_paths
 from comfy_api.latest import io
 
+from ..cycle_core import errors
 from ..cycle_core.errors import CycleError, InputError, MissingFileError
 from ..cycle_core.files.assets import ASSETS
 
@@ -45,12 +48,13 @@ T = TypeVar("T")
 
 
 # ------------------------------------------------------------------ schemas
-def schema(node_id: str, title: str, description: str, **fields: Any) -> io.Schema:
+def schema(node_id: str, title: str, room: str, description: str, **fields: Any) -> io.Schema:
+    """room: the sub-category in which the editor lists the node."""
     return known(
         io.Schema,
         node_id=node_id,
         display_name=title,
-        category=CATEGORY,
+        category=f"{CATEGORY}/{room}",
         description=description,
         **fields,
     )
@@ -83,6 +87,24 @@ def register_folders() -> None:
         folder_paths.folder_names_and_paths[name] = (paths, set(others) | endings)
         with contextlib.suppress(OSError):  # a folder that is there says where files belong
             os.makedirs(own, exist_ok=True)
+
+
+def name_errors() -> None:
+    """Let the host show an error's type as a name: it would show the module, which for a pack is
+    the path of its folder."""
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, Exception):
+            error.__module__ = "cycle_core"
+
+
+def tell_of_spaces() -> None:
+    """The host serves no web files of a folder whose name has a space (ComfyUI 0.3 to 0.33)."""
+    folder = Path(__file__).parents[1].name
+    if " " in folder:
+        logging.warning(
+            f"Cycle Encoding: ComfyUI shows no sliders and help pages of a folder with a space in "
+            f"its name. Rename custom_nodes/{folder} to {folder.replace(' ', '-')} and restart."
+        )
 
 
 def choices(kind: str) -> list[str]:
@@ -118,12 +140,22 @@ def locate(kind: str, name: str) -> str:
     folder, endings = FOLDERS[kind]
     path = folder_paths.get_full_path(folder, name)
     if path is None:
+        near = difflib.get_close_matches(name, [*embedded(kind), *choices(kind)], n=1, cutoff=0.7)
+        meant = f" (did you mean {near[0]}?)" if near else ""
         raise MissingFileError(
-            f"There is no {kind} {name}: put the file ({', '.join(sorted(endings))}) into "
+            f"There is no {kind} {name}{meant}: put the file ({', '.join(sorted(endings))}) into "
             f"{folder_paths.get_folder_paths(folder)[-1]}, press R to refresh the list, and choose "
             "it again."
         )
     return path
+
+
+def notice(node: type[io.ComfyNode], sentence: str) -> None:
+    """Show a sentence on a node whose schema asks for `io.Hidden.unique_id`."""
+    from server import PromptServer
+
+    if node.hidden is not None and node.hidden.unique_id is not None:
+        PromptServer.instance.send_progress_text(sentence, node.hidden.unique_id)
 
 
 def checked(find: Callable[..., object], *given: Any) -> bool | str:
@@ -203,8 +235,8 @@ def workflow(node: type[io.ComfyNode]) -> dict[str, str]:
 class LoadedModel(Generic[Module]):
     """A network whose place the host's memory management decides about.
 
-    source: the name or path that it was opened from; it tells which presets and losses fit.
-    dtype: of the convolutions where pictures are drawn and in tuning, None for that of the weights.
+    source: the name or path that it was opened from; it says which presets and losses fit.
+    dtype: of the convolutions in generating and in tuning, None for that of the weights.
     tuned: how a generator was tuned, None where it was not.
     """
 
@@ -213,6 +245,17 @@ class LoadedModel(Generic[Module]):
     source: str
     dtype: torch.dtype | None = None
     tuned: Tuned | None = None
+
+    def __str__(self) -> str:
+        """What Preview Any prints."""
+        from ..cycle_core.models.generator import Generator
+
+        name = os.path.basename(self.source)
+        weights = sum(one.numel() for one in self.module.parameters()) / 1e6
+        if not isinstance(self.module, Generator):
+            return f"The encoder {name}, {weights:.1f} million weights."
+        size, tuned = self.module.resolution, " tuned to a picture" if self.tuned else ""
+        return f"The generator {name}{tuned}, {size}x{size} pixels, {weights:.1f} million weights."
 
     @classmethod
     def of(
@@ -291,6 +334,18 @@ def losses(generator: LoadedModel[Any]) -> tuple[LoadedModel[Any], LoadedModel[A
     return _losses(is_embedded(generator.source))
 
 
+@lru_cache(maxsize=1)
+def judge() -> Any:
+    """The networks that measure pictures of any domain; they are kept between runs."""
+    import torch
+
+    from ..cycle_core.measure.judge import Judge
+
+    know_folders()
+    with torch.inference_mode(False):
+        return Judge(device(), domain=False)
+
+
 def _leave_inference(module: torch.nn.Module) -> None:
     """Plain tensors again where another node had the module moved in inference mode."""
     import torch
@@ -309,16 +364,16 @@ def device() -> torch.device:
     return management.get_torch_device()
 
 
-def drawing_memory(generator: Any, pictures: int) -> float:
-    """Bytes, roughly, that drawing so many pictures takes: a dozen maps of the last layers."""
+def generating_memory(generator: Any, pictures: int) -> float:
+    """Bytes, roughly, that generating so many pictures takes: a dozen maps of the last layers."""
     return pictures * generator.resolution**2 * 64 * 4 * 12.0
 
 
 def training_memory(generator: Any, pictures: int) -> float:
-    """Bytes, roughly: every layer's maps are kept for the way back, and two copies of the weights
-    with their gradients and moments are made."""
+    """Bytes, roughly: every layer's maps are kept for the backward pass, and two copies of the
+    weights with their gradients and moments are made."""
     weights = sum(parameter.numel() for parameter in generator.parameters()) * 4
-    return drawing_memory(generator, pictures) * 4 + weights * 5
+    return generating_memory(generator, pictures) * 4 + weights * 5
 
 
 # ------------------------------------------------------------------ pictures

@@ -1,4 +1,4 @@
-"""From pictures to codes, and to a generator that draws the pictures themselves."""
+"""From pictures to codes, and to a generator that generates the pictures themselves."""
 
 # pyright: reportMissingImports=false
 # (ComfyUI is the host, not a dependency)
@@ -17,6 +17,10 @@ PRESET = (
     "auto: embedded for the embedded generator, paper for any other. paper: the published "
     "settings. fast: fewer and larger steps."
 )
+UNALIGNED = (
+    "This is a whole photo, it seems: encoders know faces as Align Faces cuts them out. Put that "
+    "node before this one."
+)
 SEED = {"default": 0, "min": 0, "max": 2**63 - 1, "control_after_generate": False}
 
 
@@ -26,6 +30,7 @@ class CycleEncode(io.ComfyNode):
         return host.schema(
             "CycleEncode",
             "Cycle Encode",
+            "Invert",
             "The code that the encoder sees in each aligned picture: fast, and near. Refine Pivot "
             "makes it nearer.",
             search_aliases=["gan inversion", "e4e", "psp", "encode face"],
@@ -49,6 +54,7 @@ class CycleEncode(io.ComfyNode):
                 ),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="One code for each picture.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -59,9 +65,12 @@ class CycleEncode(io.ComfyNode):
         space: str,
         generator: host.LoadedModel | None = None,
     ) -> io.NodeOutput:
+        from ..cycle_core.faces.detect import looks_aligned
         from ..cycle_core.invert.encode import encode
 
         crops = host.pictures(images)
+        if not looks_aligned(crops[:1]):
+            host.notice(cls, UNALIGNED)
         models = [encoder] if generator is None else [encoder, generator]
         E, G = [*host.to_device(*models), None][:2]
         code = encode(E, crops, _space(space), G, callback=host.Progress(previews=False))
@@ -74,6 +83,7 @@ class RefinePivot(io.ComfyNode):
         return host.schema(
             "CycleRefinePivot",
             "Refine Pivot",
+            "Invert",
             "A better code for each picture: a copy of the encoder is refined for it, held in "
             "place by other pictures (Cycle Encoding). Gives the pivot that Pivot Tune and Latent "
             "Edit take.",
@@ -111,13 +121,14 @@ class RefinePivot(io.ComfyNode):
                     "domain",
                     optional=True,
                     tooltip="Aligned pictures of other people that hold the encoder in place; "
-                    "without them the generator draws some.",
+                    "without them the generator makes some.",
                 ),
             ],
             outputs=[
                 CODE.Output(display_name="pivot", tooltip="The refined codes."),
                 io.Image.Output(
-                    display_name="reconstruction", tooltip="What the generator draws of them."
+                    display_name="reconstruction",
+                    tooltip="The picture that the generator makes of each.",
                 ),
             ],
         )
@@ -161,7 +172,8 @@ class PivotTune(io.ComfyNode):
         return host.schema(
             "CyclePivotTune",
             "Pivot Tune",
-            "A copy of the generator that draws the pictures themselves at their pivots (pivotal "
+            "Invert",
+            "A copy of the generator that gives the pictures themselves at their pivots (pivotal "
             "tuning). Several pictures of one person, or the frames of a video, share one tuned "
             "generator.",
             search_aliases=["pti", "pivotal tuning", "finetune generator"],
@@ -214,7 +226,8 @@ class PivotTune(io.ComfyNode):
                     display_name="tuned", tooltip="The tuned generator; edited pivots fit it."
                 ),
                 io.Image.Output(
-                    display_name="reconstruction", tooltip="What it draws of the pivots."
+                    display_name="reconstruction",
+                    tooltip="The pictures that it makes of the pivots.",
                 ),
             ],
         )

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from ..cycle_core.runtime.cache import shared, stamp
 from . import host
+from .attributes import name_of, readable
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
 
 CODE_FILES = {".npy", ".npz", ".pt", ".pth", ".safetensors"}
@@ -23,6 +24,7 @@ class LoadGenerator(io.ComfyNode):
         return host.schema(
             "CycleLoadGenerator",
             "Load Generator",
+            "Load and save",
             "Opens a StyleGAN2 or StyleGAN3 generator: the embedded one, or a file of "
             "models/stylegan in any common layout. Nothing that a file stores is executed.",
             search_aliases=["stylegan", "gan", "stylegan2", "stylegan3"],
@@ -30,15 +32,15 @@ class LoadGenerator(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=host.choices("generator"),
-                    tooltip="The embedded generator (a small world of drawn portraits), or a file "
-                    "in models/stylegan.",
+                    tooltip="The embedded generator (a small world of rendered portraits), or a "
+                    "file in models/stylegan.",
                 ),
                 host.advanced(
                     io.Combo.Input,
                     "precision",
                     options=["float32", "half"],
                     default="float32",
-                    tooltip="Of drawing pictures and of tuning. half multiplies in bfloat16: "
+                    tooltip="Of generating and of tuning. half multiplies in bfloat16: "
                     "faster on recent GPUs, slightly less exact. Refining always uses float32.",
                 ),
                 host.advanced(
@@ -85,6 +87,7 @@ class LoadEncoder(io.ComfyNode):
         return host.schema(
             "CycleLoadEncoder",
             "Load Encoder",
+            "Load and save",
             "Opens an encoder, which turns aligned pictures into codes: the embedded one, or a "
             "file of models/gan_encoders (Cycle Encoding, e4e, pSp, ReStyle).",
             search_aliases=["e4e", "psp", "restyle", "gan inversion"],
@@ -158,16 +161,20 @@ class LoadEncoder(io.ComfyNode):
 class LoadDirection(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        embedded, files = host.embedded("direction"), host.choices("direction")
+        own = [name for name in files if name not in embedded]
         return host.schema(
             "CycleLoadDirection",
             "Load Direction",
+            "Load and save",
             "Opens an edit direction: an embedded one, or a file of models/gan_directions "
             "(InterFaceGAN, GANSpace, SeFa, StyleCLIP, or our own).",
             search_aliases=["interfacegan", "ganspace", "boundary", "styleclip", "stylespace"],
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=[*host.choices("direction"), STYLE_CHANNEL],
+                    options=[*readable(embedded).values(), *own, STYLE_CHANNEL],
+                    default="smile",
                     tooltip="An embedded direction, a file in models/gan_directions, or a single "
                     "style channel of the generator (StyleSpace).",
                 ),
@@ -216,6 +223,7 @@ class SavePivot(io.ComfyNode):
         return host.schema(
             "CycleSavePivot",
             "Save Pivot",
+            "Load and save",
             "Writes codes into ComfyUI's output folder, with the workflow that made them.",
             search_aliases=["save code", "save latent code"],
             is_output_node=True,
@@ -246,6 +254,7 @@ class LoadPivot(io.ComfyNode):
         return host.schema(
             "CycleLoadPivot",
             "Load Pivot",
+            "Load and save",
             "Opens codes: files of Save Pivot, or latents of PTI, e4e and NVIDIA's projector in "
             "ComfyUI's input folder.",
             search_aliases=["load code", "load latent code", "projected_w"],
@@ -280,6 +289,7 @@ class SaveTunedGenerator(io.ComfyNode):
         return host.schema(
             "CycleSaveTunedGenerator",
             "Save Tuned Generator",
+            "Load and save",
             "Writes what tuning changed, and the pivots, into ComfyUI's output folder, with the "
             "workflow that made it.",
             search_aliases=["save pti"],
@@ -324,6 +334,7 @@ class LoadTunedGenerator(io.ComfyNode):
         return host.schema(
             "CycleLoadTunedGenerator",
             "Load Tuned Generator",
+            "Load and save",
             "Puts a file of Save Tuned Generator onto the generator that was tuned.",
             search_aliases=["load pti"],
             inputs=[
@@ -338,7 +349,7 @@ class LoadTunedGenerator(io.ComfyNode):
                 GENERATOR.Output(display_name="tuned", tooltip="The tuned generator."),
                 CODE.Output(display_name="pivot", tooltip="The code that it was tuned at."),
                 io.Image.Output(
-                    display_name="reconstruction", tooltip="What it draws of the pivot."
+                    display_name="reconstruction", tooltip="The picture that it makes of the pivot."
                 ),
             ],
         )
@@ -364,6 +375,7 @@ class LoadTunedGenerator(io.ComfyNode):
 def named(name: str, entry: str) -> list[str]:
     """The parts of a direction's name for the library, files among them with their paths."""
     rest = [part for part in entry.strip().split(":") if part]
+    name = name_of(name, host.embedded("direction"))
     if name == STYLE_CHANNEL:
         return ["S", *(part for part in rest if part != "S")]
     if rest and os.path.splitext(rest[0])[1] in CODE_FILES:  # StyleCLIP: the file of a text

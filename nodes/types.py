@@ -10,5 +10,6 @@ GENERATOR = io.Custom("CYCLE_GENERATOR")  # host.LoadedModel with a cycle_core G
 ENCODER = io.Custom("CYCLE_ENCODER")  # host.LoadedModel with a cycle_core Encoder
 CODE = io.Custom("CYCLE_CODE")  # cycle_core.Code, on the CPU
 DIRECTION = io.Custom("CYCLE_DIRECTION")  # cycle_core.Direction, on the CPU
-FRAME = io.Custom("CYCLE_FRAME")  # cycle_core.sequence.Places: where crops were taken
+FRAME = io.Custom("CYCLE_FRAME")  # cycle_core.faces.video.Places: where crops were taken
 LANDMARKS = io.Custom("FACE_LANDMARKS")  # of ComfyUI's own face landmark nodes
+BOXES = io.Custom("BOUNDING_BOXES")  # of ComfyUI's own node that draws them, since 0.33

@@ -5,6 +5,7 @@ supported (0.3.64); what is not written here, the nodes must not use."""
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import sys
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ class Schema:
 
 
 class ComfyNode:
-    hidden: Any = SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id=None)
+    hidden: Any = SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id="7")
 
 
 class NodeOutput:
@@ -96,12 +97,16 @@ class Host:
         self.bars: list[ProgressBar] = []
         self.interrupt_after: int | None = None
         self.moved: list[Any] = []
+        self.notices: list[tuple[str, str]] = []
 
     def tick(self) -> None:
         if self.interrupt_after is not None:
             self.interrupt_after -= 1
             if self.interrupt_after < 0:
                 raise InterruptProcessingException
+
+    def send_progress_text(self, text: str, node_id: str) -> None:
+        self.notices.append((node_id, text))
 
     def models(self, name: str) -> Path:
         return self.folder / "models" / name
@@ -129,7 +134,11 @@ def install(folder: Path) -> Host:
         Custom=_type,
         Image=_type("IMAGE"),
         Mask=_type("MASK"),
-        Combo=_widget("COMBO", "options", "control_after_generate"),
+        Video=_type("VIDEO"),
+        Audio=_type("AUDIO"),
+        UploadType=SimpleNamespace(image="image_upload", video="video_upload"),
+        Hidden=SimpleNamespace(unique_id="UNIQUE_ID"),
+        Combo=_widget("COMBO", "options", "control_after_generate", "upload"),
         Int=_widget("INT", "min", "max", "step", "control_after_generate", "display_mode"),
         Float=_widget("FLOAT", "min", "max", "step", "round", "display_mode"),
         Boolean=_widget("BOOLEAN", "label_on", "label_off"),
@@ -139,6 +148,8 @@ def install(folder: Path) -> Host:
         NodeOutput=NodeOutput,
     )
     io.String.Output = type("Output", (Output,), {"io_type": "STRING"})
+    io.Float.Output = type("Output", (Output,), {"io_type": "FLOAT"})
+    ui = SimpleNamespace(PreviewImage=lambda images, cls: SimpleNamespace(values=list(images)))
     management = _module(
         "comfy.model_management",
         get_torch_device=_cpu,
@@ -161,7 +172,10 @@ def install(folder: Path) -> Host:
         utils=utils,
         cli_args=arguments,
     )
-    latest = _module("comfy_api.latest", io=io, ComfyExtension=type("ComfyExtension", (), {}))
+    latest = _module(
+        "comfy_api.latest", io=io, ui=ui, ComfyExtension=type("ComfyExtension", (), {})
+    )
+    _module("server", PromptServer=SimpleNamespace(instance=host))
     _module("comfy_api", latest=latest)
     _folders(folder)
     return host
@@ -199,7 +213,7 @@ def _folders(folder: Path) -> None:
 
     def get_annotated_filepath(name: str) -> str:
         stem, _, place = name.rpartition(" ")
-        return str(places[place] / stem)
+        return str(places[place] / stem if place in places else folder / "input" / name)
 
     def get_save_image_path(prefix: str, output: str, *size: int) -> tuple[str, str, int, str, str]:
         subfolder, name = os.path.split(prefix)
@@ -218,4 +232,7 @@ def _folders(folder: Path) -> None:
         get_save_image_path=get_save_image_path,
         get_output_directory=lambda: str(folder / "output"),
         get_input_directory=lambda: str(folder / "input"),
+        filter_files_content_types=lambda files, kinds: [
+            name for name in files if (mimetypes.guess_type(name)[0] or "").startswith(kinds[0])
+        ],
     )

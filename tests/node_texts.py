@@ -1,10 +1,10 @@
 """The texts and shapes of the nodes' schemas, in the files that ship and are compared with them.
 
-    python tests/node_texts.py              renews the tables of web/docs, locales/en and the
-                                            snapshot, and names the translations to be renewed
-    python tests/node_texts.py translated   notes that all of them are of the texts of now
+    python tests/node_texts.py     renews the tables of web/docs, locales/en and the snapshot; takes
+                                   translations out whose English has changed, and names them
 
-What stands above a help page's tables is written by hand and kept."""
+What stands above a help page's tables is written by hand and kept; so are the translations in
+locales/zh and locales/ja, each beside the English text of its place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 SNAPSHOT = ROOT / "tests" / "fixtures" / "nodes" / "schemas.json"
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
-TRANSLATED = SNAPSHOT.with_name("translated.json")  # the English that the translations are of
 LANGUAGES = ("zh", "ja")
 TABLES = "\n## Inputs\n"
 FROM_DISK = ("name", "file")  # their options are files
@@ -90,10 +89,15 @@ def leaves(tree: dict[str, Any], at: str = "") -> dict[str, str]:
     return found
 
 
-def stale() -> list[str]:
-    """Places whose English has changed since it was translated."""
-    now, then = (leaves(json.loads(path.read_text())) for path in (NODE_DEFS, TRANSLATED))
-    return [place for place in {**now, **then} if now.get(place) != then.get(place)]
+def kept(now: dict[str, Any], before: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """A translation of the English text `before`, without what is another text or gone `now`."""
+    found = {}
+    for name, value in now.items():
+        if isinstance(value, dict):
+            found[name] = kept(value, before.get(name, {}), other.get(name, {}))
+        elif before.get(name) == value and name in other:
+            found[name] = other[name]
+    return found
 
 
 def tables(schema: Any) -> str:
@@ -120,14 +124,18 @@ def main() -> None:
     schemas = {k: node.define_schema() for k, node in nodes_of(load_pack(ROOT)).items()}
     SNAPSHOT.parent.mkdir(parents=True, exist_ok=True)
     SNAPSHOT.write_text(as_json({k: shape(schema) for k, schema in schemas.items()}))
-    NODE_DEFS.write_text(as_json({k: texts(schema) for k, schema in schemas.items()}))
+    before = json.loads(NODE_DEFS.read_text())
+    now = {k: texts(schema) for k, schema in schemas.items()}
+    NODE_DEFS.write_text(as_json(now))
+    for language in LANGUAGES:
+        translated = kept(now, before, translation(language))
+        path = ROOT / "locales" / language / "nodeDefs.json"
+        path.write_text(as_json(translated), encoding="utf-8")
+        for place in leaves(now).keys() - leaves(translated).keys():
+            print(f"to be translated in locales/{language}/nodeDefs.json: {place}")
     for node_id, schema in schemas.items():
-        written = page(node_id).read_text().split(TABLES)[0].rstrip()
-        page(node_id).write_text(f"{written}\n{tables(schema)}")
-    if sys.argv[1:] == ["translated"]:
-        TRANSLATED.write_text(NODE_DEFS.read_text())
-    for place in stale():
-        print(f"to be translated again ({', '.join(LANGUAGES)}): {place}")
+        known = page(node_id).read_text() if page(node_id).exists() else f"# {schema.display_name}"
+        page(node_id).write_text(f"{known.split(TABLES)[0].rstrip()}\n{tables(schema)}")
 
 
 if __name__ == "__main__":

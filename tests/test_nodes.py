@@ -174,7 +174,39 @@ def test_embedded_models_are_first_in_their_lists_and_files_follow(world):
     }
     assert options["CycleLoadGenerator"] == ["portraits", "mine.pkl"]
     assert options["CycleLoadEncoder"] == ["portraits"]
-    assert {"smile", "age", "yaw", "glasses"} < set(options["CycleLoadDirection"])
+    directions = options["CycleLoadDirection"]
+    assert directions[0] == "smile"
+    assert {"age", "glasses", "turn (yaw)", "open mouth (mouth_open)"} < set(directions)
+
+
+# ------------------------------------------------------------------ your own pictures
+def test_your_own_photo_takes_the_place_of_the_example(run, world):
+    own = Image.effect_mandelbrot((40, 30), (-2, -1.5, 1, 1.5), 20).convert("RGB")
+    own.save(world.comfy.folder / "input" / "mine.png")
+    node = world.nodes["CycleExample"]
+    photo = next(one for one in node.define_schema().inputs if one.id == "photo")
+    assert photo.fields["options"] == ["", "mine.png"]
+    (image,) = run("CycleExample", which="portrait", photo="mine.png")
+    pixels = torch.frombuffer(bytearray(own.tobytes()), dtype=torch.uint8).view(1, 30, 40, 3)
+    assert torch.equal((image * 255).round().byte(), pixels)
+    (example,) = run("CycleExample", which="portrait", photo="")
+    assert example.shape[1:3] != image.shape[1:3]
+    assert node.validate_inputs(photo="gone.png").startswith("There is no file gone.png")
+    assert node.validate_inputs(photo="") is True
+
+
+def test_a_clip_gives_frames_sound_and_rate(run):
+    from fractions import Fraction
+
+    images, audio, fps = run("CycleClip")
+    assert len(images) == 16
+    assert audio is None
+    assert fps == 12
+    sound = {"waveform": torch.zeros(1, 1, 8), "sample_rate": 8}
+    parts = SimpleNamespace(images=pictures(3), audio=sound, frame_rate=Fraction(25))
+    video = SimpleNamespace(get_components=lambda: parts)
+    images, audio, fps = run("CycleClip", video=video)
+    assert (len(images), audio, fps) == (3, sound, 25.0)
 
 
 # ------------------------------------------------------------------ load
@@ -197,6 +229,36 @@ def test_half_precision_is_of_drawing_alone(run):
     (drawn,) = run("CycleGenerate", code=code, generator=half)
     assert drawn.dtype == torch.float32
     assert {p.dtype for p in half.module.parameters()} == {torch.float32}
+
+
+def test_a_direction_opens_by_what_the_list_shows_and_by_its_name_alone(run):
+    (shown,), (bare,) = (run("CycleLoadDirection", name=x) for x in ("turn (yaw)", "yaw"))
+    assert shown.name == bare.name == "yaw"
+
+
+def test_a_slip_of_the_pen_is_offered_the_right_name(run):
+    with pytest.raises(Exception, match=r"no direction smle \(did you mean smile\?\)"):
+        run("CycleLoadDirection", name="smle")
+
+
+def test_the_type_of_an_error_is_a_name_and_no_path(world):
+    errors = world.part("cycle_core.errors")
+    assert errors.NoFaceError.__module__ == "cycle_core"
+
+
+def test_what_travels_between_nodes_prints_as_a_sentence(run, portraits, tiny):
+    G, _ = portraits
+    (code,) = run("CycleSampleCodes", generator=G, count=2)
+    (smile,) = run("CycleLoadDirection", name="smile")
+    photo = run("CycleExample", which="group")[0]
+    places = run("CycleAlign", images=photo, face="all", generator=G)[1]
+    said = [str(one) for one in (*portraits, code, smile, places)]
+    assert said[0].startswith(f"The generator portraits, {G.module.resolution}x")
+    assert said[1].startswith("The encoder portraits, ")
+    assert said[2].startswith("2 codes in W, ")
+    assert said[3].startswith("The direction smile: ")
+    assert said[4] == "The places of 3 crops in 1 photo."
+    assert all(one.endswith(".") and "\n" not in one and "tensor" not in one for one in said)
 
 
 def test_a_missing_file_is_told_with_its_folder(run):
@@ -420,6 +482,12 @@ def test_every_embedded_direction_has_a_slider_with_a_name_and_a_group(edit_live
     assert all("_" not in slider["label"] for slider in sliders.values())
 
 
+def test_a_number_of_another_node_drives_a_slider(edit_live, portraits, run):
+    (code,) = run("CycleSampleCodes", generator=portraits[0], seed=7)
+    driven, _ = edit_live("smile=number_2,age=+1", code, number_2=-1.5)
+    assert torch.equal(driven.w, edit_live("smile=-1.5,age=+1", code)[0].w)
+
+
 def test_all_codes_of_a_batch_are_edited_and_one_is_shown(edit_live, portraits, run):
     (codes,) = run("CycleSampleCodes", generator=portraits[0], count=3)
     edited, state = edit_live("smile=2", codes, shown=1)
@@ -469,6 +537,8 @@ def test_a_connected_direction_and_those_of_files_get_sliders(edit_live, tiny, r
         ("grin=1", r"no direction grin: .*gan_directions"),
         ("/etc/passwd.pt=1", r"no direction /etc/passwd\.pt"),
         ("smile=1,keep=smile", "Nothing of the direction"),
+        ("smile=number_1", "number_1, but nothing is connected"),
+        ("smile=1e9", "1e9|1000"),
     ],
 )
 def test_edits_that_cannot_be_followed_are_told_in_a_sentence(edit_live, edits, told):
@@ -520,6 +590,96 @@ def test_all_faces_of_a_photo_come_out_and_go_back_each_with_its_own_edit(run, t
     assert torch.allclose(pasted[:, :, :50], photo[:, :, :50], atol=1e-5)
     assert not torch.allclose(pasted[:, :, 80:], photo[:, :, 80:], atol=0.1)
     assert torch.equal(pasted[changed == 0], photo[changed == 0])
+
+
+def middle(frame):
+    return sum(x for x, _ in frame.quad) / 4, sum(y for _, y in frame.quad) / 4
+
+
+@pytest.fixture(scope="module")
+def people(world):
+    """The group photo, and the middles of its three faces from left to right."""
+    with torch.inference_mode():
+        (photo,) = world.nodes["CycleExample"].execute("group").args
+        given = ("all", 0, "error", "embedded", 0.0, 64)
+        places = world.nodes["CycleAlign"].execute(photo, *given).args[1]
+    return photo, sorted(middle(frame) for frame in places.frames)
+
+
+def test_faces_are_numbered_from_the_left(run, people):
+    photo, middles = people
+    for number, wanted in enumerate(middles):
+        _, places, _, found = run("CycleAlign", images=photo, face="from the left", number=number)
+        assert [middle(frame) for frame in places.frames] == [wanted]
+        assert [len(faces) for faces in places.found] == [3]
+        assert float((found - photo).abs().max()) > 0.2
+
+
+def test_a_face_is_chosen_by_a_point_a_box_or_a_mask(run, people):
+    photo, middles = people
+    height, width = photo.shape[1:3]
+    for x, y in middles:
+        box = {"x": x - 40, "y": y - 40, "width": 80, "height": 80, "metadata": {}}
+        mask = torch.zeros(1, height // 2, width // 2)
+        mask[:, int(y / 2) - 20 : int(y / 2) + 20, int(x / 2) - 20 : int(x / 2) + 20] = 1
+        for given in (
+            {"points": f"{x:.0f}, {y:.0f}"},
+            {"boxes": [[box]]},
+            {"boxes": [box]},
+            {"boxes": box},
+            {"mask": mask},
+        ):
+            places = run("CycleAlign", images=photo, face="all", **given)[1]
+            assert [middle(frame) for frame in places.frames] == [(x, y)]
+    nothing_painted = torch.zeros(1, 64, 64)
+    assert len(run("CycleAlign", images=photo, face="all", mask=nothing_painted)[0]) == 3
+
+
+def test_marks_that_mean_no_face_are_told(run, people):
+    photo, _ = people
+    beside = {"x": 2000, "y": 0, "width": 9, "height": 9}
+    with pytest.raises(Exception, match="outside the picture of 640x400"):
+        run("CycleAlign", images=photo, boxes=[beside])
+    with pytest.raises(Exception, match=r"No face.*set no_face to centre"):
+        run("CycleAlign", images=photo, points="5, 5")
+    with pytest.raises(Exception, match="pairs of x and y"):
+        run("CycleAlign", images=photo, points="5, far")
+    with pytest.raises(Exception, match="five points"):
+        run("CycleAlign", images=photo, points="5,5 9,9")
+
+
+def test_five_points_make_a_face_where_no_detector_finds_one(run):
+    grey = torch.full((1, 200, 200, 3), 0.5)
+    _, places, _, _ = run("CycleAlign", images=grey, points="80,80 120,80 100,100 85,120 115,120")
+    (frame,) = places.frames
+    assert middle(frame)[0] == pytest.approx(100, abs=1)
+
+
+def test_another_take_is_cut_at_the_same_places(run, people):
+    photo, _ = people
+    crops, places, _, _ = run("CycleAlign", images=photo, face="all", size=64)
+    take = torch.cat([photo, 1 - photo, photo])
+    again, same, _, _ = run("CycleAlign", images=take, same_as=places, size=64)
+    assert same.photos == (0, 0, 0, 1, 1, 1, 2, 2, 2)
+    assert torch.equal(again[:3], crops)
+    assert torch.allclose(again[3:6], 1 - crops, atol=0.02)
+    with pytest.raises(Exception, match="give the photo that was aligned"):
+        run("CycleAlign", images=photo[:, :, :300], same_as=places)
+
+
+def test_a_whole_photo_that_is_encoded_gets_a_notice(run, portraits, people, world):
+    G, E = portraits
+    photo, _ = people
+    crops = run("CycleAlign", images=photo, generator=G)[0]
+    world.comfy.notices.clear()
+    run("CycleEncode", images=crops, encoder=E)
+    assert world.comfy.notices == []
+    for whole in (photo, photo[:, :, 60:460]):  # not square; square, its faces elsewhere
+        run("CycleEncode", images=whole, encoder=E)
+        ((node, said),) = world.comfy.notices
+        assert node == "7"
+        assert "Align Faces" in said
+        world.comfy.notices.clear()
 
 
 def test_a_strip_of_one_face_makes_a_photo_of_each(run):
@@ -613,6 +773,24 @@ def test_a_saved_file_that_is_gone_is_told(run):
 
 
 # ------------------------------------------------------------------ compare
+def test_a_strip_is_one_picture_in_rows(run):
+    (small,) = run("CycleStrip", images=pictures(5), size=64, columns=5)
+    (rows,) = run("CycleStrip", images=pictures(5), size=64, columns=3)
+    (labelled,) = run("CycleStrip", images=pictures(5), size=64, columns=5, labels="-2:2:5")
+    assert len(small) == len(rows) == len(labelled) == 1
+    assert small.shape[2] > 5 * 64 > rows.shape[2] > 3 * 64
+    assert rows.shape[1] > 2 * 64 > small.shape[1]
+    assert labelled.shape[1] > small.shape[1]
+
+
+def test_before_and_after_are_shown(world):
+    node = world.nodes["CycleBeforeAfter"]
+    assert node.execute(pictures(1), pictures(2)).ui.keys() == {"images"}  # without the slider
+    assert node.define_schema().is_output_node
+    with pytest.raises(Exception, match="empty"):
+        node.execute(pictures(1)[:0], pictures(1))
+
+
 def test_versions_are_shown_beside_their_target_and_measured(run):
     target = pictures(2, 40, 40)
     grid, text = run(

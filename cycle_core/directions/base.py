@@ -53,6 +53,11 @@ class BaseDirection(ABC):
         if self.unit not in UNITS:
             raise InputError(f'The unit of a direction is "sd" or "raw", not {self.unit!r}.')
 
+    def __str__(self) -> str:
+        what = f": {self.meaning}" if self.meaning else ""
+        one = "one standard deviation" if self.unit == "sd" else "the move as it was found"
+        return f"The direction {self.name}{what}. A strength of 1 is {one}."
+
     @abstractmethod
     def __call__(self, code: Code, strength: Strength = 1.0) -> Code:
         """The codes moved by a strength, one for all or one for each: w in the precision of `code`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,6 +26,32 @@ def manual(points: torch.Tensor | Sequence[Sequence[float]]) -> Face:
         given = torch.stack([*eyes, landmarks[30], landmarks[48], landmarks[54]])
     x0, y0, x1, y1 = (*quad.amin(0).tolist(), *quad.amax(0).tolist())
     return Face((x0, y0, x1, y1), 1.0, given, landmarks, "manual")
+
+
+def read_points(text: str) -> list[tuple[float, float]]:
+    """ "320, 200" or "310,180 370,180 ...": pairs of x and y in pixels; InputError for anything
+    else."""
+    parts = re.split(r"[\s,;]+", text.strip(" \t\n,;()[]"))
+    try:
+        numbers = [float(part.strip("()[]")) for part in parts if part]
+    except ValueError:
+        numbers = [math.nan]
+    if len(numbers) % 2 or len(numbers) > 2000 or not all(map(math.isfinite, numbers)):
+        raise InputError(
+            f"Points are pairs of x and y in pixels, such as 320, 200, not {text[:100]!r}."
+        )
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def by_hand(points: Sequence[tuple[float, float]]) -> list[Face]:
+    """The faces of five points each: an eye, the other, the nose, both mouth corners. InputError
+    for another number."""
+    if len(points) % 5:
+        raise InputError(
+            f"A face has five points (eye, eye, nose, mouth corner, mouth corner), but "
+            f"{len(points)} were given: give one point to choose a face, or five for each face."
+        )
+    return [manual(points[k : k + 5]) for k in range(0, len(points), 5)]
 
 
 def from_mesh(points: torch.Tensor | Sequence[Sequence[float]]) -> Face:

@@ -16,16 +16,15 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, NoFaceError
-from ..images.io import from_pil, to_pil
+from ..runtime.devices import one_thread_if_small
 from ..runtime.progress import Callback
-from .choose import choose
+from .choose import Marks, choose, left_to_right
 from .detect import detect
 from .frame import Face, Frame, align
 from .paste import FEATHER, paste
 from .points import manual
 
 _REACH = 1.0  # how far a face moves between two frames at most, in lengths of its box's side
-_COLOURS = ((77, 208, 225), (255, 183, 77), (174, 213, 129), (240, 98, 146), (186, 104, 200))
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,20 @@ class Places:
     """Where the crops of a batch of photos were taken: crop i at frames[i] of photo photos[i].
 
     count: the number of photos. faces: what was found there, None for the centre of a photo.
+    found: all faces of each photo, from left to right; empty where nobody looked.
     The crops are in the order of the photos."""
 
     frames: tuple[Frame, ...]
     photos: tuple[int, ...]
     count: int
     faces: tuple[Face | None, ...]
+    found: tuple[tuple[Face, ...], ...] = ()
+
+    def __str__(self) -> str:
+        crops, photos = len(self.frames), self.count
+        return (
+            f"The places of {crops} crop{'s'[: crops != 1]} in {photos} photo{'s'[: photos != 1]}."
+        )
 
 
 def align_all(
@@ -51,6 +58,7 @@ def align_all(
     faces: Sequence[Sequence[Face]] | None = None,
     device: torch.device | str | None = None,
     callback: Callback | None = None,
+    marks: Marks | None = None,
 ) -> tuple[Tensor, Places]:
     """Crop the faces of every photo as `align` does: (crops float32 [N,3,size,size], Places).
 
@@ -62,6 +70,7 @@ def align_all(
         between is where the frames before and after say. `none` then is for the frames before its
         first and after its last appearance.
     faces: those of each photo, largest first, where they are known: no detector is needed then.
+    marks: choose among the faces at these places alone; in a video among those that begin there.
     device: where each photo is worked on, its own if None; the crops are where the photos are.
     callback(done, total, photo): after each photo; what it raises ends this.
     Raises NoFaceError that names the photo, InputError for other shapes."""
@@ -71,23 +80,72 @@ def align_all(
             f"Landmarks of {len(faces)} pictures were given for {len(photos)} pictures: find them "
             "in the same batch."
         )
+    marks = marks or Marks()
+    size_of_photo = photos.shape[-1], photos.shape[-2]
     found = []
-    for i in range(len(photos)):
-        photo = photos[i : i + 1]
-        found.append(list(faces[i]) if faces is not None else detect(photo.to(device), detector))
-        if callback is not None:
-            callback(i + 1, len(photos), photo)
-    video = smoothing > 0 and len(photos) > 1
-    targets = _followed(found, choice, none, smoothing) if video else []
+    with one_thread_if_small():
+        for i in range(len(photos)):
+            photo = photos[i : i + 1]
+            seen = faces[i] if faces is not None else detect(photo.to(device), detector)
+            found.append(list(seen))
+            if callback is not None:
+                callback(i + 1, len(photos), photo)
+        if smoothing > 0 and len(photos) > 1:
+            tracks = _tracks(found)
+            meant = [t for t in tracks if marks.among([t[min(t)]], *size_of_photo)]
+            targets = _followed(meant, len(photos), choice, none, smoothing)
+        else:
+            targets = [
+                _chosen(marks.among(here, *size_of_photo), choice, none, i, len(photos))
+                for i, here in enumerate(found)
+            ]
+        crops, places = _crops(photos, targets, size, device)
+    return crops, replace(places, found=tuple(tuple(left_to_right(here)) for here in found))
+
+
+def align_again(
+    photos: Tensor,
+    places: Places,
+    size: int,
+    device: torch.device | str | None = None,
+    callback: Callback | None = None,
+) -> tuple[Tensor, Places]:
+    """The crops at the places of another batch of the same size, such as a depth map's or another
+    take's: as `align_all`. Of one photo the places are taken in every photo.
+
+    Raises InputError where the numbers do not fit, MismatchError for photos of another size."""
+    _check_photos(photos)
+    if places.count not in (1, len(photos)):
+        raise InputError(
+            f"The frames are of {places.count} pictures, and {len(photos)} are given: give as "
+            "many, or the frames of one."
+        )
+    targets: list[list[Face | Frame | str]] = [[] for _ in photos]
+    for frame, source in zip(places.frames, places.photos, strict=True):
+        for i in range(len(photos)) if places.count == 1 else (source,):
+            targets[i].append(frame)
+    with one_thread_if_small():
+        return _crops(photos, targets, size, device, callback)
+
+
+def _crops(
+    photos: Tensor,
+    targets: Sequence[Sequence[Face | Frame | str]],
+    size: int,
+    device: torch.device | str | None,
+    callback: Callback | None = None,
+) -> tuple[Tensor, Places]:
     crops, frames, sources, kept = [], [], [], []
-    for i in range(len(photos)):
+    for i, wanted in enumerate(targets):
         photo = photos[i : i + 1].to(device)
-        for target in targets[i] if video else _chosen(found[i], choice, none, i, len(photos)):
+        for target in wanted:
             crop, frame = align(photo, target, size)
             crops.append(crop.to(photos.device))
             frames.append(frame)
             sources.append(i)
             kept.append(target if isinstance(target, Face) else None)
+        if callback is not None:
+            callback(i + 1, len(targets), photo)
     stacked = torch.cat(crops) if crops else photos.new_zeros(0, 3, size, size)
     return stacked, Places(tuple(frames), tuple(sources), len(photos), tuple(kept))
 
@@ -135,7 +193,8 @@ def paste_all(
             reference = None if references is None else references[at : at + 1]
             mask = None if masks is None else masks[at : at + 1]
             crop, photo = crops[at : at + 1], pasted[i].to(device)
-            done = paste(photo, crop, frame, reference, mask, feather, detail)
+            with one_thread_if_small():
+                done = paste(photo, crop, frame, reference, mask, feather, detail)
             pasted[i] = done.to(photos.device)
             if callback is not None:
                 callback(at + 1, len(crops), done)
@@ -159,27 +218,6 @@ def cover(
     return (pasted[:, :1] + 1) / 2
 
 
-def show_places(photos: Tensor, places: Places) -> Tensor:
-    """The photos with what was found drawn onto them: the crops' outlines, numbered, and points."""
-    from PIL import ImageDraw
-
-    pictures = [to_pil(photo) for photo in photos]
-    numbers = [0] * places.count
-    for frame, i, face in zip(places.frames, places.photos, places.faces, strict=True):
-        draw = ImageDraw.Draw(pictures[i])
-        colour = _COLOURS[numbers[i] % len(_COLOURS)]
-        line = max(round(max(pictures[i].size) / 300), 1)
-        corners = list(frame.quad)
-        draw.line([*corners, corners[0], corners[1]], fill=colour, width=line, joint="curve")
-        if face is not None:
-            points = face.points if face.landmarks is None else face.landmarks
-            for x, y in points.tolist():
-                draw.ellipse((x - line, y - line, x + line, y + line), fill=colour)
-        draw.text((corners[0][0] + 3 * line, corners[0][1] + 2 * line), str(numbers[i]), colour)
-        numbers[i] += 1
-    return torch.cat([from_pil(picture).image for picture in pictures])
-
-
 # ------------------------------------------------------------------ faces over time
 def follow(
     found: list[list[Face]], choice: str | int, none: str, smoothing: float
@@ -200,10 +238,9 @@ def _chosen(
 
 
 def _followed(
-    found: list[list[Face]], choice: str | int, none: str, smoothing: float
+    tracks: list[dict[int, Face]], count: int, choice: str | int, none: str, smoothing: float
 ) -> list[list[Face | str]]:
-    """The targets of every frame of a video."""
-    tracks = _tracks(found)
+    """The targets of each of `count` frames of a video."""
     tracks.sort(key=lambda track: sum(face.area for face in track.values()), reverse=True)
     best = [max(track.values(), key=lambda face: face.area) for track in tracks]
     wanted = choose(best, choice, "error" if none == "error" else "skip")
@@ -214,7 +251,7 @@ def _followed(
         if id(face) in wanted_ids
     ]
     targets: list[list[Face | str]] = []
-    for i in range(len(found)):
+    for i in range(count):
         here: list[Face | str] = [track[i] for track in followed if i in track]
         targets.append(here or choose([], choice, none))
     return targets

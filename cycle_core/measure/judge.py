@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..runtime.devices import one_thread_if_small
 from .metrics import METRICS
 from .networks import Networks
 from .perceptual import load_attributes
@@ -32,7 +33,8 @@ class Judge:
     @torch.no_grad()
     def compare(self, target: Tensor, image: Tensor) -> dict[str, float]:
         """How near `image` is to `target`, both float [1,3,R,R] in [-1,1], by each of METRICS."""
-        measured = {metric.key: metric.of(target, image, self.networks) for metric in METRICS}
+        with one_thread_if_small(self.networks.perceptual, self.networks.identity):
+            measured = {metric.key: metric.of(target, image, self.networks) for metric in METRICS}
         return {key: round(float(value), 5) for key, value in measured.items()}
 
     @torch.no_grad()
@@ -41,7 +43,8 @@ class Judge:
         standard deviations of the domain, the largest first; {} outside the embedded domain."""
         if self.attributes is None:
             return {}
-        moved = (self.attributes.codes(after) - self.attributes.codes(before))[0].tolist()
+        with one_thread_if_small(self.attributes):
+            moved = (self.attributes.codes(after) - self.attributes.codes(before))[0].tolist()
         named = zip(self.attributes.config.names, moved, strict=True)
         changed = [(name, round(x, 3)) for name, x in named if abs(x) >= NOTICEABLE]
         return dict(sorted(changed, key=lambda item: -abs(item[1])))
