@@ -22,7 +22,7 @@ from ..cycle_core.runtime.cache import stamp
 from . import host
 from .attributes import GROUPS
 from .load import named
-from .types import CODE, DIRECTION, GENERATOR
+from .types import CODE, DIRECTION, GENERATOR, NUMBER
 
 if TYPE_CHECKING:
     from ..cycle_core.codes import Code
@@ -84,13 +84,9 @@ class LatentEditor(io.ComfyNode):
                     for plug in PLUGS
                 ),
                 *(
-                    io.Float.Input(
+                    NUMBER.Input(
                         number,
                         optional=True,
-                        default=0.0,
-                        min=-100.0,
-                        max=100.0,
-                        step=0.1,
                         tooltip=f"A number of another node for the edits that say {number}, such "
                         f"as smile={number}.",
                         extra_dict={"forceInput": True},

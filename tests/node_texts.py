@@ -22,7 +22,7 @@ SNAPSHOT = ROOT / "tests" / "fixtures" / "nodes" / "schemas.json"
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
 LANGUAGES = ("zh", "ja")
 TABLES = "\n## Inputs\n"
-FROM_DISK = ("name", "file")  # their options are files
+FROM_DISK = ("name", "file", "photo")  # their options are files
 UNSAVED = ("tooltip", "optional", "extra_dict")
 
 

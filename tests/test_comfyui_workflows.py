@@ -92,6 +92,11 @@ def smiling_photo():
     return pasted(of, edited(of.pivot, "smile", 1.0))
 
 
+def photo_with_glasses():
+    of = inverted("portrait")
+    return pasted(of, edited(of.pivot, "glasses", 2.0))
+
+
 def compared_pivots(strength=None):
     from cycle_core.measure.comparison import compare
     from cycle_core.measure.judge import Judge
@@ -110,9 +115,20 @@ def compared_pivots(strength=None):
     return compare(of.crops, images, Judge("cpu", domain=False), 192)[0]
 
 
+def strip(pictures, columns, labels="", cell=256):
+    from cycle_core.images.sheet import contact_sheet
+
+    each = [one[None] for one in sent(pictures)]
+    names = [f"{number:+g}" for number in parse_numbers(labels) or ()]
+    starts = range(0, len(each), columns)
+    captions = [names[k : k + columns] for k in starts] if names else []
+    return contact_sheet([each[k : k + columns] for k in starts], cell=cell, captions=captions)
+
+
 def ageing():
     numbers = parse_numbers("-3:3:7")
-    return drawn(edited(sampled(17), "age", numbers, keep=[cc.load_direction("glasses")]))
+    aged = edited(sampled(17), "age", numbers, keep=[cc.load_direction("glasses")])
+    return strip(drawn(aged), 4, "-3:3:7")
 
 
 def morphing():
@@ -142,18 +158,18 @@ def learnt():
     people = sampled(1, count=24)
     having, lacking = (sent(drawn(cc.edit(people, glasses, to=to))) for to in (1.5, -1.5))
     found = direction_from_pictures(E, having, lacking, "mine", G)
-    return drawn(cc.edit(sampled(21), found, parse_numbers("-2:2:5")))
+    return strip(drawn(cc.edit(sampled(21), found, parse_numbers("-2:2:5"))), 3, "-2:2:5", 192)
 
 
 EXPECTED = {
     "invert-and-edit": {"edited": smiling_photo},
-    "own-generator-and-encoder": {"own": smiling_photo},
+    "own-generator-and-encoder": {"own": photo_with_glasses},
     "compare-pivots": {
         "pivots": compared_pivots,
         "pivots_edited": lambda: compared_pivots(2.0),
     },
     "edit-strength-strip": {"strip": ageing},
-    "morph": {"morph": morphing},
+    "morph": {"morph": lambda: strip(morphing(), 5), "morph_moving": morphing},
     "edit-then-upscale": {"upscaled": smiling},
     "edit-then-img2img": {"before_img2img": smiling},
     "video": {"video": video},
