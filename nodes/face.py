@@ -93,6 +93,7 @@ class Align(io.ComfyNode):
                     optional=True,
                     tooltip="Only faces in these boxes, such as those of ComfyUI's own node that "
                     "draws them on a picture; face then chooses among them.",
+                    extra_dict={"forceInput": True},
                 ),
                 io.Mask.Input(
                     "mask",

@@ -1,10 +1,11 @@
 // The text of edits as the library reads it, "smile=+2,age=-1,keep=glasses": cycle_core/directions/text.py.
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const INPUT = /^number_\d+$/; // a number that another node gives
 
 /**
- * The changes of a text, in their order: [{name, to, amount, options}], where `options` are the
- * parts such as "keep=glasses" that follow one. Null where the text cannot be read; why is said by
+ * The changes of a text, in their order: [{name, to, amount, options}], where `amount` is a number
+ * or the name of an input, and `options` are the parts such as "keep=glasses" that follow one. Null where the text cannot be read; why is said by
  * the node when it runs.
  */
 export function parse(text) {
@@ -20,8 +21,9 @@ export function parse(text) {
       if (!changes.length) return null;
       changes.at(-1).options.push(part);
     } else {
-      if (!NUMBER.test(value)) return null;
-      changes.push({ name, to, amount: Number(value), options: [] });
+      if (!NUMBER.test(value) && !INPUT.test(value)) return null;
+      const amount = INPUT.test(value) ? value : Number(value);
+      changes.push({ name, to, amount, options: [] });
     }
   }
   return changes;
@@ -31,7 +33,7 @@ export function parse(text) {
 export function format(changes) {
   return changes
     .map(({ name, to, amount, options }) => {
-      const sign = to ? ":=" : amount < 0 ? "=" : "=+";
+      const sign = to ? ":=" : amount < 0 || typeof amount === "string" ? "=" : "=+";
       return [`${name}${sign}${amount}`, ...options].join(",");
     })
     .join(",");

@@ -5,10 +5,13 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 const REST = 1000; // milliseconds
+const BANNER = 5000; // so long the host says "Job completed" after the last of many runs
+const LIVE = "cycle-live"; // class of the page meanwhile; panel.css hides the banner
 const runs = new Map(); // ours, by their ids, until they are out of the host's history
 const early = new Map(); // what was said of a run's end before its id was known
 let sending = 0;
 let rest; // the last run has no other after it
+let quiet;
 
 /** Runs one node whenever asked: at most one run is on its way, and what was asked for meanwhile is
  * one more run, of what is set by then. */
@@ -39,6 +42,8 @@ async function run(node) {
   const targets = executionIds(node).filter((id) => id in prompt.output);
   if (!targets.length) return "This node is muted or bypassed, so there is no picture.";
   sending += 1;
+  clearTimeout(quiet);
+  document.body.classList.add(LIVE);
   try {
     // before what waits in the queue, and without the host's own steps around a run: these would
     // set new seeds, and with them another person, at each move
@@ -48,6 +53,7 @@ async function run(node) {
   } finally {
     sending -= 1;
     if (!sending) early.clear();
+    quiet = setTimeout(() => document.body.classList.remove(LIVE), BANNER);
   }
 }
 

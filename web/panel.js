@@ -1,6 +1,7 @@
-// What is seen in the node: a picture, and sliders in groups. It knows nothing of the host.
+// What is seen in the node: a picture, and sliders in groups.
 
 import { format, parse, without, withAmount } from "./edits.js";
+import { t } from "./texts.js";
 
 const STEP = 0.1;
 const UNKNOWN = "Not in this generator";
@@ -25,17 +26,17 @@ export class Panel {
     addStyle();
     this.#actions = actions;
     this.image = make("canvas", { className: "picture", role: "img", hidden: true });
-    this.image.setAttribute("aria-label", "The edited picture");
+    this.image.setAttribute("aria-label", t("The edited picture"));
     this.hint = make("p", { className: "hint" });
     this.batch = make("div", { className: "batch", hidden: true });
     this.count = make("span", { className: "count" });
-    this.reset = make("button", { type: "button", textContent: "Reset all" });
+    this.reset = make("button", { type: "button", textContent: t("Reset all") });
     this.list = make("div", { className: "list" });
     this.list.dataset.captureWheel = "true"; // it scrolls, and the canvas does not zoom
     this.text = make("input", { className: "text", type: "text", spellcheck: false });
     this.text.placeholder = "smile=+2,age=-1";
-    this.text.title = "The same as text, for programs and the command line";
-    this.text.setAttribute("aria-label", "Edits as text");
+    this.text.title = t("The same as text, for programs and the command line");
+    this.text.setAttribute("aria-label", t("Edits as text"));
     this.says = make("p", { className: "says" });
     this.says.setAttribute("role", "status");
     this.controls = make("fieldset", { className: "controls" }, [
@@ -86,7 +87,7 @@ export class Panel {
 
   /** A picture and the place of its code: {image, shown, batch}. */
   show({ image, shown, batch }) {
-    this.#draw(image).catch(() => this.say("The picture that came cannot be shown."));
+    this.#draw(image).catch(() => this.say(t("The picture that came cannot be shown.")));
     this.batch.hidden = batch < 2;
     const step = (by, sign, label) => {
       const button = make("button", { type: "button", textContent: sign, title: label });
@@ -94,9 +95,9 @@ export class Panel {
       return button;
     };
     this.batch.replaceChildren(
-      step(-1, "\u2039", "The one before"),
+      step(-1, "\u2039", t("The one before")),
       `${shown + 1} / ${batch}`,
-      step(1, "\u203a", "The next one")
+      step(1, "\u203a", t("The next one"))
     );
     this.#update();
   }
@@ -114,7 +115,7 @@ export class Panel {
   /** Where the text comes from another node, nothing can be set here. */
   setLinked(linked) {
     this.controls.disabled = linked;
-    this.controls.title = linked ? "The edits come from the node that is connected." : "";
+    this.controls.title = linked ? t("The edits come from the node that is connected.") : "";
   }
 
   /** What is only seen, to be put back into another panel: open groups, place, focus. */
@@ -149,7 +150,7 @@ export class Panel {
   }
 
   #addGroup(name, open) {
-    const summary = make("summary", {}, [name, make("span", { className: "count" })]);
+    const summary = make("summary", {}, [t(name), make("span", { className: "count" })]);
     const group = make("details", {}, [summary]);
     group.ontoggle = () => this.#fill(name);
     group.open = open.includes(name);
@@ -168,13 +169,14 @@ export class Panel {
     this.#update();
   }
 
-  #makeRow({ name, label, meaning, most }) {
+  #makeRow({ name, label: english, meaning, most }) {
+    const label = t(english);
     const range = { min: -most, max: most, step: STEP };
     const slider = make("input", { type: "range", ...range });
     const number = make("input", { type: "number", step: STEP });
-    const reset = make("button", { type: "button", textContent: "\u21ba", title: `${label} to 0` });
+    const reset = make("button", { type: "button", textContent: "\u21ba", title: t("{} to 0", label) });
     slider.setAttribute("aria-label", meaning ? `${label}: ${meaning}` : label);
-    number.setAttribute("aria-label", `${label}, as a number`);
+    number.setAttribute("aria-label", t("{}, as a number", label));
     slider.oninput = () => this.#set(withAmount(this.#changes, name, slider.valueAsNumber), false);
     slider.onchange = () => this.#actions.change(this.#text, true);
     number.onchange = () => {
@@ -203,8 +205,12 @@ export class Panel {
     for (const [name, { row, slider, number, reset }] of this.#rows) {
       const change = amounts.get(name);
       const amount = change?.amount ?? 0;
-      slider.value = amount;
-      number.value = amount;
+      const driven = typeof amount === "string"; // by another node
+      slider.disabled = number.disabled = driven;
+      slider.value = driven ? 0 : amount;
+      number.value = driven ? "" : amount;
+      number.placeholder = driven ? amount : "";
+      number.title = driven ? t("The number of the input {}", amount) : "";
       reset.disabled = !change;
       row.classList.toggle("set", Boolean(change));
     }
@@ -213,11 +219,12 @@ export class Panel {
       group.querySelector(".count").textContent = inside.length || "";
     }
     const total = this.#changes.length;
-    this.count.textContent = total === 1 ? "1 change" : `${total || "No"} changes`;
+    const counts = { 0: "No changes", 1: "1 change" };
+    this.count.textContent = t(counts[total] ?? "{} changes", total);
     this.reset.disabled = !this.#text.trim();
     if (document.activeElement !== this.text) this.text.value = this.#text;
     this.text.classList.toggle("wrong", !this.#readable);
-    this.hint.textContent = this.#sliders.length ? "Move a slider to see the picture." : "";
+    this.hint.textContent = this.#sliders.length ? t("Move a slider to see the picture.") : "";
   }
 
   /** Changes that have no slider here, such as those of another generator, can be taken back. */
@@ -231,7 +238,7 @@ export class Panel {
     this.#groups.delete(UNKNOWN);
     if (!names.length) return;
     const rows = names.map((name) => this.#makeRow({ name, label: name, meaning: "", most: 10 }));
-    const summary = make("summary", {}, [UNKNOWN, make("span", { className: "count" })]);
+    const summary = make("summary", {}, [t(UNKNOWN), make("span", { className: "count" })]);
     const group = make("details", { open: true }, [summary, ...rows]);
     group.dataset.names = names.join();
     this.#groups.set(UNKNOWN, group);
