@@ -71,7 +71,7 @@ def test_loading_it_takes_no_library_and_little_of_its_own(tmp_path, name):
 
 
 HOST = {"torch", "numpy", "PIL", "safetensors", "tqdm", "kornia"}  # of what ComfyUI itself requires
-ITS_OWN = {"comfy", "comfy_api", "folder_paths"}
+ITS_OWN = {"comfy", "comfy_api", "folder_paths", "server"}
 USED_IN = {"nodes": HOST | ITS_OWN, "cycle_core": HOST}
 OPTIONAL = {
     "insightface.py": {"insightface", "onnxruntime"},
@@ -136,11 +136,13 @@ def test_the_archive_holds_what_the_pack_shows_and_nothing_of_its_making(unpacke
     there = {path.name for path in unpacked.iterdir()}
     assert there >= {"__init__.py", "LICENSE", "README.md", "requirements.txt", "pyproject.toml"}
     assert not there & {"tests", "benchmarks", "docs", "Makefile", ".ci", ".github"}
-    (icon,) = re.findall(r'^Icon = "(.*)"$', PROJECT, re.M)
-    assert (unpacked / icon).is_file()
+    pictures = re.findall(r'^(?:Icon|Banner) = "(.*)"$', PROJECT, re.M)
+    assert len(pictures) == 2
+    assert all((unpacked / name).is_file() for name in pictures)
     nodes = json.loads((unpacked / "locales/en/nodeDefs.json").read_text())
     assert {path.stem for path in (unpacked / "web/docs").glob("*.md")} == set(nodes)
     assert sorted((unpacked / "workflows").glob("*.json"))
+    assert len(sorted((unpacked / "subgraphs").glob("*.json"))) == 4
 
 
 def test_the_pack_works_from_where_the_archive_is_unpacked(unpacked):
@@ -171,6 +173,8 @@ def test_publishing_gives_the_registry_whole_addresses(tmp_path):
     environment = {**os.environ, "GITHUB_REPOSITORY": "someone/pack", "GITHUB_SHA": "abc"}
     subprocess.run(["bash", "-e", "-c", script], check=True, cwd=tmp_path, env=environment)
     text = (tmp_path / "pyproject.toml").read_text()
-    assert 'Icon = "https://raw.githubusercontent.com/someone/pack/abc/web/icon.svg"\n' in text
+    for name in ("icon", "banner"):
+        address = f"https://raw.githubusercontent.com/someone/pack/abc/web/{name}.svg"
+        assert f'{name.title()} = "{address}"\n' in text
     assert text.endswith('[project.urls]\nRepository = "https://github.com/someone/pack"\n')
     assert "[project.urls]" not in PROJECT  # there it would be given twice
