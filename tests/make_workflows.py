@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import workflow_files
 from blueprint_files import Blueprint
@@ -132,8 +133,9 @@ def compare_pivots() -> Graph:
     direction = g.node("CycleLoadDirection", name="smile")
 
     def edit(title: str, code: Output) -> Node:
-        given = {"direction": direction.direction, "strength": 2.0}
-        return g.node("CycleLatentEdit", title, code=code, **given)
+        return g.node(
+            "CycleLatentEdit", title, code=code, direction=direction.direction, strength=2.0
+        )
 
     def generate(title: str, code: Output, generator: Output) -> Node:
         return g.node("CycleGenerate", title, code=code, generator=generator)
@@ -150,7 +152,7 @@ def compare_pivots() -> Graph:
     ]
 
     def compare(title: str, *images: Output) -> Node:
-        given = {f"image_{k}": image for k, image in enumerate(images, 1)}
+        given: dict[str, Any] = {f"image_{k}": image for k, image in enumerate(images, 1)}
         return g.node(
             "CycleCompare", title, target=aligned.crops, **given,
             names="encoded, refined, tuned", cell=192,

@@ -223,7 +223,7 @@ def follow(
     found: list[list[Face]], choice: str | int, none: str, smoothing: float
 ) -> list[list[Face | str]]:
     """The targets of every frame of a video whose faces are known; see `align_all`."""
-    return _followed(found, choice, none, smoothing)
+    return _followed(_tracks(found), len(found), choice, none, smoothing)
 
 
 def _chosen(
