@@ -354,7 +354,10 @@ def group_photo() -> Graph:
         code = edit.code
         edits += [direction, edit]
     faces = g.node("CycleGenerate", "Generate (the edited faces)", code=code, generator=tuned.tuned)
-    back = pasted(g, photo.images, aligned, faces.images, tuned)
+    back = g.node(
+        "CyclePasteBack", images=photo.images, crops=faces.images, frames=aligned.frames,
+        reference=tuned.reconstruction, preview=True,
+    )  # fmt: skip
     both = g.node("CycleBeforeAfter", body=(360, 330), before=photo.images, after=back.images)
     save = g.node("SaveImage", body=(360, 330), images=back.images, filename_prefix="cycle/group")
     g.lay(
