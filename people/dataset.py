@@ -78,7 +78,7 @@ def claim(folder: Path, recipe: Recipe) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / INDEX
     if not path.exists():
-        _write(path, json.dumps({"recipe": asdict(recipe), "names": NAMES}, indent=1).encode())
+        write_file(path, json.dumps({"recipe": asdict(recipe), "names": NAMES}, indent=1).encode())
         return
     try:
         found = Recipe(**json.loads(path.read_text())["recipe"])
@@ -112,7 +112,7 @@ def write_people(folder: Path, recipe: Recipe, worker: int = 0, workers: int = 1
             part.add(i, picture.image, picture.mask, picture.points)
         arrays = {"factors": factors, **part.arrays()}
         for kind in KINDS:
-            _write_array(shard_path(folder, number, kind), arrays[kind])
+            write_array(shard_path(folder, number, kind), arrays[kind])
         part.remove()
         made += 1
         rate = 1000 * (time.time() - start) / len(factors)
@@ -152,13 +152,13 @@ class _Part:
         self._path.unlink(missing_ok=True)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(data)
     temporary.replace(path)
 
 
-def _write_array(path: Path, values: np.ndarray) -> None:
+def write_array(path: Path, values: np.ndarray) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
     np.save(temporary, values)
     temporary.replace(path)

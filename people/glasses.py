@@ -32,7 +32,7 @@ class Glasses:
         lengths = [(_RIM, True), (_RIM, True), (_BRIDGE, False), (_TEMPLE, False), (_TEMPLE, False)]
         index, start = [], 0
         for count, closed in lengths:
-            index.append(_tube_index(count, closed) + start)
+            index.append(tube_index(count, closed) + start)
             start += count * _SIDES
         self.tube_index = np.concatenate(index).astype(np.int32)
         fan = np.stack([np.zeros(_RIM), 1 + np.arange(_RIM), 1 + (np.arange(_RIM) + 1) % _RIM], 1)
@@ -81,7 +81,7 @@ class Glasses:
         radii = [radius, radius, radius * 0.9, radius * 0.85, radius * 0.85]
         flat = [0.8, 0.8, 0.8, 1.2, 1.2]
         tubes, normals = zip(
-            *(_tube(p, r, k < 2, f) for k, (p, r, f) in enumerate(zip(paths, radii, flat, strict=True))),
+            *(tube(p, r, k < 2, f) for k, (p, r, f) in enumerate(zip(paths, radii, flat, strict=True))),
             strict=True,
         )
         return Frame(
@@ -99,7 +99,7 @@ def _smooth_path(points: np.ndarray, count: int) -> np.ndarray:
     return np.stack([np.interp(t, np.arange(len(points)), points[:, c]) for c in range(3)], 1)
 
 
-def _tube(path: np.ndarray, radius: float, closed: bool, flat: float):
+def tube(path: np.ndarray, radius: float, closed: bool, flat: float):
     """Vertices and normals [N*SIDES,3] of a tube; ``flat`` stretches it upwards."""
     if closed:
         along = np.roll(path, -1, 0) - np.roll(path, 1, 0)
@@ -117,7 +117,7 @@ def _tube(path: np.ndarray, radius: float, closed: bool, flat: float):
     return (path[:, None] + radius * scaled).reshape(-1, 3), n.reshape(-1, 3)
 
 
-def _tube_index(count: int, closed: bool) -> np.ndarray:
+def tube_index(count: int, closed: bool) -> np.ndarray:
     last = count if closed else count - 1
     i, j = np.meshgrid(np.arange(last), np.arange(_SIDES), indexing="ij")
     i1, j1 = (i + 1) % count, (j + 1) % _SIDES

@@ -101,6 +101,10 @@ class Hair:
         widths = (1 - smooth(0.02, 0.45, bald)) * self._edge
         return out.astype(np.float32), widths
 
+    def skull(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Centre [3] and radii [3] of the ellipsoid that fits the scalp."""
+        return _fit(self.guides.at(vertices))
+
     def _follow(self, person: Person) -> sparse.csr_matrix:
         """Each strand's shares of its guides; guides beyond the parting count little, as the mean
         of hair to the left and hair to the right would run through the head."""

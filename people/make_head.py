@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from .mesh import FACE_UV
 from .shapes import EXPRESSIONS, MACRO, SHAPES
 
 NOTICE = (
@@ -35,7 +36,6 @@ PARTS = {
     "eye_right": ("helper-r-eye",),
 }
 LOWEST, WIDEST = 4.3, 2.3  # the body is cut below and beyond: MakeHuman's decimetres
-FACE_UV = (
     0.74,
     0.36,
     0.99,

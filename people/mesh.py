@@ -13,6 +13,7 @@ from scipy import sparse
 from .shapes import TARGETS
 
 HEAD_FILE = Path(__file__).with_name("head.safetensors")
+FACE_UV = (0.74, 0.36, 0.99, 0.67)  # the part of the UV map that shows the face: left, low, right, top
 _SOLID = ("body", "teeth", "tongue")  # subdivided; the other parts stay as they are in the file
 
 

@@ -2,11 +2,12 @@ in vec3 position;
 in vec3 normal;
 in vec3 rest;
 in vec2 uv;
-in vec4 mask;
+in vec3 mask;
 in vec3 ambient;
 out vec4 colour;
 uniform vec3 cloth;      // albedo
 uniform vec4 neck;       // height of the neckline at the front, at the back, width, depth of the V
+uniform float scarf;     // 1: a scarf around the head instead
 uniform sampler2D weave;
 
 // Distance below the neckline along the body, in rest space.
@@ -19,8 +20,11 @@ float below(vec3 p) {
 }
 
 void main() {
-    float d = below(rest);
-    if (d < 0.0) discard;
+    // A scarf leaves the face free: an oval.
+    float oval = 0.45 * (length((rest.xy - vec2(0.0, 7.08)) / vec2(0.57, 0.78)) - 1.0);
+    oval = mix(0.4, oval, smoothstep(0.1, 0.45, rest.z));
+    float d = mix(below(rest), oval, scarf);
+    if (d < 0.0 || rest.y < 4.72 || abs(rest.x) > 2.05) discard;   // the bust ends in straight cuts
     vec3 n = normalize(normal);
     vec3 v = normalize(camera.xyz - position);
     float hem = smoothstep(0.0, 0.012, d) * (1.0 - smoothstep(0.085, 0.10, d));

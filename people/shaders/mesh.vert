@@ -2,13 +2,13 @@ in vec3 in_position;
 in vec3 in_normal;
 in vec3 in_rest;
 in vec2 in_uv;
-in vec4 in_mask;   // mouth, ears, neck blend, part: 0 skin, 1 teeth, 2 tongue
+in vec3 in_mask;   // mouth, ears, tongue
 uniform float inflate;
 out vec3 position;
 out vec3 normal;
 out vec3 rest;
 out vec2 uv;
-out vec4 mask;
+out vec3 mask;
 out vec3 ambient;
 
 void main() {

@@ -2,7 +2,7 @@ in vec3 position;
 in vec3 normal;
 in vec3 rest;
 in vec2 uv;
-in vec4 mask;
+in vec3 mask;
 in vec3 ambient;
 out vec4 colour;
 
@@ -19,6 +19,8 @@ uniform vec4 lines;         // weights of the relief's channels
 uniform vec3 hair;          // albedo of beard hair under its strands
 uniform vec3 scalp;         // albedo of the scalp under hair
 uniform vec3 stubble;       // beard shadow, scalp shadow, baldness
+uniform vec4 lid_paint;     // albedo and strength of eye shadow
+uniform vec4 face_paint;    // albedo and strength; outside the domain
 uniform float gloss;
 
 vec2 around(vec3 p) {
@@ -89,6 +91,13 @@ void main() {
     base = mix(base, lip, lips);
     base = mix(base, hair, grown.r * stubble.x * (1.0 - lips));
     base = mix(base, scalp, grown.g * stubble.y * (1.0 - smoothstep(0.1, 0.9, stubble.z * grown.b * 1.6)));
+    base = mix(base, lid_paint.rgb, lid_paint.w * part.g * front * 0.6);
+    if (face_paint.w > 0.0) {
+        float cheek = smoothstep(0.12, 0.16, abs(rest.x)) * smoothstep(0.60, 0.55, abs(rest.x)) * smoothstep(6.72, 6.76, rest.y) * smoothstep(7.12, 7.08, rest.y);
+        float stripes = smoothstep(-0.2, 0.2, sin((rest.y + 0.25 * abs(rest.x)) * 48.0));
+        float brow = smoothstep(7.62, 7.66, rest.y) * smoothstep(7.90, 7.86, rest.y) * smoothstep(0.30, 0.26, abs(rest.x));
+        base = mix(base, face_paint.rgb, max(cheek * stripes, brow) * front * (0.4 + 0.6 * face_paint.w));
+    }
     base = mix(base, vec3(0.30, 0.075, 0.065), mouth);
 
     float shadow = key_light(position + n * 0.03, 0.004);

@@ -7,6 +7,7 @@ in float shadow;
 out vec4 colour;
 uniform vec3 hair;       // albedo
 uniform vec3 tip;        // albedo at the tips
+uniform vec4 cut;        // strands above this plane are hidden, under a hat
 uniform float cover;     // of the mask: 0.5 hair, 1 strands of the face
 uniform float grey;      // share of grey strands
 uniform vec3 gloss;      // strength of the white highlight, of the coloured one, roughness
@@ -30,6 +31,7 @@ vec3 lit(vec3 t, vec3 n, vec3 v, vec3 l, vec3 base, float shift) {
 }
 
 void main() {
+    if (dot(cut.xyz, position) + cut.w > 0.0) discard;
     vec3 t = normalize(tangent);
     vec3 n = normalize(outside);
     n = normalize(n - t * dot(n, t) * 0.7);

@@ -2,14 +2,14 @@ in vec3 position;
 in vec3 normal;
 in vec3 rest;
 in vec2 uv;
-in vec4 mask;
+in vec3 mask;
 in vec3 ambient;
 out vec4 colour;
 
 void main() {
     vec3 n = normalize(normal);
     vec3 v = normalize(camera.xyz - position);
-    bool tooth = mask.w < 1.5;
+    bool tooth = mask.z < 0.5;
     vec3 base = tooth ? vec3(0.80, 0.75, 0.66) : vec3(0.42, 0.13, 0.12);
     float shadow = key_light(position + n * 0.02, 0.006);
     // Light reaches teeth through lips and cheeks: they are never black.
