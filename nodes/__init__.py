@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import edit, editor, example, face, generate, host, invert, load, show
+from . import edit, editor, example, face, generate, host, invert, load, own, show
 
 
 class CycleEncoding(ComfyExtension):
@@ -14,5 +14,5 @@ class CycleEncoding(ComfyExtension):
         host.register_folders()
         host.name_errors()
         host.tell_of_spaces()
-        subjects = (load, example, face, invert, edit, editor, generate, show)
+        subjects = (load, example, face, invert, own, edit, editor, generate, show)
         return [node for subject in subjects for node in subject.NODES]

@@ -815,3 +815,38 @@ def test_models_are_shared_while_somebody_holds_them_and_no_longer(run, world):
     gc.collect()
     (new,) = run("CycleLoadGenerator", name="portraits", precision="half")
     assert new.module is not module
+
+
+# ------------------------------------------------------------------ a generator of your own
+@pytest.mark.parametrize("space", ["W", "W+"])
+def test_pictures_are_projected_without_an_encoder(run, tiny, space):
+    generator, _ = tiny
+    before = state(generator)
+    options = {"space": space, "steps": 3, "samples": 20, "starts": 2}
+    code, shown = run("CycleProject", images=pictures(2), generator=generator, **options)
+    assert (code.batch, code.space, code.generator) == (2, space, generator.module.base_fingerprint)
+    assert shown.shape == (2, 32, 32, 3)
+    assert same(before, generator)
+    again, _ = run("CycleProject", images=pictures(2), generator=generator, start=code, **options)
+    assert again.batch == 2
+
+
+def test_two_generators_are_blended_and_codes_of_the_first_fit(run, world, tiny):
+    generator, _ = tiny
+    (code,) = run("CycleSampleCodes", generator=generator, count=1)
+    host = world.part("nodes.host")
+    torch.manual_seed(1)
+    other = type(generator.module)(generator.module.config).eval().requires_grad_(False)
+    second = host.LoadedModel.of(other, "portraits")
+    before = state(generator), state(second)
+    (mixed,) = run("CycleBlendGenerators", first=generator, second=second, resolution=16)
+    plain, blended = (run("CycleGenerate", code=code, generator=g)[0] for g in (generator, mixed))
+    assert not torch.allclose(plain, blended, atol=1e-3)
+    (swapped,) = run(
+        "CycleBlendGenerators", first=generator, second=second, part="these layers", layers="0-7"
+    )
+    (whole,) = run("CycleBlendGenerators", first=generator, second=second, part="all layers")
+    both = [run("CycleGenerate", code=code, generator=g)[0] for g in (swapped, whole)]
+    assert torch.equal(*both)
+    assert same(before[0], generator)
+    assert same(before[1], second)

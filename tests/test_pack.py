@@ -76,6 +76,8 @@ USED_IN = {"nodes": HOST | ITS_OWN, "cycle_core": HOST}
 OPTIONAL = {
     "insightface.py": {"insightface", "onnxruntime"},
     "demo.py": {"skimage"},
+    "clips.py": {"av"},
+    "exporting.py": {"onnx"},
     "recognition.py": {"onnxruntime"},
     "report.py": {"matplotlib"},
 }
