@@ -89,7 +89,8 @@ def _measure_mean(generator: Generator) -> int:
     networks that are much larger than the papers'."""
     work = sum(p.numel() for p in generator.mapping.parameters())
     size = 100  # at once, few enough for little memory
-    batches = max(1, min(MEAN_SAMPLES, MEAN_WORK // work) // size)
+    samples = MEAN_SAMPLES if work <= MEAN_WORK // MEAN_SAMPLES else MEAN_WORK // (4 * work)
+    batches = max(1, samples // size)
     rng = torch.Generator().manual_seed(0)
     total = torch.zeros(generator.w_dim)
     for _ in range(batches):

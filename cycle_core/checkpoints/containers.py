@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import io
-import json
 import math
+import re
 import struct
-import warnings
 import zipfile
 from typing import Any
 
-import numpy as np
 import torch
 
+from ..files.json import JsonError, fits, parse_json
 from .lazy_tensors import (
+    MAX_DIMENSIONS,
     Damaged,
     Region,
     Storage,
     StoredTensor,
+    Unsupported,
     check_sizes,
     contiguous,
     numpy_storage,
@@ -27,6 +28,7 @@ from .unpickling import Limits, Unpickler
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
 MAX_HEADER = 4 << 20  # bytes of a safetensors header or a zip directory
+MAX_NPY_HEADER = 64 << 10
 MAX_CODE = 32 << 20  # bytes of the pickle in a zip
 
 
@@ -82,15 +84,21 @@ def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:
     first = machine.load()
     if type(first) is not int or first != MAGIC:
         if storages:
-            raise Damaged("it refers to something outside of it")
+            raise Unsupported(
+                "is the data.pkl of a torch file that was unpacked, without the numbers beside it: "
+                "take the .pt file itself, which is a zip archive that stays packed"
+            )
         return "pickle", first
     machine.load(machine.at)  # the version of the format
     system = machine.load(machine.at)
-    if system["little_endian"] is not True:
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise Damaged("it was written by a big-endian machine")
     data = machine.load(machine.at)
     keys, at = machine.load(machine.at), machine.at
-    if type(keys) is not list or len(keys) != len(storages):
+    # text alone: to look up a deep tuple would end the process
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise Damaged("its storages are others than it says")
+    if set(keys) != storages.keys() or len(keys) != len(storages):
         raise Damaged("its storages are others than it says")
     for key in keys:
         storage = storages[key]
@@ -185,8 +193,8 @@ class _Members:
 
 
 class _RegionFile:
-    """A region as an open file for zipfile and numpy, which read headers and directories whole
-    however large they claim to be."""
+    """A region as an open file for zipfile, which reads directories whole however large they claim
+    to be."""
 
     def __init__(self, region: Region):
         self._region, self._at = region, 0
@@ -214,37 +222,65 @@ class _RegionFile:
         return content
 
 
+_NPY_TYPE = re.compile(r"'descr': *'([<>|=]?[A-Za-z]\d{0,3})'")
+_NPY_ORDER = re.compile(r"'fortran_order': *(True|False)")
+_NPY_SHAPE = re.compile(r"'shape': *\(([\dL, ]*)\)")
+
+
 def _read_npy(region: Region, limits: Limits) -> Any:
-    file: Any = _RegionFile(region)
-    version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
+    """numpy's own reader would run the header through Python's parser."""
+    start = region.part(0, min(region.size, 12)).read()
+    if start[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
         raise Damaged("it is an array of a newer numpy")
-    with warnings.catch_warnings():  # that Python 2 wrote it
-        warnings.simplefilter("ignore")
-        shape, fortran, dtype = read(file)
-    content = region.part(file.tell(), region.size - file.tell())
-    if dtype.hasobject:  # the array itself is a pickle
+    first = start[6] == 1
+    (size,) = struct.unpack("<H" if first else "<I", start[8 : 10 if first else 12])
+    if size > MAX_NPY_HEADER:
+        raise Damaged("it claims a header that is too large")
+    at = (10 if first else 12) + size
+    header = region.part(at - size, size).read().decode("latin-1")
+    kind, order, shape = (p.search(header) for p in (_NPY_TYPE, _NPY_ORDER, _NPY_SHAPE))
+    if order is None or shape is None:
+        raise Damaged("its header is not that of an array")
+    if kind is None:
+        raise Damaged("it holds arrays of an unknown type")
+    sizes = tuple(_size(part) for part in shape[1].replace("L", "").split(",") if part.strip())
+    content = region.part(at, region.size - at)
+    if kind[1].lstrip("<>|=") == "O":  # the array itself is a pickle
         return _read_pickle(content, limits)[1]
-    check_sizes(*shape)
-    storage, swapped = numpy_storage(dtype.str, content, shape)
+    check_sizes(*sizes)
+    storage, swapped = numpy_storage(kind[1], content, sizes)
     if storage is None:
         raise Damaged("it holds arrays of an unknown type")
-    return StoredTensor(storage, 0, shape, contiguous(shape, fortran), swapped=swapped)
+    strides = contiguous(sizes, order[1] == "True")
+    return StoredTensor(storage, 0, sizes, strides, swapped=swapped)
+
+
+def _size(digits: str) -> int:
+    if not digits.strip().isdecimal() or len(digits) > 20:
+        raise Damaged("it holds an impossible shape or size")
+    return int(digits)
+
+
+_ENTRY = {"dtype": str, "shape": [int], "data_offsets": [int]}
 
 
 def _read_safetensors(region: Region) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """By the rules of its own library: the tensors lie one behind the other, without a gap, an
+    overlap or anything behind them, and no name occurs twice."""
     (size,) = struct.unpack("<Q", region.part(0, 8).read())
     if size > MAX_HEADER:
         raise Damaged("it claims a header that is too large")
-    # json would guess the encoding of bytes, and import codecs for what it guesses
-    header = json.loads(region.part(8, size).read().decode("utf-8"))
-    metadata = header.pop("__metadata__", {})
-    tensors = {}
-    for name, entry in header.items():
+    try:
+        header = parse_json(region.part(8, size).read())
+        metadata = header.pop("__metadata__", {})
+        if not fits(metadata, {str: str}) or not fits(header, {str: _ENTRY}):
+            raise JsonError("it describes no tensors")
+    except JsonError as error:
+        raise Damaged(f"of its header: {error}") from error
+    tensors, end = {}, 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        if len(entry["data_offsets"]) != 2 or entry["data_offsets"][0] != end:
+            raise Damaged("its tensors overlap or leave gaps")
         start, end = entry["data_offsets"]
         check_sizes(start, end, *entry["shape"])
         shape = tuple(entry["shape"])
@@ -252,9 +288,13 @@ def _read_safetensors(region: Region) -> tuple[dict[str, StoredTensor], dict[str
         kind = SAFETENSORS_TYPES.get(entry["dtype"])
         if kind is None:
             raise Damaged("it holds tensors of an unknown type")
+        if len(shape) > MAX_DIMENSIONS or math.prod(shape) * kind.itemsize != content.size:
+            raise Damaged("it holds an impossible shape or size")
         storage = Storage(kind, math.prod(shape), content)
         tensors[name] = StoredTensor(storage, 0, shape, contiguous(shape))
-    return tensors, {str(key): str(value) for key, value in metadata.items()}
+    if 8 + size + end != region.size:
+        raise Damaged("there is something behind its tensors")
+    return {name: tensors[name] for name in header}, metadata
 
 
 SAFETENSORS_TYPES = {
@@ -268,6 +308,9 @@ SAFETENSORS_TYPES = {
     "I32": torch.int32,
     "I16": torch.int16,
     "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }

@@ -26,6 +26,11 @@ class Damaged(ValueError):
     """A file breaks the rules of its format; the text is half a sentence for the final error."""
 
 
+class Unsupported(Damaged):
+    """A whole file of something that is not opened; the text ends the sentence that begins with its
+    name."""
+
+
 @dataclass(frozen=True)
 class FileBytes:
     """A file that is opened anew for every read, so that nothing has to be closed."""

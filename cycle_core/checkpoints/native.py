@@ -22,6 +22,8 @@ from torch import Tensor
 from ..errors import CheckpointError, MissingFileError
 from ..files.assets import ASSETS
 from ..files.atomic import write_atomically as write_atomically
+from ..files.json import parse_json
+from ..models.fingerprints import short
 from . import unsupported
 from .reading import Contents, is_finite, read_file, reported
 
@@ -80,9 +82,7 @@ def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict
             "here: choose another file."
         )
     try:
-        config = json.loads(metadata["config"])
-        if not isinstance(config, dict):
-            raise ValueError("its configuration is no table")
+        config = parse_json(metadata["config"])
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             if os.name == "nt":  # a file that is mapped could not be replaced there
@@ -136,7 +136,8 @@ def resolve(name: str | Path, kind: str) -> Path:
 
 def base_of(contents: Contents) -> str:
     """The fingerprint of the generator that a file of kind "delta" was tuned from."""
-    return json.loads(contents.metadata["config"])["original"]
+    original = parse_json(contents.metadata["config"]).get("original")
+    return short(original) if type(original) is str else "that it does not name"
 
 
 def is_native(kind: str) -> Callable[[Contents], bool]:

@@ -6,6 +6,7 @@ None), and what would be made of it becomes an `OpaqueObject`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from .lazy_tensors import (
+    MAX_DIMENSIONS,
     NUMPY_TYPES,
     Damaged,
     OpaqueObject,
@@ -107,7 +109,12 @@ class Array(StoredTensor):
         if not isinstance(dtype, DType):
             raise Damaged("it holds arrays of an unknown type")
         if type(content) is list:
-            self.items, self.shape = content, shape if type(shape) is tuple else ()
+            if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
+                raise Damaged("it holds an impossible shape or size")
+            check_sizes(*shape)
+            if math.prod(shape) != len(content):
+                raise Damaged("it holds an impossible shape or size")
+            self.items, self.shape = content, shape
             return
         _place(self, shape, dtype, bool(fortran), region_of(content))
 
@@ -198,7 +205,7 @@ def _attributes(*items: Any) -> Attributes:
 
 def _sequence(kind: type) -> Callable[..., Any]:
     def make(items: Any = ()) -> Any:
-        if isinstance(items, Region | str | int):
+        if not isinstance(items, list | tuple | dict):  # bytes would become as many numbers
             raise Damaged("it is no whole pickle")
         return kind(items)
 
@@ -222,9 +229,6 @@ def _constant(*_: Any) -> None:
 _NAMES: dict[str, Callable[..., Any]] = {
     "collections OrderedDict": _mapping,
     "collections defaultdict": _mapping,
-    "dnnlib.util EasyDict": _attributes,
-    "dnnlib EasyDict": _attributes,
-    "argparse Namespace": _attributes,
     "dnnlib.tflib.network Network": lambda *_: TFNetwork(),
     "torch_utils.persistence _reconstruct_persistent_obj": _persistent_object,
     "torch._utils _rebuild_tensor": _tensor,
@@ -240,9 +244,31 @@ _NAMES: dict[str, Callable[..., Any]] = {
     "numpy dtype": DType,
     "numpy ndarray": Array,
     "_codecs encode": _encode,
-    "pathlib PosixPath": _path,
-    "pathlib WindowsPath": _path,
 }
+# tables with their entries as attributes: options of trainings
+for _table in (
+    "argparse Namespace",
+    "types SimpleNamespace",
+    "dnnlib.util EasyDict",
+    "dnnlib EasyDict",
+    "easydict EasyDict",
+    "addict.addict Dict",
+    "munch Munch",
+    "attrdict.dictionary AttrDict",
+    "yacs.config CfgNode",
+    "fvcore.common.config CfgNode",
+    "ml_collections.config_dict.config_dict ConfigDict",
+    "mmcv.utils.config ConfigDict",
+    "mmengine.config.config ConfigDict",
+    "pytorch_lightning.utilities.parsing AttributeDict",
+    "lightning_fabric.utilities.data AttributeDict",
+    "lightning.fabric.utilities.data AttributeDict",
+    "collections Counter",
+):
+    _NAMES[_table] = _attributes
+for _module in ("pathlib", "pathlib._local"):  # the second since Python 3.13
+    for _kind in ("Path", "PosixPath", "WindowsPath"):
+        _NAMES |= {f"{_module} {_kind}": _path, f"{_module} Pure{_kind}": _path}
 for _core in ("numpy.core", "numpy._core"):
     _NAMES |= {
         f"{_core}.multiarray _reconstruct": Array,

@@ -36,6 +36,7 @@ from .lazy_tensors import (
     Region,
     StoredTensor,
     TFNetwork,
+    Unsupported,
     check_unfolded,
 )
 from .unpickling import Limits
@@ -163,8 +164,11 @@ def reported(path: str | Path) -> Iterator[None]:
         yield
     except CycleError:
         raise
+    except Unsupported as error:
+        raise CheckpointError(f"{path} {error}.") from error
     except Exception as error:
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's words
+        full = isinstance(error, MemoryError)
+        if full or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
             raise CheckpointError(
                 f"{path} needs more memory than is free: close other programs, or get a smaller "
                 "file."

@@ -30,7 +30,7 @@ from .pickle_globals import (
 
 MAX_STEPS = 400_000  # opcodes; the largest known files have about 100,000
 MAX_TEXT = 64 << 20  # bytes of text and names in one file
-MAX_UNPACKED = 64 << 20  # bytes of what is compressed, and twice what the file has
+MAX_UNPACKED = 16 << 20  # bytes of what is compressed, and twice what the file has
 SMALL = 256  # bytes up to this many are read at once
 CHUNK = 16 << 10
 
@@ -170,9 +170,13 @@ class Unpickler:
             self._pop()
 
     def _get(self, index: int) -> None:
+        if index not in self._memo:
+            raise Damaged("it is no whole pickle")
         self._push(self._memo[index])
 
     def _put(self, index: int) -> None:
+        if not 0 <= index < MAX_STEPS:  # larger ones could be chosen to collide
+            raise Damaged("it is no whole pickle")
         self._memo[index] = self._top()
 
     def _tuple(self, size: int) -> None:
@@ -321,10 +325,10 @@ def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
         b"0": lambda m: m._discard(),
         b"1": lambda m: m._pop_mark(),
         b"2": lambda m: m._push(m._top()),
-        b"g": lambda m: m._get(int(m._line())),
+        b"g": lambda m: m._get(_index(m._line())),
         b"h": lambda m: m._get(m._number(1)),
         b"j": lambda m: m._get(m._number(4)),
-        b"p": lambda m: m._put(int(m._line())),
+        b"p": lambda m: m._put(_index(m._line())),
         b"q": lambda m: m._put(m._number(1)),
         b"r": lambda m: m._put(m._number(4)),
         b"\x94": lambda m: m._put(len(m._memo)),
@@ -342,6 +346,12 @@ def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
     }
     # extension registry, buffers outside of the pickle
     return u | dict.fromkeys((b"\x82", b"\x83", b"\x84", b"\x97", b"\x98"), Unpickler._unsupported)
+
+
+def _index(line: bytes) -> int:
+    if not line.isdigit() or len(line) > 9:
+        raise Damaged("it is no whole pickle")
+    return int(line)
 
 
 def _integer(line: bytes) -> int | bool:

@@ -13,13 +13,16 @@ import hashlib
 import http.client
 import os
 import shutil
+import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ..errors import CheckpointError, MissingFileError
 from .assets import ASSETS
@@ -42,6 +45,11 @@ Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all or No
 
 _CHUNK = 1 << 18
 _PATIENCE = 30  # seconds to wait for the next byte
+_LONGEST = 4 * 3600  # seconds of one download
+_LARGEST = (
+    8 << 30
+)  # bytes of a file whose size is not known; the largest of the catalogue has 1.2e9
+_MEMBERS = 1000  # of an archive
 _registered: list[tuple[str, Path]] = []  # (kind or "", folder), of `add_folder`
 
 
@@ -96,6 +104,8 @@ def fetch(name: str | Path | Weight, progress: bool | Progress = True) -> Path:
         return _download(weight, progress)
     except (HTTPError, URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise MissingFileError(_failed(weight, _reason(error))) from error
+    except ValueError as error:  # of an address that is none
+        raise MissingFileError(_failed(weight, "the server leads to no address")) from error
     except OSError as error:
         raise MissingFileError(
             _failed(
@@ -168,20 +178,23 @@ def _download(weight: Weight, progress: bool | Progress) -> Path:
     path = target or cache_folder() / weight.file
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    _receive(weight, part, progress)
-    part.with_name(f"{part.name}.tag").unlink(missing_ok=True)
-    digest = sha256(part)
-    if weight.sha256 and not digest.startswith(weight.sha256):
-        part.unlink()
-        raise CheckpointError(
-            f"{weight.file} from {weight.url} has the checksum {digest[:12]}... and "
-            f"{weight.sha256[:12]}... was expected, so it was thrown away: try again later, or get "
-            f"it by way of {weight.page}."
-        )
-    if _is_archive(weight):
-        _unpack(weight, part, path)
-    else:
-        os.replace(part, path)
+    with only_one(part.with_name(f"{part.name}.lock")):
+        if (found := find(weight)) is not None:  # another program was quicker
+            return found
+        _receive(weight, part, progress)
+        part.with_name(f"{part.name}.tag").unlink(missing_ok=True)
+        digest = sha256(part)
+        if weight.sha256 and not digest.startswith(weight.sha256):
+            part.unlink()
+            raise CheckpointError(
+                f"{weight.file} from {weight.url} has the checksum {digest[:12]}... and "
+                f"{weight.sha256[:12]}... was expected, so it was thrown away: try again later, or "
+                f"get it by way of {weight.page}."
+            )
+        if _is_archive(weight):
+            _unpack(weight, part, path)
+        else:
+            os.replace(part, path)
     return path
 
 
@@ -189,11 +202,11 @@ def _receive(weight: Weight, part: Path, progress: bool | Progress) -> None:
     """Download into `part`, going on from what an interrupted download left of the same version."""
     tag = part.with_name(f"{part.name}.tag")
     start = part.stat().st_size if part.exists() and tag.exists() else 0
-    headers = {"User-Agent": "cycle-core"}
+    headers = {"User-Agent": "cycle-core", "Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": tag.read_text()}
     try:
-        response = urlopen(Request(weight.url, headers=headers), timeout=_PATIENCE)
+        response = _opener.open(Request(weight.url, headers=headers), timeout=_PATIENCE)
     except HTTPError as error:
         if error.code != 416:  # all bytes were there already, or more than there are
             raise
@@ -203,22 +216,97 @@ def _receive(weight: Weight, part: Path, progress: bool | Progress) -> None:
         if "text/html" in response.headers.get("Content-Type", ""):
             raise http.client.HTTPException("the address answers with a web page, not with a file")
         start = start if response.status == 206 else 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else start + int(length)
+        total = _length(weight, response, start)
         version = response.headers.get("ETag") or response.headers.get("Last-Modified")
         tag.unlink(missing_ok=True)
-        if version and not version.startswith("W/"):
+        if version and not version.startswith("W/") and len(version) < 200 and version.isascii():
             tag.write_text(version)
+        ends, most = time.monotonic() + _LONGEST, total or weight.size or _LARGEST
         with (
             open(part, "ab" if start else "wb") as file,
             _bar(weight, start, total, progress) as at,
         ):
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
+            while chunk := response.read1(_CHUNK):
                 start += len(chunk)
+                if start > most:
+                    raise http.client.HTTPException(f"it sends more than the {most} bytes expected")
+                if time.monotonic() > ends:
+                    raise TimeoutError(f"it took more than {_LONGEST / 3600:g} hours")
+                file.write(chunk)
                 at(start, total)
     if total is not None and start != total:
         raise http.client.HTTPException(f"the connection ended after {start} of {total} bytes")
+
+
+def _length(weight: Weight, response: Any, start: int) -> int | None:
+    """The whole length in bytes; None where the transfer itself tells its end."""
+    stated = response.headers.get("Content-Length")
+    if stated is None:
+        if response.headers.get("Transfer-Encoding", "").lower() != "chunked" and not weight.sha256:
+            raise http.client.HTTPException("the server does not say how long the file is")
+        return weight.size
+    if not (stated.isascii() and stated.isdecimal()) or len(stated) > 15:
+        raise http.client.HTTPException("the server states no length that makes sense")
+    total = start + int(stated)
+    if total > (weight.size or _LARGEST) or (weight.size and total != weight.size):
+        raise http.client.HTTPException(
+            f"it has {total} bytes, and {weight.size or f'at most {_LARGEST}'} were expected"
+        )
+    return total
+
+
+class _Redirects(HTTPRedirectHandler):
+    """From https to https only, and to nothing but the web."""
+
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str):
+        kinds = ("https",) if req.full_url.startswith("https:") else ("http", "https")
+        if urlsplit(newurl).scheme not in kinds:
+            raise http.client.HTTPException(
+                f"it leads to {newurl[:80]!r}, which is not {' or '.join(kinds)}"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_opener = build_opener(_Redirects)
+
+
+@contextlib.contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """One program and thread at a time; the lock goes with whoever holds it, however it ends."""
+    while True:
+        with open(lock, "ab") as file:
+            _lock(file)
+            if not _is(file, lock):  # the one before threw it away: a new one has to be locked
+                continue
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+            return
+
+
+def _is(file: Any, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+def _lock(file: Any) -> None:
+    """Wait until this open file is the only one that has the lock."""
+    if os.name != "nt":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    import msvcrt
+
+    locking: Any = getattr(msvcrt, "locking")  # noqa: B009 - there on Windows alone
+    while True:
+        with contextlib.suppress(OSError):
+            locking(file.fileno(), 2, 1)  # LK_NBLCK
+            return
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager
@@ -244,17 +332,31 @@ def _unpack(weight: Weight, archive: Path, folder: Path) -> None:
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         with zipfile.ZipFile(archive) as files:
+            _check_members(files, archive.stat().st_size)
             files.extractall(fresh)
         inner = fresh / folder.name  # some archives hold the folder, some its files
         os.replace(inner if inner.is_dir() else fresh, folder)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, zlib.error) as error:
         raise CheckpointError(
-            f"{weight.file} from {weight.url} is no zip archive, so it was thrown away: try again "
-            f"later, or get it by way of {weight.page}."
+            f"{weight.file} from {weight.url} is no zip archive that can be unpacked, so it was "
+            f"thrown away: try again later, or get it by way of {weight.page}."
         ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         archive.unlink(missing_ok=True)
+
+
+def _check_members(files: zipfile.ZipFile, size: int) -> None:
+    """Raise ValueError for an archive that is no collection of model files."""
+    members = files.infolist()
+    kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if len(members) > _MEMBERS or sum(member.file_size for member in members) > 4 * size + _CHUNK:
+        raise ValueError("it unpacks to far more than it is")
+    for member in members:
+        name = Path(member.filename)
+        odd = name.is_absolute() or ".." in name.parts or not member.filename.isprintable()
+        if odd or member.flag_bits & 1 or member.compress_type not in kinds:
+            raise ValueError("it is packed as no model file is")
 
 
 def sha256(path: str | Path) -> str:
