@@ -32,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # on a busy machine torch's threads lose minutes by spinning while they wait for each other
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         for name in ("stdout", "stderr"):  # None where they were closed (`>&-`)
-            setattr(sys, name, getattr(sys, name) or open(os.devnull, "w"))  # noqa: SIM115 - stays
+            stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115 - stays
+            setattr(sys, name, stream)
+            with contextlib.suppress(AttributeError, ValueError):  # names that are no text
+                stream.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
     stopped: list[float] = []

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from ..errors import printable
+
 
 class Console:
     """Progress bars where stderr is a terminal, one line a step where it is not."""
@@ -20,7 +22,7 @@ class Console:
         """One line of result on stdout, unless quiet."""
         self.close()
         if not self.quiet:
-            print(text, flush=True)
+            print(*(printable(line, 10_000) for line in text.split("\n")), sep="\n", flush=True)
 
     def progress(self, name: str, step: int, total: int) -> None:
         """`step` of `total` of the step `name` is done. A new name begins a new bar."""

@@ -8,15 +8,15 @@ processes may read while others write.
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from .atomic import write_atomically
+from .json import read_json
 
 INDEX = "index.json"
 
@@ -38,20 +38,23 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_atomically(path, write)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write an index atomically. Raises InputError where that is impossible."""
-    text = json.dumps(value, indent=1)
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An index, empty where the file is missing or is no JSON object: then the folder is not one
-    of shards, but it may hold plain pictures."""
+def read_index(path: Path) -> dict[str, Any]:
+    """An index, empty where the file is missing or is none: then the folder is not one of shards,
+    but it may hold plain pictures."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, INDEXED)
+    except (OSError, InputError):
         return {}
-    return index if isinstance(index, dict) else {}
+
+
+# of what `pack` and the renderer write; a folder of pictures has no such file
+INDEXED = {
+    "pictures?": {"resolution": int, "shard": int},
+    "count?": int,
+    "sha256?": (str, None),
+    "recipe?": {},
+    "names?": [str],
+}
 
 
 def read_rows(folder: Path, kind: str, places: np.ndarray, shard: int) -> np.ndarray:

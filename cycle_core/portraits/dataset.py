@@ -12,7 +12,6 @@ the shard's number alone, so any number of workers makes the same files.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -23,7 +22,9 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, InputError, MismatchError, MissingFileError
-from ..files.shards import INDEX, open_array, read_rows, shard_path, write_array, write_json
+from ..files.atomic import write_json
+from ..files.json import read_json
+from ..files.shards import INDEX, open_array, read_rows, shard_path, write_array
 from .factors import NAMES, sample_factors, sample_wide
 from .renderer import Extras, render
 
@@ -137,8 +138,8 @@ def read_recipe(folder: Path) -> Recipe:
             f"`python -m cycle_core.portraits.dataset {folder} --count N`."
         )
     try:
-        return Recipe(**json.loads(path.read_text())["recipe"])
-    except (KeyError, TypeError, ValueError) as error:
+        return Recipe(**read_json(path, {"recipe": {str: (int, float, bool, str, None)}})["recipe"])
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise CheckpointError(f"{path} is not an index of portraits: {error}.") from error
 
 

@@ -31,7 +31,16 @@ from .pipeline import (
     find_targets,
     invert_picture,
 )
-from .results import REPORT, check_report, files_of, read_report, whole_folder, write_report
+from .results import (
+    REPORT,
+    check_report,
+    files_of,
+    is_done,
+    read_report,
+    repair,
+    whole_folder,
+    write_report,
+)
 from .video_settings import ClipSettings
 
 Say = Callable[[str], object]
@@ -129,7 +138,7 @@ def run_clip(batch: Batch, name: str, path: Path) -> None:
     clip, key = open_clip(path), fingerprint(path, batch)
     folder = batch.out / name
     report = read_report(folder) or {}
-    if report.get("inputs") == key and "clip" in report:
+    if report.get("inputs") == key and "clip" in report and is_done(report):
         inversion = read_clip(folder, clip, batch.models, report)
     else:
         with whole_folder(folder) as part:
@@ -181,9 +190,10 @@ def _edit_clip(
 def finished(out: Path, name: str, key: str) -> list[str] | None:
     """The folders of a finished picture, None where it is not finished or was made otherwise."""
     for first in (name, f"{name}-0"):
+        repair(out / first)
         names = (read_report(out / first) or {}).get("faces", [])
         reports = [read_report(out / folder) or {} for folder in names]
-        if reports and all(report.get("inputs") == key for report in reports):
+        if reports and all(r.get("inputs") == key and is_done(r) for r in reports):
             return names
     return None
 

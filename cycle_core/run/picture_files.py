@@ -12,7 +12,6 @@ sheet.png  report.json
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from ..checkpoints.latents import load_code, save_code
 from ..errors import InputError
 from ..faces.frame import Frame, align
 from ..faces.paste import paste
-from ..files.atomic import write_atomically
+from ..files.atomic import write_json
+from ..files.json import read_json
 from ..images.io import Photo, read_image, save_image
 from ..images.resize import resize
 from ..images.sheet import contact_sheet
@@ -31,6 +31,7 @@ from ..invert.tuned_files import load_tuned, save_tuned
 from ..models.generator import Generator
 from .pipeline import Edited, Inversion, Models, on_device
 
+_FRAME = {"quad": [[float]], "size": int, "photo_size": [int], "source?": str}
 STEPS = ("encode", "refine", "tune")
 PHOTO_WIDTH = 640  # of the photo on a sheet, pixels; nothing wider is shown
 CLOSE = 1.8  # side of what a sheet shows of an edited photo, in sides of the crop
@@ -105,21 +106,18 @@ def write_sheet(folder: Path, photo: Photo, report: dict[str, Any]) -> None:
 
 def write_frame(frame: Frame, path: Path) -> None:
     """Write a Frame as JSON, atomically."""
-    text = json.dumps(frame.to_json(), indent=2) + "\n"
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_json(path, frame.to_json())
 
 
 def read_frame(path: Path) -> Frame:
     """Read what `write_frame` wrote. Raises InputError for anything else."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError("no object")
+        values = read_json(path, _FRAME, max_bytes=1 << 20)
     except FileNotFoundError as error:
         raise InputError(
             f"There is no file {path}: give the .frame.json that `cycle-core align` wrote."
         ) from error
-    except ValueError as error:
+    except InputError as error:
         raise InputError(
             f"{path} does not hold the place of a crop: give the .frame.json that `cycle-core "
             "align` wrote beside the crop."

@@ -11,7 +11,7 @@ not write is never touched.
 from __future__ import annotations
 
 import contextlib
-import json
+import hashlib
 import os
 import shutil
 import tempfile
@@ -21,26 +21,60 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files.atomic import write_json
+from ..files.json import fits, read_json
 
 REPORT = "report.json"
+# what is read again of a report; names of files and folders are checked by `_is_name`, too
+_SCHEMA = {
+    "cycle_core": str,
+    "name?": str,
+    "source?": str,
+    "inputs?": str,
+    "faces?": [str],
+    "files?": [str],
+    "edits?": [{"edit": str, "name?": str, "image?": str, "photo?": str, "video?": str}],
+    "steps?": {str: {}},
+    "clip?": {},
+    "pictures?": [{}],
+}
+_STEP = {"lpips": float}
+_DONE = {
+    "inputs": str, "name": str, "faces": [str], "files": [str],
+    "edits": [{"edit": str, "name": str, "image": str, "photo": str}],
+    "steps": {"encode": _STEP, "refine": _STEP, "tune": _STEP},
+}  # fmt: skip
+_CLIP = {"inputs": str, "clip": {}, "files": [str], "edits": [{"edit": str}], "steps": {}}
 _made: list[Path] = []  # by `make_folder`, for `no_empty_folders`
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """The report in `folder`, None where there is none or it is not one of ours."""
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        report = read_json(folder / REPORT, _SCHEMA)
+    except (OSError, InputError):
         return None
-    return report if isinstance(report, dict) and "cycle_core" in report else None
+    edits = [edit.get(part, "x") for edit in report.get("edits", []) for part in _FILES]
+    names = [*report.get("faces", []), *report.get("files", []), *edits]
+    return report if all(map(_is_name, names)) else None
+
+
+_FILES = ("image", "photo", "video")
+
+
+def is_done(report: dict[str, Any]) -> bool:
+    """Whether a report is that of a finished picture or video, to which edits can be added."""
+    return fits(report, _CLIP if "clip" in report else _DONE)
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write `folder/report.json` atomically. Raises InputError where that is impossible."""
-    from ..files.atomic import write_atomically
+    write_json(folder / REPORT, report)
 
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(folder / REPORT, lambda path: path.write_text(text, encoding="utf-8"))
+
+def _is_name(name: str) -> bool:
+    """Whether a text from a report is the name of a file in its folder, and no path out of it."""
+    return name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
 def make_folder(folder: Path) -> None:
@@ -99,12 +133,13 @@ def whole_folder(folder: Path, keep: Iterable[str] = ()) -> Iterator[Path]:
     It begins with the files of an older result that are named in `keep`, and with whatever is in
     `folder` that the run did not write. What ends the block early (an error, Ctrl-C) leaves the
     older state. Raises InputError where `folder` is not a run's, or cannot be written."""
+    repair(folder)
     check_ours(folder)
     folder = folder.resolve()  # what a link points to is replaced, not the link
     old = read_report(folder) or {}
     leave = set(old.get("files", [])) - set(keep) | {REPORT}
-    part = folder.with_name(f".{uuid.uuid4().hex[:12]}.part")
-    aside = part.with_suffix(".old")
+    part = folder.with_name(f".{_tag(folder)}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+    aside = folder.with_name(f".{_tag(folder)}.old")
     try:
         part.mkdir()
         if folder.is_dir():
@@ -120,6 +155,36 @@ def whole_folder(folder: Path, keep: Iterable[str] = ()) -> Iterator[Path]:
             os.replace(aside, folder)
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(part, ignore_errors=True)
+
+
+def repair(folder: Path) -> None:
+    """Put back what a process that was killed left aside, and remove what it had begun."""
+    folder = folder.resolve()
+    aside = folder.with_name(f".{_tag(folder)}.old")
+    with contextlib.suppress(OSError):
+        if aside.is_dir() and not folder.exists():
+            os.replace(aside, folder)  # killed between two renames
+        shutil.rmtree(aside, ignore_errors=True)
+        for part in folder.parent.glob(f".{_tag(folder)}-*.part"):
+            if not _lives(part.name.split("-")[1]):
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _tag(folder: Path) -> str:
+    """Stands for a folder's name, which may be as long as a disk takes."""
+    return hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]
+
+
+def _lives(process: str) -> bool:
+    if os.name == "nt" or not process.isdecimal() or len(process) > 9:
+        return True  # on Windows asking would end it
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is somebody else's
+    return True
 
 
 def files_of(folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, InputError
-from ..files.shards import INDEX, read_json, read_rows
+from ..files.shards import INDEX, read_index, read_rows
 from ..images.io import check_square, list_images, read_crop, read_size
 from ..images.resize import resize
 from ..runtime import distributed
@@ -89,7 +89,7 @@ def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
     Raises InputError for a folder without pictures, and for files that are damaged or not square;
     CheckpointError for damaged shards."""
     folder = Path(folder)
-    index = read_json(folder / INDEX)
+    index = read_index(folder / INDEX)
     if is_rendered(folder):
         from ..portraits.dataset import PortraitData
 
@@ -113,7 +113,7 @@ def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
 
 def is_rendered(folder: str | Path) -> bool:
     """Whether a folder holds portraits of `cycle_core.portraits.dataset`, with their factors."""
-    return "recipe" in read_json(Path(folder) / INDEX)
+    return "recipe" in read_index(Path(folder) / INDEX)
 
 
 class Packed:
@@ -123,10 +123,12 @@ class Packed:
     def __init__(self, folder: Path):
         self.folder = folder
         try:
-            index = read_json(folder / INDEX)
+            index = read_index(folder / INDEX)
             settings = index["pictures"]
             self.resolution, self.shard = int(settings["resolution"]), int(settings["shard"])
             self.digest, self._count = str(index["sha256"]), int(index["count"])
+            if min(self.resolution, self.shard, self._count + 1) < 1:
+                raise ValueError("a number below 1")
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{folder} is not packed completely: run `cycle-core pack` again, which goes on "

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..files.shards import INDEX, read_json, shard_path, write_array, write_json
+from ..files.atomic import write_json
+from ..files.shards import INDEX, read_index, shard_path, write_array
 from ..files.weights import sha256
 from ..images.io import list_images, read_crop
 from ..images.resize import resize
@@ -79,7 +80,7 @@ def pack(
     refuse(complaints, len(paths))
     digest = hashlib.sha256("".join(checksums).encode()).hexdigest()
     index = {"pictures": settings, "count": len(paths), "sha256": digest}
-    if read_json(out / INDEX) != index:
+    if read_index(out / INDEX) != index:
         (out / INDEX).unlink(missing_ok=True)
         _remove_from(out, len(checksums))
         write_json(out / INDEX, index)
@@ -105,7 +106,7 @@ def _write_shard(out: Path, number: int, images: np.ndarray, wanted: dict[str, A
 
 def _read_shard(out: Path, number: int, wanted: dict[str, Any]) -> str | None:
     """The checksum of a shard that is whole and of the wanted pictures, None for any other."""
-    stored = read_json(_sources_path(out, number))
+    stored = read_index(_sources_path(out, number))
     path = shard_path(out, number)
     checksum = stored.pop("sha256", None)
     whole = stored == wanted and path.is_file() and sha256(path) == checksum
@@ -118,7 +119,7 @@ def _sources_path(out: Path, number: int) -> Path:
 
 def _check_ours(out: Path, settings: dict[str, int]) -> None:
     """Raise InputError for a folder that is not one of packed pictures of this size."""
-    index = read_json(out / INDEX)
+    index = read_index(out / INDEX)
     held = index.get("pictures", settings)
     if held != settings:
         raise InputError(
