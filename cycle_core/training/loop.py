@@ -28,7 +28,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, InputError
+from ..checkpoints.reading import load_all, read_file
+from ..errors import CheckpointError, CycleError, InputError
 from ..files.atomic import write_atomically
 from ..run.results import make_folder
 from ..runtime import distributed
@@ -267,11 +268,14 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        state = load_all(read_file(path).data)
+        if not isinstance(state, dict):
+            raise CheckpointError("It holds no table.")
+        return state
+    except CycleError as error:
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): delete it to start "
-            "the run anew, or choose another folder."
+            f"{path} cannot be read as a checkpoint: delete it to start the run anew, or choose "
+            "another folder."
         ) from error
 
 

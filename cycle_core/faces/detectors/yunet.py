@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ...errors import CheckpointError
+from ...checkpoints.reading import load_tensors, read_file
+from ...errors import CheckpointError, CycleError
 from ...files import weights
 from ...images.resize import resize
 from ..frame import Face
@@ -98,9 +99,8 @@ def _load(path: Path) -> Any:
 
     detector = Detector()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        detector.model.load_state_dict(state)
-    except Exception as error:  # whatever a damaged or foreign file makes torch raise
+        detector.model.load_state_dict(load_tensors(read_file(path).data))
+    except (CycleError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} is not the YuNet face detector that kornia uses: delete it so that it can be "
             "downloaded again, or choose another detector."
