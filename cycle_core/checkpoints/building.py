@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
 from ..models.generator import Config, Generator
+from .lazy_tensors import shown
 
 State = dict[str, Tensor]
 MEAN = "mapping.w_avg"
@@ -115,7 +116,7 @@ def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
     try:
         for name, declared in _types(kind).items():
             if name in values and not _is_of(values[name], declared):
-                raise TypeError(f"{name} is {values[name]!r}")
+                raise TypeError(f"{name} is {shown(values[name])}")
         return kind(**values)
     except (TypeError, InputError) as error:
         raise CheckpointError(

@@ -20,7 +20,7 @@ from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.assets import ASSETS
 from ..models.generator import Generator
 from .base import BaseDirection, DirectionType
-from .foreign import is_relevance
+from .foreign import MOST_DIRECTIONS, is_relevance
 from .registry import KINDS, LAYOUTS, TYPES
 from .text import ENDINGS
 
@@ -152,7 +152,10 @@ def save_directions(
 def _read(path: Path) -> list[BaseDirection]:
     config, state, _ = read_model(path, "direction")
     try:
-        return [_restored(i, entry, state, path) for i, entry in enumerate(config["directions"])]
+        entries = config["directions"]
+        if len(entries) > MOST_DIRECTIONS:
+            raise ValueError(f"{len(entries)} of them")
+        return [_restored(i, entry, state, path) for i, entry in enumerate(entries)]
     except (KeyError, TypeError, ValueError, AttributeError, CheckpointError) as error:
         raise CheckpointError(
             f"{path} does not hold whole directions ({error}): it is damaged; get it again."

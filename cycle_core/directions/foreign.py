@@ -20,6 +20,8 @@ from .base import DirectionType, Layout
 from .direction import Direction
 from .discovery import component_direction
 
+MOST_DIRECTIONS = 4096  # of a file; a space of 512 dimensions has as many
+
 
 def load_style_deviations(path: str | Path) -> Tensor:
     """The standard deviations of StyleCLIP's `S_mean_std`, a pair of lists with one array for each
@@ -87,6 +89,7 @@ def _ganspace(path: Path, content: Any) -> list[Direction]:
         keys = (f"{part}_mean", f"{part}_comp", f"{part}_stdev")
     mean, components, deviations = (content[key].double() for key in keys)
     mean = mean.flatten()
+    _check_count(path, len(deviations))
     components = components.reshape(len(deviations), len(mean))
     return [
         component_direction(f"{path.stem}:{k}", component, mean, float(deviation))
@@ -96,7 +99,13 @@ def _ganspace(path: Path, content: Any) -> list[Direction]:
 
 def _sefa(path: Path, content: Any) -> list[Direction]:
     columns = load_all(content["eigvec"]).float()  # [w_dim, K]
+    _check_count(path, columns.shape[1])
     return [Direction(f"{path.stem}:{k}", vector) for k, vector in enumerate(columns.T)]
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > MOST_DIRECTIONS:
+        raise CheckpointError(f"{path} holds {count} directions, more than any space has.")
 
 
 def _has(*keys: str) -> Callable[[Any], bool]:

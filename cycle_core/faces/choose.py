@@ -95,9 +95,9 @@ def _index(choice: str | int) -> tuple[bool, int | None]:
     number = str(choice)  # a command line gives "2"
     from_left = number.startswith("left:")
     number = number.removeprefix("left:")
-    if not number.isdecimal():
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
         raise InputError(
             'Faces are chosen by "largest", "all", a number from 0 (the largest) or left:0 (the '
-            f"first from the left), not {choice!r}."
+            f"first from the left), not {str(choice)[:40]!r}."
         )
     return from_left, int(number)
