@@ -3,8 +3,8 @@ of its own, from pressing Run the first time, models unopened, to the saved pict
 
     python benchmarks/workflows.py CHECKOUT [CHECKOUT ...] [--page docs/workflows.md]
 
-runs in an interpreter that has ComfyUI's requirements, on the CPU, one thread unless
-OMP_NUM_THREADS says otherwise."""
+runs in an interpreter that has ComfyUI's requirements, on the CPU, with ComfyUI's own threads
+unless OMP_NUM_THREADS says otherwise."""
 
 # pyright: reportMissingImports=false
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def in_own_process(name: str, checkout: str) -> dict[str, float]:
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "COMFYUI_DIR": checkout}
+    environment = {**os.environ, "COMFYUI_DIR": checkout}
     command = [sys.executable, __file__, "--run", name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import workflow_files
-from blueprint_files import Blueprint
+from blueprint_files import INPUT, OUTPUT, Blueprint
 from workflow_layout import Graph, Group, Node, Output
 
 SUBGRAPHS = workflow_files.FOLDER.parent / "subgraphs"
@@ -630,6 +630,7 @@ def edit_a_video() -> Blueprint:
     )
 
 
+__all__ = ["BLUEPRINTS", "INPUT", "OUTPUT", "WORKFLOWS"]
 BLUEPRINTS = (edit_a_face, invert_a_face, tune_to_one_person, edit_a_video)
 WORKFLOWS = (
     invert_and_edit, live_edit, compare_pivots, edit_strength_strip, morph, edit_then_upscale,

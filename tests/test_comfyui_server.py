@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
 import comfy_real
+import make_workflows
 import node_texts
 import pytest
 import workflow_files
@@ -78,15 +79,22 @@ def test_the_editor_finds_nodes_help_texts_and_workflows(address):
             pages = f"/extensions/{FOLDER}/docs/CycleAlign.md"
             texts = await get(session, "/i18n")
             templates = await get(session, "/workflow_templates")
-            return nodes, await get(session, pages), texts, templates
+            async with session.get("/global_subgraphs") as answer:  # 0.3.64 has none
+                blueprints = await answer.json() if answer.status == 200 else None
+            return nodes, await get(session, pages), texts, templates, blueprints
 
-    nodes, page, texts, templates = asyncio.run(look())
+    nodes, page, texts, templates, blueprints = asyncio.run(look())
     ours = [name for name, node in nodes.items() if node["category"].startswith("Cycle Encoding/")]
     assert "CyclePivotTune" in ours
     assert page.startswith("# ")
     for language in ("en", *node_texts.LANGUAGES):
         assert set(ours) == set(texts[language]["nodeDefs"])
     assert sorted(templates[FOLDER]) == workflow_files.names()
+    if blueprints is not None:
+        packs = [one for one in blueprints.values() if FOLDER in one["info"]["node_pack"]]
+        assert {one["name"] for one in packs} == {
+            p.stem for p in make_workflows.SUBGRAPHS.iterdir()
+        }
 
 
 def test_a_prompt_shows_progress_and_previews_can_be_cancelled_and_the_next_one_runs(address):

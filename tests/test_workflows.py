@@ -7,10 +7,13 @@ from __future__ import annotations
 import itertools
 import json
 
+import make_workflows
 import node_texts
 import pytest
 import workflow_files
+import workflow_layout
 
+SCHEMAS = json.loads(node_texts.SNAPSHOT.read_text())
 NAMES = workflow_files.names()
 CORE = {
     *("SaveImage", "PreviewImage", "PreviewAny", "SaveAnimatedWEBP", "LoadImage"),
@@ -32,6 +35,53 @@ def test_there_are_workflows():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_form_for_the_api_is_the_one_that_the_editor_opens(name):
     assert workflow_files.to_api(workflow_files.read(name)) == workflow_files.read_api(name)
+
+
+def test_the_files_are_what_the_command_writes():
+    for make in make_workflows.WORKFLOWS:
+        graph = make()
+        assert graph.workflow() == workflow_files.read(graph.name)
+    for blueprint in (make() for make in make_workflows.BLUEPRINTS):
+        path = make_workflows.SUBGRAPHS / f"{blueprint.graph.name}.json"
+        assert json.loads(path.read_text()) == blueprint.file()
+    assert len(NAMES) == len(make_workflows.WORKFLOWS)
+
+
+def test_a_form_asks_for_widgets_and_shows_nodes_that_are_there():
+    forms = {name: workflow_files.read(name)["extra"].get("linearData") for name in NAMES}
+    assert {"live-edit", "invert-and-edit", "group-photo", "video"} <= {
+        name for name, form in forms.items() if form
+    }
+    for name, form in forms.items():
+        nodes = {node["id"]: node for node in workflow_files.read(name)["nodes"]}
+        for number, widget in form["inputs"] if form else ():
+            assert widget in workflow_files.widgets(nodes[number]), f"{name}: {widget}"
+        assert all(number in nodes for number in (form or {"outputs": []})["outputs"])
+
+
+@pytest.mark.parametrize("make", make_workflows.BLUEPRINTS)
+def test_every_link_of_a_blueprint_joins_what_fits(make):
+    file = make().file()
+    (whole,), (outer,) = file["definitions"]["subgraphs"], file["nodes"]
+    nodes = {node["id"]: node for node in whole["nodes"]}
+    ends = {make_workflows.INPUT: whole["inputs"], make_workflows.OUTPUT: whole["outputs"]}
+    for link in whole["links"]:
+        source, target = link["origin_id"], link["target_id"]
+        start = ends.get(source) or nodes[source]["outputs"]
+        end = ends.get(target) or nodes[target]["inputs"]
+        assert start[link["origin_slot"]]["type"] == link["type"]
+        assert end[link["target_slot"]]["type"] == link["type"]
+        if target in nodes:
+            assert end[link["target_slot"]]["link"] == link["id"]
+    assert [one["name"] for one in outer["inputs"]] == [one["name"] for one in whole["inputs"]]
+    assert [one["name"] for one in outer["outputs"]] == [one["name"] for one in whole["outputs"]]
+    shown = [name for _, name in outer["properties"]["proxyWidgets"]]
+    assert shown == [one["name"] for one in outer["inputs"] if "widget" in one]
+    assert len(outer["widgets_values"]) == len(shown)
+    for node in nodes.values():  # nothing inside waits for what is not there
+        needed = {one["id"] for one in SCHEMAS.get(node["type"], {"inputs": []})["inputs"]
+                  if not one["optional"] and not workflow_layout.is_widget(one)}  # fmt: skip
+        assert all(one["link"] for one in node["inputs"] if one["name"] in needed)
 
 
 def test_every_form_for_the_api_is_of_a_workflow():

@@ -135,7 +135,7 @@ class Graph:
         values = {
             one["id"]: inputs.get(one["id"], _default(one))
             for one in schema["inputs"]
-            if _is_widget(one)
+            if is_widget(one)
         }
         values = {name: None if isinstance(x, Output) else x for name, x in values.items()}
         width, height = body or (self.width, _height(schema, kind) + PREVIEW * preview)
@@ -242,7 +242,7 @@ def _entry(
     into = {(link[3], link[4]): link[0] for link in links}
     for slot, one in enumerate(node.schema["inputs"]):
         socket = {"name": one["id"], "type": one["type"]}
-        if _is_widget(one):
+        if is_widget(one):
             socket["widget"] = {"name": one["id"]}
         entry["inputs"].append({**socket, "link": into.get((node.id, slot))})
     entry["outputs"] = [
@@ -257,7 +257,7 @@ def _entry(
     }
     values = []
     for one in node.schema["inputs"]:
-        if _is_widget(one):
+        if is_widget(one):
             value = node.values[one["id"]]
             values.append(_default(one) if value is None else value)
             if one.get("control_after_generate") or (node.kind, one["id"]) == ("KSampler", "seed"):
@@ -266,7 +266,7 @@ def _entry(
     return entry
 
 
-def _is_widget(one: dict[str, Any]) -> bool:
+def is_widget(one: dict[str, Any]) -> bool:
     return "default" in one or one["type"] == "COMBO"
 
 
@@ -277,7 +277,7 @@ def _default(one: dict[str, Any]) -> Any:
 def _height(schema: dict[str, Any], kind: str) -> int:
     """The body that a node needs on either canvas, as they were measured: rows of sockets, widgets;
     on Nodes 2.0 texts are higher, advanced widgets are behind a button, and a badge is below."""
-    widgets = [one for one in schema["inputs"] if _is_widget(one)]
+    widgets = [one for one in schema["inputs"] if is_widget(one)]
     rows = max(len(schema["inputs"]) - len(widgets), len(schema["outputs"]))
     folded = [one for one in widgets if one["id"] in ADVANCED.get(kind, ())]
     texts = sum(one["type"] == "STRING" for one in widgets)
