@@ -3,7 +3,8 @@
     python tests/node_texts.py     renews the tables of web/docs, locales/en and the snapshot; takes
                                    translations out whose English has changed, and names them
 
-What stands above a help page's tables is written by hand and kept; so are the translations in
+The help pages in other languages are made of their nodeDefs.json. What stands above the tables
+of an English one is written by hand and kept; so are the translations in
 locales/zh and locales/ja, each beside the English text of its place."""
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 SNAPSHOT = ROOT / "tests" / "fixtures" / "nodes" / "schemas.json"
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
 LANGUAGES = ("zh", "ja")
+HEADINGS = {"zh": ("输入", "输出", "名称", "说明"), "ja": ("入力", "出力", "名前", "説明")}
 TABLES = "\n## Inputs\n"
 FROM_DISK = ("name", "file", "photo")  # their options are files
 UNSAVED = ("tooltip", "optional", "extra_dict")
@@ -109,8 +111,19 @@ def tables(schema: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(node_id: str) -> Path:
-    return ROOT / "web" / "docs" / f"{node_id}.md"
+def page(node_id: str, language: str = "") -> Path:
+    folder = ROOT / "web" / "docs"
+    return folder / node_id / f"{language}.md" if language else folder / f"{node_id}.md"
+
+
+def translated_page(entry: dict[str, Any], language: str) -> str:
+    """A help page of an entry of a nodeDefs.json."""
+    inputs, outputs, name, what = HEADINGS[language]
+    lines = [f"# {entry['display_name']}", "", entry["description"]]
+    for heading, ends in ((inputs, entry["inputs"]), (outputs, entry["outputs"])):
+        lines += ["", f"## {heading}", "", f"| {name} | {what} |", "| --- | --- |"]
+        lines += [f"| {one['name']} | {one['tooltip']} |" for one in ends.values()]
+    return "\n".join(lines) + "\n"
 
 
 def as_json(content: Any) -> str:
@@ -131,8 +144,12 @@ def main() -> None:
         translated = kept(now, before, translation(language))
         path = ROOT / "locales" / language / "nodeDefs.json"
         path.write_text(as_json(translated), encoding="utf-8")
-        for place in leaves(now).keys() - leaves(translated).keys():
+        missing = leaves(now).keys() - leaves(translated).keys()
+        for place in missing:
             print(f"to be translated in locales/{language}/nodeDefs.json: {place}")
+        for node_id, entry in translated.items() if not missing else ():
+            page(node_id, language).parent.mkdir(exist_ok=True)
+            page(node_id, language).write_text(translated_page(entry, language), "utf-8")
     for node_id, schema in schemas.items():
         known = page(node_id).read_text() if page(node_id).exists() else f"# {schema.display_name}"
         page(node_id).write_text(f"{known.split(TABLES)[0].rstrip()}\n{tables(schema)}")

@@ -39,6 +39,27 @@ def test_options_are_called_what_the_widget_calls_them(texts):
                     assert option in texts[at], f"{at}: {option}"
 
 
+@pytest.mark.parametrize("language", node_texts.LANGUAGES)
+def test_every_node_has_a_help_page_in_each_language(language):
+    for node_id, entry in node_texts.translation(language).items():
+        page = node_texts.page(node_id, language).read_text("utf-8")
+        assert page == node_texts.translated_page(entry, language)
+
+
+def test_the_editor_says_everything_in_each_language():
+    from ast import literal_eval
+
+    groups = (node_texts.ROOT / "nodes" / "attributes.py").read_text()
+    table = literal_eval(groups[groups.index("{") : groups.index("\n}\n") + 2])
+    wanted = {*table, *(label for labels in table.values() for label in labels.values())}
+    panel = (node_texts.ROOT / "web" / "panel.js").read_text()
+    wanted |= set(re.findall(r'\bt\("([^"]+)"', panel))
+    text = (node_texts.ROOT / "web" / "texts.js").read_text("utf-8")
+    for language in node_texts.LANGUAGES:
+        part = text[text.index(f"  {language}: {{") :].split("\n  },", 1)[0]
+        assert wanted <= set(re.findall(r'^    "([^"]+)": ".+",$', part, re.M)), language
+
+
 def test_a_changed_text_loses_its_translations():
     """The command that renews the texts takes them out, so that the test above misses them."""
     before = {"A": {"name": "one", "tooltip": "two"}, "gone": {"name": "three"}}
