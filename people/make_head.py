@@ -35,12 +35,7 @@ PARTS = {
     "eye_left": ("helper-l-eye",),
     "eye_right": ("helper-r-eye",),
 }
-LOWEST, WIDEST = 4.3, 2.3  # the body is cut below and beyond: MakeHuman's decimetres
-    0.74,
-    0.36,
-    0.99,
-    0.67,
-)  # the part of the UV map that shows the face: left, low, right, top
+LOWEST, WIDEST = 3.2, 2.6  # the body is cut below and beyond: MakeHuman's decimetres
 MASK_SIZE = 512
 
 

@@ -26,6 +26,7 @@ class Picture:
     image: np.ndarray
     mask: np.ndarray
     points: np.ndarray
+    visible: np.ndarray  # bool, one for each point: nobody stands before it
 
 
 class Renderer:
@@ -44,18 +45,33 @@ class Renderer:
     ) -> Picture:
         """The FFHQ crop of a person, or the picture of a camera that does not align."""
         picture = self.scene([(person, view, extras)])
-        return Picture(picture.image, picture.mask, picture.points[0])
+        return Picture(picture.image, picture.mask, picture.points[0], picture.visible[0])
 
     def scene(self, people: list[tuple[Person, View | None, Extras]]) -> Picture:
         """Several people in one picture, the farthest first; the first one's background."""
         gpu = self._gpu
         gpu.samples.use()
         gpu.samples.clear(0, 0, 0, 0)
-        places = []
+        places, drawn = [], []
         for number, (person, view, extras) in enumerate(people):
             places.append(self._person(person, view, extras, first=number == 0))
+            if len(people) > 1:
+                drawn.append(self._colours(places[-1]))
         image, mask = self._develop()
-        return Picture(image, mask, np.stack(places) * self.resolution)
+        visible = np.ones((len(people), 5), bool)
+        for k, before in enumerate(drawn):
+            visible[k] = np.abs(self._colours(places[k]) - before).max(1) < 1e-3
+        return Picture(image, mask, np.stack(places) * self.resolution, visible)
+
+    def _colours(self, places: np.ndarray) -> np.ndarray:
+        """Colours [5,4] drawn so far at points 0 to 1; nothing at points outside the picture."""
+        size = self._gpu.size * 2
+        drawn = np.frombuffer(self._gpu.linear.read(), np.float16).reshape(size, size, 4)
+        column, row = np.floor(places * size).astype(int).T
+        inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+        out = np.zeros((5, 4), np.float32)
+        out[inside] = drawn[size - 1 - row[inside], column[inside]]
+        return out
 
     def _person(
         self, person: Person, view: View | None, extras: Extras, first: bool

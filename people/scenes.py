@@ -5,7 +5,8 @@
 Heads are turned to profiles, rolled by any angle, near and far; faces are 24 pixels to most of the
 picture; some wear what the domain does not have. A folder holds ``index.json`` and shards
 ``00000-images.npy`` uint8 [n,3,R,R], ``-points.npy`` float32 [n,4,5,2] in pixels (picture-left
-eye, picture-right eye, nose, mouth corners of the unturned face; NaN where nobody is) and
+eye, picture-right eye, nose, mouth corners of the unturned face; NaN where nobody is and for faces
+of which more than two points are behind somebody) and
 ``-sizes.npy`` float32 [n,4], the width in pixels of the FFHQ crop's half at each face.
 """
 
@@ -96,6 +97,7 @@ def write_scenes(folder: Path, recipe: SceneRecipe) -> None:
             images.append(picture.image.transpose(2, 0, 1))
             points.append(np.full((MOST, 5, 2), np.nan, np.float32))
             points[-1][: len(people)] = picture.points
+            points[-1][: len(people)][picture.visible.sum(1) < 3] = np.nan
             sizes.append(np.full(MOST, np.nan, np.float32))
             # Of the view of size 1, 2.6 dm wide, the FFHQ crop takes about all.
             sizes[-1][: len(people)] = [v.size * recipe.resolution / 2 for _, v, _ in people]

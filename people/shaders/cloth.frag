@@ -24,7 +24,7 @@ void main() {
     float oval = 0.45 * (length((rest.xy - vec2(0.0, 7.08)) / vec2(0.57, 0.78)) - 1.0);
     oval = mix(0.4, oval, smoothstep(0.1, 0.45, rest.z));
     float d = mix(below(rest), oval, scarf);
-    if (d < 0.0 || rest.y < 4.72 || abs(rest.x) > 2.05) discard;   // the bust ends in straight cuts
+    if (d < 0.0 || rest.y < 3.5 || abs(rest.x) > 2.5) discard;   // the bust ends in straight cuts
     vec3 n = normalize(normal);
     vec3 v = normalize(camera.xyz - position);
     float hem = smoothstep(0.0, 0.012, d) * (1.0 - smoothstep(0.085, 0.10, d));
