@@ -52,7 +52,7 @@ def rosinality_names(generator: Generator) -> dict[str, Tensor]:
             elif rest.startswith("affine."):
                 out[f"{to}.conv.modulation.{parts[-1]}"] = tensor
             elif rest == "bias" and layer == "to_rgb":
-                out[f"{to}.bias"] = tensor.view(1, 3, 1, 1)
+                out[f"{to}.bias"] = tensor.view(1, -1, 1, 1)
             elif rest == "bias":
                 out[f"{to}.activate.bias"] = tensor
             elif rest == "noise_strength":

@@ -189,7 +189,8 @@ def test_a_folder_that_cannot_be_written_is_named(file, machine):
 
 
 def test_an_archive_becomes_a_folder(file, machine):
-    wanted = replace(elsewhere(file, "/archive.zip"), name="models", file="own", size=None, sha256=None)
+    wanted = elsewhere(file, "/archive.zip")
+    wanted = replace(wanted, name="models", file="own", size=None, sha256=None)
     folder = weights.fetch(wanted, progress=False)
     assert folder == machine / "models/own"  # the parent's name is what insightface asks for
     assert [entry.name for entry in folder.iterdir()] == ["det.onnx"]

@@ -36,6 +36,8 @@ _NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("an upscaler (ESRGAN)", ("model.0.weight", "model.1.sub.0.")),
     ("an upscaler (SwinIR)", ("conv_first.weight", "layers.0.residual_group.")),
     ("a face parser (BiSeNet)", ("cp.resnet.",)),
+    ("an EG3D generator, which makes its pictures in three dimensions", ("backbone.synthesis.",)),
+    ("a generator of lucidrains' stylegan2-pytorch, whose layers are others", ("to_style1.",)),
     ("a StyleGAN1 generator", ("generator.progression.0.",)),
     ("a StyleGAN1 generator", ("g_synthesis.blocks.",)),
     ("a StyleGAN1 generator", ("g_mapping.dense0.",)),
@@ -43,7 +45,9 @@ _NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a StyleGAN2 discriminator", ("b4.fc.weight", "b4.out.weight")),
     ("an I3D, LPIPS or FID network", ("Mixed_7c.branch_pool.conv.weight",)),
 )
-_FOLDERS = ("state_dict", "params_ema", "params", "model", "module", "net", "d")
+_FOLDERS = (
+    "GAN", "G_ema", "generator", "state_dict", "params_ema", "params", "model", "module", "net", "d"
+)  # fmt: skip
 _CLASSES = {
     "Discriminator": "a StyleGAN discriminator",
     "TriPlaneGenerator": "an EG3D generator, which makes its pictures in three dimensions",
