@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cycle_core.errors import InputError
+from cycle_core.run import results
 from cycle_core.run.results import make_folder, read_report, whole_folder, write_report
 
 
@@ -101,3 +103,37 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(tmp_path: Path):
 
     with pytest.raises(InputError, match="choose another folder"):
         make_folder(tmp_path / "file" / "out")
+
+
+# ------------------------------------------------------------------ killed, and hostile reports
+def test_a_process_that_was_killed_between_two_renames_is_repaired_by_the_next(tmp_path):
+    folder = tmp_path / "picture"
+    with whole_folder(folder) as part:
+        (part / "mine.txt").write_text("kept")
+        write_report(part, {"cycle_core": "0", "files": []})
+    tag = results._tag(folder)
+    os.replace(folder, tmp_path / f".{tag}.old")  # and here it was killed
+    (tmp_path / f".{tag}-999999-12345678.part").mkdir()
+    living = tmp_path / f".{tag}-{os.getpid()}-12345678.part"
+    living.mkdir()
+    results.repair(folder)
+    assert (folder / "mine.txt").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, "picture"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"faces": ["../elsewhere"]},
+        {"faces": ["/etc"]},
+        {"files": ["a/b"]},
+        {"edits": [{"edit": "x", "image": "../../secret.png"}]},
+        {"edits": ["x"]},
+        {"faces": 5},
+        {"steps": [1]},
+        {"name": ["x"]},
+    ],
+)
+def test_a_report_that_leads_elsewhere_is_no_report(change, tmp_path):
+    write_report(tmp_path, {"cycle_core": "0", **change})
+    assert read_report(tmp_path) is None

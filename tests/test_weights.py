@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import http.server
 import io
 import os
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -256,3 +258,58 @@ def test_the_catalogue_is_complete_and_invents_no_checksum():
         assert weight.sha256 is None or len(weight.sha256) in (8, 64)
         if weight.sha256 and len(weight.sha256) == 8:
             assert weight.sha256 in weight.file  # stated by the publisher, in the name
+
+
+# ------------------------------------------------------------------ servers that lie
+def test_two_programs_that_want_one_file_download_it_once(file, server, machine):
+    got = []
+    threads = [
+        threading.Thread(target=lambda: got.append(weights.fetch(file, progress=False)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [machine / "test.pkl"] * 4
+    assert len(server.asked) == 1
+    assert [entry.name for entry in machine.iterdir()] == ["test.pkl"]
+
+
+def test_another_length_than_the_known_one_is_refused(file):
+    with pytest.raises(MissingFileError, match="were expected"):
+        weights.fetch(replace(file, size=len(CONTENT) - 1, sha256=None), progress=False)
+
+
+def test_a_file_of_unknown_size_has_a_limit(file, monkeypatch):
+    monkeypatch.setattr(weights, "_LARGEST", 1000)
+    with pytest.raises(MissingFileError, match="at most 1000"):
+        weights.fetch(replace(file, size=None), progress=False)
+
+
+def test_a_download_ends_at_last(file, monkeypatch):
+    monkeypatch.setattr(weights, "_LONGEST", -1)
+    with pytest.raises(MissingFileError, match="hours"):
+        weights.fetch(file, progress=False)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/x", "ftp://127.0.0.1/x", "file:///etc/passwd"])
+def test_https_leads_to_https_alone(url):
+    request = urllib.request.Request("https://example.org/file")
+    with pytest.raises(http.client.HTTPException, match="not https"):
+        weights._Redirects().redirect_request(request, None, 302, "", {}, url)
+
+
+@pytest.mark.parametrize("name", ["../out.onnx", "/out.onnx", "a\x1b[2J.onnx"])
+def test_an_archive_with_odd_names_is_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, b"x")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, pytest.raises(ValueError, match="packed"):
+        weights._check_members(archive, 100)
+
+
+def test_an_archive_that_unpacks_to_much_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.onnx", bytes(10 << 20))
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, pytest.raises(ValueError, match="unpacks"):
+        weights._check_members(archive, (tmp_path / "a.zip").stat().st_size)
