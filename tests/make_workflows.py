@@ -308,7 +308,7 @@ def edit_then_img2img() -> Graph:
     )  # fmt: skip
     decoded = g.node("VAEDecode", samples=sampled.LATENT, vae=checkpoint.VAE)
     own = g.node(
-        "SaveImage", "Save Image (the edit itself)", (340, 390), images=larger.IMAGE,
+        "SaveImage", "Save Image (the edit itself)", (340, 390), images=face.images,
         filename_prefix="cycle/before_img2img",
     )  # fmt: skip
     save = g.node(
