@@ -300,7 +300,9 @@ def draw_pictures(names: list[str]) -> None:
             if "CyclePasteBack" in kinds and "CycleExample" in kinds:
                 wanted = {"before": kinds["CycleExample"], **wanted}
             got = comfy.run({**prompt, **collect(**wanted)})
-            shown = [picture for key in wanted for picture in _some(got[key])]
+            found = [picture for key in wanted for picture in _some(got[key])]
+            largest = max(picture.size for picture in found)  # a strip, or its pictures
+            shown = [picture for picture in found if picture.size == largest]
             _arranged(shown).save(workflow_files.FOLDER / f"{name}.jpg", quality=88)
 
 
