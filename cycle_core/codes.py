@@ -88,11 +88,3 @@ class HasCode(Protocol):
 def as_code(code: Code | HasCode) -> Code:
     """The code itself, or the one that the result of a step carries."""
     return code if isinstance(code, Code) else code.code
-
-
-def __getattr__(name: str) -> object:  # until every branch has moved
-    if name in ("load_code", "save_code"):
-        from .checkpoints import latents
-
-        return getattr(latents, name)
-    raise AttributeError(name)

@@ -135,8 +135,8 @@ def test_a_file_that_holds_both_asks_which_one(generator, tmp_path, capsys):
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_only_the_ending_of_our_layout_is_taken(pickled, tmp_path, capsys):
-    assert "ends in .safetensors" in refused(capsys, "convert", pickled, tmp_path / "net.pt")
+def test_a_layout_is_told_by_its_ending(pickled, tmp_path, capsys):
+    assert "the name of a file" in refused(capsys, "convert", pickled, tmp_path / "net.zip")
 
 
 # ------------------------------------------------------------------ the conversion beside a file

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, MissingFileError
 from ..files.assets import ASSETS
-from ..files.atomic import write_atomically as write_atomically
+from ..files.atomic import write_atomically
 from ..files.json import parse_json
 from ..models.fingerprints import short
 from . import unsupported
@@ -162,11 +162,3 @@ def in_words(kind: str) -> str:
 def a(kind: str) -> str:
     """ "an encoder" """
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {in_words(kind)}"
-
-
-def __getattr__(name: str) -> Any:  # until every branch has moved
-    if name == "build":
-        from .building import build
-
-        return build
-    raise AttributeError(name)
