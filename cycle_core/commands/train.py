@@ -198,6 +198,12 @@ def _add_generator(kinds: Any) -> None:
         "data", type=Path, help="folder of square pictures, of `pack`, or of rendered portraits"
     )
     add_out(command, "folder of the run")
+    command.add_argument(
+        "--start",
+        metavar="GENERATOR",
+        help="fine-tune this StyleGAN2, whose size and layers are taken; with few pictures use "
+        "--ada 0.6 --freeze 4",
+    )
     _add_dry_run(command)
     pictures, renders = (_names(kind) for kind in (AdversarialTraining, RegressionTraining))
     both = [name for name in pictures if name in renders and name not in _MACHINE]
@@ -216,12 +222,15 @@ def _add_generator(kinds: Any) -> None:
 
 
 def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
+    from ..checkpoints.registry import load_generator
     from ..portraits.dataset import PortraitData
     from ..training import adversarial, regression
     from ..training.data import is_rendered, open_all
     from ..training.dry_run import dry_run
 
     callback = console.callback("train generator")
+    if arguments.start is not None and is_rendered(arguments.data):
+        raise InputError("--start is for pictures, not for rendered portraits: leave it out.")
     if is_rendered(arguments.data):
         settings = _generator_settings(arguments, RegressionTraining, "rendered portraits")
         data = PortraitData(arguments.data)
@@ -231,11 +240,13 @@ def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
         regression.train(data, arguments.out, settings, callback)
     else:
         settings = _generator_settings(arguments, AdversarialTraining, "pictures without factors")
+        start = None if arguments.start is None else load_generator(arguments.start)
         if arguments.dry_run:
+            settings = settings if start is None else adversarial.fine_tuning(settings, start)
             pictures = open_all(arguments.data, settings.resolution, None)
-            console.say(dry_run(adversarial.AdversarialTrainer(pictures, settings)))
+            console.say(dry_run(adversarial.AdversarialTrainer(pictures, settings, start)))
             return
-        adversarial.train(arguments.data, arguments.out, settings, callback)
+        adversarial.train(arguments.data, arguments.out, settings, callback, start)
     console.say(f"{arguments.out / 'generator.safetensors'}")
 
 

@@ -7,6 +7,7 @@ average of the weights.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import InputError
+from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
 from ..runtime.progress import Callback
 from . import loop
+from .augment import Augmentation
 from .data import Order, Pictures, Prefetcher, open_all
 from .discriminator import train_discriminator
 from .generator import GeneratorTrainer
@@ -33,23 +37,61 @@ def train(
     out: str | Path,
     settings: AdversarialTraining,
     callback: Callback | None = None,
+    start: Generator | None = None,
 ) -> Generator:
     """Train (or resume) in the folder `out`, alone or as one of the processes of torchrun; gives
     the averaged generator, also saved there as `generator.safetensors`.
 
-    folder: of pictures, as `data.open_all` takes it. callback: see `loop`, of images.
+    folder: of pictures, as `data.open_all` takes it. callback: see `loop`, of images. start: a
+        generator to be fine-tuned, whose size and layers the settings then take, see `fine_tuning`.
     Raises InputError for impossible settings, broken pictures or another run's folder, CycleError
     where the training diverges."""
 
+    if start is not None:
+        settings = fine_tuning(settings, start)
+
     def make(digest: str) -> AdversarialTrainer:
-        return AdversarialTrainer(open_all(folder, settings.resolution, digest), settings)
+        return AdversarialTrainer(open_all(folder, settings.resolution, digest), settings, start)
 
     return loop.train(out, make, callback).average
 
 
+def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialTraining:
+    """The settings of a training that begins at a generator: its size and layers.
+
+    Raises InputError for StyleGAN3, classes, pictures of other channels, and where nothing would
+    be trained."""
+    config = start.config
+    if not isinstance(config, GeneratorConfig) or config.c_dim or config.image_shape[0] != 3:
+        raise InputError(
+            f"The generator {start.name} cannot be fine-tuned: only a StyleGAN2 of RGB pictures "
+            "without classes can."
+        )
+    if config.const_size != (4, 4):
+        raise InputError(f"The generator {start.name} is oblong; only square ones are fine-tuned.")
+    if settings.freeze >= config.num_ws:
+        raise InputError(
+            f"--freeze {settings.freeze} leaves nothing to be trained: the generator has the "
+            f"layers 0 to {config.num_ws - 1}."
+        )
+    return replace(
+        settings,
+        resolution=config.resolution,
+        z_dim=config.z_dim,
+        w_dim=config.w_dim,
+        mapping_layers=config.mapping_layers,
+        channels=tuple(config.width(size) for size in config.resolutions),
+        start=short(start.fingerprint),
+    )
+
+
 class AdversarialTrainer(GeneratorTrainer):
-    def __init__(self, pictures: Pictures, settings: AdversarialTraining):
+    def __init__(
+        self, pictures: Pictures, settings: AdversarialTraining, start: Generator | None = None
+    ):
         s = settings
+        if s.freeze and start is None:
+            raise InputError("--freeze keeps layers of a generator: give it with --start.")
         config = GeneratorConfig(
             resolution=s.resolution,
             z_dim=s.z_dim,
@@ -57,7 +99,11 @@ class AdversarialTrainer(GeneratorTrainer):
             mapping_layers=s.mapping_layers,
             channels=s.channels,
         )
-        super().__init__(s, config, s.noise)
+        if start is not None:
+            assert isinstance(start.config, GeneratorConfig)  # by `fine_tuning`
+            config = start.config
+        super().__init__(s, config, s.noise, start, s.freeze)
+        self.augment = Augmentation(s.ada, s.ada_images) if s.ada else None
         self.pictures, self.digest = pictures, pictures.digest
         self.optimizer = torch.optim.Adam(self.trained, s.lr, (0.0, 0.99))
         self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), s.lr, (0.0, 0.99))
@@ -78,7 +124,7 @@ class AdversarialTrainer(GeneratorTrainer):
         self.discriminator.requires_grad_(False)
         fake = self._generate(self._codes(rng, self.rows))
         with autocast(self.device, s.bf16):
-            logits = self.discriminator(fake)
+            logits = self.discriminator(self._augmented(fake, rng))
         losses = {"generator": F.softplus(-logits.float()).mean()}
         loss = losses["generator"]
         if s.path_weight and number % s.path_interval == 0:
@@ -87,11 +133,25 @@ class AdversarialTrainer(GeneratorTrainer):
         self.update_generator(loss)
 
         losses |= train_discriminator(
-            self.discriminator, self.d_optimizer, fake.detach(), real, self.r1_weight(s.r1), s.bf16
+            self.discriminator,
+            self.d_optimizer,
+            self._augmented(fake.detach(), rng),
+            self._augmented(real, rng),
+            self.r1_weight(s.r1),
+            s.bf16,
         )
+        if self.augment is not None:
+            sure = distributed.mean({"real": float(losses["real"])})["real"]
+            self.augment.observe(sure, number, s.batch)
+            losses["ada_p"] = torch.tensor(self.augment.p, device=self.device)
         decay = average_decay(self.step + s.batch, s.batch, s.half_life, ramp=0.05)
         update_average(self.average, self.generator, decay)
         return losses
+
+    def _augmented(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        if self.augment is None:
+            return images
+        return self.augment(images, rng, self.rows, self.settings.batch)
 
     def _codes(self, rng: torch.Generator, rows: Tensor) -> Tensor:
         """w of random z, [len(rows), num_ws, w_dim]; some change to a second z on the way."""
@@ -114,6 +174,7 @@ class AdversarialTrainer(GeneratorTrainer):
         (StyleGAN2, equation 4), over half a batch, in float32."""
         rows = self.rows[: max(1, len(self.rows) // 2)]
         w = self._codes(rng, rows)
+        w = w if w.requires_grad else w.requires_grad_()  # of a mapping network that stays
         noise = "random" if self.settings.noise else "none"
         image = self.generator.synthesis(w, noise=noise)
         y = torch.stack([_normal(image.shape[1:], seed + 1 + row) for row in rows.tolist()])
@@ -137,11 +198,14 @@ class AdversarialTrainer(GeneratorTrainer):
         return [f"{len(self.pictures):,} pictures to train on"]
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "path_mean": self.path_mean}
+        ada = {} if self.augment is None else {"ada": self.augment.state()}
+        return {**super().state(), "path_mean": self.path_mean, **ada}
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self.path_mean = state["path_mean"]
+        if self.augment is not None:
+            self.augment.load_state(state["ada"])
 
 
 def _normal(shape: tuple[int, ...] | torch.Size, seed: int) -> Tensor:

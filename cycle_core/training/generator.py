@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.native import save_model
+from ..models.blend import layer_of
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
@@ -35,7 +36,16 @@ class GeneratorTrainer(loop.Trainer):
     optimizer: torch.optim.Optimizer
     d_optimizer: torch.optim.Optimizer
 
-    def __init__(self, settings: Any, config: GeneratorConfig, noise: bool):
+    def __init__(
+        self,
+        settings: Any,
+        config: GeneratorConfig,
+        noise: bool,
+        start: Generator | None = None,
+        freeze: int = 0,
+    ):
+        """start: a generator of the same configuration that is fine-tuned. freeze: of its layers,
+        by their styles, those that stay; its mapping network then stays, too."""
         self.settings, self.device = settings, torch.device(settings.device)
         check_batch(settings.batch)
         torch.manual_seed(settings.seed)  # all processes begin with the same weights
@@ -43,6 +53,13 @@ class GeneratorTrainer(loop.Trainer):
         for name, parameter in self.generator.named_parameters():
             if name.endswith("noise_strength"):
                 parameter.requires_grad_(noise)
+        if start is not None:
+            self.generator.load_state_dict(start.state_dict())
+        if freeze:
+            self.generator.mapping.requires_grad_(False)
+            for name, parameter in self.generator.synthesis.named_parameters():
+                if layer_of(self.generator, name) < freeze:
+                    parameter.requires_grad_(False)
         self.trained = [p for p in self.generator.parameters() if p.requires_grad]
         self.discriminator = Discriminator(config).to(self.device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)

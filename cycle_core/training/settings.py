@@ -136,6 +136,14 @@ class AdversarialTraining(GeneratorSettings):
     style_mixing: float = setting(0.9, "share of the codes that are made of two", low=0, high=1)
     half_life: int = setting(10_000, "of the average of the weights, in images", low=1)
     mirror: bool = setting(False, "show pictures as their mirror images, too")
+    ada: float = setting(
+        0.0, "ADA's target for the sign of real logits, 0.6 as published; 0: without", low=0, high=1
+    )
+    ada_images: int = setting(500_000, "in which ADA's probability can rise from 0 to 1", low=1)
+    freeze: int = setting(
+        0, "lower layers that stay as they are in --start, with the mapping network", low=0
+    )
+    start: str = ""  # fingerprint of the generator that is fine-tuned, "" for a new one
 
     @property
     def total(self) -> int:

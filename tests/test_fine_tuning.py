@@ -1,0 +1,158 @@
+"""Fine-tuning of a generator on few pictures: frozen layers, adaptive augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cycle_core.checkpoints.native import save_model
+from cycle_core.checkpoints.registry import load_generator
+from cycle_core.cli import main
+from cycle_core.errors import InputError
+from cycle_core.images.io import save_image
+from cycle_core.models.blend import layer_of
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.training.adversarial import fine_tuning, train
+from cycle_core.training.augment import INTERVAL, Augmentation
+from cycle_core.training.settings import AdversarialTraining
+
+torch.set_num_threads(1)
+CONFIG = GeneratorConfig(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8))
+TUNED = AdversarialTraining(
+    images=96,
+    batch=16,
+    r1_interval=4,
+    log_every=32,
+    save_every=32,
+    ada=0.6,
+    ada_images=64,
+    freeze=3,
+)
+
+
+def parent(seed: int = 0) -> Generator:
+    torch.manual_seed(seed)
+    return Generator(CONFIG).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(24):
+        save_image(torch.full((3, 16, 16), i / 12 - 1), folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(pictures, tmp_path_factory):
+    return train(pictures, tmp_path_factory.mktemp("run"), TUNED, start=parent())
+
+
+# ------------------------------------------------------------------ frozen layers
+def test_lower_layers_and_the_mapping_stay_and_the_others_learn(tuned):
+    before, after = parent().state_dict(), tuned.state_dict()
+    for name, tensor in before.items():
+        if name == "mapping.w_avg" or name.endswith(("noise_const", "noise_strength")):
+            continue
+        layer = layer_of(tuned, name.removeprefix("synthesis."))
+        stays = name.startswith("mapping.") or layer < 3
+        assert torch.equal(tensor, after[name]) == stays, name
+
+
+def test_a_run_that_is_interrupted_ends_with_the_same_bits(pictures, tuned, tmp_path):
+    def stop(seen, total, preview):
+        if seen == 48:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, tmp_path, TUNED, stop, parent())
+    assert train(pictures, tmp_path, TUNED, start=parent()).fingerprint == tuned.fingerprint
+
+
+def test_a_run_does_not_go_on_from_another_generator(pictures, tmp_path):
+    short = replace(TUNED, images=16)
+    train(pictures, tmp_path, short, start=parent())
+    with pytest.raises(InputError, match="start="):
+        train(pictures, tmp_path, short, start=parent(1))
+
+
+def test_what_cannot_be_fine_tuned_is_refused(pictures, tmp_path):
+    with pytest.raises(InputError, match="without classes"):
+        fine_tuning(TUNED, Generator(replace(CONFIG, c_dim=3)))
+    with pytest.raises(InputError, match="leaves nothing"):
+        fine_tuning(replace(TUNED, freeze=6), parent())
+    with pytest.raises(InputError, match="--start"):
+        train(pictures, tmp_path, replace(TUNED, resolution=16, channels=(8, 8, 8)))
+
+
+def test_the_command_line_fine_tunes(pictures, tmp_path):
+    save_model(tmp_path / "G.safetensors", "generator", CONFIG, parent().state_dict())
+    out = tmp_path / "run"
+    command = ["train", "generator", str(pictures), "--out", str(out), "--device", "cpu", "--quiet"]
+    start = ["--start", str(tmp_path / "G.safetensors"), "--ada", "0.6", "--freeze", "2"]
+    assert main([*command, *start, "--images", "16", "--batch", "8"]) == 0
+    child = load_generator(out / "generator.safetensors")
+    ours, theirs = (x.state_dict()["mapping.layers.0.weight"] for x in (child, parent()))
+    assert torch.equal(ours, theirs)
+    assert main([*command, "--ada", "2"]) == 2
+    assert main([*command, "--start", str(tmp_path / "none.pkl")]) == 2
+
+
+# ------------------------------------------------------------------ augmentation
+def augmented(p: float, images: torch.Tensor, seed: int = 0, rows=None) -> torch.Tensor:
+    augment = Augmentation(0.6, 1000)
+    augment.p = p
+    rows = torch.arange(len(images)) if rows is None else rows
+    rng = torch.Generator().manual_seed(seed)
+    return augment(images[rows], rng, rows, len(images))
+
+
+def some(count: int = 16) -> torch.Tensor:
+    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_without_probability_pictures_stay_and_with_it_about_as_many_change():
+    images = some(64)
+    assert torch.equal(augmented(0.0, images), images)
+    for p in (0.05, 1.0):
+        changed = (augmented(p, images) - images).abs().amax((1, 2, 3)) > 1e-4
+        expected = 1 - (1 - p) ** 11  # of twelve changes that can each leave a picture as it was
+        assert float(changed.float().mean()) == pytest.approx(expected, abs=0.2)
+
+
+def test_a_row_is_changed_alike_whichever_process_has_it():
+    images, rows = some(), torch.tensor([1, 5, 9])
+    assert torch.allclose(
+        augmented(1.0, images, rows=rows), augmented(1.0, images)[rows], atol=1e-6
+    )
+
+
+def test_gradients_flow_through_it():
+    images = some().requires_grad_()
+    augmented(1.0, images).square().sum().backward()
+    assert images.grad is not None
+    assert float(images.grad.abs().sum()) > 0
+
+
+def test_a_grey_picture_keeps_its_grey_or_gets_another():
+    moved = augmented(1.0, torch.full((16, 3, 16, 16), 0.25))
+    assert torch.allclose(moved, moved.mean(1, keepdim=True).expand_as(moved), atol=1e-4)
+    assert torch.allclose(moved, moved[:, :, :1, :1].expand_as(moved), atol=1e-4)
+
+
+@pytest.mark.parametrize(("real", "rises"), [(0.9, True), (0.2, False)])
+def test_the_probability_follows_how_sure_the_discriminator_is(real, rises):
+    augment = Augmentation(0.6, 1000)
+    augment.p = 0.5
+    for step in range(INTERVAL):
+        augment.observe(real, step, batch=10)
+    assert augment.p == pytest.approx(0.5 + (0.04 if rises else -0.04))
+    for step in range(400):
+        augment.observe(real, step, batch=10)
+    assert augment.p == (1.0 if rises else 0.0)
+    again = Augmentation(0.6, 1000)
+    again.load_state(augment.state())
+    assert again.p == augment.p
