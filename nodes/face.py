@@ -166,7 +166,7 @@ class Align(io.ComfyNode):
             if len(places_meant) > 1:
                 given, places_meant = [by_hand(places_meant)] * len(photos), []
             marks = Marks((*_boxes(boxes), *((x, y, x, y) for x, y in places_meant)), _area(mask))
-            choices = {"number": number, "from the left": f"left:{number}"}
+            choices = {"number": f"size:{number}", "from the left": number}
             try:
                 crops, places = align_all(
                     *(photos, side, detector, choices.get(face, face), no_face, smoothing, given),

@@ -76,7 +76,7 @@ def code_file(path: Path, **changes: object) -> Path:
         (["run", "{noise}", "--seed", "-1", "--out", "{tmp}/out"], "whole number"),
         (["run", "{noise}", "--preset", "best", "--out", "{tmp}/out"], "invalid choice"),
         (["run", "{noise}", "--generator", "cats", "--out", "{tmp}/out"], "named 'cats'"),
-        (["align", "{noise}", "--detector", "eyes", "--out", "{tmp}/a.png"], "no detector 'eyes'"),
+        (["align", "{noise}", "--detector", "eyes", "--out", "{tmp}/a.png"], "invalid choice: 'eyes'"),
         (["align", "{noise}", "--face", "second", "--out", "{tmp}/a.png"], "largest"),
         (["align", "{noise}", "--size", "0", "--out", "{tmp}/a.png"], "at least 1"),
         (["align", "{noise}", "--no-face", "centre", "--out", "{tmp}/a.xyz"], "picture format"),
@@ -300,10 +300,10 @@ def test_a_report_of_the_users_own_is_not_overwritten(noise, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", [".noise.png", "..png", "report.json.png", "\udcff.png"])
 def test_results_have_a_folder_that_is_seen_whatever_the_picture_is_called(name, noise, tmp_path):
-    from cycle_core.run.batch import find_pictures
+    from cycle_core.run.inputs import find_pictures
 
     noise.rename(tmp_path / name)
-    (folder,) = find_pictures([tmp_path / name])
+    (folder,) = find_pictures([tmp_path / name]).pictures
 
     assert not folder.startswith(".")
     assert folder not in ("", "report.json")

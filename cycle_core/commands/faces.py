@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .console import Console
 from .options import (
@@ -18,6 +18,10 @@ from .options import (
     output_file,
     positive,
 )
+
+if TYPE_CHECKING:
+    from ..faces.frame import Face, Frame
+    from ..images.io import Photo
 
 
 def add_commands(commands: Any) -> None:
@@ -32,6 +36,12 @@ def add_commands(commands: Any) -> None:
     align.add_argument("--size", type=positive, help="pixels (default: of the generator)")
     add_out(align, "the crop; its place in the photo goes beside it, into NAME.frame.json")
     add_face(align)
+    align.add_argument(
+        "--face-mask", type=Path, help="a picture, white where the faces are that are meant"
+    )
+    align.add_argument(
+        "--frame", type=Path, help="the .frame.json of another picture: the same crop of this one"
+    )
     add_generator(align)
     add_device(align)
 
@@ -52,8 +62,6 @@ def add_commands(commands: Any) -> None:
 
 
 def run_align(arguments: argparse.Namespace) -> None:
-    from ..faces.choose import choose
-    from ..faces.detect import detect
     from ..faces.frame import align
     from ..images.io import read_photo, save_image
     from ..run.picture_files import write_frame
@@ -63,7 +71,7 @@ def run_align(arguments: argparse.Namespace) -> None:
     photo = read_photo(arguments.photo)
     photo = replace(photo, image=photo.image.to(device_of(arguments)))
     size = arguments.size or _resolution(arguments.generator)
-    chosen = choose(detect(photo, arguments.detector), arguments.face, arguments.no_face)
+    chosen = _places(photo, arguments)
     if not chosen:
         console.say(f"{arguments.photo}: no face, left out")
     for index, face in enumerate(chosen):
@@ -72,6 +80,29 @@ def run_align(arguments: argparse.Namespace) -> None:
         save_image(crop, path)
         write_frame(frame, path.with_suffix(".frame.json"))
         console.say(f"{path}: {size} px, found by {frame.source}")
+
+
+def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | str]:
+    """What to cut out: a given frame, points by hand, or the faces that are found and chosen."""
+    from ..faces.choose import Marks, choose
+    from ..faces.detect import detect
+    from ..faces.points import EVERY, load_points
+    from ..images.io import read_image
+    from ..run.picture_files import read_frame
+
+    if arguments.frame is not None:
+        return [read_frame(arguments.frame).scaled(photo.size)]
+    if arguments.points is None:
+        faces = detect(photo, arguments.detector)
+    else:
+        given = load_points(arguments.points)
+        names = (arguments.photo.name, arguments.photo.stem, EVERY)
+        faces = next((given[name] for name in names if name in given), [])
+    marks = Marks()
+    if arguments.face_mask is not None:
+        marks = Marks(mask=(read_image(arguments.face_mask)[0].mean(0) + 1) / 2)
+    among = marks.among(faces, *photo.size)
+    return [*choose(faces, arguments.face, arguments.no_face, among)]
 
 
 def run_paste(arguments: argparse.Namespace) -> None:

@@ -216,7 +216,15 @@ def add_face(command: argparse.ArgumentParser) -> None:
         help="what finds faces (default: auto, the best that is here)",
     )
     command.add_argument(
-        "--face", default="largest", help="largest (default), all, or a number: 0 is the largest"
+        "--face",
+        default="largest",
+        help="largest (default), smallest, all, numbers from the left (0, or 0+2), the one at a "
+        "point x,y, or those in a box x0,y0,x1,y1, in pixels",
+    )
+    command.add_argument(
+        "--points",
+        help="points by hand in place of a detector: x,y of eye, eye, nose, mouth corner, mouth "
+        "corner, or a text or JSON file of them",
     )
     command.add_argument(
         "--no-face",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..run.video_settings import ClipSettings
 from .console import Console
 from .options import (
@@ -29,6 +30,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..run.batch import Batch
+    from ..run.inputs import Inputs
 
 
 def add_commands(commands: Any) -> None:
@@ -41,6 +43,9 @@ def add_commands(commands: Any) -> None:
     )
     command.add_argument(
         "pictures", type=Path, nargs="+", help="picture files, folders of them, or videos"
+    )
+    command.add_argument(
+        "--recursive", "-r", action="store_true", help="also the pictures of folders below"
     )
     add_edit(command, repeated=True)
     add_out(command, "the folder of the results: one folder a picture, and report.json")
@@ -77,17 +82,19 @@ def run(arguments: argparse.Namespace) -> None:
     with distributed.processes(arguments.device):
         console = Console(arguments.quiet)
         with distributed.raise_everywhere():
-            batch, pictures = _prepare(arguments, console)
+            batch, inputs = _prepare(arguments, console)
         try:
-            run_batch(batch, pictures)
+            run_batch(batch, inputs)
         finally:
             console.close()
 
 
-def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, dict[str, Path]]:
+def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, Inputs]:
     """Everything that can be wrong before the work begins is found here."""
     from ..directions.text import check_edit, check_names, needs_generator, parse_edit, steps_of
-    from ..run.batch import Batch, find_pictures
+    from ..faces.points import EVERY, load_points
+    from ..run.batch import Batch
+    from ..run.inputs import find_pictures
     from ..run.pipeline import RunSettings, is_embedded, load_models, project_preset
     from ..run.results import make_folder
     from ..runtime import distributed
@@ -97,7 +104,13 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
     for edit in edits:
         if not needs_generator(edit):
             steps_of(edit)  # an unknown direction is told before the work, not after it
-    pictures = find_pictures(arguments.pictures)
+    inputs = find_pictures(arguments.pictures, arguments.recursive)
+    points = {} if arguments.points is None else load_points(arguments.points)
+    if EVERY in points and len(inputs.pictures) > 1:
+        raise InputError(
+            f"--points are of one picture, and {len(inputs.pictures)} are given: name a file that "
+            "has the points of each after its name."
+        )
     refining, tuning = settings_of(arguments)
     if arguments.refine_steps is not None:
         refining = replace(refining, steps=arguments.refine_steps)
@@ -127,7 +140,8 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, di
     first = distributed.rank() == 0
     progress = console.progress if first else lambda name, step, total: None
     clip = ClipSettings(**given(arguments, ClipSettings))
-    return Batch(models, settings, edits, arguments.out, console.say, progress, clip), pictures
+    say = console.say
+    return Batch(models, settings, edits, arguments.out, say, progress, clip, points), inputs
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

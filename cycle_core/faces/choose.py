@@ -1,49 +1,97 @@
-"""Which of the faces of a photo to work on."""
+"""Which of the faces of a photo to work on.
+
+Faces are numbered from 0 from left to right, as `detect` gives them."""
 
 from __future__ import annotations
 
+import contextlib
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, TypeGuard
 
 from torch import Tensor
 
 from ..errors import InputError, NoFaceError
 from .frame import CENTRE, Face
 
+Choice: TypeAlias = "str | int | Sequence[int]"
+
+WORDS = ("largest", "smallest", "all")
+NO_FACE = ("error", CENTRE, "skip")
+
 
 def choose(
-    faces: Sequence[Face], choice: str | int = "largest", none: str = "error"
+    faces: Sequence[Face],
+    choice: Choice = "largest",
+    none: str = "error",
+    among: Sequence[Face] | None = None,
 ) -> list[Face | str]:
-    """The targets to align: choice = "largest", "all", an index (0 = the largest), or "left:0" for
-    the first from the left, "left:1" for the second.
+    """The targets to align, from left to right.
 
+    choice: "largest", "smallest", "all", a number or several (0 is the first from the left); or as
+        text, as the command line takes it: "2", "0+2", a point "x,y" (the face there or nearest to
+        it), a box "x0,y0,x1,y1" (those whose middle lies in it), or "size:1" (the second largest).
+    among: those of the faces that may be chosen, see `Marks`; all if None.
     Without any face: none = "error" raises NoFaceError, "centre" gives ["centre"] (which `align`
-    takes: the largest centred square), "skip" gives []. An index that no face has raises
+    takes: the largest centred square), "skip" gives []. A number that no face has raises
     NoFaceError in any case, an unknown choice or policy InputError."""
-    from_left, index = _index(choice)
-    if none not in ("error", CENTRE, "skip"):
+    if none not in NO_FACE:
         raise InputError(f'Without a face one can "error", "centre" or "skip", not {none!r}.')
-    if not faces:
-        if none == "error":
-            raise NoFaceError(
-                "No face was found in the picture: try another detector, give five points by hand, "
-                "or take the centre of the picture."
-            )
+    picked = pick(faces, choice, among)
+    return [faces[i] for i in picked] if picked else without(faces, none)
+
+
+def without(faces: Sequence[Face], none: str) -> list[Face | str]:
+    """What `choose` gives where it found none of the faces."""
+    if none != "error":
         return [CENTRE] if none == CENTRE else []
-    if index is None:
-        return list(faces)
-    if index >= len(faces):
-        count = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
+    if faces:
+        middles = "; ".join("{:.0f},{:.0f}".format(*_middle(face)) for face in faces)
         raise NoFaceError(
-            f"There is no face {index}: {count} found, numbered from 0 "
-            f"({'the first from the left' if from_left else 'the largest'}) to {len(faces) - 1}."
+            f"No face is at the place that was given: those that were found are at {middles} (x,y "
+            "in pixels)."
         )
-    return [left_to_right(faces)[index] if from_left else faces[index]]
+    raise NoFaceError(
+        "No face was found in the picture: try another detector, give five points by hand, or take "
+        "the centre of the picture."
+    )
 
 
-def left_to_right(faces: Sequence[Face]) -> list[Face]:
-    """In the order of the middle of their points."""
-    return sorted(faces, key=lambda face: float(face.points[:, 0].mean()))
+def pick(
+    faces: Sequence[Face],
+    choice: Choice = "largest",
+    among: Sequence[Face] | None = None,
+    sizes: Sequence[float] | None = None,
+) -> list[int]:
+    """The numbers of the faces that `choose` means, in order; empty where no face is meant.
+
+    sizes: by which they are large and small, of each; the areas of their boxes if None."""
+    wanted, place = _parsed(choice)
+    may = None if among is None else {id(face) for face in among}  # tensors do not compare
+    there = [i for i, face in enumerate(faces) if may is None or id(face) in may]
+    if place is not None:
+        there = _inside([faces[i] for i in there], place, there)
+    sizes = [face.area for face in faces] if sizes is None else sizes
+    ranked = sorted(there, key=lambda i: -sizes[i])
+    if isinstance(wanted, frozenset):
+        for number in wanted:
+            _check_number(number, len(faces), "the first from the left")
+        return [i for i in there if i in wanted]
+    if wanted.startswith("size:"):
+        number = int(wanted[5:])
+        _check_number(number, len(there), "the largest")
+        return ranked[number : number + 1]
+    return {"all": there, "largest": ranked[:1], "smallest": ranked[-1:]}[wanted]
+
+
+def _check_number(number: int, count: int, first: str) -> None:
+    if count and number >= count:
+        found = "1 face was" if count == 1 else f"{count} faces were"
+        raise NoFaceError(
+            f"There is no face {number}: {found} found, numbered from 0 ({first}) to {count - 1}."
+        )
 
 
 @dataclass(frozen=True)
@@ -86,18 +134,61 @@ class Marks:
         return bool(self.mask[row, column] > 0.5)
 
 
-def _index(choice: str | int) -> tuple[bool, int | None]:
-    """Whether faces are counted from the left, and the index that is meant, None for all."""
-    if choice == "largest":
-        return False, 0
-    if choice == "all":
-        return False, None
-    number = str(choice)  # a command line gives "2"
-    from_left = number.startswith("left:")
-    number = number.removeprefix("left:")
-    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+def _parsed(choice: Choice) -> tuple[str | frozenset[int], tuple[float, ...] | None]:
+    """A word or numbers, and the area that the choice names."""
+    if isinstance(choice, str):
+        if choice in WORDS or re.fullmatch(r"size:[0-9]{1,9}", choice):
+            return choice, None
+        if re.fullmatch(r"[0-9]{1,9}(\+[0-9]{1,9})*", choice):
+            return frozenset(map(int, choice.split("+"))), None
+        parts = choice.split(",")
+        if len(parts) in (2, 4):
+            with contextlib.suppress(ValueError):
+                place = tuple(map(float, parts))
+                if all(map(math.isfinite, place)):
+                    return "all", place
+    elif _is_number(choice):
+        return frozenset([choice]), None
+    elif isinstance(choice, Sequence) and choice and all(map(_is_number, choice)):
+        return frozenset(choice), None
+    raise InputError(
+        'Faces are chosen by "largest", "smallest", "all", by numbers from the left (0, or 0+2), '
+        f"by a point x,y or by a box x0,y0,x1,y1, not {str(choice)[:40]!r}."
+    )
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _inside(faces: Sequence[Face], place: Sequence[float], numbers: list[int]) -> list[int]:
+    """Those of the numbers whose faces are at a point or in a box."""
+    if len(place) == 2:
+        away = [_distance(face, *place) for face in faces]
+        return [numbers[away.index(min(away))]] if away else []
+    x0, y0, x1, y1 = place
+    if x0 >= x1 or y0 >= y1:
         raise InputError(
-            'Faces are chosen by "largest", "all", a number from 0 (the largest) or left:0 (the '
-            f"first from the left), not {str(choice)[:40]!r}."
+            f"The box {','.join(f'{v:g}' for v in place)} is empty: give its left, top, right and "
+            "bottom edge, in pixels."
         )
-    return from_left, int(number)
+    middles = [_middle(face) for face in faces]
+    inside = [x0 <= x <= x1 and y0 <= y <= y1 for x, y in middles]
+    return [i for i, here in zip(numbers, inside, strict=True) if here]
+
+
+def _middle(face: Face) -> tuple[float, float]:
+    x, y = face.points.mean(0).tolist()
+    return x, y
+
+
+def _distance(face: Face, x: float, y: float) -> tuple[float, float]:
+    """From a point to a face's box, 0 in it, and to its middle."""
+    x0, y0, x1, y1 = face.box
+    outside = math.hypot(max(x0 - x, x - x1, 0.0), max(y0 - y, y - y1, 0.0))
+    return outside, math.dist((x, y), _middle(face))
+
+
+def left_to_right(faces: Sequence[Face]) -> list[Face]:
+    """In the order of their numbers."""
+    return sorted(faces, key=_middle)

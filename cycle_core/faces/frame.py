@@ -69,6 +69,16 @@ class Frame:
         (x0, y0), (x1, y1) = self.quad[0], self.quad[3]
         return math.hypot(x1 - x0, y1 - y0)
 
+    def scaled(self, photo_size: tuple[int, int]) -> Frame:
+        """The same place in the same picture of another size. Raises MismatchError for a picture of
+        another shape."""
+        x, y = (new / old for new, old in zip(photo_size, self.photo_size, strict=True))
+        width, height = self.photo_size
+        if max(abs(x - y) * width, abs(x - y) * height) > 1:  # more than sizes are rounded by
+            raise MismatchError(other_photo(self, photo_size))
+        tl, bl, br, tr = ((u * x, v * x) for u, v in self.quad)
+        return replace(self, quad=(tl, bl, br, tr), photo_size=photo_size)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -8,6 +8,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
+HEIF = (".heic", ".heif", ".hif")  # that are read where pillow-heif is installed
 # what Pillow's decoders raise on damaged files
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 _DAMAGE += (struct.error, zlib.error)
@@ -64,6 +66,11 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} {too_large}") from error
     except UnidentifiedImageError as error:
+        if _is_heif(path):
+            raise InputError(
+                f"{path} is a HEIC picture, as phones write them: `pip install pillow-heif`, or "
+                "save it as JPEG."
+            ) from error
         raise InputError(
             f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, TIFF, BMP or GIF."
         ) from error
@@ -101,13 +108,38 @@ def channels(picture: Image.Image, path: Path | None = None) -> Channels:
     return planes[:3], planes[3] if len(planes) == 4 else None
 
 
+def readable() -> tuple[str, ...]:
+    """The endings of the picture files that are read here."""
+    return READABLE + (HEIF if _has_heif() else ())
+
+
+@lru_cache(maxsize=1)
+def _has_heif() -> bool:
+    """Whether pictures of phones can be read; Pillow then knows how."""
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+    except Exception:  # not installed, or not for this machine
+        return False
+    return True
+
+
+def _is_heif(path: Path) -> bool:
+    """By its first bytes: phones write it under any ending."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    brands = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+    return head[4:8] == b"ftyp" and head[8:] in brands
+
+
 def _formats() -> list[str]:
-    """The formats of READABLE by Pillow's names. It knows more, and hands some of them (EPS) to
+    """The formats that are read, by Pillow's names. It knows more, and hands some of them (EPS) to
     other programs of the machine, which no picture from anywhere should start."""
     from PIL import Image
 
     known = Image.registered_extensions()
-    return sorted({known[ending] for ending in READABLE if ending in known})
+    return sorted({known[ending] for ending in readable() if ending in known})
 
 
 def _conversion(picture: Image.Image, deep: bool, profile: bytes | None) -> Convert:

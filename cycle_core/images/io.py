@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,7 +143,7 @@ def list_images(folder: str | Path, nested: bool = False) -> list[Path]:
 
     nested: those in the folders below too, folder by folder; links to folders are not followed.
     Raises InputError if there is no such folder or no picture in it."""
-    from .decode import READABLE
+    from .decode import readable
 
     folder = Path(folder)
     if not folder.is_dir():
@@ -153,16 +154,22 @@ def list_images(folder: str | Path, nested: bool = False) -> list[Path]:
         found += [
             Path(path, name)
             for name in names
-            if Path(name).suffix.lower() in READABLE
+            if Path(name).suffix.lower() in readable()
             and not name.startswith(".")
             and os.path.isfile(os.path.join(path, name))
         ]
     if not found:
         raise InputError(
-            f"{folder} holds no pictures: a file ending in one of {' '.join(READABLE)} is expected."
+            f"{folder} holds no pictures: a file ending in one of {' '.join(readable())} is "
+            "expected."
         )
-    order = {path: path.relative_to(folder).parts for path in found}
-    return sorted(found, key=lambda path: ([_natural(part) for part in order[path]], path))
+    return natural_order(found, folder)
+
+
+def natural_order(paths: Iterable[Path], folder: Path) -> list[Path]:
+    """Files of a folder by name, img2 before img10, folder by folder."""
+    order = {path: path.relative_to(folder).parts for path in paths}
+    return sorted(order, key=lambda path: ([_natural(part) for part in order[path]], path))
 
 
 def to_pil(image: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:

@@ -17,11 +17,14 @@ from typing import Any
 from .. import __version__
 from ..directions.text import Edit
 from ..errors import CycleError, InputError
+from ..faces.frame import Face
+from ..faces.points import EVERY
 from ..images.clips import is_clip, open_clip
-from ..images.io import Photo, list_images, read_photo
+from ..images.io import Photo, read_photo
 from ..runtime import distributed
 from ..runtime.progress import StepCallback
 from .clips import ClipInversion, edit_clip, invert_clip, read_clip, write_clip
+from .inputs import Inputs, text, told
 from .picture_files import read_inversion, write_edited, write_inversion, write_sheet
 from .pipeline import (
     Inversion,
@@ -32,7 +35,6 @@ from .pipeline import (
     invert_picture,
 )
 from .results import (
-    REPORT,
     check_report,
     files_of,
     is_done,
@@ -57,32 +59,44 @@ class Batch:
     say: Say
     progress: StepCallback
     clip: ClipSettings = field(default_factory=ClipSettings)
+    points: Mapping[str, list[Face]] = field(default_factory=dict)  # by hand, by pictures' names
+
+    def faces(self, path: Path) -> list[Face] | None:
+        """Those that were given by hand for a picture, None where they are to be found."""
+        for name in (path.name, path.stem, EVERY):
+            if name in self.points:
+                return self.points[name]
+        return None
 
 
-def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
-    """Go the whole way for each picture (name -> file) and write out/report.json.
+def run_batch(batch: Batch, inputs: Inputs) -> None:
+    """Go the whole way for each picture and write out/report.json.
 
     The processes of torchrun divide the pictures among them; the first one writes the report.
     Raises what a single picture raises; of several, InputError at the end that names the failed."""
     check_report(batch.out)
     alone = distributed.world_size() == 1
-    pictures = distributed.everywhere(pictures)[0]  # the folder may grow while they look
+    inputs = distributed.everywhere(inputs)[0]  # the folder may grow while they look
+    pictures, left_out = inputs.pictures, dict(inputs.left_out)
     failed: dict[str, str] = {}
     for name in distributed.claim(list(pictures), "pictures"):
         try:
-            run_one(batch, name, pictures[name], pictures)
+            if why := run_one(batch, name, pictures[name], pictures):
+                left_out[name] = why
         except CycleError as error:
-            failed[name] = _text(" ".join(str(error).split()))
+            failed[name] = text(" ".join(str(error).split()))
             if alone and len(pictures) == 1:
                 raise
             batch.say(f"{name}: {failed[name]}")
         if distributed.rank() == 0:
-            write_report(batch.out, summary(batch, failed))
+            write_report(batch.out, summary(batch, failed, left_out))
     if not alone:
-        told = {name: why for part in distributed.everywhere(failed) for name, why in part.items()}
-        failed = {name: told[name] for name in pictures if name in told}
+        failed, left_out = (_gathered(part) for part in (failed, left_out))
+        failed = {name: failed[name] for name in pictures if name in failed}
         if distributed.rank() == 0:
-            write_report(batch.out, summary(batch, failed))
+            write_report(batch.out, summary(batch, failed, left_out))
+    if left_out and distributed.rank() == 0:
+        batch.say(f"Left out: {told(left_out)}")
     if failed:
         raise InputError(
             f"{len(failed)} of {len(pictures)} pictures could not be done ({', '.join(failed)}): "
@@ -90,23 +104,29 @@ def run_batch(batch: Batch, pictures: dict[str, Path]) -> None:
         )
 
 
-def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -> None:
+def _gathered(told: dict[str, str]) -> dict[str, str]:
+    """What all processes have to tell."""
+    return {name: why for part in distributed.everywhere(told) for name, why in part.items()}
+
+
+def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -> str | None:
     """One picture file: all its faces that are chosen, into out/NAME or out/NAME-0, NAME-1, ...
 
+    Gives the reason where it was left out.
     pictures: all of the run by their names, of which none may be a face's."""
     if is_clip(path):
         run_clip(batch, name, path)
-        return
+        return None
     photo = read_photo(path)
     key = fingerprint(path, batch)
     names = finished(batch.out, name, key)
     if names is not None:
         for done in names:
             _add_edits(batch, done, photo)
-        return
-    targets = find_targets(photo, batch.settings)
+        return None
+    targets = find_targets(photo, batch.settings, batch.faces(path))
     if not targets:
-        batch.say(f"{name}: no face, left out")
+        return "no face was found"
     names = [name] if len(targets) == 1 else [f"{name}-{i}" for i in range(len(targets))]
     for taken in pictures.keys() & set(names) - {name}:
         raise InputError(
@@ -120,7 +140,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
             report = {
                 "cycle_core": __version__,
                 "name": folder,
-                "source": _text(path.name),
+                "source": text(path.name),
                 "inputs": key,
                 "faces": names,
                 "seed": batch.settings.seed,
@@ -130,6 +150,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
             }
             _finish(batch, part, photo, inversion, batch.edits, report)
         batch.say(f"{batch.out / folder}: {_told(report)}")
+    return None
 
 
 def run_clip(batch: Batch, name: str, path: Path) -> None:
@@ -148,7 +169,7 @@ def run_clip(batch: Batch, name: str, path: Path) -> None:
             report = {
                 "cycle_core": __version__,
                 "name": name,
-                "source": _text(path.name),
+                "source": text(path.name),
                 "inputs": key,
                 "seed": batch.settings.seed,
                 "clip": {"size": clip.size, "rate": str(clip.rate), "sound": clip.sound},
@@ -198,34 +219,18 @@ def finished(out: Path, name: str, key: str) -> list[str] | None:
     return None
 
 
-def find_pictures(given: Sequence[Path]) -> dict[str, Path]:
-    """Files, and the pictures in folders, by a name for each: the file's without its ending, with
-    it where two differ in nothing else. Raises InputError where there is none."""
-    files = [path for one in given for path in (list_images(one) if one.is_dir() else [one])]
-    files = list(dict.fromkeys(files))
-    stems = [_stem(path) for path in files]
-    pictures: dict[str, Path] = {}
-    for path, stem in zip(files, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else _text(path.name.replace(".", "_"))
-        if name in pictures:
-            raise InputError(
-                f"{pictures[name]} and {path} have the same name, and so would their results: "
-                "run them into two folders, or rename one."
-            )
-        pictures[name] = path
-    return pictures
-
-
 def fingerprint(path: Path, batch: Batch) -> str:
     """Hexadecimal digits that stand for the photo, the models and the settings."""
     digest = hashlib.sha256(path.read_bytes())
-    clip = [asdict(batch.clip)] if is_clip(path) else []
-    for part in (batch.models.fingerprint, batch.settings.to_json(), __version__, *clip):
+    more: list[Any] = [asdict(batch.clip)] if is_clip(path) else []
+    if faces := batch.faces(path):
+        more.append([face.points.tolist() for face in faces])
+    for part in (batch.models.fingerprint, batch.settings.to_json(), __version__, *more):
         digest.update(json.dumps(part, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def summary(batch: Batch, failed: dict[str, str]) -> dict[str, Any]:
+def summary(batch: Batch, failed: dict[str, str], left_out: dict[str, str]) -> dict[str, Any]:
     """The report of the whole folder, gathered from the reports of its pictures."""
     folders = sorted(path for path in batch.out.iterdir() if path.is_dir() and path.name[0] != ".")
     return {
@@ -235,18 +240,8 @@ def summary(batch: Batch, failed: dict[str, str]) -> dict[str, Any]:
         "networks": batch.models.judge.names(batch.models.losses),
         "pictures": [r for r in map(read_report, folders) if r is not None and "steps" in r],
         "failed": [{"name": name, "error": error} for name, error in failed.items()],
+        "left_out": [{"name": name, "reason": why} for name, why in left_out.items()],
     }
-
-
-def _stem(path: Path) -> str:
-    """The file's name without its ending, as the name of a folder that is seen and our own."""
-    stem = path.stem.lstrip(".")
-    return _text(path.name.replace(".", "_") if stem in ("", REPORT) else stem)
-
-
-def _text(name: str) -> str:
-    """A name as reports can hold it: bytes that are no text (of an old disk) become `?`."""
-    return name.encode(errors="replace").decode()
 
 
 def _add_edits(batch: Batch, name: str, photo: Photo) -> None:

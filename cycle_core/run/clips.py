@@ -30,7 +30,7 @@ from ..faces.detect import detect
 from ..faces.frame import Face, align
 from ..faces.paste import paste
 from ..faces.points import manual
-from ..faces.video import follow, smooth_over_time
+from ..faces.tracks import follow, smooth_over_time
 from ..files.atomic import write_atomically
 from ..images.clips import Clip, ClipWriter
 from ..invert.encode import encode, generate

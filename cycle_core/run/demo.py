@@ -38,6 +38,7 @@ def demo(out: Path, device: torch.device, seed: int, console: Console) -> None:
     Raises MissingFileError without scikit-image, which brings the photographs."""
     from ..directions.text import parse_edit
     from .batch import Batch, run_batch
+    from .inputs import Inputs
     from .picture_files import picture_rows
     from .pipeline import RunSettings, load_models, preset
     from .results import make_folder, read_report
@@ -57,7 +58,7 @@ def demo(out: Path, device: torch.device, seed: int, console: Console) -> None:
         console.progress,
     )
     try:
-        run_batch(batch, pictures)
+        run_batch(batch, Inputs(pictures, {}))
     finally:
         console.close()
     rows, captions = [], []

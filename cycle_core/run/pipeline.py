@@ -189,9 +189,13 @@ def run_picture(
     return results
 
 
-def find_targets(photo: Photo, settings: RunSettings) -> list[Face | str]:
-    """The faces to work on; see `face.choose` for what happens without one."""
-    return choose(detect(photo, settings.detector), settings.face, settings.no_face)
+def find_targets(
+    photo: Photo, settings: RunSettings, faces: Sequence[Face] | None = None
+) -> list[Face | str]:
+    """The faces to work on, of those that are found or given by hand; see `choose` for what happens
+    without one."""
+    found = detect(photo, settings.detector) if faces is None else faces
+    return choose(found, settings.face, settings.no_face)
 
 
 def invert_picture(

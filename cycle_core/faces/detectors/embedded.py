@@ -88,6 +88,26 @@ def find(image: Tensor, min_score: float = 0.5) -> list[Face]:
     return [Face(_box(points), score, points, None, "embedded") for score, points in kept]
 
 
+def upright_turn(image: Tensor, points: Tensor) -> int:
+    """By how many quarters, counterclockwise, `image` has to be turned for the face at points [5,2]
+    to be upright, where another detector has put the points as if it were: 0 for most."""
+    from kornia.color import rgb_to_grayscale
+
+    grey = (rgb_to_grayscale(image.float()) + 1) / 2
+    centre = points.mean(0)
+    guesses = [points - centre]
+    for _ in range(3):  # the face's axis clockwise by quarters
+        x, y = guesses[-1].unbind(-1)
+        guesses.append(torch.stack([-y, x], dim=-1))
+    refiner = _networks(str(grey.device)).refiner
+    with torch.inference_mode():
+        first, _, _ = refine(refiner, grey, torch.stack(guesses) + centre, zooms=(1.0,))
+        _, sure, spread = refine(refiner, grey, first, zooms=(1.0,))
+    best = int(spread.argmin())
+    believed = float(spread[best]) < 0.5 * float(spread[0]) and float(sure[best]) > 0.9
+    return best if believed else 0
+
+
 @lru_cache(maxsize=2)
 def _networks(device: str) -> Landmarks:
     return load_landmarks("landmarks", device)
