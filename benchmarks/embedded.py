@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import cycle_core as cc
-from cycle_core.bench.page import put
+from cycle_core.bench.report import put
 from cycle_core.images.io import save_image
 from cycle_core.images.sheet import contact_sheet
 from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cycle_core.bench.page import put
+from cycle_core.bench.report import put
 from cycle_core.faces.detectors import embedded, registry
 from cycle_core.faces.frame import Face, ffhq_quad
 from cycle_core.faces.landmarks import MIRRORED, face_size

@@ -136,7 +136,7 @@ def measure(path: Path, kind: str) -> tuple[float, float, int]:
     """(seconds, seconds of the CPU, bytes) to open a file of this kind."""
     import torch
 
-    from cycle_core.bench.clock import Clock
+    from cycle_core.bench.measures import Clock
     from cycle_core.checkpoints.registry import load_encoder, load_generator
     from cycle_core.runtime.devices import peak_memory
 

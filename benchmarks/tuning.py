@@ -31,9 +31,8 @@ from inference import Traffic, bandwidth, speed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from cycle_core.bench.clock import Clock
-from cycle_core.bench.measures import Numbers, Rulers, distortion, editability
-from cycle_core.bench.page import put
+from cycle_core.bench.measures import Clock, Numbers, Rulers, distortion, editability
+from cycle_core.bench.report import put
 from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.codes import Code
@@ -247,7 +246,8 @@ class Bench:
         self.G, E = load_generator("portraits", device), load_encoder("portraits", device)
         self.perceptual = load_perceptual("loss").to(device)
         self.rulers = Rulers.load(self.G)
-        self.test = open_set(sets, "outside", None, self.G.resolution).part(0, pictures)
+        self.test = open_set(sets, "outside", None, self.G.resolution, split="tuning")
+        self.test = self.test.part(0, pictures)
         self.pivots = refine(
             E, self.G, self.test.images, REFINE_PRESETS["embedded"],
             perceptual=self.perceptual, faces=load_identity("loss").to(device),

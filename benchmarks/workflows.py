@@ -45,7 +45,7 @@ def main() -> None:
     if given.page is None:
         print(table)
         return
-    from cycle_core.bench.page import put
+    from cycle_core.bench.report import put
 
     put(table, given.page, "measured")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
 
-from cycle_core.bench.intervals import estimate
 from cycle_core.bench.measures import (
     STRENGTHS,
     Rulers,
@@ -18,11 +18,12 @@ from cycle_core.bench.measures import (
     strength_for,
 )
 from cycle_core.bench.methods import METHODS, find
-from cycle_core.bench.report import difference, estimates, plot, side_by_side, tables
-from cycle_core.bench.run import COLUMNS, QUICK, compare, unlike
+from cycle_core.bench.report import estimates, plot, side_by_side, tables
+from cycle_core.bench.run import COLUMNS, NUMBERS, QUICK, compare, read_numbers, unlike
 from cycle_core.bench.sets import (
     EDITED,
     OUTSIDE,
+    SPLITS,
     TestSet,
     describe_set,
     deviations,
@@ -47,7 +48,7 @@ TINY = replace(
     edited=1,
     tuned=1,
     projected=1,
-    steps=2,
+    share=0.004,  # 2 of 500
     tune=TuneSettings(steps=2, learning_rate=3e-3, threshold=0.0),
 )
 
@@ -179,23 +180,6 @@ def test_the_strength_for_a_change_is_interpolated_or_that_of_the_largest_change
     assert strength_for([0.1, 0.2, 0.6, 0.4, 0.3]) == (STRENGTHS[2], False)
 
 
-# ------------------------------------------------------------------ intervals
-def test_an_interval_covers_the_mean_and_shrinks_with_more_pictures():
-    torch.manual_seed(0)
-    few = estimate(torch.randn(3, 10).add(5).tolist())
-    many = estimate(torch.randn(3, 1000).add(5).tolist())
-    assert few.low < few.mean < few.high
-    assert many.high - many.low < (few.high - few.low) / 4
-    assert many.low < 5 < many.high
-
-
-def test_training_seeds_that_differ_widen_the_interval():
-    pictures = torch.linspace(0, 1, 200)
-    alike = estimate([pictures.tolist()] * 3)
-    apart = estimate([(pictures + shift).tolist() for shift in (-1.0, 0.0, 1.0)])
-    assert apart.high - apart.low > 5 * (alike.high - alike.low)
-
-
 # ------------------------------------------------------------------ comparing
 def test_every_method_is_measured_before_and_after_tuning(results):
     assert [r["facts"]["method"] for r in results] == ["optimise-w", "cycle"]
@@ -208,40 +192,44 @@ def test_every_method_is_measured_before_and_after_tuning(results):
     assert cycle["tuned"]["mse"][0] < cycle["pivot"]["mse"][0]
 
 
-def test_the_tables_name_methods_and_mark_the_best(results):
+def test_the_tables_name_methods_by_the_pictures_that_all_have(results):
     text = tables(results)
-    rows = [line for line in text.splitlines() if line.startswith("| cycle encoding")]
-    assert rows
-    means = estimates(results, "pivot", "mse")
-    winner = min(means, key=lambda key: means[key].mean)
-    title = find(winner).title
-    first = next(line for line in text.splitlines() if line.startswith(f"| {title}"))
-    assert f"**{means[winner]}**" in first
+    row = next(line for line in text.splitlines() if line.startswith("| cycle encoding"))
+    mean = results[1]["pivot"]["mse"][0]  # optimisation has one picture alone
+    assert estimates(results, "pivot", "mse")["cycle"].mean == mean
+    assert row.split(" | ")[1] == f"{mean:.4f}"
+    assert "Pivots, 1 pictures" in text
 
 
-def test_a_difference_is_paired_by_picture_and_seed():
-    """Pictures differ by far more than methods do, and one method has been trained thrice."""
-
-    def result(key, seed, values):
-        return {"facts": {"method": key, "seed": seed}, "pivot": {"lpips": values}}
-
-    pictures = torch.linspace(0, 10, 20).tolist()
-    results = [result("optimise-w", 0, pictures)]
-    results += [result("cycle", seed, [x + 0.1 for x in pictures[:15]]) for seed in (0, 1, 2)]
-    found = difference(results, "cycle", "optimise-w", "pivot", "lpips")
-    assert found is not None
-    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
-    assert difference(results, "cycle", "e4e", "pivot", "lpips") is None
-    assert difference(results, "cycle", "optimise-w", "pivot", "lec") is None
-
-
-def test_the_tables_set_methods_against_each_other(results):
+def test_a_quick_look_says_what_it_is_and_marks_nothing(results):
     text = tables(results)
-    assert "| cycle encoding − " not in text  # neither rival was measured
-    renamed = [json.loads(json.dumps(r).replace('"optimise-w"', '"encoder-w"')) for r in results]
-    row = next(x for x in tables(renamed).splitlines() if x.startswith("| cycle encoding − "))
-    expected = difference(renamed, "cycle", "encoder-w", "pivot", "lpips")
-    assert str(expected) in row
+    assert text.startswith("**A quick look, not a comparison**")
+    assert "**" not in text.partition("comparison**")[2]
+    steps = {
+        find(key).steps: r["facts"]["steps"] for key, r in zip(TINY.methods, results, strict=True)
+    }
+    assert steps == {500: 2, 0: 0}
+    cut = [replace(QUICK, methods=(method.key,)) for method in METHODS if method.steps]
+    assert {one.projected for one in cut} == {QUICK.projected}
+    assert QUICK.projected >= max(QUICK.inside, QUICK.outside)  # of all methods the same pictures
+
+
+def test_the_numbers_are_kept_in_short_and_make_the_same_tables(folder, results, tmp_path, capsys):
+    path = folder / NUMBERS
+    kept = read_numbers(path)
+    assert [r["facts"] for r in kept] == [r["facts"] for r in results]
+    assert kept[1]["pivot"]["lec"] == pytest.approx(results[1]["pivot"]["lec"], rel=1e-4)
+    assert max(map(len, path.read_text().splitlines())) < 100  # of two pictures
+    assert main(["bench", "--numbers", str(path), "--quiet"]) == 0
+    assert "| cycle encoding |" in capsys.readouterr().out
+    (tmp_path / "other.json").write_text("[1]")
+    assert main(["bench", "--numbers", str(tmp_path / "other.json")]) == 2
+    assert "does not hold the numbers" in capsys.readouterr().err
+
+
+def test_the_portraits_that_settings_are_chosen_by_are_not_those_of_the_comparison():
+    parts = [describe_set("inside", None, split)[0] for split in SPLITS]
+    assert not any((a[:, None] == b).all(2).any() for a, b in combinations(parts, 2))
 
 
 def test_the_trade_off_is_drawn(results, tmp_path):

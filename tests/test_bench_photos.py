@@ -11,10 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cycle_core.bench.photo_measures import at_256, edits, photo_rulers
-from cycle_core.bench.photo_report import photo_layout, photo_sheets, photo_tables
+from cycle_core.bench.measures import at_256, edits, photo_rulers
 from cycle_core.bench.photos import PhotoSettings, compare_photos
-from cycle_core.bench.report import plot
+from cycle_core.bench.report import photo_layout, photo_sheets, photo_tables, plot
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.directions.direction import Direction

@@ -50,6 +50,8 @@ TRAININGS = {
     "w+": ("--phases", "w+"),
     "cycle": (),
     "untightened": ("--delta-factor", "1", "--adv-factor", "1"),
+    "w-decay": ("--phases", "w-decay"),
+    "cycle-delta": ("--adv-factor", "1"),
 }
 
 
@@ -108,6 +110,8 @@ METHODS = (
     Method("e4e", "e4e (W to W+)", "w+", "W+", 0, Encoded("W+")),
     Method("cycle", "cycle encoding", "cycle", "W", 0, Encoded("W")),
     Method("untightened", "cycle without tightening", "untightened", "W", 0, Encoded("W")),
+    Method("w-decay", "in W, adversarial weights of the cycle", "w-decay", "W", 0, Encoded("W")),
+    Method("cycle-delta", "cycle, delta weight alone", "cycle-delta", "W", 0, Encoded("W")),
     Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, Encoded("W+")),
     Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps, Refined(_REFINE)),
     Method("cycle-free", "cycle + refinement, M = 0", "cycle", "W", _REFINE.steps,
@@ -115,20 +119,6 @@ METHODS = (
     Method("e4e-refined", "e4e + refinement", "w+", "W+", _REFINE.steps,
            Refined(replace(_REFINE, space="W+"))),
 )  # fmt: skip
-
-# what the paper claims, or its design begs to ask, of one method against another
-PAIRS = (
-    ("cycle", "encoder-w"),  # the way through W+ is worth it
-    ("cycle", "untightened"),  # so is tightening on the way back
-    ("cycle", "e4e"),  # W edits better than W+, which reconstructs better
-    ("cycle", "cycle-stale"),  # heads that the way back has turned off stay off
-    ("cycle-refined", "cycle"),
-    ("cycle-refined", "cycle-free"),  # the regulariser keeps the code editable
-    ("cycle-refined", "e4e-refined"),
-    ("cycle-refined", "optimise-w"),
-    ("cycle-refined", "optimise-w+"),
-    ("optimise-w", "optimise-w+"),
-)
 
 
 def find(key: str) -> Method:

@@ -33,10 +33,17 @@ from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..run.pipeline import is_embedded
-from .clock import Clock
-from .measures import Rulers, consistency, distance_to_w, distortion
+from .measures import (
+    Clock,
+    Rulers,
+    at_256,
+    consistency,
+    distance_to_w,
+    distortion,
+    edits,
+    photo_rulers,
+)
 from .methods import Encoded, Method, Models, Projected, Refined
-from .photo_measures import at_256, edits, photo_rulers
 from .run import SHOWN, read_result, unlike
 
 Progress = Callable[[str, int, int], object]  # (method, pictures done, pictures in all)
@@ -61,7 +68,7 @@ class PhotoSettings:
 
 @dataclass(frozen=True)
 class Compared:
-    """What `compare_photos` found; `photo_report` makes tables of it.
+    """What `compare_photos` found; `report` makes tables of it.
 
     results: one for each method, as `run.compare` gives them, seconds as medians;
         facts["pictures"] names the pictures.
@@ -204,8 +211,8 @@ class _Bench:
         target = at_256(image)
         with Clock(G.device) as clock:
             code = method.pivots(replace(self.models, encoder=E), image, method.steps, 0)
-        drawn = [at_256(generate(G, code))]
-        pivot = distortion(rulers, target, drawn[0])
+        made = [at_256(generate(G, code))]
+        pivot = distortion(rulers, target, made[0])
         pivot["to_w"] = distance_to_w(rulers, code)
         if E is not None:
             pivot["lec"] = consistency(rulers, G, E, code, strength)
@@ -218,8 +225,8 @@ class _Bench:
             with Clock(G.device) as clock:
                 result = tune(G, code, image, self.settings.tune, perceptual=perceptual)
             G = result.generator
-            drawn.append(at_256(result.image))
-            after = distortion(rulers, target, drawn[1])
+            made.append(at_256(result.image))
+            after = distortion(rulers, target, made[1])
             record["tuned"] = {name: values[0] for name, values in after.items()}
             record["edited tuned"] = edits(rulers, G, code, strength)
             record["costs"]["tuned"] = {"seconds": clock.seconds}
@@ -232,8 +239,8 @@ class _Bench:
         if not shown:
             return record, None
         for direction in rulers.directions[:_SHOWN_EDITS]:
-            drawn.append(at_256(generate(G, edit(code, direction, strength))))
-        return record, torch.cat([target, *drawn], dim=3)
+            made.append(at_256(generate(G, edit(code, direction, strength))))
+        return record, torch.cat([target, *made], dim=3)
 
 
 # ------------------------------------------------------------------ parts

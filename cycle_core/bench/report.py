@@ -1,4 +1,4 @@
-"""Tables, plots and side-by-side pictures of what `compare` measured."""
+"""Tables, plots and side-by-side pictures of what `compare` and `compare_photos` measured."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import InputError, MissingFileError
+from ..files.atomic import write_atomically
 from ..images.io import read_image
 from ..images.sheet import contact_sheet
 from ..measure.metrics import METRICS
-from .intervals import Estimate, estimate
-from .methods import METHODS, PAIRS
+from .methods import METHODS
+from .photos import SET, Compared
+from .questions import answered, markdown
 from .run import COLUMNS
+from .statistics import Estimate, estimate
 
 Result = dict[str, Any]
 Columns = dict[str, tuple[str, bool | None]]
@@ -29,24 +32,21 @@ _EDITS: Columns = {
     "true_lpips": ("LPIPS to the true edit", False),
 }
 _PIVOT: Columns = {"to_w": ("distance to mean W", None), "lec": ("LEC", False)}
+QUICK_SAYS = (
+    "**A quick look, not a comparison**: few pictures, one training, a part of the steps of every "
+    "method. It shows that everything runs; differences here may have the other sign than those of "
+    "the whole comparison."
+)
+ANSWERS_SAY = (
+    "The questions, each by one method minus another on the pictures and trainings that both have, "
+    "with 95 % intervals for new pictures and new trainings, and p values that Holm's correction "
+    "makes hold for all of them together:"
+)
 TITLES = {
     "inside": "Portraits of the domain",
     "outside": "Portraits outside the domain",
     "person": "One person, one tuned generator",
 }
-
-
-# (part, measure, heading) of what a method is compared by with another
-_PAIRED = (
-    ("pivot", "lpips", "LPIPS"),
-    ("pivot", "identity", "identity"),
-    ("pivot", "to_w", "distance to mean W"),
-    ("pivot", "lec", "LEC"),
-    ("edited", "unwanted", "unwanted"),
-    ("edited", "true_lpips", "LPIPS to the true edit"),
-    ("edited tuned", "unwanted", "tuned: unwanted"),
-    ("edited tuned", "true_lpips", "tuned: LPIPS to the true edit"),
-)
 
 
 def distortion_columns(headings: Mapping[str, str] | None = None) -> Columns:
@@ -61,15 +61,13 @@ def distortion_columns(headings: Mapping[str, str] | None = None) -> Columns:
 @dataclass(frozen=True)
 class Layout:
     """What is told, and in which order: the methods and the sets by their titles, the measures by
-    their headings, and the measure of edits that the plot has, with the name of its axis; pairs of
-    methods that are compared with each other."""
+    their headings, and the measure of edits that the plot has, with the name of its axis."""
 
     methods: Mapping[str, str]
     sets: Mapping[str, str]
     distortion: Columns
     edits: Columns
     plotted: tuple[str, str]
-    pairs: Sequence[tuple[str, str]] = ()
 
 
 DOMAIN = Layout(
@@ -78,14 +76,20 @@ DOMAIN = Layout(
     distortion_columns(),
     _EDITS,
     ("true_lpips", "error of an edit: LPIPS to the true edit"),
-    PAIRS,
 )
 
 
 def tables(results: Sequence[Result], layout: Layout = DOMAIN) -> str:
-    """Markdown: for every set what pivots are worth, and what they are worth after tuning. The best
-    mean of each column is bold, and so is a difference whose interval leaves zero out."""
+    """Markdown: the answers to the questions, then for every set what pivots are worth, and what
+    they are worth after tuning. Means of a table are over the pictures that all its methods have.
+
+    Results of few pictures, one training or fewer steps than a method's own are no comparison: that
+    is said, and they answer no question."""
     parts = []
+    if any(result["facts"].get("quick") for result in results):
+        parts.append(f"{QUICK_SAYS}\n")
+    elif text := answered(results):
+        parts.append(f"{ANSWERS_SAY}\n\n{text}\n")
     for name, title in layout.sets.items():
         of_set = [result for result in results if result["facts"]["set"] == name]
         if not of_set:
@@ -96,63 +100,27 @@ def tables(results: Sequence[Result], layout: Layout = DOMAIN) -> str:
             ("After tuning", "tuned", "edited tuned", {}),
         ):
             for kind, columns in ((part, {**layout.distortion, **more}), (edits, layout.edits)):
-                counts = sorted({len(_any(result[kind])) for result in of_set} - {0})
-                if counts:
-                    number = " or ".join(map(str, counts))
-                    parts.append(f"{state}{', edited' * (kind == edits)}, {number} pictures:\n")
+                count = _shared(of_set, kind)
+                if count:
+                    parts.append(f"{state}{', edited' * (kind == edits)}, {count} pictures:\n")
                     parts.append(_table(of_set, kind, columns, layout) + "\n")
-        rows = _differences(of_set, layout)
-        if rows:
-            text = "One method minus another, on the pictures and seeds that both have"
-            parts.append(f"{text}:\n\n{rows}\n")
         parts.append(f"Costs of a picture:\n\n{_costs(of_set, layout)}\n")
     return "\n".join(parts)
 
 
 def estimates(results: Sequence[Result], part: str, measure: str) -> dict[str, Estimate]:
-    """{method: mean with interval} over the seeds that were measured, of one set."""
-    found = {}
+    """{method: mean with interval} over the seeds that were measured, of one set, over the first
+    pictures, which all methods have."""
+    found, count = {}, _shared(results, part)
     for key in dict.fromkeys(result["facts"]["method"] for result in results):
         values = [
-            result[part][measure]
+            result[part][measure][:count]
             for result in results
             if result["facts"]["method"] == key and measure in result[part]
         ]
-        if values:
+        if values and count:
             found[key] = estimate(values)
     return found
-
-
-def difference(
-    results: Sequence[Result], one: str, other: str, part: str, measure: str
-) -> Estimate | None:
-    """The mean of `one` minus `other`, of one set, paired by picture and training seed: it knows
-    more than two intervals that overlap because pictures differ. None where either is missing."""
-    values = [
-        {
-            result["facts"]["seed"]: result[part][measure]
-            for result in results
-            if result["facts"]["method"] == key and measure in result[part]
-        }
-        for key in (one, other)
-    ]
-    if not all(values):
-        return None
-    several = [of_seed.keys() for of_seed in values if len(of_seed) > 1]
-    seeds = sorted(set.intersection(*map(set, several)) if several else values[0].keys())
-    # what is not trained has one seed, which is compared with every one
-    mine, theirs = (
-        [of_seed.get(seed, next(iter(of_seed.values()))) for seed in seeds] for of_seed in values
-    )
-    count = min(len(row) for row in [*mine, *theirs])
-    if not count:
-        return None
-    return estimate(
-        [
-            [a - b for a, b in zip(m[:count], t[:count], strict=True)]
-            for m, t in zip(mine, theirs, strict=True)
-        ]
-    )
 
 
 def plot(results: Sequence[Result], path: str | Path, layout: Layout = DOMAIN) -> None:
@@ -210,6 +178,22 @@ def plot(results: Sequence[Result], path: str | Path, layout: Layout = DOMAIN) -
     pyplot.close(figure)
 
 
+def put(text: str, path: str | Path, name: str) -> None:
+    """Replace what stands between `<!-- NAME -->` and `<!-- /NAME -->` of a Markdown file.
+
+    Raises InputError where the file or one of the comments is missing."""
+    path, first, last = Path(path), f"<!-- {name} -->", f"<!-- /{name} -->"
+    try:
+        page = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+    if page.count(first) != 1 or page.count(last) != 1:
+        raise InputError(f"{path} does not have {first} and {last} once each: add both to it.")
+    before, after = page.split(first)[0], page.split(last)[1]
+    whole = f"{before}{first}\n{text.strip()}\n{last}{after}"
+    write_atomically(path, lambda to: to.write_text(whole, encoding="utf-8"))
+
+
 def side_by_side(out: str | Path, results: Sequence[Result], name: str, picture: int) -> Tensor:
     """One picture of a set with every method, of the first training seed: float32 [1,3,H,W].
 
@@ -244,44 +228,70 @@ def _is(result: Result, method: str, seed: int, name: str) -> bool:
     return (facts["method"], facts["seed"], facts["set"]) == (method, seed, name)
 
 
+# ------------------------------------------------------------------ photographs
+def photo_layout(compared: Compared) -> Layout:
+    """The headings: they name the networks, and say which of them a loss uses, too."""
+    heads = {}
+    for measure, name in compared.facts["measured by"].items():
+        also = ", also a loss" if name in compared.facts["losses"].values() else ""
+        heads[measure] = f"{name}{also}"
+    heads["identity"] = "identity " + heads["identity"].removeprefix("identity ")
+    return Layout(
+        compared.methods,
+        {SET: "Photographs"},
+        distortion_columns(heads),
+        # neither is better by itself: an edit that changes nothing keeps everything
+        {"kept": ("identity kept", None), "changed": ("LPIPS of the change", None)},
+        ("kept", "identity that an edit keeps"),
+    )
+
+
+def photo_tables(compared: Compared) -> str:
+    """Markdown: how it was measured, the tables, and what failed."""
+    facts = compared.facts
+    along = ", ".join(facts["directions"])
+    told = (
+        f"{facts['pictures']} pictures of {facts['folder']}, generator {facts['generator']}. "
+        "Pictures and results are measured as files of 256 px (PIL, bicubic), one at a time; MSE "
+        "in [-1, 1]. Seconds are medians. Intervals of 95 % over the pictures, by Student's t. "
+        f"Edits, and LEC, by {facts['strength']:g} standard deviations along {along}."
+    )
+    return f"{told}\n\n{tables(compared.results, photo_layout(compared))}\n{_failures(compared)}\n"
+
+
+def photo_sheets(compared: Compared) -> dict[str, Tensor]:
+    """picture -> all methods of it side by side, float32 [1,3,H,W]. Raises MissingFileError."""
+    return {
+        name: stacked(strips, columns, name)
+        for name, (columns, strips) in compared.sheets.items()
+        if strips
+    }
+
+
+def _failures(compared: Compared) -> str:
+    """Each picture with its reason and methods."""
+    methods: dict[tuple[str, str], list[str]] = {}
+    for one in compared.failed:
+        methods.setdefault((one["picture"], one["reason"]), []).append(one["method"])
+    if not methods:
+        return f"None of the {compared.facts['pictures']} pictures failed."
+    count = len({picture for picture, _ in methods})
+    lines = [f"Failed, and in no mean: {count} of {compared.facts['pictures']} pictures."]
+    for (picture, reason), keys in methods.items():
+        who = "every method" if len(keys) == len(compared.methods) else ", ".join(keys)
+        lines.append(f"\n- `{picture}`, {who}: {reason}")
+    return "".join([lines[0], "\n", *lines[1:]])
+
+
 # ------------------------------------------------------------------ parts
 def _table(results: Sequence[Result], part: str, columns: Columns, layout: Layout) -> str:
     found = {measure: estimates(results, part, measure) for measure in columns}
     found = {measure: values for measure, values in found.items() if values}
-    best = {
-        measure: (max if columns[measure][1] else min)(e.mean for e in values.values())
-        for measure, values in found.items()
-        if columns[measure][1] is not None
-    }
     rows = [["method", *(columns[measure][0] for measure in found)], ["---"] * (len(found) + 1)]
     for key, title in layout.methods.items():
-        if not any(key in values for values in found.values()):
-            continue
-        cells = []
-        for measure, values in found.items():
-            if key not in values:
-                cells.append("")
-                continue
-            value = values[key]
-            cells.append(f"**{value}**" if value.mean == best.get(measure) else str(value))
-        rows.append([title, *cells])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _differences(results: Sequence[Result], layout: Layout) -> str:
-    heads = [heading for _, _, heading in _PAIRED]
-    rows = [["", *heads], ["---"] * (len(heads) + 1)]
-    for one, other in layout.pairs:
-        found = [difference(results, one, other, part, measure) for part, measure, _ in _PAIRED]
-        if any(found):
-            cells = ["" if value is None else _signed(value) for value in found]
-            rows.append([f"{layout.methods[one]} − {layout.methods[other]}", *cells])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) if len(rows) > 2 else ""
-
-
-def _signed(value: Estimate) -> str:
-    text = f"{'+' if value.mean > 0 else ''}{value}"
-    return f"**{text}**" if value.low > 0 or value.high < 0 else text
+        if any(key in values for values in found.values()):
+            rows.append([title, *(str(values.get(key, "")) for values in found.values())])
+    return markdown(rows)
 
 
 def _costs(results: Sequence[Result], layout: Layout) -> str:
@@ -296,12 +306,14 @@ def _costs(results: Sequence[Result], layout: Layout) -> str:
             known = [r["costs"][state]["seconds"] for r in mine if state in r["costs"]]
             seconds.append(_seconds(sum(known) / len(known)) if known else "")
         rows.append([title, *seconds])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(rows)
 
 
 def _seconds(count: float) -> str:
     return f"{count:.2f}" if count >= 0.1 else f"{count:.2g}"
 
 
-def _any(numbers: dict[str, list[float]]) -> list[float]:
-    return next(iter(numbers.values()), [])
+def _shared(results: Sequence[Result], part: str) -> int:
+    """How many pictures all methods have that have some."""
+    counts = [len(values) for result in results for values in list(result[part].values())[:1]]
+    return min((count for count in counts if count), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,13 +23,13 @@ from ..invert.tune import tune
 from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from .clock import Clock
-from .measures import Numbers, Rulers, consistency, distance_to_w, distortion, editability
+from .measures import Clock, Numbers, Rulers, consistency, distance_to_w, distortion, editability
 from .methods import METHODS, Method, Models, find
 from .sets import COUNTS, EDITED, TestSet, open_set
 
 Progress = Callable[[str], object]
 _PARTS = frozenset(("facts", "pivot", "tuned", "edited"))
+NUMBERS = "numbers.json"
 SHOWN = 3  # pictures of each set
 SHOWN_EDITS = ("yaw", "age")  # by one standard deviation, beside the true edit
 COLUMNS = ("picture", "pivot", "tuned", *(
@@ -43,14 +43,14 @@ class BenchSettings:
     """How much is measured. The defaults are the whole comparison, hours; QUICK takes minutes."""
 
     methods: tuple[str, ...] = tuple(method.key for method in METHODS)
-    seeds: tuple[int, ...] = (0, 1, 2)  # of the trainings
+    seeds: tuple[int, ...] = tuple(range(10))  # of the trainings
     inside: int = COUNTS["inside"]  # pictures of each set ...
     outside: int = COUNTS["outside"]
     person: int = COUNTS["person"]
     edited: int = 50  # ... of which so many are edited,
     tuned: int = 20  # so many tuned,
     projected: int = 50  # and so many inverted, where a method optimises every picture for itself
-    steps: int | None = None  # of projecting, if not a method's own
+    share: float = 1.0  # of the steps of every method; below 1 it is a quick look
     tune: TuneSettings = TUNE_PRESETS["embedded"]
     device: str = "cpu"
     compile: bool = False  # the renderer: faster for a whole set, needs a compiler
@@ -59,16 +59,17 @@ class BenchSettings:
         return {"inside": self.inside, "outside": self.outside, "person": self.person}[name]
 
 
+# the same pictures and the same share of the steps for every method
 QUICK = BenchSettings(
     methods=("optimise-w", "optimise-w+", "cycle", "cycle-stale", "cycle-refined"),
     seeds=(0,),
-    inside=6,
+    inside=4,
     outside=5,
     person=0,
-    edited=3,
+    edited=2,
     tuned=2,
-    projected=3,
-    steps=60,
+    projected=5,
+    share=0.1,
     tune=TuneSettings(steps=30, learning_rate=3e-3, threshold=0.0),
 )
 
@@ -80,7 +81,7 @@ def compare(
     told: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Measure what `out` does not hold yet; gives all its results: those of `measure`, with "facts"
-    (of what).
+    (of what). They are also in out/numbers.json, short enough to be kept in a repository.
 
     encoders: a folder of `cycle-core train encoder` runs named TRAINING-SEED, such as `cycle-0` and
     `w+-2`; without one, the embedded encoder is the only one, and methods that need another
@@ -116,6 +117,7 @@ def compare(
             text = json.dumps(result, indent=1)
             write_atomically(path, lambda to, text=text: to.write_text(text + "\n"))
         results.append(result)
+    write_numbers(results, out / NUMBERS)
     return results
 
 
@@ -187,7 +189,7 @@ def _tune(
 
 
 def _edits(rulers: Rulers, generators: Sequence[Generator], code: Code, test: TestSet) -> Numbers:
-    """Editability of the codes of `test`, each drawn by its generator."""
+    """Editability of the codes of `test`, each with its generator."""
     numbers: Numbers = {}
     for i in range(len(test)):
         alone = test.part(i, i + 1)
@@ -202,7 +204,7 @@ def _pictures(
     rows = []
     for i in range(min(SHOWN, len(generators))):
         one, cells = code.one(i), [test.images[i]]
-        cells += [generate(drawn_by, one)[0].cpu() for drawn_by in (G, generators[i])]
+        cells += [generate(by, one)[0].cpu() for by in (G, generators[i])]
         for name in SHOWN_EDITS:
             j = EDITED.index(name)
             moved = edit(one, rulers.directions[j], float(test.signs[i, j]))
@@ -265,6 +267,7 @@ def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dic
         "tuned": settings.tuned,
         "tuning": unlike(settings.tune, TuneSettings()),
         "steps": steps,
+        **({"quick": True} if settings.share < 1 else {}),
     }
 
 
@@ -275,8 +278,8 @@ def unlike(settings: Settings, default: Settings) -> str:
 
 
 def _steps(method: Method, settings: BenchSettings) -> int:
-    """How often a method looks at each picture; projecting may be shortened."""
-    return method.steps if method.encoder or settings.steps is None else settings.steps
+    """How often a method looks at each picture."""
+    return max(1, round(method.steps * settings.share)) if method.steps else 0
 
 
 def read_result(path: Path, parts: Set[str] = _PARTS) -> dict[str, Any] | None:
@@ -292,3 +295,33 @@ def read_result(path: Path, parts: Set[str] = _PARTS) -> dict[str, Any] | None:
         raise CheckpointError(
             f"{path} is no result of this comparison: delete it, and it is made anew."
         ) from error
+
+
+def write_numbers(results: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """All results as JSON, five digits of a number and one line for each list of numbers."""
+
+    def text(value: Any, indent: str = "") -> str:
+        if isinstance(value, Mapping) and value:
+            inner = indent + " "
+            items = (f"{inner}{json.dumps(k)}: {text(v, inner)}" for k, v in value.items())
+            return "{\n" + ",\n".join(items) + f"\n{indent}}}"
+        if isinstance(value, list):
+            return f"[{', '.join(map(text, value))}]"
+        return f"{value:.5g}" if isinstance(value, float) else json.dumps(value)
+
+    whole = "[\n" + ",\n".join(map(text, results)) + "\n]\n"
+    write_atomically(path, lambda to: to.write_text(whole, encoding="utf-8"))
+
+
+def read_numbers(path: str | Path) -> list[dict[str, Any]]:
+    """What `write_numbers` wrote. Raises MissingFileError, and CheckpointError for another file."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"There is no file {path}: `cycle-core bench` writes {NUMBERS}.")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        if all(result.keys() >= _PARTS for result in results):
+            return results
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
+    raise CheckpointError(f"{path} does not hold the numbers of a comparison: give {NUMBERS}.")

@@ -25,6 +25,8 @@ EDITED = ("yaw", "pitch", "smile", "eyes_open", "age", "light_az", "light_el", "
           "hair_color", "hair_len", "face_width", "nose_len")  # fmt: skip
 OUTSIDE = ("hat", "paint", "moles", "pattern", "light")  # what no portrait of the domain has
 COUNTS = {"inside": 200, "outside": 100, "person": 20}
+# what is compared, and other portraits of the same kinds: to choose settings by, and to calibrate
+SPLITS = ("test", "tuning", "calibration")
 _SEED = 20_220_718  # training data has seeds from 0 on
 _CHUNK = 8  # portraits rendered at once, with their edits
 
@@ -62,12 +64,13 @@ def make_set(
     resolution: int = 64,
     compile: bool = False,
     told: Callable[[int, int], object] | None = None,
+    split: str = "test",
 ) -> TestSet:
     """Render a set of `COUNTS`, or its first `count` portraits, at a resolution.
 
     compile: ten times faster after minutes of compiling; needs a compiler. told(done, total): while
     it renders. Raises InputError for another name."""
-    factors, extras = describe_set(name, count)
+    factors, extras = describe_set(name, count, split)
     total = len(factors)
     columns = [index(attribute) for attribute in EDITED]
     middle = torch.tensor([(FACTORS[i].low + FACTORS[i].high) / 2 for i in columns])
@@ -87,13 +90,17 @@ def make_set(
     return TestSet(name, torch.cat(images), factors, extras, signs, torch.cat(edited))
 
 
-def describe_set(name: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+def describe_set(name: str, count: int | None = None, split: str = "test") -> tuple[Tensor, Tensor]:
     """The factors [N,COUNT] and the extras [N,len(OUTSIDE)] of a set. Raises InputError."""
-    if name not in COUNTS:
-        raise InputError(f"The test sets are {', '.join(COUNTS)}; {name!r} was asked for.")
+    if name not in COUNTS or split not in SPLITS:
+        raise InputError(
+            f"The test sets are {', '.join(COUNTS)}, of {', '.join(SPLITS)}; {name!r} of {split!r} "
+            "was asked for."
+        )
     total = COUNTS[name] if count is None else min(count, COUNTS[name])
     # far from each other: torch's generators dislike neighbouring seeds
-    seed = int(np.random.SeedSequence([_SEED, list(COUNTS).index(name)]).generate_state(1)[0])
+    kind = list(COUNTS).index(name) + len(COUNTS) * SPLITS.index(split)
+    seed = int(np.random.SeedSequence([_SEED, kind]).generate_state(1)[0])
     factors = sample_factors(COUNTS[name], seed)[:total]
     if name == "person":
         factors[:, IDENTITY] = factors[:1, IDENTITY]
@@ -110,6 +117,7 @@ def open_set(
     resolution: int = 64,
     compile: bool = False,
     told: Callable[[int, int], object] | None = None,
+    split: str = "test",
 ) -> TestSet:
     """The same, kept in a file of a folder: rendering takes minutes.
 
@@ -117,14 +125,15 @@ def open_set(
     if not Path(folder).is_dir():
         raise InputError(f"There is no folder {folder} to keep the test sets in: make it first.")
     made = COUNTS[name] if count is None else min(count, COUNTS[name])
-    path = Path(folder) / f"set-{name}-{made}.safetensors"
+    ending = "" if split == "test" else f"-{split}"
+    path = Path(folder) / f"set-{name}-{made}{ending}.safetensors"
     try:
         config, state, _ = read_model(path, "test set")
     except MissingFileError:
         config, state = {}, {}
     wanted: dict[str, Any] = {"count": made, "resolution": resolution, "edited": list(EDITED)}
     if config != wanted:
-        fresh = make_set(name, count, resolution, compile, told)
+        fresh = make_set(name, count, resolution, compile, told, split)
         state = {key: getattr(fresh, key) for key in TestSet.__dataclass_fields__ if key != "name"}
         save_model(path, "test set", wanted, state)
     return TestSet(name, **state)

@@ -24,7 +24,17 @@ from .options import (
     whole,
 )
 
-_DOMAIN = ("quick", "seeds", "inside", "outside", "person", "edited", "compile")
+_DOMAIN = (
+    "quick",
+    "questions",
+    "numbers",
+    "seeds",
+    "inside",
+    "outside",
+    "person",
+    "edited",
+    "compile",
+)
 _PHOTOS = ("generator", "directions", "count", "strength", "preset")
 
 
@@ -52,9 +62,14 @@ def add_commands(commands: Any) -> None:
 
     domain = command.add_argument_group("on the embedded domain")
     domain.add_argument("--quick", action="store_true",
-                        help="a few pictures and the embedded encoder, in minutes")  # fmt: skip
+                        help="a few pictures, a tenth of the steps, the embedded encoder alone: "
+                        "minutes, and no comparison")  # fmt: skip
+    domain.add_argument("--questions", action="store_true",
+                        help="only print what the comparison is asked")  # fmt: skip
+    domain.add_argument("--numbers", type=Path, metavar="FILE",
+                        help="only print the tables of an earlier run's numbers.json")  # fmt: skip
     domain.add_argument("--seeds", nargs="+", type=whole, metavar="SEED",
-                        help="of the trainings (default: 0 1 2)")  # fmt: skip
+                        help="of the trainings (default: 0 to 9)")  # fmt: skip
     for name, what in (
         ("inside", "portraits of the domain"),
         ("outside", "portraits outside the domain"),
@@ -92,10 +107,17 @@ def bench(arguments: argparse.Namespace) -> None:
 
 
 def _on_the_domain(arguments: argparse.Namespace) -> None:
-    from ..bench.report import plot, side_by_side, tables
-    from ..bench.run import QUICK, SHOWN, BenchSettings, compare
+    from ..bench.questions import asked
+    from ..bench.report import DOMAIN, plot, side_by_side, tables
+    from ..bench.run import QUICK, SHOWN, BenchSettings, compare, read_numbers
     from ..images.io import save_image
 
+    if arguments.questions:
+        _tell(asked(DOMAIN.methods), arguments.card, "questions")
+        return
+    if arguments.numbers is not None:
+        _tell(tables(read_numbers(arguments.numbers)), arguments.card, "compared")
+        return
     encoders = arguments.encoders
     if encoders and len(encoders) > 1:
         raise InputError(
@@ -118,9 +140,8 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
 
 
 def _on_photographs(arguments: argparse.Namespace) -> None:
-    from ..bench.photo_report import photo_layout, photo_sheets, photo_tables
     from ..bench.photos import PhotoSettings, compare_photos
-    from ..bench.report import plot
+    from ..bench.report import photo_layout, photo_sheets, photo_tables, plot
     from ..images.io import save_image
 
     arguments.generator = arguments.generator or "portraits"
@@ -154,7 +175,7 @@ def _on_photographs(arguments: argparse.Namespace) -> None:
 
 
 def _tell(text: str, card: Path | None, name: str) -> None:
-    from ..bench.page import put
+    from ..bench.report import put
 
     if card is not None:
         put(text, card, name)
