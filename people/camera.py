@@ -41,9 +41,7 @@ def project(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
     return d[:, :2] / -d[:, 2:]
 
 
-def crop_matrix(
-    camera: np.ndarray, centre: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> np.ndarray:
+def crop_matrix(camera: np.ndarray, centre: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Clip matrix [4,4] (row convention: M @ p) whose picture is the crop ``centre`` +- x +- y.
 
     centre, x, y [2] are on the image plane at distance 1, y up.

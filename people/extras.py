@@ -94,7 +94,9 @@ class Wear:
         parts = []
         for lobe in self._lobes:
             middle = v[lobe] + [0, 0.03 - radius, 0.0]
-            path = middle + radius * np.stack([0.25 * np.sin(angle), np.cos(angle), np.sin(angle)], 1)
+            path = middle + radius * np.stack(
+                [0.25 * np.sin(angle), np.cos(angle), np.sin(angle)], 1
+            )
             parts.append(tube(path, 0.012, True, 1.0))
         points, normals = zip(*parts, strict=True)
         return np.concatenate(points), np.concatenate(normals)

@@ -9,8 +9,7 @@ from .paint import beard_density
 from .person import Person, smooth
 from .strands import on_front, scatter, unit
 
-BROW_POINTS, LASH_POINTS, BEARD_POINTS = 5, 5, 7
-BEARD = 4200
+BROW_POINTS, LASH_POINTS, BEARD_POINTS = 5, 5, 6
 
 
 class Brows:
@@ -20,7 +19,12 @@ class Brows:
         for s in (1, -1):
             u = rng.random(count) ** 0.9
             v = np.clip(rng.normal(0, 0.45, count), -1, 1)
-            middle = 7.410 + 0.080 * np.sin(np.pi * (0.16 + 0.56 * u)) - 0.040 * u**3 + 0.040 * (u - 0.45)
+            middle = (
+                7.410
+                + 0.080 * np.sin(np.pi * (0.16 + 0.56 * u))
+                - 0.040 * u**3
+                + 0.040 * (u - 0.45)
+            )
             height = 0.034 * (1 - 0.75 * u**1.6) * (0.75 + 0.25 * smooth(0, 0.15, u))
             xy.append(np.stack([s * (0.105 + 0.385 * u), middle + v * height], 1))
             # Inner hair stands up, upper hair lies down, lower hair goes up: they meet.
@@ -35,6 +39,7 @@ class Brows:
         self._length = rng.uniform(0.7, 1.15, n)
         self._shift = rng.normal(0, 0.16, (n, 3))
         self.count = n
+        self.width = 0.008 * (420 / count) ** 0.7
 
     def grow(self, vertices, normals, person: Person) -> tuple[np.ndarray, np.ndarray]:
         root, normal = self.roots.at(vertices), self.roots.at(normals)
@@ -70,6 +75,7 @@ class Lashes:
         self._length = rng.uniform(0.65, 1.05, (len(first), 1, 1))
         self._lean = rng.normal(0, 0.012, (len(first), 1, 1))
         self.count = len(first)
+        self.width = 0.007 * (6 / each) ** 0.7
 
     def grow(self, vertices, person: Person) -> tuple[np.ndarray, np.ndarray]:
         rows = vertices[self._first] * (1 - self._shares) + vertices[self._second] * self._shares
@@ -128,7 +134,7 @@ def _strip_columns(head: Head, part: str, side: str) -> np.ndarray:
 
 
 class Beard:
-    def __init__(self, head: Head, seed: int) -> None:
+    def __init__(self, head: Head, seed: int, count: int = 4200) -> None:
         rng = np.random.default_rng([seed, 23])
 
         def direction(rest: np.ndarray) -> np.ndarray:
@@ -137,16 +143,17 @@ class Beard:
             out = np.stack([0.25 * np.sign(x) * np.minimum(np.abs(x) * 3, 1), -1 + 0 * x, 0 * x], 1)
             return out + lip[:, None] * np.stack([1.1 * np.tanh(x * 14), 0.25 + 0 * x, 0 * x], 1)
 
-        self.roots = scatter(head, beard_density, BEARD, rng, direction)
-        self.count = BEARD
+        self.roots = scatter(head, beard_density, count, rng, direction)
+        self.count = count
+        self.width = 0.0068 * (4200 / count) ** 0.7
         rest = self.roots.rest
         self._density = beard_density(rest)
         self._chin = smooth(6.5, 6.1, rest[:, 1]) * smooth(0.55, 0.2, np.abs(rest[:, 0]))
         self._lip = smooth(6.66, 6.74, rest[:, 1]) * smooth(0.42, 0.34, np.abs(rest[:, 0]))
-        self._shift = rng.normal(0, 0.32, (BEARD, 3))
-        self._length = rng.uniform(0.6, 1.2, BEARD)
-        self._phase = rng.uniform(0, 6.28, (BEARD, 1))
-        self._order = rng.random(BEARD)
+        self._shift = rng.normal(0, 0.32, (count, 3))
+        self._length = rng.uniform(0.6, 1.2, count)
+        self._phase = rng.uniform(0, 6.28, (count, 1))
+        self._order = rng.random(count)
 
     def grow(self, vertices, normals, person: Person) -> tuple[np.ndarray, np.ndarray]:
         b = person.hair["beard"]

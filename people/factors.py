@@ -65,7 +65,7 @@ FACTORS: tuple[Factor, ...] = (
     _shape("lip_fullness", "thin to full lips", 0.9),
     _shape("ears", "small close ears to large protruding ears"),
     Factor("gender", 0, 1, 0.5, 1.0, _AT, "female to male"),
-    Factor("age", 0, 1, 0.42, 0.95, _AT, "about 18 to 80 years"),
+    Factor("age", 0, 1, 0.37, 0.95, _AT, "about 18 to 80 years"),
     Factor("origin_africa", -1, 1, -0.15, 1.1, _ID, "towards African features, skin and hair"),
     Factor("origin_asia", -1, 1, -0.15, 1.1, _ID, "towards East Asian features, skin and hair"),
     Factor("skin_tone", -1, 1, 0, 0.8, _AT, "lighter to darker than the origin's"),

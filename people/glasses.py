@@ -76,12 +76,17 @@ class Glasses:
             hinge = np.array([*outer[k], bridge[2] - 0.20 * (outer[k][0] / 0.6) ** 2 - 0.03])
             corner = hinge + [s * 0.05, 0.0, -0.06]
             end = ear + [s * 0.0, -0.12, -0.18]
-            points = np.stack([hinge, corner, corner * 0.35 + ear * 0.65 + [s * 0.02, 0, 0], ear, end])
+            points = np.stack(
+                [hinge, corner, corner * 0.35 + ear * 0.65 + [s * 0.02, 0, 0], ear, end]
+            )
             paths.append(_smooth_path(points, _TEMPLE))
         radii = [radius, radius, radius * 0.9, radius * 0.85, radius * 0.85]
         flat = [0.8, 0.8, 0.8, 1.2, 1.2]
         tubes, normals = zip(
-            *(tube(p, r, k < 2, f) for k, (p, r, f) in enumerate(zip(paths, radii, flat, strict=True))),
+            *(
+                tube(p, r, k < 2, f)
+                for k, (p, r, f) in enumerate(zip(paths, radii, flat, strict=True))
+            ),
             strict=True,
         )
         return Frame(
@@ -113,7 +118,10 @@ def tube(path: np.ndarray, radius: float, closed: bool, flat: float):
     second = np.cross(along, across)
     a = np.linspace(0, 2 * np.pi, _SIDES, endpoint=False)
     n = np.cos(a)[None, :, None] * across[:, None] + np.sin(a)[None, :, None] * second[:, None]
-    scaled = np.cos(a)[None, :, None] * across[:, None] + flat * np.sin(a)[None, :, None] * second[:, None]
+    scaled = (
+        np.cos(a)[None, :, None] * across[:, None]
+        + flat * np.sin(a)[None, :, None] * second[:, None]
+    )
     return (path[:, None] + radius * scaled).reshape(-1, 3), n.reshape(-1, 3)
 
 

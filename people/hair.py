@@ -20,7 +20,7 @@ class Hair:
 
     def __init__(self, head: Head, seed: int, count: int, points: int) -> None:
         self.count, self.points = count, points
-        self.width = 0.0185 * (4800 / count) ** 0.7
+        self.width = 0.0185 * (4500 / count) ** 0.7
         rng = np.random.default_rng([seed, 11])
         self.roots = scatter(head, scalp_density, count, rng)
         rest = self.roots.rest
@@ -30,7 +30,9 @@ class Hair:
         distance, self._near = cKDTree(rest[guides]).query(rest, k=7)
         self._weight = (1 / (distance + 0.02) ** 2.5).astype(np.float32)
         centres = _spread(rest + 0.03 * rng.standard_normal(rest.shape), _CLUMPS)
-        _, self._clump = cKDTree(rest[centres]).query(rest + 0.025 * rng.standard_normal(rest.shape))
+        _, self._clump = cKDTree(rest[centres]).query(
+            rest + 0.025 * rng.standard_normal(rest.shape)
+        )
         self._centre = centres[self._clump]
         self._phase = rng.uniform(0, 2 * np.pi, _CLUMPS).astype(np.float32)
         self._rate = rng.uniform(0.85, 1.15, _CLUMPS).astype(np.float32)
@@ -86,9 +88,7 @@ class Hair:
         amount = amount.astype(np.float32)
         along = t[..., 0] * length[:, None]
         rate = (7.0 + 9.0 * wave + 26 * coil) * self._rate[self._clump]
-        phase = (
-            self._phase[self._clump] + 0.35 * np.sin(self._own_phase) + coil * self._own_phase
-        )
+        phase = self._phase[self._clump] + 0.35 * np.sin(self._own_phase) + coil * self._own_phase
         angle = (along * rate[:, None] + phase[:, None]).astype(np.float32)
         grow_in = np.minimum(t[..., 0] * 2.2, 1) * amount[:, None]
         out += (np.sin(angle) * grow_in)[..., None] * across[:, None]
@@ -113,9 +113,7 @@ class Hair:
         weight = self._weight * (0.01 + same * same)
         weight /= weight.sum(1, keepdims=True)
         start = np.arange(self.count + 1) * self._near.shape[1]
-        return sparse.csr_matrix(
-            (weight.ravel(), self._near.ravel(), start), (self.count, GUIDES)
-        )
+        return sparse.csr_matrix((weight.ravel(), self._near.ravel(), start), (self.count, GUIDES))
 
     def _side(self, rest: np.ndarray, person: Person) -> np.ndarray:
         """-1 to 1 for rest points [N,3]: to the right or the left of the parting."""
@@ -148,7 +146,9 @@ class Hair:
         fringe = h["fringe"] * front * (1 - coil)
         to_brow = np.clip(np.hypot(y - 7.62, 0.22) * 1.12, 0.1, 1.0)
         length = length * (1 - fringe) + fringe * np.minimum(np.maximum(length, 0.3), to_brow)
-        length = length * (1 - coil) + coil * np.minimum(0.10 + 0.42 * span, 0.62) * (0.55 + 0.45 * top)
+        length = length * (1 - coil) + coil * np.minimum(0.10 + 0.42 * span, 0.62) * (
+            0.55 + 0.45 * top
+        )
         bun = np.array([0, centre[1] - 0.05, centre[2] - radii[2] - 0.02])
         to_bun = np.linalg.norm(bun - root, axis=1) * 1.22
         length = length * (1 - tied) + tied * np.minimum(np.maximum(length, 0.3), to_bun)
@@ -156,7 +156,9 @@ class Hair:
         length = length * (1 - 0.75 * np.clip(h["bald"] * lost * 1.5, 0, 1))
         step = (length / (self.points - 1))[:, None]
 
-        lift = (0.045 + 0.045 * volume + 0.05 * h["wave"]) * min(1.0, 0.25 + span) * (1 - 0.75 * tied)
+        lift = (
+            (0.045 + 0.045 * volume + 0.05 * h["wave"]) * min(1.0, 0.25 + span) * (1 - 0.75 * tied)
+        )
         lift = lift * (0.5 + 0.5 * top) * (0.6 + 0.8 * self._random[:, 0])
         stand = 0.35 + 0.35 * short + 0.2 * volume * (1 - tied)
         current = root - 0.012 * normal

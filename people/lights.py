@@ -54,7 +54,9 @@ def light_of(person: Person) -> Light:
     f = person.values
     azimuth = np.radians(62) * f["light_direction"]
     height = np.radians(8 + 44 * f["light_elevation"])
-    key = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])
+    key = np.array(
+        [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
+    )
     contrast, softness = f["light_contrast"], f["light_softness"]
     colour = warm(f["light_warmth"])
     shade = warm(0.35 * f["light_warmth"] - 0.25)
@@ -124,7 +126,7 @@ class Background:
         self._soft = np.array([0.7, 0.38, 0.25])[kind]
         self._hue = rng.uniform(-0.15, 0.15, DISCS)
         level = np.stack([
-            rng.uniform(-0.4, 0.5, DISCS), rng.choice([-0.75, 0.9, 1.2], DISCS),
+            rng.uniform(-0.4, 0.5, DISCS), rng.choice([-0.45, 0.7, 1.1], DISCS),
             rng.uniform(0.6, 1.3, DISCS),
         ])  # fmt: skip
         self._level = level[kind, np.arange(DISCS)]

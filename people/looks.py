@@ -74,7 +74,7 @@ def scarf(extras: Extras) -> dict[str, object]:
 
 
 def strands(
-    person: Person, pose: Pose, hair_width: float, cut: np.ndarray
+    person: Person, pose: Pose, widths: dict[str, float], cut: np.ndarray
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Names of ribbons in the order of drawing, with their uniforms."""
     h, colour = person.hair, person.hair_colour
@@ -86,22 +86,22 @@ def strands(
     brow = colour * (0.75 - 0.25 * person.dark)
     yield "brows", {
         **common, "grey": 0.45 * h["grey"], "hair": tuple(brow), "tip": tuple(brow),
-        "width": 0.008, "taper": 0.25, "gloss": (0.5, 0.5, 0.3), "root": (0.0, 0.3, 0.0, 0.0),
+        "width": widths["brows"], "taper": 0.25, "gloss": (0.5, 0.5, 0.3), "root": (0.0, 0.3, 0.0, 0.0),
     }  # fmt: skip
     if h["beard"] > 0:
         beard = colour * np.array([1.0, 0.92, 0.88])
         yield "beard", {
             **common, "grey": min(1.0, h["grey"] * 1.15), "hair": tuple(beard * 0.9),
-            "tip": tuple(beard * 1.15), "width": 0.0068, "taper": 0.3, "gloss": (0.6, 0.7, 0.3),
+            "tip": tuple(beard * 1.15), "width": widths["beard"], "taper": 0.3, "gloss": (0.6, 0.7, 0.3),
             "root": (0.35, 0.4, 0.0, 0.0),
         }  # fmt: skip
     lash = np.array([0.012, 0.010, 0.009]) + 0.15 * colour
     yield "lashes", {
-        **common, "grey": 0.0, "hair": tuple(lash), "tip": tuple(lash), "width": 0.007,
+        **common, "grey": 0.0, "hair": tuple(lash), "tip": tuple(lash), "width": widths["lashes"],
         "taper": 0.15, "gloss": (0.2, 0.0, 0.3), "root": (0.0, 0.0, 0.0, 0.0),
     }  # fmt: skip
     # Short hair is cut strand by strand: thin; long hair lies in locks.
-    width = hair_width * (0.45 + 0.55 * float(smooth(0.05, 0.35, h["length"])))
+    width = widths["hair"] * (0.45 + 0.55 * float(smooth(0.05, 0.35, h["length"])))
     shine = 1.1 * (1 - 0.75 * h["coil"]) * (1 - 0.25 * h["wave"])
     yield "hair", {
         **common, "cover": 0.5, "hair": tuple(colour), "tip": tuple(colour * 1.25),

@@ -13,7 +13,12 @@ from scipy import sparse
 from .shapes import TARGETS
 
 HEAD_FILE = Path(__file__).with_name("head.safetensors")
-FACE_UV = (0.74, 0.36, 0.99, 0.67)  # the part of the UV map that shows the face: left, low, right, top
+FACE_UV = (
+    0.74,
+    0.36,
+    0.99,
+    0.67,
+)  # the part of the UV map that shows the face: left, low, right, top
 _SOLID = ("body", "teeth", "tongue")  # subdivided; the other parts stay as they are in the file
 
 
@@ -171,12 +176,14 @@ def subdivide(
         size = len(face)
         for i in range(size):
             before, here, after = face[i - 1], face[i], face[(i + 1) % size]
-            quads[part].append([
-                here,
-                edge_row[min(here, after), max(here, after)],
-                face_row + number,
-                edge_row[min(before, here), max(before, here)],
-            ])
+            quads[part].append(
+                [
+                    here,
+                    edge_row[min(here, after), max(here, after)],
+                    face_row + number,
+                    edge_row[min(before, here), max(before, here)],
+                ]
+            )
     return operator, {part: np.array(q, np.int32) for part, q in quads.items()}
 
 

@@ -137,9 +137,9 @@ def beard_density(rest: np.ndarray) -> np.ndarray:
     # The upper edge runs from the ear down over the cheek to the corner of the mouth.
     edge = 6.56 + 0.62 * _ramp(0.34, 0.78, x) ** 1.4
     jaw = _ramp(0.05, -0.09, y - edge) * _ramp(-0.05, 0.10, y - (6.49 - 0.42 * (z - 0.3)))
-    moustache = (
-        _ramp(6.71, 6.75, y) * _ramp(6.90, 6.85, y + 0.14 * x) * _ramp(0.37, 0.30, x)
-    ) * (0.55 + 0.45 * _ramp(0.0, 0.05, x))
+    moustache = (_ramp(6.71, 6.75, y) * _ramp(6.90, 6.85, y + 0.14 * x) * _ramp(0.37, 0.30, x)) * (
+        0.55 + 0.45 * _ramp(0.0, 0.05, x)
+    )
     lips = _ramp(0.29, 0.25, x) * _ramp(6.47, 6.51, y) * _ramp(6.72, 6.70, y)
     chin = _ramp(0.10, 0.14, x) * _ramp(0.26, 0.20, x) * _ramp(6.30, 6.35, y)
     soul = 1 - 0.55 * chin * _ramp(6.45, 6.40, y)
@@ -198,7 +198,9 @@ def relief_map(p: Painter) -> np.ndarray:
             age -= (0.55, 0.4, 0.25)[k] * p.line(under, 0.010)
         smile -= 0.35 * p.line([(s * 0.20, 7.12), (s * 0.32, 7.09), (s * 0.44, 7.15)], 0.010)
     for y in (5.62, 5.80):
-        age -= 0.5 * p.line([(x, y - 0.05 + 0.15 * x * x) for x in np.linspace(-0.4, 0.4, 7)], 0.014)
+        age -= 0.5 * p.line(
+            [(x, y - 0.05 + 0.15 * x * x) for x in np.linspace(-0.4, 0.4, 7)], 0.014
+        )
     age += 0.7 * brow + 0.035 * p.noise(0.022) + 0.05 * p.noise(0.06)
     for x in np.linspace(-0.2, 0.2, 13):
         age -= 0.25 * p.line([(x, 6.68), (x * 1.06, 6.76)], 0.005)

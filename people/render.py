@@ -40,9 +40,7 @@ class Renderer:
         self._poser = Poser(self._gpu.head)
         self._background = Background(seed)
 
-    def render(
-        self, person: Person, view: View | None = None, extras: Extras = NONE
-    ) -> Picture:
+    def render(self, person: Person, view: View | None = None, extras: Extras = NONE) -> Picture:
         """The FFHQ crop of a person, or the picture of a camera that does not align."""
         picture = self.scene([(person, view, extras)])
         return Picture(picture.image, picture.mask, picture.points[0], picture.visible[0])
@@ -73,9 +71,7 @@ class Renderer:
         out[inside] = drawn[size - 1 - row[inside], column[inside]]
         return out
 
-    def _person(
-        self, person: Person, view: View | None, extras: Extras, first: bool
-    ) -> np.ndarray:
+    def _person(self, person: Person, view: View | None, extras: Extras, first: bool) -> np.ndarray:
         gpu, person = self._gpu, looks.wearing(person, extras)
         unturned = gpu.head.morph(person.weights)
         vertices, pose = self._poser.pose(unturned, person)
@@ -98,7 +94,9 @@ class Renderer:
         gpu.samples.use()
         if first:
             c.disable(moderngl.DEPTH_TEST)
-            gpu.use("background", **self._background.uniforms(person), pattern=looks.pattern(extras))
+            gpu.use(
+                "background", **self._background.uniforms(person), pattern=looks.pattern(extras)
+            )
             gpu.vaos["background"].render(vertices=3)
         c.enable(moderngl.DEPTH_TEST)
         _clear_depth(gpu)
@@ -117,7 +115,7 @@ class Renderer:
         for m in pose.eyes:
             gl.set_uniforms(gpu.programs["eye"], eye_matrix=m.T)
             gpu.vaos["eye"].render()
-        for name, uniforms in looks.strands(person, pose, gpu.hair.width, cut):
+        for name, uniforms in looks.strands(person, pose, gpu.widths, cut):
             if not (name == "hair" and hidden):
                 gpu.use("strand", **uniforms)
                 gpu.ribbons[name].draw()
@@ -127,7 +125,11 @@ class Renderer:
         if "frame" in solids:
             c.enable(moderngl.BLEND)
             c.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
-            gpu.use("lens", opacity=float(np.clip(person.values["glasses"] * 4, 0, 1)), tint=looks.lens(extras))
+            gpu.use(
+                "lens",
+                opacity=float(np.clip(person.values["glasses"] * 4, 0, 1)),
+                tint=looks.lens(extras),
+            )
             gpu.vaos["lens"].render()
             c.disable(moderngl.BLEND)
         return places

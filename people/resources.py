@@ -74,9 +74,10 @@ class Resources:
         self.dynamic = c.buffer(reserve=head.solid * 24)
         fixed = c.buffer(static.astype("f4").tobytes())
         y = head.rest[:, 1]
-        # At 64 px nobody sees the facets of the mesh before subdivision.
-        body = (surface.triangles if self.fine else surface.coarse)["body"]
-        inner = np.concatenate([surface.triangles["teeth"], surface.triangles["tongue"]])
+        # Small triangles cost most; up to 256 px nobody sees the mesh's facets before subdivision.
+        level = surface.triangles if self.size > 300 else surface.coarse
+        body = level["body"]
+        inner = np.concatenate([level["teeth"], level["tongue"]])
         drawn = {
             "skin": ("skin", body[(y[body] > 5.2).any(1)]), "teeth": ("teeth", inner),
             "cloth": ("cloth", body[(y[body] < 6.5).all(1)]),
@@ -91,7 +92,7 @@ class Resources:
         coarse = surface.coarse["body"]
         for name, index in (
             ("depth_coarse", coarse[(y[coarse] > 5.0).any(1)]),
-            ("depth_rough", simplify(head, 0.13, 0.045)),
+            ("depth_rough", simplify(head, *((0.13, 0.045) if self.fine else (0.17, 0.06)))),
         ):
             self.vaos[name] = c.vertex_array(
                 self.programs["depth"], [(self.dynamic, "3f 12x", "in_position")],
@@ -109,9 +110,14 @@ class Resources:
         c, head = self.context, self.head
         rng = np.random.default_rng([seed, 9])
         draw, depth = self.programs["strand"], self.programs["depth_strand"]
-        self.hair = Hair(head, seed, *((4800, 13) if self.fine else (1700, 9)))
-        self.brows, self.lashes = Brows(head, seed), Lashes(head, seed)
-        self.beard = Beard(head, seed)
+        # Fewer and wider strands where they are below a pixel anyway.
+        fine = self.fine
+        self.hair = Hair(head, seed, *((4200, 11) if fine else (1400, 9)))
+        self.brows = Brows(head, seed, 420 if fine else 150)
+        self.lashes = Lashes(head, seed, 6 if fine else 2)
+        self.beard = Beard(head, seed, 4200 if fine else 1300)
+        grown = {"hair": self.hair, "brows": self.brows, "lashes": self.lashes, "beard": self.beard}
+        self.widths = {name: strands.width for name, strands in grown.items()}
         self.ribbons = {
             "hair": Ribbons(
                 c, draw, depth, self.hair.count, self.hair.points, rng, self.hair.layer,

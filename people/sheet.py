@@ -1,7 +1,7 @@
-"""Sheets to look at: random people, and every factor over seven values.
+"""Sheets to look at: random people, and every factor over seven values (`all.jpg`: all of them, in order).
 
-    python -m people.sheet people OUT.png [--seed S] [--rows 6] [--columns 8]
-    python -m people.sheet factors FOLDER [NAME ...] [NAME=VALUE ...]
+python -m people.sheet people OUT.png [--seed S] [--rows 6] [--columns 8]
+python -m people.sheet factors FOLDER [NAME ...] [NAME=VALUE ...]
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def people(a: argparse.Namespace) -> None:
 
 def strips(a: argparse.Namespace) -> None:
     renderer = Renderer(a.resolution)
+    every = []
     folder = Path(a.out)
     folder.mkdir(parents=True, exist_ok=True)
     base = defaults() if a.base is None else sample_factors(a.base + 1, a.seed)[a.base]
@@ -49,6 +50,8 @@ def strips(a: argparse.Namespace) -> None:
             row[index(name)] = value
             pictures.append(renderer.render(describe(row)).image)
         grid(pictures, 7).save(folder / f"{name}.png")
+        every += pictures
+    grid(every, 7).save(folder / "all.jpg", quality=88)
 
 
 def main(arguments: list[str] | None = None) -> int:

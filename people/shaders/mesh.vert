@@ -10,6 +10,7 @@ out vec3 rest;
 out vec2 uv;
 out vec3 mask;
 out vec3 ambient;
+out vec2 around;   // place on the maps over the rest head, as `around` in paint.py
 
 void main() {
     position = in_position + in_normal * inflate;
@@ -17,6 +18,7 @@ void main() {
     rest = in_rest;
     uv = in_uv;
     mask = in_mask;
+    around = vec2(atan(in_rest.x, in_rest.z - 0.25) / 3.8 + 0.5, (in_rest.y - 5.4) / 3.3);
     ambient = sky_light(position, in_normal, 0.035, 0.15);
     gl_Position = projection * vec4(position, 1.0);
 }

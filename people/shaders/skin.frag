@@ -4,6 +4,7 @@ in vec3 rest;
 in vec2 uv;
 in vec3 mask;
 in vec3 ambient;
+in vec2 around;
 out vec4 colour;
 
 uniform sampler2D paint;    // redness, darkness, freckles, mottling; over angle and height
@@ -23,10 +24,6 @@ uniform vec4 lid_paint;     // albedo and strength of eye shadow
 uniform vec4 face_paint;    // albedo and strength; outside the domain
 uniform float gloss;
 
-vec2 around(vec3 p) {
-    return vec2(atan(p.x, p.z - 0.25) / 3.8 + 0.5, (p.y - 5.4) / 3.3);
-}
-
 vec3 bumped(vec3 n, float height) {
     vec3 dx = dFdx(position), dy = dFdy(position);
     float hx = dFdx(height), hy = dFdy(height);
@@ -41,32 +38,33 @@ float ggx(float nh, float rough) {
     return a / (PI * square(nh * nh * (a - 1.0) + 1.0));
 }
 
-// Reflection of one lamp from two lobes, and Fresnel's share.
-float specular(vec3 n, vec3 v, vec3 l, float rough) {
+float fifth(float x) { return x * x * x * x * x; }
+
+// Reflection of one lamp and Fresnel's share; the key light's has a second, narrower lobe.
+float specular(vec3 n, vec3 v, vec3 l, float rough, float second) {
     vec3 h = normalize(l + v);
     float nh = max(dot(n, h), 0.0), nl = max(dot(n, l), 0.0), nv = max(dot(n, v), 0.08);
-    float f = 0.028 + 0.972 * pow(1.0 - max(dot(h, v), 0.0), 5.0);
+    float f = 0.028 + 0.972 * fifth(1.0 - max(dot(h, v), 0.0));
     float k = square(rough + 1.0) / 8.0;
     float g = 1.0 / ((nl * (1.0 - k) + k) * (nv * (1.0 - k) + k));
-    float d = 0.7 * ggx(nh, rough) + 0.3 * ggx(nh, rough * 0.6);
+    float d = ggx(nh, rough);
+    if (second > 0.0) d = mix(d, ggx(nh, rough * 0.6), second);
     return d * f * g * nl / 4.0;
 }
 
 // Diffuse light under the skin: red travels farthest, so it wraps farthest and blurs the bumps.
-vec3 scattered(vec3 fine, vec3 smooth_, vec3 l, float shadow) {
+vec3 scattered(vec3 fine, vec3 smooth_, vec3 l) {
     vec3 d = vec3(dot(mix(fine, smooth_, 0.75), l), dot(mix(fine, smooth_, 0.35), l),
                   dot(mix(fine, smooth_, 0.2), l));
     vec3 wrap = vec3(0.30, 0.12, 0.08);
     vec3 lit = clamp((d + wrap) / (1.0 + wrap), 0.0, 1.0);
-    lit = mix(lit * lit, lit, 0.6) ;
-    vec3 soft = pow(vec3(shadow), vec3(0.62, 0.95, 1.05));
-    return lit * soft;
+    return mix(lit * lit, lit, 0.6);
 }
 
 void main() {
     vec3 n = normalize(normal);
     vec3 v = normalize(camera.xyz - position);
-    vec2 at = around(rest);
+    vec2 at = around;
     vec4 tint = texture(paint, at);
     vec4 grown = texture(growth, at);
     vec4 height = texture(relief, at) - 0.5;
@@ -101,9 +99,9 @@ void main() {
     base = mix(base, vec3(0.30, 0.075, 0.065), mouth);
 
     float shadow = key_light(position + n * 0.03, 0.004);
-    vec3 light = key_colour.rgb * scattered(fine, n, key_direction.xyz, shadow);
-    light += fill_colour.rgb * scattered(fine, n, fill_direction.xyz, 1.0) * clamp(luminance(ambient) * 1.6, 0.0, 1.0);
-    light += rim_colour.rgb * scattered(fine, n, rim_direction.xyz, 1.0) * 0.6;
+    vec3 light = key_colour.rgb * scattered(fine, n, key_direction.xyz) * vec3(pow(shadow, 0.62), shadow, shadow);
+    light += fill_colour.rgb * scattered(fine, n, fill_direction.xyz) * clamp(luminance(ambient) * 1.6, 0.0, 1.0);
+    light += rim_colour.rgb * scattered(fine, n, rim_direction.xyz) * 0.6;
     vec3 sky = ambient * mix(1.0, clamp(dot(fine, n) * 4.0 - 3.0, 0.0, 1.0), 0.3);
     // Light that left the skin and came back is red: dark creases are warm.
     float open = clamp(luminance(ambient) * 1.8, 0.0, 1.0);
@@ -115,11 +113,11 @@ void main() {
     float rough = mix(mix(0.52, 0.40, gloss), 0.34, clamp(wet, 0.0, 1.0));
     float strength = mix(1.0, 1.7, clamp(wet, 0.0, 1.0)) * (0.40 + 0.65 * gloss) * (1.0 - 0.6 * grown.r * stubble.x);
     vec3 sheen = normalize(mix(n, fine, 0.55));
-    out_ += key_colour.rgb * specular(sheen, v, key_direction.xyz, rough) * shadow * strength;
-    out_ += rim_colour.rgb * specular(n, v, rim_direction.xyz, rough) * 0.4 * strength;
-    out_ += fill_colour.rgb * specular(sheen, v, fill_direction.xyz, rough) * open * strength;
+    out_ += key_colour.rgb * specular(sheen, v, key_direction.xyz, rough, 0.3) * shadow * strength;
+    out_ += rim_colour.rgb * specular(n, v, rim_direction.xyz, rough, 0.0) * 0.4 * strength;
+    out_ += fill_colour.rgb * specular(sheen, v, fill_direction.xyz, rough, 0.0) * open * strength;
     // The room mirrored at grazing angles.
-    float grazing = pow(1.0 - max(dot(n, v), 0.0), 5.0);
+    float grazing = fifth(1.0 - max(dot(n, v), 0.0));
     out_ += ambient * (0.02 + 0.25 * grazing) * strength * 0.6;
     float face = smoothstep(0.25, 0.45, rest.z) * smoothstep(6.0, 6.15, rest.y + 0.25 * (rest.z - 1.0));
     colour = vec4(out_, 0.5 + 0.5 * face);

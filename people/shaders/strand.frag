@@ -13,20 +13,25 @@ uniform float grey;      // share of grey strands
 uniform vec3 gloss;      // strength of the white highlight, of the coloured one, roughness
 uniform vec4 root;       // darkening at the root, variation, thickness for the shadow, depth darkening
 
-float lobe(vec3 t, vec3 l, vec3 v, float shift, float width) {
-    float tl = dot(t, l), tv = dot(t, v);
-    float s = asin(clamp(tl, -1.0, 1.0)) + asin(clamp(tv, -1.0, 1.0)) - shift;
-    return exp(-square(s / width));
+// A highlight where the strand's angles to the lamp and to the camera add up to ``shift``.
+float lobe(float angles, float shift, float width) {
+    float x = square((angles - shift) / width);
+    return 1.0 / square(1.0 + 0.5 * x);
 }
 
-vec3 lit(vec3 t, vec3 n, vec3 v, vec3 l, vec3 base, float shift) {
+float angle(float sine) { return sine * (1.0 + 0.2 * sine * sine); }
+
+vec3 lit(vec3 t, vec3 n, float to_camera, vec3 l, vec3 base, float shift, float shiny) {
     float tl = dot(t, l);
     float sine = sqrt(max(1.0 - tl * tl, 0.0));
-    float wrap = clamp((dot(n, l) + 0.35) / 1.35, 0.0, 1.0);
-    float facing = clamp(dot(n, l) * 1.5 + 0.5, 0.0, 1.0);
-    vec3 out_ = base * (0.25 + 0.75 * sine) * wrap;
-    out_ += gloss.x * lobe(t, l, v, -0.12 + shift, gloss.z) * vec3(0.045) * facing;
-    out_ += gloss.y * lobe(t, l, v, 0.20 + shift, gloss.z * 1.9) * sqrt(base) * 0.16 * facing;
+    float nl = dot(n, l);
+    vec3 out_ = base * (0.25 + 0.75 * sine) * clamp((nl + 0.35) / 1.35, 0.0, 1.0);
+    if (shiny > 0.0) {
+        float angles = angle(tl) + to_camera;
+        float facing = clamp(nl * 1.5 + 0.5, 0.0, 1.0) * shiny;
+        out_ += gloss.x * lobe(angles, -0.12 + shift, gloss.z) * 0.045 * facing;
+        out_ += gloss.y * lobe(angles, 0.20 + shift, gloss.z * 1.9) * sqrt(base) * 0.16 * facing;
+    }
     return out_;
 }
 
@@ -36,6 +41,7 @@ void main() {
     vec3 n = normalize(outside);
     n = normalize(n - t * dot(n, t) * 0.7);
     vec3 v = normalize(camera.xyz - position);
+    float to_camera = angle(dot(t, v));
     float random = strand.y;
     float shift = (fract(random * 17.0) - 0.5) * 0.16;
     vec3 base = mix(hair, tip, strand.x);
@@ -45,9 +51,9 @@ void main() {
     base = mix(base, base * base / max(luminance(base), 0.01), 0.25 * (fract(random * 13.0) - 0.5));
     // Light is lost between strands: below others, and near the root.
     float depth = mix(1.0 - root.w, 1.0, strand.z) * mix(1.0 - root.x, 1.0, smoothstep(0.0, 0.35, strand.x));
-    vec3 out_ = key_colour.rgb * lit(t, n, v, key_direction.xyz, base, shift) * shadow * depth;
-    out_ += fill_colour.rgb * lit(t, n, v, fill_direction.xyz, base, shift) * depth * 0.8;
-    out_ += rim_colour.rgb * lit(t, n, v, rim_direction.xyz, base, shift) * depth;
+    vec3 out_ = key_colour.rgb * lit(t, n, to_camera, key_direction.xyz, base, shift, 1.0) * shadow * depth;
+    out_ += fill_colour.rgb * lit(t, n, to_camera, fill_direction.xyz, base, shift, 0.0) * depth * 0.8;
+    out_ += rim_colour.rgb * lit(t, n, to_camera, rim_direction.xyz, base, shift, 1.0) * depth;
     out_ += ambient * base * depth * 0.85;
     colour = vec4(out_, cover);
 }
