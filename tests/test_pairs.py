@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ from cycle_core.models.stylegan2 import GeneratorConfig
 CONFIG = GeneratorConfig(16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 6, 4))
 
 
-def random_generator(seed: int = 0, **changes: object) -> Generator:
+def random_generator(seed: int = 0, **changes: Any) -> Generator:
     torch.manual_seed(seed)
     config = dataclasses.replace(CONFIG, **changes)
     return Generator(config).eval().requires_grad_(False)

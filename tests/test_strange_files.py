@@ -8,6 +8,7 @@ import pickle
 import types
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +33,15 @@ from cycle_core.models.stylegan2 import GeneratorConfig
 W = 8
 
 
-def make(**changes: object) -> Generator:
+def make(**changes: Any) -> Generator:
     torch.manual_seed(0)
-    values = {"resolution": 16, "z_dim": W, "w_dim": W, "mapping_layers": 2, "channels": (8, 6, 4)}
+    values: dict[str, Any] = {
+        "resolution": 16,
+        "z_dim": W,
+        "w_dim": W,
+        "mapping_layers": 2,
+        "channels": (8, 6, 4),
+    }
     generator = Generator(GeneratorConfig(**(values | changes))).eval().requires_grad_(False)
     for tensor in generator.state_dict().values():
         tensor.add_(0.1 * torch.randn_like(tensor))
@@ -306,8 +313,11 @@ def test_codes_are_told_by_content(tmp_path):
     torch.save({"a.png": one, "b.png": {**one, "latent": w[1]}}, tmp_path / "projector.pt")
     torch.save(w, tmp_path / "UPPER.PT")
     torch.save({"a": w[:1], "b": w[1:]}, tmp_path / "codes.bin")
-    np.save(tmp_path / "hyperstyle.npy", {"a": w[0].numpy(), "b": w[1].numpy()})
-    np.save(tmp_path / "restyle.npy", {"a": [w[1].numpy(), w[0].numpy()], "b": [w[1].numpy()] * 2})
+    tables: Any = np  # which saves a dict as an array of objects
+    tables.save(tmp_path / "hyperstyle.npy", {"a": w[0].numpy(), "b": w[1].numpy()})
+    tables.save(
+        tmp_path / "restyle.npy", {"a": [w[1].numpy(), w[0].numpy()], "b": [w[1].numpy()] * 2}
+    )
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps(w.numpy()))
     save_file({"latents": w}, tmp_path / "foreign.safetensors")
     for path in sorted(tmp_path.iterdir()):

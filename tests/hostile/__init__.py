@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from .bombs import bombs, zips
+from .bombs import bombs, deep_keys, mappings, zips
 from .damage import write_mutations, write_samples
 from .gadgets import gadgets
 from .headers import arrays, configurations, safetensors
@@ -29,7 +29,17 @@ __all__ = ["PROOF", "Result", "work_through", "write_corpus", "write_mutations",
 def write_corpus(folder: Path) -> None:
     """Files of every kind of attack, named for what they do."""
     folder.mkdir(parents=True)
-    for group in (gadgets, wild_tensors, bombs, zips, safetensors, configurations, arrays):
+    for group in (
+        gadgets,
+        wild_tensors,
+        bombs,
+        deep_keys,
+        mappings,
+        zips,
+        safetensors,
+        configurations,
+        arrays,
+    ):
         for name, content in group():
             (folder / f"{group.__name__}, {name}").write_bytes(content)
     write_special(folder)

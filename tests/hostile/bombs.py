@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from .writing import (
     persistent,
     storage,
     tensor,
+    torch_legacy,
     torch_zip,
 )
 
@@ -68,6 +70,26 @@ def bombs() -> Iterator[tuple[str, bytes]]:
         "marks that match": Raw(b"(" * deep + b"t" * deep),
         "lists": Raw(b"(" + b"]" * many + b"l"),
         "memories": Raw(b"N" + b"\x94" * many),
+        "memories that collide": Raw(
+            b"N" + b"".join(b"p%d\n" % (i * (2**61 - 1)) for i in range(1, 50_000))
+        ),
+        "a list of bytes": Raw(
+            code(Call(Name("_codecs", "encode"), ("A" * 5_000_000, "latin1")))
+            + b"q\x640"
+            + code(Name("builtins", "list"))
+            + b"h\x64\x85R"
+        ),
+        "a size of bytes": Raw(
+            code(Call(Name("_codecs", "encode"), ("A" * 5_000_000, "latin1")))
+            + b"q\x640"
+            + code(Name("torch", "Size"))
+            + b"h\x64\x85R"
+        ),
+        "a deep shape of objects": objects(Raw(b")" + b"\x85" * deep)),
+        "a shape of objects that laughs": objects(
+            Raw(b")" + b"".join(b"q\x64h\x64h\x64\x86" for _ in range(40)))
+        ),
+        "a shape of other objects": objects((2, 2, 2)),
         "a far memory": Raw(b"Nr\xff\xff\xff\xff"),
         "a far memory of text": Raw(b"Np" + b"9" * 4000 + b"\n"),
         "a lost memory": Raw(b"h\x63"),
@@ -238,6 +260,49 @@ def zips() -> Iterator[tuple[str, bytes]]:
     yield "only a start.pt", b"PK\3\4"
     yield "only an end.pt", b"PK\3\4" + b"PK\5\6" + bytes(18)
     yield "nothing in it.pt", b"PK\5\6" + bytes(18)
+
+
+def objects(shape: Any) -> Call:
+    """A numpy array of two objects."""
+    made = Call(
+        Name("numpy.core.multiarray", "_reconstruct"), (Name("numpy", "ndarray"), (0,), b"b")
+    )
+    kind = Call(Name("numpy", "dtype"), ("O8", 0, 1))
+    return Call(made.function, made.arguments, (1, shape, kind, False, [1, 2]))
+
+
+def deep_keys() -> Iterator[tuple[str, bytes]]:
+    """Legacy files whose list of storages holds what it takes a stack to hash."""
+    for depth in (1000, 390_000):
+        keys = b"\x80\x02](" + b")" + b"\x85" * depth + b"e."
+        data = dump(tensor(0, (4,), (1,)))
+        yield f"{depth} deep keys legacy.pt", torch_legacy(data, keys, struct.pack("<q16x", 4))
+
+
+def mappings() -> Iterator[tuple[str, bytes]]:
+    """Generators without a mean of w, whose mapping network would have to be run for it."""
+    for name, width, layers in (("wide", 3600, 4), ("long", 2, 2000)):
+        shapes: dict[str, tuple[int, ...]] = {
+            "input.input": (1, 2, 4, 4), "conv1.conv.weight": (1, 2, 2, 3, 3),
+            "conv1.conv.modulation.weight": (2, width), "conv1.conv.modulation.bias": (2,),
+            "conv1.activate.bias": (2,), "conv1.noise.weight": (1,),
+            "to_rgb1.conv.weight": (1, 3, 2, 1, 1), "to_rgb1.conv.modulation.weight": (2, width),
+            "to_rgb1.conv.modulation.bias": (2,), "to_rgb1.bias": (1, 3, 1, 1),
+        }  # fmt: skip
+        for i in range(1, layers + 1):
+            shapes[f"style.{i}.weight"], shapes[f"style.{i}.bias"] = (width, width), (width,)
+        sizes = sorted({math.prod(shape) for shape in shapes.values()})
+        state = {
+            key: tensor(0, shape, _strides(shape), key=str(sizes.index(math.prod(shape))),
+                        count=math.prod(shape))
+            for key, shape in shapes.items()
+        }  # fmt: skip
+        bombs = [(f"data/{i}", -(-4 * size >> 20) or 1) for i, size in enumerate(sizes)]
+        yield f"a {name} mapping network.pt", torch_zip(dump({"g_ema": state}), bombs=bombs)
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 def laughs(leaf: bytes = b"]", levels: int = 60) -> Raw:

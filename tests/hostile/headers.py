@@ -59,6 +59,15 @@ def safetensors() -> Iterator[tuple[str, bytes]]:
     yield "a gap.safetensors", file({**ours, "w": entry(offsets=[8, 24])}, bytes(24))
     duplicate = json.dumps({"w": entry(), "v": entry("F64", [2])}).replace('"v"', '"w"')
     yield "names twice.safetensors", file(duplicate.encode())
+    for name, header, content in (
+        ("something behind", {"w": entry()}, bytes(17)),
+        ("a hole", {"w": entry(), "x": entry(shape=[1], offsets=[20, 24])}, bytes(24)),
+        ("not from the start", {"w": entry(offsets=[4, 20])}, bytes(20)),
+        ("the same place", {"w": entry(), "x": entry()}, bytes(16)),
+    ):
+        yield f"{name}.safetensors", file({**ours, **header}, content)
+    inner = b'{"w":{"dtype":"F32","dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
+    yield "an entry twice.safetensors", file(inner)
     yield "a huge header.safetensors", file({}, size=2**63)
     yield "a header of all.safetensors", file({}, size=2**40)
     yield "a longer header.safetensors", file({}, size=100)
@@ -113,7 +122,13 @@ def configurations() -> Iterator[tuple[str, bytes]]:
             {"c_dim": -1}, {"c_dim": "1"}, {"mapping_layers": huge}, {"mapping_layers": -huge},
             {"mapping_layers": 0}, {"mapping_layers": "2"}, {"mapping_layers": 1e9},
             {"mapping_lr_multiplier": "1"}, {"conv_clamp": "1"}, {"conv_clamp": [1]},
-            {"normalize_z": []}, {"trap": 1},
+            {"normalize_z": []}, {"trap": 1}, {"conv_clamp": float("nan")}, {"conv_clamp": -1.0},
+            {"conv_clamp": 0.0}, {"mapping_lr_multiplier": float("inf")}, {"img_channels": 10**6},
+            {"mapping_lr_multiplier": float("nan")}, {"mapping_lr_multiplier": 10**400},
+            {"img_channels": 0}, {"const_size": [10**6, 10**6]}, {"const_size": [0, 4]},
+            {"const_size": [4]},
+            {"architecture": "stylegan3", "first_cutoff": float("nan"), "resolution": 16},
+            {"architecture": "stylegan3", "output_scale": float("inf"), "resolution": 16},
             {"architecture": "stylegan3", "num_layers": huge, "channels": None},
             {"architecture": "stylegan3", "num_layers": huge, "resolution": 1024},
             {"architecture": "stylegan3", "filter_size": huge, "resolution": 64, "channels": None},
@@ -164,6 +179,8 @@ def configurations() -> Iterator[tuple[str, bytes]]:
             bad = {**state, name: state[name].float().clone()}
             bad[name].view(-1)[-1] = value
             yield f"{kind} with {value}.safetensors", save(bad, metadata)
+            checked = {**metadata, "finite": "checked", "fingerprint": "0" * 16}
+            yield f"{kind} with {value}, checked.safetensors", save(bad, checked)
         bad = {k: v.to(torch.int64) for k, v in state.items()}
         yield f"{kind} of whole numbers.safetensors", save(bad, metadata)
         yield (
