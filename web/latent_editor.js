@@ -10,6 +10,7 @@ const KNOWN = "cycle_sliders"; // property: those of the generator, where it is 
 const SIZE = [640, 440];
 let embedded = [];
 const shown = new Map(); // what was seen in each node: undoing makes nodes anew
+const STORE = "cycle-latent-editor "; // and what a reload of the page is to keep, by the node
 
 app.registerExtension({
   name: "cycle-encoding.latent-editor",
@@ -58,7 +59,12 @@ function addEditor(node) {
   }
 
   function keep() {
-    if (state) shown.set(key(node), { state, view: panel.view, element: panel.element });
+    if (!state) return;
+    shown.set(key(node), { state, view: panel.view, element: panel.element });
+    try {
+      const view = { ...panel.view, focus: undefined };
+      sessionStorage.setItem(STORE + key(node), JSON.stringify({ state, view }));
+    } catch {} // no room: then a reload shows no picture
   }
 
   function show(given) {
@@ -77,10 +83,11 @@ function addEditor(node) {
     panel.setSliders(node.properties[KNOWN] ?? embedded);
     panel.setText(edits.value);
     panel.setLinked(node.inputs.some((one) => one.widget?.name === "edits" && one.link != null));
-    const before = shown.get(key(node));
+    const before = shown.get(key(node)) ?? stored(node);
     if (!before || state) return;
     show(before.state);
     panel.view = before.view;
+    if (!before.element) return;
     setTimeout(() => {
       // where nodes are Vue components, the host goes on showing the old node's element
       const { element } = panel;
@@ -120,6 +127,15 @@ function after(object, name, act) {
     act(...given);
     return result;
   };
+}
+
+/** What was seen in a node before the page was loaded anew. */
+function stored(node) {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORE + key(node)));
+  } catch {
+    return null;
+  }
 }
 
 function workflow() {
