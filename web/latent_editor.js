@@ -83,8 +83,9 @@ function addEditor(node) {
     panel.setSliders(node.properties[KNOWN] ?? embedded);
     panel.setText(edits.value);
     panel.setLinked(node.inputs.some((one) => one.widget?.name === "edits" && one.link != null));
+    if (state) return panel.setOld(state.edits !== edits.value);
     const before = shown.get(key(node)) ?? stored(node);
-    if (!before || state) return;
+    if (!before) return;
     show(before.state);
     panel.view = before.view;
     if (!before.element) return;
