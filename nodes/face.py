@@ -40,8 +40,8 @@ class Align(io.ComfyNode):
                     "face",
                     options=["largest", "all", "number", "from the left"],
                     default="largest",
-                    tooltip="Which face of each photo; all gives one crop after the other, the "
-                    "largest first. from the left: by the numbers that the output found shows.",
+                    tooltip="Which face of each photo; all gives one crop after the other, from "
+                    "left to right. from the left: by the numbers that the output found shows.",
                 ),
                 io.Int.Input(
                     "number",

@@ -327,7 +327,7 @@ def group_photo() -> Graph:
     g = Graph("group-photo")
     about = g.note(
         "**Three faces, each with its own edit**\n\n"
-        "Every face of the photo is cut out, the largest first, and one generator is tuned for "
+        "Every face of the photo is cut out, from left to right, and one generator is tuned for "
         "all. "
         "*strengths* has one number for each face in that order, and 0 leaves it alone: two smile, "
         "one gets glasses. Change them, choose faces in *Align Faces* by the numbers under "
