@@ -76,7 +76,7 @@ def code_file(path: Path, **changes: object) -> Path:
         (["run", "{noise}", "--seed", "-1", "--out", "{tmp}/out"], "whole number"),
         (["run", "{noise}", "--preset", "best", "--out", "{tmp}/out"], "invalid choice"),
         (["run", "{noise}", "--generator", "cats", "--out", "{tmp}/out"], "named 'cats'"),
-        (["align", "{noise}", "--detector", "eyes", "--out", "{tmp}/a.png"], "invalid choice: 'eyes'"),
+        (["align", "{noise}", "--detector", "eyes", "--out", "{tmp}/a"], "invalid choice: 'eyes'"),
         (["align", "{noise}", "--face", "second", "--out", "{tmp}/a.png"], "largest"),
         (["align", "{noise}", "--size", "0", "--out", "{tmp}/a.png"], "at least 1"),
         (["align", "{noise}", "--no-face", "centre", "--out", "{tmp}/a.xyz"], "picture format"),

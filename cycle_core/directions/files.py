@@ -22,7 +22,7 @@ from ..models.generator import Generator
 from .base import BaseDirection, DirectionType
 from .foreign import MOST_DIRECTIONS, is_relevance
 from .registry import KINDS, LAYOUTS, TYPES
-from .text import ENDINGS
+from .syntax import ENDINGS
 
 EMBEDDED = ASSETS / "directions.safetensors"
 _FILE = re.compile(rf"(.+\.(?:{ENDINGS}))(?::([^/\\]+))?")

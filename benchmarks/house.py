@@ -1,0 +1,117 @@
+"""How the library is built, in numbers: its rooms, what imports what, and how long it is.
+
+    python benchmarks/house.py
+
+Exits 1 where a rule of the house does not hold: four files at the top of `cycle_core`, no circle
+of imports (those for type checkers alone excepted), no file longer than 400 lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent / "cycle_core"
+AT_THE_TOP = {"__init__.py", "cli.py", "codes.py", "errors.py"}
+LONGEST = 400
+
+
+@dataclass(frozen=True)
+class House:
+    """top: files at the top level. circles: modules that import each other, in a circle. lengths:
+    lines of each file, by its path below the library."""
+
+    top: set[str]
+    circles: list[list[str]]
+    lengths: dict[str, int]
+
+    def faults(self) -> list[str]:
+        """What breaks a rule, a sentence each."""
+        loose = [f"{name} lies loose at the top" for name in sorted(self.top - AT_THE_TOP)]
+        rounds = [f"a circle of imports: {', '.join(circle)}" for circle in self.circles]
+        long = [
+            f"{name} has {lines} lines" for name, lines in self.lengths.items() if lines > LONGEST
+        ]
+        return loose + rounds + long
+
+
+def house(root: Path = ROOT) -> House:
+    """The library as it lies on the disk."""
+    files = {".".join(path.relative_to(root).with_suffix("").parts): path for path in modules(root)}
+    imports = {
+        name: {one for one in imported(path, name, root.name) if one in files}
+        for name, path in files.items()
+    }
+    lengths = {
+        str(path.relative_to(root)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in files.values()
+    }
+    return House({path.name for path in root.glob("*.py")}, circles(imports), lengths)
+
+
+def modules(root: Path) -> Iterator[Path]:
+    """Its source files, assets left out."""
+    yield from sorted(path for path in root.rglob("*.py") if "assets" not in path.parts)
+
+
+def imported(path: Path, name: str, package: str) -> Iterator[str]:
+    """The modules of the library that a file imports, wherever it does, other than for types."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and _for_types(node)]
+    skipped = {id(child) for node in checked for child in ast.walk(node)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or id(node) in skipped:
+            continue
+        if node.level:
+            parts = name.split(".")[: -node.level]
+        elif (node.module or "").split(".")[0] == package:
+            parts = []
+        else:
+            continue
+        module = (node.module or "").split(".") if node.module else []
+        start = module[1:] if not node.level else module
+        yield ".".join([*parts, *start])
+        yield from (".".join([*parts, *start, one.name]) for one in node.names)
+
+
+def circles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """Sets of modules of which each is reached from each: strongly connected components."""
+    reached = {name: _reached(name, imports) for name in imports}
+    found = {
+        frozenset(other for other in reached[name] if name in reached[other]) for name in imports
+    }
+    return sorted(sorted(circle) for circle in found if circle)
+
+
+def _reached(name: str, imports: dict[str, set[str]]) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(imports[name])
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.add(one)
+            waiting += imports[one]
+    return seen
+
+
+def _for_types(node: ast.If) -> bool:
+    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def main() -> int:
+    built = house()
+    name, lines = max(built.lengths.items(), key=lambda item: item[1])
+    print(f"files at the top level   {len(built.top)} ({', '.join(sorted(built.top))})")
+    print(f"circles of imports       {len(built.circles)}")
+    print(f"files, lines             {len(built.lengths)}, {sum(built.lengths.values())}")
+    print(f"longest file             {lines} ({name})")
+    for fault in built.faults():
+        print(f"FAULT  {fault}")
+    return bool(built.faults())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
