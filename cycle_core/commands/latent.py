@@ -137,7 +137,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "generate",
         run_generate,
-        "draw the picture of a code",
+        "generate the picture of a code",
         "generate edited.safetensors --tuned tuned.safetensors --out edited.png",
     )
     generate.add_argument("code", type=Path, help="a code")
@@ -151,7 +151,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "sample",
         run_sample,
-        "draw new pictures from the generator",
+        "generate new pictures",
         "sample --count 16 --seed 1 --out samples",
     )
     add_out(sample, "the folder: pictures, a sheet of them and their codes")
@@ -166,7 +166,7 @@ def add_commands(commands: Any) -> None:
         "--truncation",
         type=number,
         default=0.7,
-        help="1 draws the whole variety, 0 the mean face (default: 0.7)",
+        help="1 gives the whole variety, 0 the mean face (default: 0.7)",
     )
     add_generator(sample)
     add_seed(sample)
@@ -327,7 +327,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
     out = output_file(arguments.out, given)
     device = device_of(arguments)
     code = load_code(arguments.code, device)
-    generator = load_drawing_generator(arguments, device)
+    generator = load_given_generator(arguments, device)
     images = generate(generator, adopt(code, generator) if arguments.same_space else code)
     for index, image in enumerate(images):
         path = out if len(images) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
@@ -359,7 +359,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     console.say(f"{arguments.out}: {arguments.count} pictures, sheet.png, codes.safetensors")
 
 
-def load_drawing_generator(arguments: argparse.Namespace, device: torch.device) -> Generator:
+def load_given_generator(arguments: argparse.Namespace, device: torch.device) -> Generator:
     """The generator of --generator, with what --tuned changed where that is given."""
     from ..checkpoints.registry import load_generator
     from ..invert.tuned_files import load_tuned

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..directions.editing import join
     from ..images.clips import ANIMATIONS, ClipWriter, write_animation
     from ..run.morph import count_of, morph
-    from .latent import load_drawing_generator
+    from .latent import load_given_generator
 
     if not 0.1 <= arguments.fps <= 240:
         raise InputError(f"--fps is from 0.1 to 240, not {arguments.fps:g}.")
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     writer = None if animated else ClipWriter(out, arguments.fps)  # an unknown ending ends it here
     device = device_of(arguments)
     codes = join([load_code(path, device) for path in arguments.codes])
-    generator = load_drawing_generator(arguments, device)
+    generator = load_given_generator(arguments, device)
     total = count_of(codes.batch, settings)
     pictures = _shown(morph(generator, codes, settings), total, console)
     if writer is None:
