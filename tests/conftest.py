@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("small_networks")  # before a test module imports it
+pytest.register_assert_rewrite("small_networks", "golden")  # before a test module imports it
 # What the tests draw is so small that threads win nothing, and where other programs run they lose
 # minutes by waiting for each other. Torch is imported later, here and in programs that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

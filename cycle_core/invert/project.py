@@ -66,11 +66,11 @@ def project(
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
             spread = w_spread(generator)
-            pictures = plain(image, G.device)
+            pictures = plain(image, G)
             begin = given
             if begin is None:
                 begin = _starts(generator, pictures, objective, settings, tries, seed, label, batch)
-            begin = plain(begin, G.device).expand(len(image) * tries, -1, -1).split(batch)
+            begin = plain(begin, G).expand(len(image) * tries, -1, -1).split(batch)
             total = len(begin) * settings.steps
             found = [
                 _project_batch(

@@ -99,7 +99,7 @@ def refine(
                     trainable_copy(E), generator, picture, stage, some, objective, draw,
                     reporter(callback, index * settings.steps, total),
                 )
-                for index, picture in enumerate(plain(image, G.device).split(1))
+                for index, picture in enumerate(plain(image, G).split(1))
             ]  # fmt: skip
         return Refined.of(found, "W" if stage == 0 else "W+", G, stage)
 
@@ -154,7 +154,7 @@ def _others(
         return lambda: _sample(G, settings, rng)
     if isinstance(domain, Tensor):
         check_image(domain)
-        pictures = plain(domain, G.device)
+        pictures = plain(domain, G)
         return lambda: pictures[torch.randperm(len(pictures), generator=rng)[:count]]
 
     from ..images.io import list_images, read_crop

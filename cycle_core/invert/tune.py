@@ -107,9 +107,9 @@ def _tune(
 ) -> Tuned:
     with optimising(G, *networks):
         networks = networks.frozen()
-        w = plain(pivot.w, G.device)
+        w = plain(pivot.w, G)
         objective = Objective(settings.l2, settings.lpips, networks=networks)
-        loss = PivotLoss(objective, resize(plain(image, G.device), G.resolution), w, settings)
+        loss = PivotLoss(objective, resize(plain(image, G), G.resolution), w, settings)
         locality = Locality(frozen(G), w, settings, networks, seed) if settings.locality else None
         tuned = trainable_copy(G).tuned_from(G)
         tuned.requires_grad_(False)

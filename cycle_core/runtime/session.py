@@ -49,9 +49,10 @@ def frozen(module: Module) -> Module:
     return module
 
 
-def plain(tensor: Tensor, device: torch.device) -> Tensor:
-    """A float32 copy on the device that can take part in a backward pass."""
-    return tensor.detach().to(device, torch.float32).clone()
+def plain(tensor: Tensor, network: nn.Module) -> Tensor:
+    """A copy that can take part in a backward pass, with the device and dtype of the weights."""
+    weight = next(network.parameters())
+    return tensor.detach().to(weight.device, weight.dtype).clone()
 
 
 def retry_on_oom(
