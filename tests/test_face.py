@@ -116,7 +116,7 @@ def test_five_and_sixty_eight_points_give_one_crop():
     landmarks[36:42], landmarks[42:48] = TEMPLATE[0], TEMPLATE[1]
     landmarks[48], landmarks[54] = TEMPLATE[3], TEMPLATE[4]
     five, many = ffhq_quad(TEMPLATE), ffhq_quad(landmarks)
-    # METHOD: what five points give is enlarged by 1.0165 and moved down by 2.8 / 512
+    # docs/method.md: what five points give is enlarged by 1.0165 and moved down by 2.8 / 512
     side = (five[3] - five[0]).norm()
     assert float(side / (many[3] - many[0]).norm()) == pytest.approx(1.0165, abs=1e-4)
     assert float((five.mean(0) - many.mean(0))[1]) == pytest.approx(
@@ -132,7 +132,7 @@ def test_the_quad_turns_and_grows_with_the_face():
 
 
 def crop_with_pil(picture: Image.Image, quad: np.ndarray, size: int) -> np.ndarray:
-    """METHOD section 7 step by step, in PIL, numpy and scipy: float [size,size,3] in 0..255.
+    """The FFHQ crop step by step, in PIL, numpy and scipy: float [size,size,3] in 0..255.
 
     The last transform takes 4 x 4 samples a pixel, as FFHQ's own crops do (from 4096 to 1024)."""
     from scipy.ndimage import gaussian_filter

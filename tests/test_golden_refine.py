@@ -1,7 +1,7 @@
 """Refinement against a reference of a few lines, written from the papers, on tiny networks in
 float64. What the method is, is here once more, in its own words:
 
-- Cycle Encoding (Mao et al. 2022), section 3.3: L_ref(x) = L_S(x) + reg / M sum_i L_S(x_i), with
+- Cycle Encoding (Mao et al. 2022): L_ref(x) = L_S(x) + reg / M sum_i L_S(x_i), with
   L_S = L2 + 0.8 LPIPS + 0.1 ID and M pictures drawn anew each step; the encoder moves;
 - gradient centralisation (Yong et al. 2020) and Lookahead (Zhang et al. 2019, algorithm 1) around
   Adam, which Ranger has become by then.

@@ -1,5 +1,5 @@
 """Tuning against a reference of a few lines, written from the paper, on tiny networks in float64:
-PTI (Roich et al. 2021), equations 1 to 4. What it is, is here once more, in its own words.
+PTI (Roich et al. 2021), section 3. What it is, is here once more, in its own words.
 
 `benchmarks/mutations.py` has the errors that this catches."""
 

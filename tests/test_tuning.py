@@ -62,7 +62,7 @@ def test_the_best_state_is_kept_even_if_tuning_runs_away(G, perceptual):
     assert l2 == pytest.approx(tuned.history[tuned.best]["l2"], rel=1e-4)
 
 
-def test_tuning_stops_when_lpips_is_small_enough(G, perceptual):
+def test_tuning_stops_when_lpips_is_small_enough_and_says_so(G, perceptual, caplog):
     pivot = code_of(G, 1)
     steps = []
     settings = replace(TUNE, threshold=0.07)
@@ -76,6 +76,19 @@ def test_tuning_stops_when_lpips_is_small_enough(G, perceptual):
     )
     assert steps == []
     assert len(tuned.history) == 1
+    assert tuned.summary().startswith("0 steps")
+    assert "Tuning took 0 steps" in caplog.text
+    assert "threshold of 0.07" in caplog.text
+
+
+def test_the_threshold_is_that_of_the_network_unless_one_is_given(G, perceptual):
+    image, pivot = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1)
+    whole = tune(G, pivot, image, TUNE, perceptual=perceptual).history
+    perceptual.threshold = whole[4]["lpips"]
+    stopped = tune(G, pivot, image, replace(TUNE, threshold=None), perceptual=perceptual)
+    assert stopped.history == whole[: len(stopped.history)]
+    assert len(stopped.history) <= 5
+    assert stopped.history[-1]["lpips"] <= perceptual.threshold
 
 
 def test_the_callback_gets_every_step_the_total_and_a_preview(G, perceptual):

@@ -267,8 +267,7 @@ def run_tune(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     save_tuned(tuned, out, original=generator)
-    before, after = tuned.history[0], tuned.history[tuned.best]
-    console.say(f"{out}: LPIPS {before['lpips']:.4f} -> {after['lpips']:.4f} in {tuned.best} steps")
+    console.say(f"{out}: {tuned.summary()}")
 
 
 def _crops_and_pivots(files: list[Path]) -> tuple[torch.Tensor, Code]:

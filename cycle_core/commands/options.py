@@ -77,7 +77,7 @@ def add_settings(
             if presets is not None:
                 of_preset = {label: _shown(getattr(one, name)) for label, one in presets.items()}
                 same = len(set(of_preset.values())) == 1
-                several = [f"{label} {value}" for label, value in of_preset.items()]
+                several = [f"{label} {value}" for label, value in of_preset.items() if value]
                 defaults = list(of_preset.values())[:1] if same else [", ".join(several)]
             values = f"{what.range()}; " if what.choices else ""
             known = "; ".join(text for text in defaults if text)

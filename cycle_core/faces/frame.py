@@ -18,7 +18,7 @@ from ..images.resize import blur, resize
 Point = tuple[float, float]
 
 CENTRE = "centre"  # the target that stands for "no face: the largest centred square"
-# METHOD section 7: five points give a slightly smaller and higher square than 68 do
+# docs/method.md: five points give a slightly smaller and higher square than 68 do
 _FIVE_POINT_SCALE, _FIVE_POINT_SHIFT = 1.0165, 2.8 / 512
 _LARGEST = 8  # side of a crop, in sides of the photo: beyond it there is no face, only padding
 
@@ -112,8 +112,9 @@ def align(
     photo: Photo or float [1,3,H,W] in [-1,1]; the crop is on its device.
     target: a Face (its 68 landmarks where it has them), points float [5,2] or [68,2] in pixels, a
         Frame (the same place again, any size), or "centre" (the largest centred square).
-    METHOD section 7, with one difference: where the crop is smaller than its place in the photo,
-    the last transform is supersampled, as it was for FFHQ itself, instead of skipping pixels.
+    As in docs/method.md, with one difference: where the crop is smaller than its place in the
+    photo, the last transform is supersampled, as it was for FFHQ itself, instead of skipping
+    pixels.
     Raises InputError for points that span no face or lie outside the photo."""
     image = as_image(photo)
     frame = make_frame((image.shape[-1], image.shape[-2]), target, size)
@@ -147,7 +148,7 @@ def make_frame(
 
 def ffhq_quad(points: torch.Tensor) -> torch.Tensor:
     """points [5,2] or [68,2] in pixels -> corners float32 [4,2] of the FFHQ crop: top left, bottom
-    left, bottom right, top right (METHOD section 7).
+    left, bottom right, top right (docs/method.md).
 
     5 points: eye, eye, nose, mouth corner, mouth corner, the picture's left first; the nose does
     not count. 68 points: the common order. InputError for other shapes and for points that are
@@ -226,7 +227,7 @@ def other_photo(frame: Frame, photo_size: tuple[int, int]) -> str:
 
 
 def _take(image: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """The steps of METHOD section 7 after the quad: cut out, shrink, pad, transform."""
+    """The steps of the FFHQ crop after the quad: cut out, shrink, pad, transform."""
     quad = torch.tensor(frame.quad, dtype=torch.float64)
     side, size = frame.side, frame.size
     shrink = max(math.floor(side / size * 0.5), 1)

@@ -175,7 +175,7 @@ def load_landmarks(name: str, device: str | torch.device = "cpu") -> Landmarks:
 
 
 def face_size(points: Tensor) -> Tensor:
-    """Half the side of the FFHQ crop (METHOD section 7) of points [...,5,2] -> [...]."""
+    """Half the side of the FFHQ crop (docs/method.md) of points [...,5,2] -> [...]."""
     across = (points[..., 1, :] - points[..., 0, :]).norm(dim=-1)
     down = points[..., 3, :] + points[..., 4, :] - points[..., 0, :] - points[..., 1, :]
     return torch.maximum(2 * across, 0.9 * down.norm(dim=-1)).clamp(min=1e-3)

@@ -28,7 +28,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class Objective:
-    """L_S = l2 * L2 + lpips * LPIPS + identity * ID (Cycle Encoding, equation 3).
+    """L_S = l2 * L2 + lpips * LPIPS + identity * ID (Cycle Encoding, Mao et al. 2022).
 
     max_size: larger pictures are made smaller first, None compares at full size.
     """

@@ -25,8 +25,7 @@ from .objective import Objective
 from .refine import Refined
 from .sampling import inputs
 from .settings import ProjectSettings
-
-_MEASURED = 10_000  # random codes from which the spread of W is measured
+from .w_scale import w_spread
 
 
 def project(
@@ -127,15 +126,6 @@ def _rate(done: float, settings: ProjectSettings) -> float:
     falling = min(1.0, (1 - done) / settings.fall) if settings.fall else 1.0
     falling = 0.5 - 0.5 * math.cos(falling * math.pi)
     return falling * (min(1.0, done / settings.rise) if settings.rise else 1.0)
-
-
-@torch.no_grad()
-def w_spread(G: Generator) -> float:
-    """How far random w are from their mean, the root mean square of the Euclidean distance: the
-    published projector takes it as the deviation of every dimension."""
-    z, c = G.draw_inputs(_MEASURED, torch.Generator().manual_seed(0))
-    w = G.mapping(z, c)[:, 0]
-    return float((w - w.mean(0)).square().sum(1).mean().sqrt())
 
 
 def _starts(

@@ -1,4 +1,4 @@
-"""Pivot refinement (Cycle Encoding, Mao et al. 2022, section 3.3): the encoder, not the code, is
+"""Pivot refinement (Cycle Encoding, Mao et al. 2022): the encoder, not the code, is
 optimised for one picture."""
 
 from __future__ import annotations

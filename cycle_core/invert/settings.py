@@ -69,7 +69,10 @@ class TuneSettings:
     betas: tuple[float, float] = setting(
         (0.9, 0.999), "of Adam; few steps need a shorter memory", low=0, high=0.99999
     )
-    threshold: float = setting(0.07, "LPIPS at which tuning stops, 0 for never", low=0)
+    threshold: float | None = setting(
+        None, "LPIPS at which tuning stops, 0 for never; if not given, that of the network: 0.07 "
+        "of AlexNet, and what stands for it in others", low=0,
+    )  # fmt: skip
     l2: float = setting(1.0, "weight of L2", low=0)
     lpips: float = setting(1.0, "weight of LPIPS", low=0)
     locality: bool = setting(True, "what keeps pictures near the pivot as they were")

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..images.resize import resize
 from ..measure.networks import Distance, Networks
 from ..models.generator import Generator
-from ..runtime.devices import compiled, supported_dtype
+from ..runtime.devices import compiled, say_once, supported_dtype
 from ..runtime.progress import Callback
 from ..runtime.session import frozen, optimising, plain, retry_on_oom, trainable_copy
 from .descent import Descent, Evaluation, Losses, Report, descend, reporter
@@ -48,6 +48,13 @@ class Tuned:
     def code(self) -> Code:
         return self.pivot
 
+    def summary(self) -> str:
+        """What came of it, in one line."""
+        before, after = self.history[0]["lpips"], self.history[self.best]["lpips"]
+        if len(self.history) == 1:
+            return f"0 steps, LPIPS {before:.4f}: the generator is as it was"
+        return f"LPIPS {before:.4f} -> {after:.4f} in {self.best} steps"
+
 
 def tune(
     G: Generator,
@@ -64,7 +71,8 @@ def tune(
 
     Locality, each step or every so many: see `Locality`. Of several pictures (of one person, with
     one generator for all) the pivots take turns in it. Tuning ends when the mean LPIPS is at most
-    the threshold; the state with the smallest l2 L2 + lpips LPIPS is kept.
+    the threshold, by itself that of the network (`Lpips.threshold`); the state with the smallest
+    l2 L2 + lpips LPIPS is kept.
 
     Detail (after DHR, "What Decreases Editing Capability?", Cao et al. 2023): when the weights
     are done, a map that is added to the features of one layer is fitted to the picture by the same
@@ -88,6 +96,8 @@ def tune(
     settings = replace(settings, dtype=supported_dtype(settings.dtype, G.device))
     needed = settings.lpips or (settings.locality and settings.locality_lpips)
     networks = Networks(perceptual).completed(G, needed, 0)
+    if settings.threshold is None:  # it belongs to the network that measures
+        settings = replace(settings, threshold=getattr(networks.perceptual, "threshold", 0.07))
     return retry_on_oom(
         lambda attempt: _tune(G, pivot, image, attempt, callback, seed, networks),
         _attempts(settings, len(image)),
@@ -132,6 +142,12 @@ def _tune(
         {name: losses[name] for name in ("total", "l2", "lpips", "locality") if name in losses}
         for losses in history
     )
+    if len(kept) == 1 and total:
+        say_once(
+            f"Tuning took 0 steps: the LPIPS of the pivot, {kept[0]['lpips']:.4f}, is at most the "
+            f"threshold of {settings.threshold:g}. Set the threshold (early_stop) to 0 to tune all "
+            "the same."
+        )
     rendered = rendered.clamp(-1, 1) if settings.dtype is None else generate(tuned, pivot)
     return Tuned(tuned, pivot, rendered, kept, best, G.fingerprint)
 
@@ -223,7 +239,7 @@ class PivotLoss:
 
 def _enough(settings: TuneSettings) -> Callable[[Losses], bool]:
     threshold = settings.threshold if settings.lpips > 0 else 0.0
-    return lambda losses: threshold > 0 and losses["lpips"] <= threshold
+    return lambda losses: bool(threshold) and losses["lpips"] <= threshold
 
 
 def _attempts(settings: TuneSettings, pictures: int) -> Iterator[TuneSettings]:

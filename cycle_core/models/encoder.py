@@ -1,6 +1,6 @@
 """The encoders: a picture -> a code in W, W+ or anything between.
 
-Encoder4editing's architecture (Tov et al. 2021) as Cycle Encoding uses it (METHOD section 1): an
+Encoder4editing's architecture (Tov et al. 2021) as Cycle Encoding uses it (docs/method.md): an
 IR-SE body, a pyramid of three levels, one map-to-style head for each style input. Head 0 gives w_0,
 head i gives D_i; at stage s the heads 0..s are active, so stage 0 is W. Tensor names are those of
 the published checkpoints without their prefix `encoder.`.
