@@ -1,7 +1,7 @@
 """Deliberate errors in the method, and whether its tests catch them.
 
     python benchmarks/mutations.py            # all: prints a line for each, fails if one survives
-    python benchmarks/mutations.py encoder    # those whose name has this in it
+    python benchmarks/mutations.py refine:    # those whose name has this in it; encoder:, tune:
 
 Each is made in a copy of the working tree, in which the tests that should notice it are run. A new
 one is a line of MUTATIONS.
@@ -24,6 +24,9 @@ ENCODER, ADVERSARY = "cycle_core/training/encoder.py", "cycle_core/training/adve
 SCHEDULE, OPTIM = "cycle_core/training/schedule.py", "cycle_core/runtime/optim.py"
 OBJECTIVE, SETTINGS = "cycle_core/invert/objective.py", "cycle_core/training/settings.py"
 GOLDEN = "tests/test_golden_encoder.py"
+REFINE, TUNE = "cycle_core/invert/refine.py", "cycle_core/invert/tune.py"
+DESCENT, LOCALITY = "cycle_core/invert/descent.py", "cycle_core/invert/locality.py"
+INVERTING = "cycle_core/invert/settings.py"
 
 
 class Mutation(NamedTuple):
@@ -108,6 +111,96 @@ MUTATIONS = [
         ("Lookahead of all the way", OPTIM, "lookahead_alpha: float = 0.5",
          "lookahead_alpha: float = 1.0"),
         ("Adam's betas", OPTIM, "(0.95, 0.999)", "(0.9, 0.999)"),
+    )
+]  # fmt: skip
+MUTATIONS += [
+    Mutation(f"refine: {name}", file, old, new, "tests/test_golden_refine.py")
+    for name, file, old, new in (
+        ("learning rate ten times as high", REFINE, "WarmRanger(E.parameters(), settings",
+         "WarmRanger(E.parameters(), 10 * settings"),
+        ("last state for best", DESCENT, 'found["total"] < log[best[row]]["total"]', "True"),
+        ("first state for best", DESCENT, 'found["total"] < log[best[row]]["total"]', "False"),
+        ("M drawn once", REFINE, "        others = draw()\n",
+         '        others = vars(hold).setdefault("first", draw())\n'),
+        ("no Lookahead", OPTIM, 'if int(state["step"]) % group["lookahead_steps"] == 0:',
+         "if False:"),
+        ("Lookahead every five steps", OPTIM, "lookahead_steps: int = 6",
+         "lookahead_steps: int = 5"),
+        ("Lookahead from the weights after the first step", OPTIM, 'state["slow"] = start[p]',
+         'state["slow"] = p.clone()'),
+        ("no centralisation", OPTIM, "if p.grad.ndim > 1:", "if False:"),
+        ("Adam's betas", OPTIM, "(0.95, 0.999)", "(0.9, 0.999)"),
+        ("all heads on", REFINE, "w = E.encode(image, stage, G)", "w = E.encode(image, 5, G)"),
+        ("all heads on for the M pictures", REFINE, "E.encode(part, stage, G)",
+         "E.encode(part, 5, G)"),
+        ("reg without 1 / M", REFINE, "settings.reg / len(others) *", "settings.reg *"),
+        ("no reg", REFINE, "settings.reg / len(others) *", "0 *"),
+        ("random noise", REFINE, 'rendered = G.synthesis(w, "const")',
+         'rendered = G.synthesis(w, "random")'),
+        ("no noise for the M pictures", REFINE, 'E.encode(part, stage, G), "const")',
+         'E.encode(part, stage, G), "none")'),
+        ("batch norm by the batch's statistics", REFINE, "trainable_copy(E), generator",
+         "trainable_copy(E).train(), generator"),
+        ("samples without truncation", REFINE, "truncation=settings.truncation", "truncation=1.0"),
+        ("no identity loss", OBJECTIVE, " + self.identity * identity", ""),
+        ("LPIPS weighs 1", INVERTING, "lpips: float = setting(0.8, \"weight of LPIPS\", low=0)\n"
+         "    identity: float = setting(0.1, \"weight of the identity loss\", low=0)\n    space",
+         "lpips: float = setting(1.0, \"weight of LPIPS\", low=0)\n"
+         "    identity: float = setting(0.1, \"weight of the identity loss\", low=0)\n    space"),
+    )
+]  # fmt: skip
+MUTATIONS += [
+    Mutation(f"tune: {name}", file, old, new, "tests/test_golden_tune.py")
+    for name, file, old, new in (
+        ("learning rate ten times as high", TUNE, "_adam(weights, settings.learning_rate",
+         "_adam(weights, 10 * settings.learning_rate"),
+        ("last state for best", DESCENT, 'found["total"] < log[best[row]]["total"]', "True"),
+        ("best state not put back", TUNE, "    _put(found.state, weights)\n", ""),
+        ("best of all but the last state", DESCENT, 'if log and found["total"]',
+         'if log and not last and found["total"]'),
+        ("alpha of 1", LOCALITY, "clamp(max=settings.locality_alpha)", "clamp(max=1.0)"),
+        ("alpha beyond the sample", LOCALITY, "length.clamp(max=settings.locality_alpha)",
+         "torch.full_like(length, settings.locality_alpha)"),
+        ("alpha not of unit length", LOCALITY, "alpha / length.clamp(min=1e-8)", "alpha"),
+        ("locality at the sample", LOCALITY, "near = pivot + way * (alpha /",
+         "near = pivot + way + 0 * way * (alpha /"),
+        ("locality at the pivot", LOCALITY, "near = pivot + way * (alpha /",
+         "near = pivot + 0 * way * (alpha /"),
+        ("locality away from the sample", LOCALITY, "near = pivot + way * (alpha /",
+         "near = pivot - way * (alpha /"),
+        ("locality without truncation", LOCALITY, "truncation=settings.locality_truncation",
+         "truncation=1.0"),
+        ("locality with noise, tuned", LOCALITY, 'tuned(near, "none"', 'tuned(near, "const"'),
+        ("locality with noise, original", LOCALITY, 'self.render(near, "none"',
+         'self.render(near, "const"'),
+        ("locality against itself", LOCALITY, 'self.render(near, "none"', 'tuned(near, "none"'),
+        ("locality sampled once", LOCALITY, "self.original.draw_inputs(1, self.rng)",
+         "self.original.draw_inputs(1, torch.Generator().manual_seed(4))"),
+        ("locality of the first pivot alone", LOCALITY, "self.calls % len(self.pivots)", "0"),
+        ("locality by L2 alone", LOCALITY, "settings.locality_l2, settings.locality_lpips",
+         "settings.locality_l2, 0.0"),
+        ("locality by LPIPS alone", LOCALITY, "settings.locality_l2, settings.locality_lpips",
+         "0.0, settings.locality_lpips"),
+        ("locality weighs 1", INVERTING, "locality_l2: float = setting(0.1",
+         "locality_l2: float = setting(1.0"),
+        ("no locality", TUNE, "(settings.locality_every * value).backward()",
+         "(0 * settings.locality_every * value).backward()"),
+        ("locality every k steps without the weight", TUNE,
+         "(settings.locality_every * value).backward()", "value.backward()"),
+        ("random noise", TUNE, 'render(w, "const", self.dtype)', 'render(w, "random", self.dtype)'),
+        ("no noise", TUNE, 'render(w, "const", self.dtype)', 'render(w, "none", self.dtype)'),
+        ("sum over pictures", TUNE, "(terms.total.sum() / self.count)", "terms.total.sum()"),
+        ("mean of each batch", TUNE, "(terms.total.sum() / self.count)", "terms.total.mean()"),
+        ("mapping network moves", TUNE, "weights = list(G.synthesis.requires_grad_(True)",
+         "weights = list(G.requires_grad_(True)"),
+        ("only convolutions move", TUNE,
+         "weights = list(G.synthesis.requires_grad_(True).parameters())",
+         "weights = [p for p in G.synthesis.requires_grad_(True).parameters() if p.ndim == 4]"),
+        ("Adam's betas of StyleGAN", INVERTING, '(0.9, 0.999), "of Adam',
+         '(0.0, 0.99), "of Adam'),
+        ("never stops", TUNE, 'bool(threshold) and losses["lpips"] <= threshold', "False"),
+        ("stops at the total loss", TUNE, 'losses["lpips"] <= threshold',
+         'losses["total"] <= threshold'),
     )
 ]  # fmt: skip
 
