@@ -26,6 +26,7 @@ from cycle_core.directions.editing import edit
 from cycle_core.directions.stylespace import style_channel
 from cycle_core.errors import InputError
 from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
 
 pytest_plugins = ("small_networks",)
 LAYOUTS = {
@@ -102,15 +103,31 @@ def test_codes_are_written_as_the_public_projects_keep_them(G, tmp_path):
         assert again.space == "W"
 
 
-def test_the_command_line_writes_each_layout_and_codes(tmp_path):
+def test_the_command_line_writes_each_layout_and_codes(G, tmp_path):
     out = str(tmp_path)
-    assert main(["convert", "portraits", f"{out}/p.pt", "--layout", "nvidia", "--quiet"]) == 0
+    save_model(tmp_path / "g.safetensors", "generator", G.config, G.state_dict())
+    command = ["convert", f"{out}/g.safetensors", f"{out}/g.pt", "--layout", "nvidia", "--quiet"]
+    assert main(command) == 0
+    assert main(["convert", "portraits", f"{out}/p.onnx", "--quiet"]) == 0
+    assert main(["convert", "portraits", f"{out}/p.pt", "--quiet"]) == 2
     assert main(["sample", "--count", "2", "--out", out, "--device", "cpu", "--quiet"]) == 0
     assert main(["convert", f"{out}/codes.safetensors", f"{out}/w.npz", "--quiet"]) == 0
     assert load_code(tmp_path / "w.npz").batch == 2
-    generator = load_generator("portraits")
-    _, state = from_nvidia(torch.load(f"{out}/p.pt", weights_only=True))
-    assert torch.equal(state["synthesis.const"], generator.state_dict()["synthesis.const"])
+    _, state = from_nvidia(torch.load(f"{out}/g.pt", weights_only=True))
+    assert torch.equal(state["synthesis.const"], G.state_dict()["synthesis.const"])
+
+
+@pytest.mark.parametrize("layout", ["rosinality", "nvidia"])
+def test_another_learning_rate_of_the_mapping_is_put_into_the_weights(layout, tmp_path):
+    config = GeneratorConfig(
+        resolution=16, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr_multiplier=1.0,
+        channels=(8, 8, 8),
+    )  # fmt: skip
+    generator = Generator(config).eval().requires_grad_(False)
+    export_generator(generator, tmp_path / "g.pt", layout)
+    z = torch.randn(2, 8)
+    again = load_generator(tmp_path / "g.pt")
+    assert torch.allclose(again.mapping(z), generator.mapping(z), atol=1e-5)
 
 
 def test_a_tuned_generator_is_written_whole(seeded, G, tmp_path):
@@ -133,8 +150,9 @@ def test_a_tuned_generator_is_written_whole(seeded, G, tmp_path):
 
 def test_what_a_layout_cannot_hold_is_refused_and_nothing_is_written(G, tmp_path):
     portraits = load_generator("portraits")
-    with pytest.raises(InputError, match="no place for the mapping network"):
-        export_generator(portraits, tmp_path / "g.pt", "rosinality")
+    for layout in ("rosinality", "nvidia"):
+        with pytest.raises(InputError, match="takes z as it is"):
+            export_generator(portraits, tmp_path / "g.pt", layout)
     with pytest.raises(InputError, match="neither StyleGAN3 nor classes"):
         export_generator(rebuilt("stylegan3_t_64"), tmp_path / "g.pt", "rosinality")
     with pytest.raises(InputError, match=r"ends in \.onnx"):

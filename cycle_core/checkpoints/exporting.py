@@ -95,7 +95,7 @@ def export(path: str | Path, out: str | Path, layout: str | None = None) -> str:
 def rosinality_state(G: Generator) -> State:
     """The state dict of rosinality's `Generator`, its constant buffers included.
 
-    Raises InputError for StyleGAN3, classes, and other numbers than that project has."""
+    Raises InputError for StyleGAN3, classes, and a z that is not normalised."""
     config: Any = G.config
     synthesis = G.synthesis
     if not isinstance(synthesis, StyleGAN2Synthesis) or config.c_dim:
@@ -103,16 +103,12 @@ def rosinality_state(G: Generator) -> State:
             "rosinality's layout has neither StyleGAN3 nor classes: write this generator in the "
             "layout nvidia."
         )
-    if not config.normalize_z or config.mapping_lr_multiplier != 0.01:
-        raise InputError(
-            "rosinality's layout has no place for the mapping network of this generator, which "
-            "treats z in another way, as the embedded one does: write it in the layout nvidia or "
-            "as .safetensors."
-        )
+    _check_mapping(G)
     blur = _blur() * 4  # up-sampling by two fills three of four pixels with zeros
     out: State = {}
     for i, layer in enumerate(_modules(G.mapping.layers)):
-        out |= {f"style.{i + 1}.weight": layer.weight, f"style.{i + 1}.bias": layer.bias}
+        out[f"style.{i + 1}.weight"] = layer.weight * _rescaled(G)
+        out[f"style.{i + 1}.bias"] = layer.bias * _rescaled(G)
     out["input.input"] = synthesis.const[None]
     for b, block in enumerate(_modules(synthesis.blocks)):
         convolutions = {"conv1": f"convs.{2 * b - 1}" if b else "conv1"}
@@ -136,7 +132,10 @@ def rosinality_state(G: Generator) -> State:
 
 def nvidia_state(G: Generator) -> State:
     """The state dict of NVIDIA's `Generator`, its constant buffers included: StyleGAN2 as in
-    stylegan2-ada-pytorch and stylegan3, StyleGAN3 as in stylegan3."""
+    stylegan2-ada-pytorch and stylegan3, StyleGAN3 as in stylegan3.
+
+    Raises InputError for a z that is not normalised."""
+    _check_mapping(G)
     out: State = {}
     for name, tensor in G.state_dict().items():
         parts = name.split(".")
@@ -150,6 +149,7 @@ def nvidia_state(G: Generator) -> State:
             parts = ["synthesis", "b4", "const"]
         elif parts[:2] == ["mapping", "layers"]:
             parts[1:3] = [f"fc{parts[2]}"]
+            tensor = tensor * _rescaled(G)
         out[".".join(parts)] = tensor
     if isinstance(G.synthesis, StyleGAN2Synthesis):
         blur = _blur()
@@ -223,6 +223,20 @@ def _plain(G: Generator) -> Generator:
             "tune without detail steps (--preset paper) before you export."
         )
     return G if G.device.type == "cpu" else copy.deepcopy(G).to("cpu")
+
+
+def _check_mapping(G: Generator) -> None:
+    if not G.config.normalize_z:
+        raise InputError(
+            "The mapping network of this generator takes z as it is, as the embedded one does, "
+            "which no other project can: write it as .safetensors, or its synthesis as .onnx."
+        )
+
+
+def _rescaled(G: Generator) -> float:
+    """What weights of the mapping layers are multiplied by, where a learning rate's multiplier of
+    0.01 is taken for granted."""
+    return G.config.mapping_lr_multiplier / 0.01
 
 
 def _modulated(name: str, layer: Any) -> State:
