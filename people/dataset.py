@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .factors import COUNT, NAMES, sample_factors
+from .factors import NAMES, sample_factors
 
 KINDS = ("factors", "points", "masks", "images")  # images last: they declare the shard ready
 INDEX = "index.json"

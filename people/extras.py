@@ -1,4 +1,4 @@
-"""What the domain does not have, for tests: hats, scarves, sunglasses, earrings, paint, patterns."""
+"""What the domain does not have: hats, scarves, sunglasses, earrings, paint, patterns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NONE = Extras()
 
 
 def sample_extras(rng: np.random.Generator, share: float = 0.15) -> Extras:
-    """Each thing with probability ``share``, its amount uniform; a scarf leaves no room for a hat."""
+    """Each thing with probability ``share``, its amount uniform; a scarf allows no hat."""
     values = {
         f.name: float(rng.uniform(0.2, 1)) if rng.random() < share else 0.0 for f in fields(Extras)
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from .mesh import Head
@@ -63,7 +65,7 @@ class Lashes:
         for part in ("lashes_upper", "lashes_lower"):
             for side in ("eye_left", "eye_right"):
                 columns = _strip_columns(head, part, side)
-                for a, b in zip(columns, columns[1:], strict=False):
+                for a, b in pairwise(columns):
                     for share in (np.arange(each) + rng.random(each) * 0.8) / each:
                         first.append(a)
                         second.append(b)
@@ -119,7 +121,7 @@ def _strip_columns(head: Head, part: str, side: str) -> np.ndarray:
             if len(walk) == count:
                 sides_.append(walk)
     first = min(sides_, key=lambda w: np.linalg.norm(head.rest[w] - centre, axis=1).mean())
-    row = {v: 0 for v in first}
+    row = dict.fromkeys(first, 0)
     columns = [[v] for v in row]
     for k in range(1, LASH_POINTS):
         for column in columns:

@@ -64,7 +64,7 @@ class Glasses:
             lens.append(np.concatenate([bulge, rim]))
             tilt = np.concatenate([[[0, 0, 0]], 0.12 * np.stack([outline_x, outline_y, 0 * a], 1)])
             lens_normals.append(unit(normal + tilt))
-            inner.append(middle + [-s * w, 0.05])
+            inner.append(np.add(middle, [-s * w, 0.05]))
             outer.append(np.array([middle[0] + s * w, middle[1] + 0.09]))
         t = np.linspace(-1, 1, _BRIDGE)
         x0, x1 = inner[0][0], inner[1][0]
@@ -74,8 +74,8 @@ class Glasses:
         for k, s in enumerate((-1, 1)):
             ear = v[self._ears[k]] + [s * 0.045, 0.05, 0.0]
             hinge = np.array([*outer[k], bridge[2] - 0.20 * (outer[k][0] / 0.6) ** 2 - 0.03])
-            corner = hinge + [s * 0.05, 0.0, -0.06]
-            end = ear + [s * 0.0, -0.12, -0.18]
+            corner = np.add(hinge, [s * 0.05, 0.0, -0.06])
+            end = np.add(ear, [0.0, -0.12, -0.18])
             points = np.stack(
                 [hinge, corner, corner * 0.35 + ear * 0.65 + [s * 0.02, 0, 0], ear, end]
             )
@@ -106,11 +106,8 @@ def _smooth_path(points: np.ndarray, count: int) -> np.ndarray:
 
 def tube(path: np.ndarray, radius: float, closed: bool, flat: float):
     """Vertices and normals [N*SIDES,3] of a tube; ``flat`` stretches it upwards."""
-    if closed:
-        along = np.roll(path, -1, 0) - np.roll(path, 1, 0)
-    else:
-        along = np.gradient(path, axis=0)
-    along = unit(along)
+    ring = np.roll(path, -1, 0) - np.roll(path, 1, 0)
+    along = unit(ring if closed else np.gradient(path, axis=0))
     forward = np.tile([0.0, 0.0, 1.0], (len(path), 1)) + np.array([0, 1e-3, 0])
     across = unit(np.cross(along, forward + 0.3 * np.roll(along, 1, axis=1)))
     if not closed:

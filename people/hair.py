@@ -257,7 +257,7 @@ def _spread(points: np.ndarray, count: int) -> np.ndarray:
 
 
 def _fit(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and radii of the upright ellipsoid nearest to points [N,3] of a scalp, centred at x 0."""
+    """Centre and radii of the upright ellipsoid nearest to points [N,3], centred at x 0."""
     x, y, z = p.T
     y0, z0 = y.mean() - 0.35, z.mean()
     a = np.stack([x * x, (y - y0) ** 2, (z - z0) ** 2, y - y0, z - z0], 1)

@@ -18,7 +18,7 @@ def skin(person: Person, extras: Extras) -> dict[str, object]:
     happy = max(f["smile"], 0)
     lines = (
         0.011 + 0.010 * old,
-        0.060 * float(smooth(0.10, 1.0, old)) * (1 - 0.35 * person.dark) + 0.005,
+        0.060 * float(smooth(-0.15, 1.0, old)) * (1 - 0.35 * person.dark) + 0.005,
         0.075 * max(f["brows"], 0) * (0.35 + old),
         0.04 * happy * (0.22 + old),
     )
@@ -86,14 +86,15 @@ def strands(
     brow = colour * (0.75 - 0.25 * person.dark)
     yield "brows", {
         **common, "grey": 0.45 * h["grey"], "hair": tuple(brow), "tip": tuple(brow),
-        "width": widths["brows"], "taper": 0.25, "gloss": (0.5, 0.5, 0.3), "root": (0.0, 0.3, 0.0, 0.0),
+        "width": widths["brows"], "taper": 0.25, "gloss": (0.5, 0.5, 0.3),
+        "root": (0.0, 0.3, 0.0, 0.0),
     }  # fmt: skip
     if h["beard"] > 0:
         beard = colour * np.array([1.0, 0.92, 0.88])
         yield "beard", {
             **common, "grey": min(1.0, h["grey"] * 1.15), "hair": tuple(beard * 0.9),
-            "tip": tuple(beard * 1.15), "width": widths["beard"], "taper": 0.3, "gloss": (0.6, 0.7, 0.3),
-            "root": (0.35, 0.4, 0.0, 0.0),
+            "tip": tuple(beard * 1.15), "width": widths["beard"], "taper": 0.3,
+            "gloss": (0.6, 0.7, 0.3), "root": (0.35, 0.4, 0.0, 0.0),
         }  # fmt: skip
     lash = np.array([0.012, 0.010, 0.009]) + 0.15 * colour
     yield "lashes", {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,6 @@ FACE_UV = (
     0.67,
 )  # the part of the UV map that shows the face: left, low, right, top
 _SOLID = ("body", "teeth", "tongue")  # subdivided; the other parts stay as they are in the file
-
-
-def head_id() -> str:
-    """SHA-256 of the head file: two files never mix in one data set."""
-    return hashlib.sha256(HEAD_FILE.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class Head:
         return self._operator @ values
 
     def morph(self, weights: dict[str, float]) -> np.ndarray:
-        """Vertices [R,3] float32 for weights by target name; the middle of the eyes stays in place."""
+        """Vertices [R,3] float32 for weights by target; the middle of the eyes stays in place."""
         w = np.zeros(len(TARGETS), np.float32)
         for name, value in weights.items():
             w[self._index[name]] += value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,7 +67,7 @@ def describe(factors: np.ndarray) -> Person:
     old = float(np.clip((years - 0.05) / 0.95, 0, 1))
 
     # Origins mix; most people are near one of them.
-    pull = np.array([3.2 * f["origin_africa"], 3.2 * f["origin_asia"], 0.55])
+    pull = np.array([3.2 * f["origin_africa"], 3.2 * f["origin_asia"], 0.85])
     origin = np.exp(pull - pull.max())
     origin /= origin.sum()
     dark = origin @ np.array([0.80, 0.30, 0.17]) + 0.26 * f["skin_tone"]
@@ -78,13 +77,17 @@ def describe(factors: np.ndarray) -> Person:
     skin = skin * np.array([1 - 0.02 * olive, 1 + 0.045 * olive, 1 - 0.10 * olive])
 
     african = float(origin[0])
-    light_hair = f["hair_colour"] * (1 - 0.85 * smooth(0.30, 0.62, dark)) * (1 - 0.7 * origin[1])
+    light_hair = (
+        f["hair_colour"]
+        * (1 - 0.85 * smooth(0.38, 0.66, dark))
+        * (1 - 0.75 * smooth(0.25, 0.8, origin[1]))
+    )
     wave = float(np.clip(f["hair_wave"] * (1 - 0.75 * origin[1]) + 0.55 * african, 0, 1))
     years_grey = old + 0.16 * f["hair_grey"]
-    grey = float(smooth(0.36, 1.02, years_grey))
+    grey = float(smooth(0.28, 1.0, years_grey))
     length = f["hair_length"]
     length = (0.24 + 0.76 * length) * (1 - male) + male * (0.62 * length**1.6)
-    eyes = f["eye_colour"] * (1 - smooth(0.28, 0.55, dark)) * (1 - 0.9 * origin[1])
+    eyes = f["eye_colour"] * (1 - smooth(0.36, 0.62, dark)) * (1 - 0.9 * asian)
     hair = {
         "length": length,
         "wave": wave,
@@ -95,7 +98,7 @@ def describe(factors: np.ndarray) -> Person:
         "bald": float(np.clip(f["bald"] * male**2 * (0.45 + 0.7 * old), 0, 1)),
         "tied": f["hair_tied"] * (1 - male * 0.8),
         "grey": grey,
-        "beard": f["beard"] * male**2,
+        "beard": f["beard"] * float(smooth(0.25, 0.8, male)),
         "brow": (0.72 + 0.45 * male) * (1 + 0.45 * f["brow_thickness"]),
     }
     return Person(
@@ -118,10 +121,10 @@ def _weights(f: dict[str, float], origin: np.ndarray, male: float, old: float) -
     weight = np.clip(f["face_fullness"] * 0.45, -0.6, 0.6)
     w = macro_weights(origin, male, old * 0.85, float(weight))
     plain = {
-        "face_width": 1, "face_length": 1, "chin_prominence": 1, "cheek_bones": 1,
+        "face_width": 1, "face_length": 1, "chin_prominence": 1.4, "cheek_bones": 1.4,
         "brow_ridge": 0.7, "eye_size": 0.8, "eye_spacing": 0.8, "eye_tilt": 0.8, "nose_length": 0.9,
-        "nose_width": 0.8, "nose_bridge": 0.8, "nose_hump": 0.8, "nose_tip": 0.8, "mouth_width": 0.9,
-        "mouth_height": 0.6,
+        "nose_width": 1.0, "nose_bridge": 1.2, "nose_hump": 1.2, "nose_tip": 1.1,
+        "mouth_width": 1.1, "mouth_height": 0.6,
     }  # fmt: skip
     for name, scale in plain.items():
         w[name] = scale * f[name]

@@ -77,7 +77,7 @@ def sample_scene(
 
 
 def write_scenes(folder: Path, recipe: SceneRecipe) -> None:
-    """Render the shards that are missing. Raises DatasetError if the folder holds another recipe."""
+    """Render the missing shards. Raises DatasetError if the folder holds another recipe."""
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.json"
     if not index.exists():

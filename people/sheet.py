@@ -1,4 +1,4 @@
-"""Sheets to look at: random people, and every factor over seven values (`all.jpg`: all of them, in order).
+"""Sheets to look at: random people; every factor over seven values (all of them in `all.jpg`).
 
 python -m people.sheet people OUT.png [--seed S] [--rows 6] [--columns 8]
 python -m people.sheet factors FOLDER [NAME ...] [NAME=VALUE ...]
