@@ -81,6 +81,7 @@ OPTIONAL = {
     "exporting.py": {"onnx"},
     "recognition.py": {"onnxruntime"},
     "report.py": {"matplotlib"},
+    "statistics.py": {"scipy"},
 }
 
 

@@ -17,7 +17,7 @@ from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.images import decode
 from cycle_core.images.io import list_images, read_photo
-from cycle_core.run.inputs import find_pictures, told
+from cycle_core.run.inputs import find_pictures, summarise
 from cycle_core.run.results import write_report
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
@@ -53,8 +53,8 @@ def test_what_is_left_out_of_a_folder_is_told_with_the_reason(album):
     assert list(found.pictures) == ["a"]
     assert set(found.left_out) == {"below/", "raw.CR2", "clip.mp4"}
     assert "1 picture in a folder below: add --recursive" in found.left_out["below/"]
-    assert told(found.left_out, most=1).startswith("3: ")
-    assert told(found.left_out, most=1).endswith(", and 2 more")
+    assert summarise(found.left_out, most=1).startswith("3: ")
+    assert summarise(found.left_out, most=1).endswith(", and 2 more")
 
 
 def test_folders_below_are_taken_where_that_is_asked_for(album):

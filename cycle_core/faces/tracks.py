@@ -26,8 +26,8 @@ def named(photo: int, photos: int) -> Iterator[None]:
     except (InputError, MismatchError) as error:
         if photos == 1:
             raise
-        told = f"Picture {photo} of {photos} (counted from 0): {error}"
-        raise type(error)(told) from error
+        message = f"Picture {photo} of {photos} (counted from 0): {error}"
+        raise type(error)(message) from error
 
 
 def follow(

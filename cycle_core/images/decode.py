@@ -56,7 +56,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     )
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures and of odd metadata; what matters is told below
+            # Pillow warns of large pictures and of odd metadata; what matters is reported below
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_formats()) as picture:
                 width, height = picture.size

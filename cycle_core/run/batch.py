@@ -2,7 +2,7 @@
 
 A picture is finished where its folder holds the result of the same photo, models and settings; then
 only edits that are new are made, from the files that are there. A picture that fails does not stop
-the others: it is told at the end, and in the report.
+the others: its error is in the last line and in the report.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..images.io import Photo, read_photo
 from ..runtime import distributed
 from ..runtime.progress import StepCallback
 from .clips import ClipInversion, edit_clip, invert_clip, read_clip, write_clip
-from .inputs import Inputs, text, told
+from .inputs import Inputs, summarise, text
 from .picture_files import read_inversion, write_edited, write_inversion, write_sheet
 from .pipeline import (
     Inversion,
@@ -96,7 +96,7 @@ def run_batch(batch: Batch, inputs: Inputs) -> None:
         if distributed.rank() == 0:
             write_report(batch.out, summary(batch, failed, left_out))
     if left_out and distributed.rank() == 0:
-        batch.say(f"Left out: {told(left_out)}")
+        batch.say(f"Left out: {summarise(left_out)}")
     if failed:
         raise InputError(
             f"{len(failed)} of {len(pictures)} pictures could not be done ({', '.join(failed)}): "
@@ -104,9 +104,9 @@ def run_batch(batch: Batch, inputs: Inputs) -> None:
         )
 
 
-def _gathered(told: dict[str, str]) -> dict[str, str]:
-    """What all processes have to tell."""
-    return {name: why for part in distributed.everywhere(told) for name, why in part.items()}
+def _gathered(reasons: dict[str, str]) -> dict[str, str]:
+    """The reasons of all processes."""
+    return {name: why for part in distributed.everywhere(reasons) for name, why in part.items()}
 
 
 def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -> str | None:

@@ -13,7 +13,7 @@ from ..images.decode import HEIF, readable
 from ..images.io import natural_order
 from .results import REPORT, read_report
 
-# endings of pictures that are told when they are left out; others are no pictures
+# endings of pictures that are reported when they are left out; others are no pictures
 _NOT_READ = (
     *(".arw", ".cr2", ".cr3", ".dng", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl", ".nef"),
     *(".orf", ".pef", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf"),
@@ -43,7 +43,7 @@ def find_pictures(given: Sequence[Path], recursive: bool = False) -> Inputs:
             files[one] = Path(one.name)
     if not files:
         named = ", ".join(map(str, given))
-        found = f" Left out: {told(left_out)}." if left_out else ""
+        found = f" Left out: {summarise(left_out)}." if left_out else ""
         raise InputError(
             f"{named} holds no pictures: a file ending in one of {' '.join(readable())} is "
             f"expected.{found}"
@@ -65,7 +65,7 @@ def find_pictures(given: Sequence[Path], recursive: bool = False) -> Inputs:
     return Inputs(pictures, left_out)
 
 
-def told(left_out: dict[str, str], most: int = 5) -> str:
+def summarise(left_out: dict[str, str], most: int = 5) -> str:
     """How many, and the first of them with the reasons."""
     first = [f"{name} ({why})" for name, why in list(left_out.items())[:most]]
     more = [f"and {len(left_out) - most} more"] if len(left_out) > most else []

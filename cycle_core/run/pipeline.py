@@ -95,7 +95,7 @@ class Inversion:
     """One face of one photo, inverted.
 
     crop: float32 [1,3,R,R] in [-1,1], the aligned face at the generator's resolution; frame: its
-    place in the photo. code: the encoder's; pivot: the refined one. tuned: the generator that draws
+    place in the photo. code: the encoder's; pivot: the refined one. tuned: the generator that gives
     the crop at the pivot. images: float32 [1,3,R,R] of the steps "encode", "refine" and "tune".
     report: for each of them the measures, the seconds and what is worth knowing.
     """
