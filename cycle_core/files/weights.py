@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import http.client
+import logging
 import os
 import shutil
 import time
@@ -190,6 +191,10 @@ def _download(weight: Weight, progress: bool | Progress) -> Path:
                 f"{weight.file} from {weight.url} has the checksum {digest[:12]}... and "
                 f"{weight.sha256[:12]}... was expected, so it was thrown away: try again later, or "
                 f"get it by way of {weight.page}."
+            )
+        if not weight.sha256:
+            logging.getLogger(__name__).warning(
+                "%s has no published checksum to compare; its SHA-256 is %s", weight.file, digest
             )
         if _is_archive(weight):
             _unpack(weight, part, path)
