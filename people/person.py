@@ -77,11 +77,8 @@ def describe(factors: np.ndarray) -> Person:
     skin = skin * np.array([1 - 0.02 * olive, 1 + 0.045 * olive, 1 - 0.10 * olive])
 
     african = float(origin[0])
-    light_hair = (
-        f["hair_colour"]
-        * (1 - 0.85 * smooth(0.38, 0.66, dark))
-        * (1 - 0.75 * smooth(0.25, 0.8, origin[1]))
-    )
+    asian = float(smooth(0.25, 0.8, origin[1]))
+    light_hair = f["hair_colour"] * (1 - 0.85 * smooth(0.38, 0.66, dark)) * (1 - 0.75 * asian)
     wave = float(np.clip(f["hair_wave"] * (1 - 0.75 * origin[1]) + 0.55 * african, 0, 1))
     years_grey = old + 0.16 * f["hair_grey"]
     grey = float(smooth(0.28, 1.0, years_grey))
