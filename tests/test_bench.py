@@ -95,7 +95,7 @@ def test_a_true_edit_is_the_render_with_one_factor_moved(inside):
 
 def test_rendering_a_set_again_opens_the_file(folder, inside):
     rendered = []
-    again = open_set(folder, "inside", 2, told=lambda done, total: rendered.append(done))
+    again = open_set(folder, "inside", 2, say=lambda done, total: rendered.append(done))
     assert not rendered
     assert torch.equal(again.edited, inside.edited)
 
@@ -111,7 +111,7 @@ def test_a_result_remembers_the_settings_that_were_changed():
 def test_no_set_is_rendered_for_a_folder_that_is_not_there(tmp_path):
     rendered = []
     with pytest.raises(InputError, match=r"no folder .*away"):
-        open_set(tmp_path / "away", "inside", 2, told=lambda *step: rendered.append(step))
+        open_set(tmp_path / "away", "inside", 2, say=lambda *step: rendered.append(step))
     assert not rendered
 
 
@@ -249,7 +249,7 @@ def test_a_comparison_goes_on_with_what_is_missing(folder, results):
     kept = json.loads(path.read_text())
     (folder / "optimise-w-0-inside.json").unlink()
     said = []
-    again = compare(folder, TINY, told=said.append)
+    again = compare(folder, TINY, say=said.append)
     assert len(said) == 1
     assert "optimisation in W" in said[0]
     assert {part: again[1][part] for part in kept} == kept
@@ -257,7 +257,7 @@ def test_a_comparison_goes_on_with_what_is_missing(folder, results):
 
 def test_other_settings_are_measured_anew(folder, results):
     said = []
-    compare(folder, replace(TINY, methods=("cycle",), edited=0, tuned=0), told=said.append)
+    compare(folder, replace(TINY, methods=("cycle",), edited=0, tuned=0), say=said.append)
     assert len(said) == 1
 
 

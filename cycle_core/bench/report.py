@@ -60,8 +60,8 @@ def distortion_columns(headings: Mapping[str, str] | None = None) -> Columns:
 
 @dataclass(frozen=True)
 class Layout:
-    """What is told, and in which order: the methods and the sets by their titles, the measures by
-    their headings, and the measure of edits that the plot has, with the name of its axis."""
+    """What is reported, and in which order: the methods and the sets by their titles, the measures
+    by their headings, and the measure of edits that the plot has, with the name of its axis."""
 
     methods: Mapping[str, str]
     sets: Mapping[str, str]
@@ -250,13 +250,13 @@ def photo_tables(compared: Compared) -> str:
     """Markdown: how it was measured, the tables, and what failed."""
     facts = compared.facts
     along = ", ".join(facts["directions"])
-    told = (
+    text = (
         f"{facts['pictures']} pictures of {facts['folder']}, generator {facts['generator']}. "
         "Pictures and results are measured as files of 256 px (PIL, bicubic), one at a time; MSE "
         "in [-1, 1]. Seconds are medians. Intervals of 95 % over the pictures, by Student's t. "
         f"Edits, and LEC, by {facts['strength']:g} standard deviations along {along}."
     )
-    return f"{told}\n\n{tables(compared.results, photo_layout(compared))}\n{_failures(compared)}\n"
+    return f"{text}\n\n{tables(compared.results, photo_layout(compared))}\n{_failures(compared)}\n"
 
 
 def photo_sheets(compared: Compared) -> dict[str, Tensor]:

@@ -78,19 +78,19 @@ def compare(
     out: str | Path,
     settings: BenchSettings | None = None,
     encoders: str | Path | None = None,
-    told: Progress | None = None,
+    say: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Measure what `out` does not hold yet; gives all its results: those of `measure`, with "facts"
     (of what). They are also in out/numbers.json, short enough to be kept in a repository.
 
     encoders: a folder of `cycle-core train encoder` runs named TRAINING-SEED, such as `cycle-0` and
     `w+-2`; without one, the embedded encoder is the only one, and methods that need another
-    training are refused. told(sentence): what is under way.
+    training are refused. say(sentence): what is under way.
     Raises InputError, MissingFileError for a training that is not there."""
     settings = settings or BenchSettings()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    tell = told or (lambda sentence: None)
+    tell = say or (lambda sentence: None)
     G = load_generator("portraits", settings.device)
     rulers = Rulers.load(G)
     losses = Networks.for_loss(embedded=True).to(settings.device)

@@ -63,12 +63,12 @@ def make_set(
     count: int | None = None,
     resolution: int = 64,
     compile: bool = False,
-    told: Callable[[int, int], object] | None = None,
+    say: Callable[[int, int], object] | None = None,
     split: str = "test",
 ) -> TestSet:
     """Render a set of `COUNTS`, or its first `count` portraits, at a resolution.
 
-    compile: ten times faster after minutes of compiling; needs a compiler. told(done, total): while
+    compile: ten times faster after minutes of compiling; needs a compiler. say(done, total): while
     it renders. Raises InputError for another name."""
     factors, extras = describe_set(name, count, split)
     total = len(factors)
@@ -85,8 +85,8 @@ def make_set(
         made = made.unflatten(0, versions.shape[:2])  # [1 + edits, n, 3, R, R]
         images.append(made[0])
         edited.append(made[1:].transpose(0, 1).contiguous())
-        if told is not None:
-            told(int(at[-1]) + 1, total)
+        if say is not None:
+            say(int(at[-1]) + 1, total)
     return TestSet(name, torch.cat(images), factors, extras, signs, torch.cat(edited))
 
 
@@ -116,7 +116,7 @@ def open_set(
     count: int | None = None,
     resolution: int = 64,
     compile: bool = False,
-    told: Callable[[int, int], object] | None = None,
+    say: Callable[[int, int], object] | None = None,
     split: str = "test",
 ) -> TestSet:
     """The same, kept in a file of a folder: rendering takes minutes.
@@ -133,7 +133,7 @@ def open_set(
         config, state = {}, {}
     wanted: dict[str, Any] = {"count": made, "resolution": resolution, "edited": list(EDITED)}
     if config != wanted:
-        fresh = make_set(name, count, resolution, compile, told, split)
+        fresh = make_set(name, count, resolution, compile, say, split)
         state = {key: getattr(fresh, key) for key in TestSet.__dataclass_fields__ if key != "name"}
         save_model(path, "test set", wanted, state)
     return TestSet(name, **state)

@@ -10,10 +10,11 @@ Where the published code is another:
   as fake beside whole w as real, which e4e mended in August 2021.
 - The discriminator learns after the encoder's step, from the codes that this step had before it;
   the published one learns before, from the same codes, for which it encodes the batch a second
-  time, 7 to 19 % of a step. So ours is one update behind in the encoder's loss, and no more.
-- As published, layers are plain and R1 is a step of its own. Layers of an equalised learning rate
-  (StyleGAN) learn nothing at the published rate in 3,000 steps: an AUC of .52 at 512 dimensions
-  where plain ones reach .62.
+  time. So ours is one update behind in the encoder's loss, and no more.
+
+As published, layers are plain and R1 is a step of its own. Layers of an equalised learning rate
+(StyleGAN) learn next to nothing at the published rate: an update moves a weight whose deviation is
+1 by 2e-5.
 """
 
 from __future__ import annotations

@@ -241,4 +241,4 @@ def _check(paths: Sequence[Path], look: Callable[[Path], object]) -> None:
             return str(error)
         return ""
 
-    refuse([told for told in in_parallel(complaint, paths) if told], len(paths))
+    refuse([found for found in in_parallel(complaint, paths) if found], len(paths))

@@ -40,7 +40,7 @@ def pack(
     """Pack the square pictures of a folder, in any nesting, as size x size; gives what was packed.
 
     workers: threads that decode; up to 8 if None. callback(done, total): pictures, after each.
-    What can be packed is packed before broken pictures are told.
+    What can be packed is packed before broken pictures are reported.
     Raises InputError for an impossible size, a folder without pictures or with broken ones, and an
     `out` that holds anything else or cannot be written."""
     if size < 1:
