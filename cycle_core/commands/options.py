@@ -6,6 +6,7 @@ import argparse
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -24,6 +25,9 @@ EDIT_HELP = (
     "(smile:=0); then ,keep=NAME leaves an attribute alone, ,layers=0-5 moves only those styles, "
     "and more changes after a comma act together. `cycle-core directions` lists the names"
 )
+
+
+_hints = cache(get_type_hints)  # which evaluates texts: once, and not for every command
 
 
 def add_command(
@@ -59,7 +63,7 @@ def add_settings(
         one = kind.__dataclass_fields__[name]
         what = meaning(one)
         assert what is not None, f"{kind.__name__}.{name} was not made by setting()"
-        option, hint = "--" + name.replace("_", "-"), get_type_hints(kind)[name]
+        option, hint = "--" + name.replace("_", "-"), _hints(kind)[name]
         option = (spelling or {}).get(name, option)
         help = what.help
         if hint is bool:
