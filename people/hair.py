@@ -117,9 +117,9 @@ class Hair:
 
     def _side(self, rest: np.ndarray, person: Person) -> np.ndarray:
         """-1 to 1 for rest points [N,3]: to the right or the left of the parting."""
-        part = 0.26 * person.hair["part"] * smooth(0.1, 0.9, rest[:, 2])
+        part = 0.15 * person.hair["part"] * smooth(0.1, 0.9, rest[:, 2])
         wander = 0.02 * np.sin(9 * rest[:, 2]) + 0.012 * np.sin(23 * rest[:, 2])
-        return np.tanh((rest[:, 0] - part - wander) / 0.035).astype(np.float32)
+        return np.tanh((rest[:, 0] - part - wander) / 0.07).astype(np.float32)
 
     def _guides(
         self, root: np.ndarray, normal: np.ndarray, person: Person, down: np.ndarray,
