@@ -243,3 +243,10 @@ def test_a_video_without_an_encoder(own):
     command += ["--no-face", "centre", "--project-steps", "3", "--tune-steps", "2", "--quiet"]
     assert main([*command, "--out", str(own / "out"), "--device", "cpu"]) == 0
     assert len(list(open_clip(own / "out" / "clip" / "video.mp4"))) == 3
+
+
+def test_no_steps_give_the_code_that_it_starts_at(G, image, perceptual):
+    """No noise of the start is left in it."""
+    start = Code(G.mapping(torch.randn(3, 16, generator=torch.Generator().manual_seed(8))), "W")
+    found = project(G, image, replace(SETTINGS, steps=0), start=start, perceptual=perceptual)
+    torch.testing.assert_close(found.code.w, start.w)

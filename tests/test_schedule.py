@@ -137,3 +137,10 @@ def test_w_can_be_held_by_the_adversarial_weights_of_the_cycle():
         phase = at(step, 18, STEPS, decay)
         assert (phase.stage, phase.delta) == (0, 0.0)
         assert phase.adv == at(step, 18, STEPS).adv
+
+
+def test_weights_tighten_every_10k_steps_of_the_schedule_whatever_its_other_phases():
+    settings = ScheduleSettings(phases="w=4k,grow=8k,w+=8k,tighten=146k")
+    last = at(165_999, 18, 166_000, settings)
+    assert last.delta == pytest.approx(2e-4 * 1.2**15)
+    assert last.adv == pytest.approx(0.1 / 2**15)

@@ -149,6 +149,12 @@ def test_another_program_that_trains_in_the_folder_is_left_alone(tmp_path):
     assert not half.exists()
 
 
+def test_the_checkpoint_of_something_else_is_named(tmp_path):
+    loop.save_checkpoint(tmp_path, {"g_ema": {"weight": torch.ones(3)}, "step": 5})
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be read as a checkpoint"):
+        loop.load_checkpoint(tmp_path)
+
+
 def test_damaged_checkpoint_is_named(tmp_path):
     loop.save_checkpoint(tmp_path, {"weights": torch.ones(1000)})
     whole = (tmp_path / loop.CHECKPOINT).read_bytes()

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..models.pairs import adopt
@@ -80,6 +80,8 @@ def load_encoder(
     (`pairs.adopt`).
     Raises MissingFileError, CheckpointError, InputError for another architecture."""
     encoder: Encoder = open_model(name, "encoder", generator=generator, architecture=architecture)
+    if same_space and generator is None:
+        raise InputError("same_space takes an encoder as one of another generator: name it, too.")
     if same_space and generator is not None:
         encoder = adopt(encoder, generator)
     return _moved(encoder, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..runtime.devices import say_once
 from ..runtime.progress import Callback
 from .objective import Terms
 
@@ -68,6 +70,7 @@ def descend(
         losses = now.terms.rows()  # here the host waits for the device, once in a step
         tensors = [now.image.detach(), *(tensor.detach() for tensor in now.state)]
         if step == 0:
+            _check_start(losses)
             best, history = [0] * len(losses), [[] for _ in losses]
             kept = [tensor.clone() for tensor in tensors]
         for row, (log, found) in enumerate(zip(history, losses, strict=True)):
@@ -79,19 +82,28 @@ def descend(
                     else:
                         to[row].copy_(tensor[row])
             log.append(found)
-        wrong = all(found["total"] != found["total"] for found in losses)
-        if last or wrong or all(map(enough, losses)):
+        if all(math.isnan(found["total"]) for found in losses):
+            say_once(
+                f"The losses were not numbers after {step} steps: the best state before counts."
+            )
+            break
+        if last or all(map(enough, losses)):
             break
         before_update(step)
         optimizer.step()
         report(step + 1, now.image.detach())
     optimizer.zero_grad(set_to_none=True)
-    if any(log[at]["total"] != log[at]["total"] for log, at in zip(history, best, strict=True)):
-        raise InputError(
-            "It began with a loss that is not a number: the models hold unusable weights or the "
-            "picture unusable values; load them again."
-        )
     return Descent(best, kept[0], kept[1:], history)
+
+
+def _check_start(losses: Sequence[Losses]) -> None:
+    for row, found in enumerate(losses, 1):
+        if math.isnan(found["total"]):
+            which = f" for picture {row} of {len(losses)}" if len(losses) > 1 else ""
+            raise InputError(
+                f"It began with a loss that is not a number{which}: the models hold unusable "
+                "weights or the picture unusable values; load them again."
+            )
 
 
 def reporter(callback: Callback | None, done: int, total: int) -> Report:

@@ -103,7 +103,7 @@ def _project_batch(
     optimizer = torch.optim.Adam([free])
 
     def done(step: int) -> float:
-        return step / max(settings.steps, 1)
+        return step / settings.steps if settings.steps else 1.0  # 0 steps give the start itself
 
     def evaluate(step: int, learn: bool) -> Evaluation:
         wander = settings.wander * spread * max(0.0, 1 - done(step) / settings.settled) ** 2

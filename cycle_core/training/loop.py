@@ -150,6 +150,16 @@ class Trainer(ABC):
             set_random_states(state["random"], self.rngs)
 
 
+def _load(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
+    try:
+        trainer.load_state(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder / CHECKPOINT} is no checkpoint of this training: delete it to start the run "
+            "anew, or choose another folder."
+        ) from error
+
+
 Some = TypeVar("Some", bound=Trainer)
 
 
@@ -171,7 +181,7 @@ def train(out: str | Path, make: Callable[[str], Some], callback: Callback | Non
         if state is not None:
             free, stored = settings.FREE, trainer.from_older(state["settings"])
             check_same(out, _without(stored, free), _without(trainer.describe(), free))
-            trainer.load_state(state)
+            _load(trainer, state, out)
         if distributed.rank() == 0:
             log = Log(out, trainer.step, settings.tensorboard)
     del state  # gigabytes
@@ -269,8 +279,8 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any] | None:
         return None
     try:
         state = load_all(read_file(path).data)
-        if not isinstance(state, dict):
-            raise CheckpointError("It holds no table.")
+        if not isinstance(state, dict) or not isinstance(state.get("settings"), dict):
+            raise CheckpointError("It holds no table with settings.")
         return state
     except CycleError as error:
         raise CheckpointError(

@@ -54,7 +54,7 @@ KINDS = {
     "tighten": "the heads before it, with weights that change",
     "shrink": "one head fewer after the other, down to one",
 }
-_TIGHTENINGS = 75  # in as many steps as the whole schedule has: every 10k of the published 750k
+_TIGHTEN_EVERY = 10_000  # steps of the schedule's own durations, however long the run is
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def at(step: int, num_ws: int, total: int, settings: ScheduleSettings | None = N
         begin, end = end, end + steps * total
         done = min(now, end - 1) - begin  # in this phase
         if kind == "tighten":
-            tightened += 1 + done * _TIGHTENINGS // (whole * total)
+            tightened += 1 + done // (_TIGHTEN_EVERY * total)
         stage, next_stage = _stages(kind, stage, num_ws - 1, done, end - begin)
         if now < end:
             break
