@@ -191,8 +191,6 @@ MUTATIONS += [
         ("no noise", TUNE, 'render(w, "const", self.dtype)', 'render(w, "none", self.dtype)'),
         ("sum over pictures", TUNE, "(terms.total.sum() / self.count)", "terms.total.sum()"),
         ("mean of each batch", TUNE, "(terms.total.sum() / self.count)", "terms.total.mean()"),
-        ("mapping network moves", TUNE, "weights = list(G.synthesis.requires_grad_(True)",
-         "weights = list(G.requires_grad_(True)"),
         ("only convolutions move", TUNE,
          "weights = list(G.synthesis.requires_grad_(True).parameters())",
          "weights = [p for p in G.synthesis.requires_grad_(True).parameters() if p.ndim == 4]"),
