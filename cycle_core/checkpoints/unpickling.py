@@ -2,8 +2,8 @@
 
 Python's own unpicklers, torch's `weights_only` one among them, read every byte of a file into
 memory, and only refuse the calls that they are told to. This one goes through the opcodes of
-protocols 0 to 5 itself: it knows a fixed table of `names`, each with a function *of ours* that
-makes an inert record; it imports and calls nothing else. Bytes of any length stay in the file until
+protocols 0 to 5 itself: it knows a fixed table of names (`pickle_globals`), each with a function of this
+project that makes inert data; it imports and calls nothing else. Bytes of any length stay in the file until
 they are needed, so that a pickle of three networks opens in the memory of one. Work and text are
 bounded, and whatever is wrong raises an exception; `reading.read_file` makes one sentence of it.
 """
@@ -28,7 +28,8 @@ from .pickle_globals import (
     region_of,
 )
 
-MAX_STEPS = 400_000  # opcodes; the largest known files have about 100,000
+MAX_STEPS = 300_000  # opcodes; the largest known files have about 100,000
+MAX_FOREIGN = 1000  # names that are not in the table
 MAX_TEXT = 64 << 20  # bytes of text and names in one file
 MAX_UNPACKED = 16 << 20  # bytes of what is compressed, and twice what the file has
 SMALL = 256  # bytes up to this many are read at once
@@ -207,6 +208,8 @@ class Unpickler:
         found = Global(module, name)
         if found.make is None:
             self._limits.foreign.add(found.name)
+            if len(self._limits.foreign) > MAX_FOREIGN:
+                raise Damaged("it names more classes than any model file")
         self._push(found)
 
     def _call(self, function: object, arguments: object) -> None:
