@@ -1,11 +1,12 @@
 """A pickle machine that makes plain data and runs nothing.
 
 Python's own unpicklers, torch's `weights_only` one among them, read every byte of a file into
-memory, and only refuse the calls that they are told to. This one goes through the opcodes of
-protocols 0 to 5 itself: it knows a fixed table of names (`pickle_globals`), each with a function of this
-project that makes inert data; it imports and calls nothing else. Bytes of any length stay in the file until
-they are needed, so that a pickle of three networks opens in the memory of one. Work and text are
-bounded, and whatever is wrong raises an exception; `reading.read_file` makes one sentence of it.
+memory, and only refuse the calls that they are asked to. This one goes through the opcodes of
+protocols 0 to 5 itself: it knows a fixed table of names (`pickle_globals`), each with a function of
+this project that makes inert data; it imports and calls nothing else. Bytes of any length stay in
+the file until they are needed, so that a pickle of three networks opens in the memory of one. Work
+and text are bounded, and whatever is wrong raises an exception, of which `reading.read_file` makes
+one sentence.
 """
 
 from __future__ import annotations
