@@ -7,6 +7,12 @@ OUT    ?= demo-output
 COMFYUI_PYTHON ?= python3
 PYTHON ?= # the first of python3.11, 3.12, 3.13, 3.10 and python3 that is new enough
 
+PEOPLE         ?= runs/people
+PEOPLE_VENV    ?= .venv-people
+PEOPLE_COUNT   ?= 20000
+PEOPLE_SIZE    ?= 256
+PEOPLE_WORKERS ?= 2
+
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
@@ -16,7 +22,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check compare benchmark pictures thumbnails screenshots clean
+.PHONY: help demo test check compare benchmark pictures thumbnails screenshots people clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +52,15 @@ thumbnails:  ## draw workflows/*.jpg in the ComfyUI of COMFYUI_DIR, by COMFYUI_P
 
 screenshots:  ## renew the README's pictures of the Latent Editor, there and in Chromium
 	$(COMFYUI_PYTHON) tests/comfy_pictures.py
+
+people: $(PEOPLE_VENV)/.ready  ## render PEOPLE_COUNT people into PEOPLE; needs libegl1, libgl1-mesa-dri
+	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.dataset $(PEOPLE) --count $(PEOPLE_COUNT) \
+		--resolution $(PEOPLE_SIZE) --workers $(PEOPLE_WORKERS)
+
+$(PEOPLE_VENV)/.ready: people/requirements.txt | $(BIN)/python
+	$(BIN)/python -m venv $(PEOPLE_VENV)
+	$(PEOPLE_VENV)/bin/python -m pip install --disable-pip-version-check -r people/requirements.txt
+	@touch $@
 
 clean:  ## remove the demo's output and caches; the environment stays
 	rm -rf $(OUT) bench-output .pytest_cache .ruff_cache

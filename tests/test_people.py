@@ -1,0 +1,75 @@
+"""The people of the embedded world, without their renderer: factors, the head, folders of data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from people import dataset, factors
+from people.mesh import Head
+from people.shapes import TARGETS
+
+
+def test_every_factor_has_a_word_a_meaning_and_a_median_inside_its_range():
+    assert len(set(factors.NAMES)) == factors.COUNT >= 60
+    for factor in factors.FACTORS:
+        assert factor.name.isidentifier()
+        assert factor.meaning
+        assert factor.low <= factor.default <= factor.high, factor.name
+        if not factor.absent:
+            median = factors.defaults()[factors.index(factor.name)]
+            assert median == pytest.approx(factor.default, abs=1e-5), factor.name
+
+
+def test_a_code_is_found_again_by_its_factors():
+    codes = factors.sample_gaussian(200, seed=3)
+    values = factors.gaussian_to_factors(codes)
+    again = factors.factors_to_gaussian(values, seed=1)
+    np.testing.assert_allclose(factors.gaussian_to_factors(again), values, atol=1e-4)
+    present = values > [f.low if f.absent else -np.inf for f in factors.FACTORS]
+    inside = present & (np.abs(codes) < 3)
+    np.testing.assert_allclose(again[inside], codes[inside], atol=5e-3)
+
+
+def test_people_without_beard_and_glasses_are_as_many_as_the_table_says():
+    values = factors.sample_factors(20_000, seed=0)
+    for factor in factors.FACTORS:
+        if factor.absent:
+            share = (values[:, factors.index(factor.name)] <= factor.low).mean()
+            assert share == pytest.approx(factor.absent, abs=0.05), factor.name
+
+
+def test_the_head_moves_by_its_targets_and_the_eyes_stay_in_place():
+    head = Head()
+    still, smiling = head.morph({}), head.morph({TARGETS[0]: 1.0})
+    assert np.isfinite(smiling).all()
+    assert np.abs(smiling - still).max() > 0.01
+    eyes = np.concatenate([head.loose_faces[f"eye_{side}"].ravel() for side in ("left", "right")])
+    middle = [vertices[np.unique(eyes)].mean(0) for vertices in (still, smiling)]
+    np.testing.assert_allclose(middle[0], middle[1], atol=1e-4)
+    faces = np.unique(head.surface.all_quads)
+    lengths = np.linalg.norm(head.normals(still)[faces], axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-3)
+
+
+def test_a_folder_of_another_seed_or_world_is_refused_in_one_sentence(tmp_path):
+    recipe = dataset.Recipe(count=4, resolution=64, seed=0)
+    dataset.claim(tmp_path, recipe)
+    dataset.claim(tmp_path, recipe)  # the same again goes on
+    with pytest.raises(dataset.DatasetError, match="choose another folder"):
+        dataset.claim(tmp_path, dataset.Recipe(count=4, resolution=64, seed=1))
+    index = tmp_path / dataset.INDEX
+    told = json.loads(index.read_text())
+    told["recipe"]["world"] = "0123456789abcdef"
+    index.write_text(json.dumps(told))
+    with pytest.raises(dataset.DatasetError, match="another head file or source"):
+        dataset.claim(tmp_path, recipe)
+
+
+def test_a_longer_data_set_begins_with_a_shorter_one():
+    short, long = (dataset.Recipe(count=n, shard=8) for n in (5, 20))
+    np.testing.assert_array_equal(
+        dataset.shard_factors(short, 0), dataset.shard_factors(long, 0)[:5]
+    )
