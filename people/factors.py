@@ -36,14 +36,14 @@ class Factor:
 _ID, _AT = "identity", "attribute"
 
 
-def _shape(name: str, meaning: str, limit: float = 0.8) -> Factor:
+def _shape(name: str, meaning: str, limit: float = 0.65) -> Factor:
     return Factor(name, -limit, limit, 0.0, 0.7, _ID, meaning)
 
 
 FACTORS: tuple[Factor, ...] = (
     _shape("face_width", "narrow to wide head"),
     _shape("face_length", "short to long face"),
-    _shape("face_fullness", "lean to full face", 1.0),
+    _shape("face_fullness", "lean to full face", 0.85),
     _shape("jaw_width", "oval to square jaw"),
     _shape("chin_length", "short to long chin"),
     _shape("chin_prominence", "receding to prominent chin"),
@@ -51,7 +51,7 @@ FACTORS: tuple[Factor, ...] = (
     _shape("cheeks", "hollow to round cheeks"),
     _shape("forehead", "low to high forehead"),
     _shape("brow_ridge", "smooth to strong brow ridge"),
-    _shape("eye_size", "small to large eyes", 0.7),
+    _shape("eye_size", "small to large eyes", 0.55),
     _shape("eye_spacing", "close to wide-set eyes"),
     _shape("eye_tilt", "outer eye corners down to up"),
     _shape("eye_lids", "open to hooded lids"),
@@ -62,7 +62,7 @@ FACTORS: tuple[Factor, ...] = (
     _shape("nose_tip", "tip down to up"),
     _shape("mouth_width", "narrow to wide mouth"),
     _shape("mouth_height", "mouth low to high"),
-    _shape("lip_fullness", "thin to full lips", 0.9),
+    _shape("lip_fullness", "thin to full lips", 0.8),
     _shape("ears", "small close ears to large protruding ears"),
     Factor("gender", 0, 1, 0.5, 1.0, _AT, "female to male"),
     Factor("age", 0, 1, 0.37, 0.95, _AT, "about 18 to 80 years"),
