@@ -3,8 +3,8 @@
     python benchmarks/embedded.py PORTRAITS --tune 200 --pictures docs/images \\
         --card docs/embedded-models.md
 
-PORTRAITS is a folder of `python -m cycle_core.portraits.dataset`; its first 1,000 portraits, which
-no training saw, are the test set. Every network that measures here was kept out of all losses.
+PORTRAITS is a folder of `make people`; its first pictures, which no training
+saw, are the test set. Every network that measures here was kept out of all losses.
 --card writes the tables between the two `measured` marks of a Markdown file.
 """
 
@@ -28,25 +28,21 @@ from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.measure import metrics
 from cycle_core.measure.perceptual import Lpips, PortraitNet, load_attributes, load_perceptual
 from cycle_core.measure.recognition import load_identity
+from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
-from cycle_core.portraits.dataset import PortraitData
-from cycle_core.portraits.factors import NAMES, Z_DIM, factors_to_z, z_to_factors
-
-REQUIRED = ("yaw", "pitch", "smile", "mouth_open", "eyes_open", "age", "glasses", "light_az",
-            "light_el", "hair_color", "skin_tone")  # fmt: skip
+from cycle_core.training.features import REQUIRED
+from cycle_core.training.renders import Renders
 
 
 @torch.no_grad()
-def measure_generator(
-    G: Generator, data: PortraitData, reader: PortraitNet, perceptual: Lpips
-) -> dict:
+def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptual: Lpips) -> dict:
     """PSNR on held-out renders, Frechet distance of samples, and the attributes read back."""
     renders, factors, _, _ = data.batch(data.held_out)
-    z = factors_to_z(factors, torch.Generator().manual_seed(1))
+    z = data.table.to_z(factors, torch.Generator().manual_seed(1))
     drawn = _batches(lambda part: G(part), z)
     error = (drawn.clamp(-1, 1) - renders).square().mean((1, 2, 3))
     real = torch.cat([data.batch(at)[0] for at in _chunks(data.train[:4000])])
-    z = torch.randn(2000, Z_DIM, generator=torch.Generator().manual_seed(2))
+    z = torch.randn(2000, len(data.table), generator=torch.Generator().manual_seed(2))
     samples = _batches(lambda part: G(part), z).clamp(-1, 1)
     features, fakes = (_batches(lambda x: pooled(x, perceptual), x) for x in (real, samples))
     halves = metrics.frechet_distance(features[:2000], features[2000:])
@@ -55,8 +51,10 @@ def measure_generator(
         "frechet_samples": metrics.frechet_distance(features[:2000], fakes),
         "frechet_halves": halves,
         "frechet_ratio": metrics.frechet_distance(features[:2000], fakes) / halves,
-        "r2_renders": r_squared(_batches(reader.factors, renders), factors),
-        "r2_samples": r_squared(_batches(reader.factors, samples), z_to_factors(z)),
+        "r2_renders": r_squared(data.table, _batches(reader.factors, renders), factors),
+        "r2_samples": r_squared(
+            data.table, _batches(reader.factors, samples), data.table.from_z(z)
+        ),
     }
 
 
@@ -69,13 +67,13 @@ def pooled(images: Tensor, perceptual: Lpips) -> Tensor:
     return torch.cat([level.mean((2, 3)) for level in perceptual.features(images)], dim=1)
 
 
-def r_squared(read: Tensor, true: Tensor) -> dict[str, float]:
-    """Share of each factor's variance that reading it back explains; read, true: [B, COUNT]."""
+def r_squared(table: FactorTable, read: Tensor, true: Tensor) -> dict[str, float]:
+    """Share of each factor's variance that reading it back explains; read, true: [B, N]."""
     share = 1 - (read - true).square().mean(0) / true.var(0, unbiased=False)
-    return {name: float(value) for name, value in zip(NAMES, share, strict=True)}
+    return {name: float(value) for name, value in zip(table.names, share, strict=True)}
 
 
-def measure_inversion(data: PortraitData, encoded: int, tuned: int, workers: int) -> dict:
+def measure_inversion(data: Renders, encoded: int, tuned: int, workers: int) -> dict:
     """Distortion of the encoder on `encoded` held-out portraits and of refining and tuning on
     `tuned`; seconds for each picture, of one thread."""
     perceptual, person = load_perceptual("metrics"), load_identity("metrics")
@@ -119,14 +117,14 @@ def _invert(picture: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
     }
 
 
-def pictures(G: Generator, data: PortraitData, folder: Path) -> None:
+def pictures(G: Generator, data: Renders, folder: Path) -> None:
     """Sheets to look at: samples, and renders beside G(z) of the same factors."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
-        z = torch.randn(48, Z_DIM, generator=torch.Generator().manual_seed(4))
+        z = torch.randn(48, len(data.table), generator=torch.Generator().manual_seed(4))
         samples = G(z).clamp(-1, 1)
         renders, factors, _, _ = data.batch(data.held_out[:24])
-        drawn = G(factors_to_z(factors)).clamp(-1, 1)
+        drawn = G(data.table.to_z(factors)).clamp(-1, 1)
     save_image(contact_sheet([[*row.split(1)] for row in samples.split(8)], cell=128),
                folder / "samples.png")  # fmt: skip
     rows = []
@@ -156,7 +154,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    data, G = PortraitData(args.portraits), cc.load_generator(args.generator)
+    data, G = Renders(args.portraits), cc.load_generator(args.generator)
     if args.pictures:
         pictures(G, data, args.pictures)
     report: dict = {
@@ -184,7 +182,7 @@ def markdown(report: dict) -> str:
         if not isinstance(value, dict)
     ]
     lines += ["", "| attribute read back, R2 | renders | samples |", "| --- | --- | --- |"]
-    for name in sorted(NAMES, key=lambda name: name not in REQUIRED):
+    for name in sorted(generator["r2_renders"], key=lambda name: name not in REQUIRED):
         pair = [generator[f"r2_{kind}"][name] for kind in ("renders", "samples")]
         shown = f"**{name}**" if name in REQUIRED else name
         lines.append(f"| {shown} | {pair[0]:.3f} | {pair[1]:.3f} |")

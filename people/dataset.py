@@ -2,9 +2,10 @@
 
     python -m people.dataset OUT --count 20000 --resolution 64 --seed 0 --workers 1
 
-A folder holds ``index.json`` (the recipe) and shards ``00000-images.npy`` uint8 [n,3,R,R],
-``-factors.npy`` float32 [n,COUNT], ``-points.npy`` float32 [n,5,2] in pixels and ``-masks.npy``
-uint8 [n,R,R] (255 face, 128 hair, neck and clothes, 0 background). A shard exists once its images
+A folder holds ``index.json`` (the recipe and the table of factors) and shards
+``00000-images.npy`` uint8 [n,3,R,R], ``-factors.npy`` float32 [n,COUNT], ``-points.npy`` float32
+[n,5,2] in pixels and ``-masks.npy`` uint8 [n,R,R] (255 face, 128 hair, neck and clothes, 0
+background). A shard exists once its images
 do: they are written last, and every file appears under its name only when it is whole. A shard
 being made keeps its pictures in ``00000-part.npy``, so a run that is stopped loses no picture.
 The factors depend on the seed and the shard's number alone: any number of workers makes the same
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .factors import NAMES, sample_factors
+from .factors import FACTORS, sample_factors
 
 KINDS = ("factors", "points", "masks", "images")  # images last: they declare the shard ready
 INDEX = "index.json"
@@ -78,7 +79,8 @@ def claim(folder: Path, recipe: Recipe) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / INDEX
     if not path.exists():
-        write_file(path, json.dumps({"recipe": asdict(recipe), "names": NAMES}, indent=1).encode())
+        index = {"recipe": asdict(recipe), "factors": [asdict(factor) for factor in FACTORS]}
+        write_file(path, json.dumps(index, indent=1).encode())
         return
     try:
         found = Recipe(**json.loads(path.read_text())["recipe"])

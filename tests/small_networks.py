@@ -9,6 +9,7 @@ from cycle_core.codes import Code
 from cycle_core.invert.encode import generate
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 
@@ -43,9 +44,12 @@ def E(G):
     return encoder
 
 
+SMILE = Factor("smile", -1, 1, 0, 0.8, "attribute", "mouth corners down to up")
+
+
 @pytest.fixture
 def perceptual():
-    network = PortraitNet(PortraitNetConfig(names=("smile",), widths=(8, 8), input_size=32))
+    network = PortraitNet(PortraitNetConfig((SMILE,), widths=(8, 8), input_size=32))
     return Lpips(network, "test").eval().requires_grad_(False)
 
 

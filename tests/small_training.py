@@ -7,6 +7,7 @@ import torch
 from cycle_core.images.io import save_image
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.encoder import EncoderConfig
+from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityConfig, IdentityNet
 from cycle_core.models.stylegan2 import GeneratorConfig
@@ -14,6 +15,8 @@ from cycle_core.training.encoder import train
 from cycle_core.training.settings import EncoderTraining
 
 BODY = {"widths": (8, 8, 8, 8, 16), "units": (1, 1, 1, 1), "reduction": 4}
+
+AGE = Factor("age", 0, 1, 0.5, 1, "attribute", "young to old")
 
 
 class Parts:
@@ -25,7 +28,7 @@ class Parts:
             resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8)
         )
         self.generator = Generator(config).eval()
-        self.perceptual = Lpips(PortraitNet(PortraitNetConfig(("age",), (4, 4), 1, 32, 8)), "tiny")
+        self.perceptual = Lpips(PortraitNet(PortraitNetConfig((AGE,), (4, 4), 1, 32, 8)), "tiny")
         self.perceptual.eval()
         self.identity = IdentityNet(IdentityConfig(**BODY, embedding=8, input_size=32, crop=None))
         self.identity.eval()

@@ -622,10 +622,10 @@ def portraits():
 
 
 def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portraits):
-    from cycle_core.portraits.factors import NAMES, factors_to_z, sample_factors
+    from cycle_core.portraits.factors import NAMES, TABLE, factors_to_z, sample_factors
     from cycle_core.training.directions import DirectionTraining, fit
 
-    found, quality = fit(portraits, DirectionTraining(samples=3000))
+    found, quality = fit(portraits, TABLE, DirectionTraining(samples=3000))
     assert [d.name for d in found] == list(NAMES)
     assert min(quality.values()) > 0.8
     w = portraits.mapping(factors_to_z(sample_factors(50, seed=3)))
@@ -657,13 +657,13 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
 def test_measuring_gives_the_table_of_the_model_card(portraits):
     from cycle_core.measure.perceptual import PortraitNet, PortraitNetConfig
     from cycle_core.models.irse import IdentityConfig, IdentityNet
-    from cycle_core.portraits.factors import NAMES
+    from cycle_core.portraits.factors import TABLE
     from cycle_core.training.directions import DirectionTraining, fit, measure, sample
 
-    found, _ = fit(portraits, DirectionTraining(samples=1000))
-    w, _ = sample(portraits, 6, seed=1)
+    found, _ = fit(portraits, TABLE, DirectionTraining(samples=1000))
+    w, _ = sample(portraits, TABLE, 6, seed=1)
     codes = Code(w[:, None].repeat(1, portraits.num_ws, 1), "W", portraits.fingerprint)
-    config = PortraitNetConfig(names=NAMES, widths=(8, 8), input_size=16, hidden=32)
+    config = PortraitNetConfig(TABLE.factors, widths=(8, 8), input_size=16, hidden=32)
     attributes = PortraitNet(config).eval().requires_grad_(False)
     config = IdentityConfig((8,) * 5, (1,) * 4, reduction=4, embedding=8, input_size=16, crop=None)
     identity = IdentityNet(config).eval().requires_grad_(False)

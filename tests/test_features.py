@@ -7,8 +7,8 @@ import torch
 
 from cycle_core.cli import main
 from cycle_core.errors import InputError
-from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe
-from cycle_core.portraits.factors import NAMES, index, replace, sample_factors
+from cycle_core.portraits.dataset import Recipe
+from cycle_core.portraits.factors import TABLE, index, replace, sample_factors
 from cycle_core.training import features
 from cycle_core.training.features import (
     augment,
@@ -19,6 +19,7 @@ from cycle_core.training.features import (
     train,
     visible_codes,
 )
+from cycle_core.training.renders import HELD_OUT, Renders
 from cycle_core.training.settings import FeatureTraining
 
 
@@ -27,12 +28,13 @@ class Stopped(Exception):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> PortraitData:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Renders:
     """A folder in the layout of a data set, with noise for portraits: quick to make."""
     folder = tmp_path_factory.mktemp("portraits")
     recipe = Recipe(count=HELD_OUT + 100, shard=550)
     rng = np.random.default_rng(0)
-    (folder / "index.json").write_text(json.dumps({"recipe": asdict(recipe), "names": NAMES}))
+    index = {"recipe": asdict(recipe), "factors": TABLE.rows()}
+    (folder / "index.json").write_text(json.dumps(index))
     for i in range(recipe.shards):
         arrays = {
             "factors": sample_factors(550, seed=i).numpy(),
@@ -42,33 +44,33 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PortraitData:
         }
         for kind, array in arrays.items():
             np.save(folder / f"{i:05d}-{kind}.npy", array)
-    return PortraitData(folder)
+    return Renders(folder)
 
 
 def test_absent_glasses_have_the_code_at_which_they_begin_to_be_seen():
     factors = replace(sample_factors(5, seed=0), glasses=0.0)
-    codes, bounds = visible_codes(factors)
+    codes, bounds = visible_codes(factors, TABLE)
     i = index("glasses")
     assert torch.equal(codes[:, i], bounds[i].expand(5))
-    seen, _ = visible_codes(replace(factors, glasses=0.2))
+    seen, _ = visible_codes(replace(factors, glasses=0.2), TABLE)
     assert (seen[:, i] > bounds[i]).all()
 
 
 def test_any_low_code_is_right_for_what_is_absent_and_a_high_one_is_wrong():
     factors = replace(sample_factors(4, seed=0), glasses=0.0, beard=0.0, mouth_open=0.0)
-    codes, _ = visible_codes(factors)
+    codes, _ = visible_codes(factors, TABLE)
     low, high = codes.clone(), codes.clone()
     low[:, index("glasses")] -= 2
     high[:, index("glasses")] += 2
-    assert objective("perceptual", codes, factors) == 0
-    assert objective("perceptual", low, factors) == 0
-    assert objective("perceptual", high, factors) > 0
+    assert objective("perceptual", codes, factors, TABLE) == 0
+    assert objective("perceptual", low, factors, TABLE) == 0
+    assert objective("perceptual", high, factors, TABLE) > 0
 
 
 def test_a_person_keeps_the_identity_target_in_other_clothes_and_moods():
     factors = sample_factors(6, seed=0)
-    other = replace(factors, smile=1.0, glasses=0.9, yaw=-0.5, light_az=1.0, cloth_hue=0.1)
-    target, same = (identity_target(visible_codes(f)[0]) for f in (factors, other))
+    other = replace(factors, smile=1.0, glasses=0.9, yaw=-0.5, light_az=1.0, bg_hue=0.1)
+    target, same = (identity_target(visible_codes(f, TABLE)[0], TABLE) for f in (factors, other))
     assert torch.allclose(target, same)
     assert torch.allclose(target.norm(dim=1), torch.ones(6))
     assert (target @ target.T - torch.eye(6)).abs().max() < 0.9
@@ -108,7 +110,7 @@ def test_a_run_is_not_resumed_with_other_settings(data, tmp_path):
 
 
 def test_calibration_gives_every_level_the_same_share_of_the_distance(data):
-    net = make(FeatureTraining(role="metrics")).eval()
+    net = make(FeatureTraining(role="metrics"), TABLE).eval()
     calibrate(net, data)
     images, _, _, _ = data.batch(data.held_out[:200])
     distance = features.Lpips(net, "")(images[:100], images[100:])  # type: ignore[arg-type]
@@ -118,7 +120,7 @@ def test_calibration_gives_every_level_the_same_share_of_the_distance(data):
 def test_the_roles_have_networks_of_different_width():
     for kind in FeatureTraining.KINDS:
         loss, metrics = (
-            make(FeatureTraining(kind=kind, role=role)) for role in FeatureTraining.ROLES
+            make(FeatureTraining(kind=kind, role=role), TABLE) for role in FeatureTraining.ROLES
         )
         assert loss.config != metrics.config
 

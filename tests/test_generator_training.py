@@ -9,9 +9,12 @@ import torch
 
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import InputError
-from cycle_core.portraits.dataset import HELD_OUT, PortraitData, Recipe
-from cycle_core.portraits.factors import NAMES, sample_factors
-from cycle_core.training.regression import feature_weights, pyramid_loss, train
+from cycle_core.images.resize import resize
+from cycle_core.models.layers import upsample
+from cycle_core.portraits.dataset import Recipe
+from cycle_core.portraits.factors import TABLE, sample_factors
+from cycle_core.training.regression import RegressionTrainer, feature_weights, pyramid_loss, train
+from cycle_core.training.renders import HELD_OUT, Renders
 from cycle_core.training.settings import RegressionTraining
 
 SMALL = RegressionTraining(
@@ -29,10 +32,10 @@ SMALL = RegressionTraining(
 )
 
 
-def write(folder, count) -> PortraitData:
+def write(folder, count) -> Renders:
     """Pictures of 16 px whose colour follows three factors, in the layout of the data set."""
     recipe = Recipe(count, resolution=16, shard=count)
-    index = {"recipe": asdict(recipe), "names": NAMES}
+    index = {"recipe": asdict(recipe), "factors": TABLE.rows()}
     (folder / "index.json").write_text(json.dumps(index))
     factors = sample_factors(count, seed=5)
     colour = (factors[:, :3, None, None].expand(-1, -1, 16, 16) + 1) * 127.5
@@ -44,7 +47,7 @@ def write(folder, count) -> PortraitData:
     }
     for kind, array in arrays.items():
         np.save(folder / f"00000-{kind}.npy", array.numpy())
-    return PortraitData(folder)
+    return Renders(folder)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,30 @@ def test_the_pyramid_loss_is_zero_for_equal_pictures_and_heeds_the_weights():
 
 def test_eyes_and_mouth_weigh_more_than_the_corner():
     points = torch.tensor([[[24.0, 30], [40, 30], [32, 38], [26, 44], [38, 44]]])
-    weight = feature_weights(points, 64)[0, 0]
-    assert weight[30, 24] > 3.5
-    assert weight[44, 32] > 3.5
+    face = torch.zeros(1, 1, 64, 64)
+    face[..., 16:, 16:48] = 1
+    weight = feature_weights(points, face)[0, 0]
+    assert weight[30, 24] > 4.5
+    assert weight[44, 32] > 4.5
+    assert weight[18, 18] == pytest.approx(2, abs=0.2)
     assert weight[2, 2] == pytest.approx(1, abs=0.01)
+
+
+def test_a_generator_grows_and_draws_at_first_what_it_drew(data):
+    small = RegressionTrainer(Renders(data.folder, 8), replace(SMALL, channels=(8, 8))).average
+    large = RegressionTrainer(data, SMALL, small).average
+    z = torch.randn(4, len(TABLE), generator=torch.Generator().manual_seed(0))
+    assert large.resolution == 16
+    torch.testing.assert_close(large(z), upsample(small(z)))
+    with pytest.raises(InputError, match="cannot grow"):
+        RegressionTrainer(data, replace(SMALL, w_dim=12), small)
+    with pytest.raises(InputError, match="cannot grow"):
+        RegressionTrainer(Renders(data.folder, 8), replace(SMALL, channels=(8, 8)), large)
+
+
+def test_a_folder_is_read_at_a_divisor_of_its_size(data):
+    whole, half = data.batch([3, 7]), Renders(data.folder, 8).batch([3, 7])
+    torch.testing.assert_close(half.images, resize(whole.images, 8))
+    assert torch.equal(half.points, whole.points / 2)
+    with pytest.raises(InputError, match="divisor"):
+        Renders(data.folder, 12)

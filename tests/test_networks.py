@@ -16,6 +16,7 @@ from cycle_core.measure.perceptual import (
     load_perceptual,
 )
 from cycle_core.measure.recognition import load_identity
+from cycle_core.models.factors import Factor
 
 ALEX_FILE, HEADS_FILE = "alexnet-owt-7be5be79.pth", "lpips_alex.pth"
 VGG_FILE = "vgg16-397923af.pth"
@@ -144,7 +145,8 @@ def test_unknown_roles_and_networks_are_refused_in_words():
 
 @torch.no_grad()
 def test_a_portrait_network_gives_a_tap_for_each_level_and_a_code_for_each_factor():
-    net = PortraitNet(PortraitNetConfig(("smile", "age"), widths=(8, 8, 16), input_size=32)).eval()
+    factors = tuple(Factor(n, 0, 1, 0.5, 1, "attribute", "") for n in ("smile", "age"))
+    net = PortraitNet(PortraitNetConfig(factors, widths=(8, 8, 16), input_size=32)).eval()
     assert [tuple(t.shape) for t in net.taps(torch.zeros(2, 3, 64, 64))] == [
         (2, 8, 32, 32),
         (2, 8, 16, 16),

@@ -22,6 +22,7 @@ from cycle_core.invert.settings import ProjectSettings
 from cycle_core.measure.metrics import mse
 from cycle_core.measure.networks import Networks
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
+from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 
@@ -40,7 +41,8 @@ def G():
 @pytest.fixture(scope="module")
 def perceptual():
     torch.manual_seed(1)
-    network = PortraitNet(PortraitNetConfig(names=("smile",), widths=(8, 8), input_size=32))
+    smile = Factor("smile", -1, 1, 0, 0.8, "attribute", "")
+    network = PortraitNet(PortraitNetConfig((smile,), widths=(8, 8), input_size=32))
     return Lpips(network, "test").eval().requires_grad_(False)
 
 

@@ -202,7 +202,7 @@ def _add_generator(kinds: Any) -> None:
         "--start",
         metavar="GENERATOR",
         help="fine-tune this StyleGAN2, whose size and layers are taken; with few pictures use "
-        "--ada 0.6 --freeze 4",
+        "--ada 0.6 --freeze 4; for renders: the smaller one that grows",
     )
     _add_dry_run(command)
     pictures, renders = (_names(kind) for kind in (AdversarialTraining, RegressionTraining))
@@ -212,7 +212,7 @@ def _add_generator(kinds: Any) -> None:
     add_settings(group, AdversarialTraining, both, also)
     for title, kind, names, others in (
         ("pictures", AdversarialTraining, pictures, renders),
-        ("rendered portraits", RegressionTraining, renders, pictures),
+        ("renders", RegressionTraining, renders, pictures),
     ):
         group = command.add_argument_group(title)
         add_settings(group, kind, [name for name in names if name not in others])
@@ -223,24 +223,22 @@ def _add_generator(kinds: Any) -> None:
 
 def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
     from ..checkpoints.registry import load_generator
-    from ..portraits.dataset import PortraitData
     from ..training import adversarial, regression
     from ..training.data import is_rendered, open_all
     from ..training.dry_run import dry_run
+    from ..training.renders import Renders
 
     callback = console.callback("train generator")
-    if arguments.start is not None and is_rendered(arguments.data):
-        raise InputError("--start is for pictures, not for rendered portraits: leave it out.")
+    start = None if arguments.start is None else load_generator(arguments.start)
     if is_rendered(arguments.data):
-        settings = _generator_settings(arguments, RegressionTraining, "rendered portraits")
-        data = PortraitData(arguments.data)
+        settings = _generator_settings(arguments, RegressionTraining, "renders")
+        data = Renders(arguments.data, settings.resolution)
         if arguments.dry_run:
-            console.say(dry_run(regression.RegressionTrainer(data, settings)))
+            console.say(dry_run(regression.RegressionTrainer(data, settings, start)))
             return
-        regression.train(data, arguments.out, settings, callback)
+        regression.train(data, arguments.out, settings, callback, start)
     else:
         settings = _generator_settings(arguments, AdversarialTraining, "pictures without factors")
-        start = None if arguments.start is None else load_generator(arguments.start)
         if arguments.dry_run:
             settings = settings if start is None else adversarial.fine_tuning(settings, start)
             pictures = open_all(arguments.data, settings.resolution, None)
@@ -253,11 +251,11 @@ def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
 def _generator_settings(arguments: argparse.Namespace, kind: Any, data: str) -> Any:
     """What was given. Raises InputError for an option that other data have."""
     other = RegressionTraining if kind is AdversarialTraining else AdversarialTraining
-    for name in sorted(given(arguments, other).keys() - {*_names(kind), "device"}):
+    for name in sorted(given(arguments, other).keys() - {*_names(kind), "device", "start"}):
         option = ("--no-" if name == "noise" else "--") + name.replace("_", "-")
         raise InputError(f"{option} is not an option for {data}: leave it out.")
-    values: dict[str, Any] = {**given(arguments, kind), "device": str(device_of(arguments))}
-    return kind(**values)
+    values = {name: value for name, value in given(arguments, kind).items() if name != "start"}
+    return kind(**values | {"device": str(device_of(arguments))})
 
 
 # ------------------------------------------------------------------ parts

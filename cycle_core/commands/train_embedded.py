@@ -12,7 +12,7 @@ from ..training.settings import DirectionTraining, FeatureTraining, LandmarkTrai
 from .console import Console
 from .options import add_command, add_device, add_machine, add_out, add_settings, device_of, given
 
-_DATA = "of `python -m cycle_core.portraits.dataset`"
+_DATA = "of `make people`"
 
 
 def add_commands(kinds: Any) -> None:
@@ -62,9 +62,8 @@ def add_commands(kinds: Any) -> None:
 def train_features(arguments: argparse.Namespace) -> None:
     import torch
 
-    from ..measure.perceptual import PortraitNet
-    from ..portraits.dataset import PortraitData
     from ..training import features
+    from ..training.renders import Renders
 
     torch.set_num_threads(arguments.threads)
     values: dict[str, Any] = {"seed": 1 + FeatureTraining.ROLES.index(arguments.role)}
@@ -72,12 +71,10 @@ def train_features(arguments: argparse.Namespace) -> None:
     name = f"{settings.kind}_{settings.role}"
     out, file = arguments.out or Path("runs") / name, arguments.save
     with closing(Console(arguments.quiet)) as console:
-        data = PortraitData(arguments.data)
+        data = Renders(arguments.data, settings.resolution)
         callback = console.callback(f"train {name}")
         net = features.train(data, out, settings, device_of(arguments), callback)
         quality = features.measure(net, data)
-        if not isinstance(net, PortraitNet):
-            quality |= features.verify(net)
         features.save(file or ASSETS / f"{name}.safetensors", net, settings, out, quality)
         console.say(features.table(quality))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from ..checkpoints.registry import open_model
 from ..errors import MissingFileError
 from ..files.weights import find
 from ..images.resize import resize
+from ..models.factors import Factor, FactorTable
 from .embedded import ROLES, check_choice, load_embedded
 
 # Where pivotal tuning stops, by the network that measures. AlexNet: as published, in Cycle
@@ -110,14 +111,23 @@ def load_attributes(role: str = "metrics") -> PortraitNet:
 # ------------------------------------------------------------------ embedded
 @dataclass(frozen=True)
 class PortraitNetConfig:
-    names: tuple[str, ...]  # of the factors that it reads, see portraits.factors
+    factors: tuple[Factor, ...]  # that it reads; rows of a table where it comes from a file
     widths: tuple[int, ...] = (32, 64, 96, 128)  # of the levels at 1/2, 1/4, 1/8 and 1/16 size
     blocks: int = 1  # residual blocks in each level
     input_size: int = 64  # at which factors are read; features are taken at any size
     hidden: int = 256
 
+    @property
+    def table(self) -> FactorTable:
+        return FactorTable(self.factors)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.table.names
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.names))  # JSON gives lists
+        rows = [f if isinstance(f, dict) else asdict(f) for f in self.factors]  # JSON gives dicts
+        object.__setattr__(self, "factors", FactorTable.of(rows).factors)
         object.__setattr__(self, "widths", tuple(self.widths))
 
 
@@ -161,15 +171,13 @@ class PortraitNet(nn.Module):
 
     def codes(self, image: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] of aligned portraits -> [B, len(names)], the standard Gaussian code
-        of every factor (portraits.factors), unbounded; of something absent, any low enough code."""
+        of every factor, unbounded; of something absent, any low enough code."""
         taps = self.taps(resize(image, self.config.input_size))
         return self.head(self.hidden(taps[-1]))
 
     def factors(self, image: Tensor) -> Tensor:
         """The same as `codes`, as factors in their ranges."""
-        from ..portraits.factors import gaussian_to_factors
-
-        return gaussian_to_factors(self.codes(image))
+        return self.config.table.to_factors(self.codes(image))
 
     forward = codes
 

@@ -24,11 +24,10 @@ import torch
 from ..errors import CheckpointError, InputError, MismatchError, MissingFileError
 from ..files.atomic import write_json
 from ..files.json import read_json
-from ..files.shards import INDEX, open_array, read_rows, shard_path, write_array
-from .factors import NAMES, sample_factors, sample_wide
+from ..files.shards import INDEX, shard_path, write_array
+from .factors import TABLE, sample_factors, sample_wide
 from .renderer import Extras, render
 
-HELD_OUT = 1000  # the first portraits of every folder never train
 _KINDS = ("factors", "points", "masks", "images")  # images last: they declare the shard ready
 
 
@@ -46,60 +45,6 @@ class Recipe:
     @property
     def shards(self) -> int:
         return -(-self.count // self.shard)
-
-
-class PortraitData:
-    """The portraits of a folder that are ready, in order; ``refresh`` sees what came since.
-
-    Raises MissingFileError without an index and CheckpointError for a damaged one.
-    """
-
-    def __init__(self, folder: str | os.PathLike) -> None:
-        self.folder = Path(folder)
-        self.recipe = read_recipe(self.folder)
-        self._ready = 0
-        self.refresh()
-
-    def refresh(self) -> int:
-        """Look for new shards; returns the number of portraits that are ready."""
-        while self._ready < self.recipe.shards and _is_ready(self.folder, self._ready):
-            self._ready += 1
-        return len(self)
-
-    def __len__(self) -> int:
-        return min(self._ready * self.recipe.shard, self.recipe.count)
-
-    @property
-    def held_out(self) -> np.ndarray:
-        """Indices for tests and gates: the first 1,000 that are ready."""
-        return np.arange(min(HELD_OUT, len(self)))
-
-    @property
-    def train(self) -> np.ndarray:
-        """Indices for training: all others that are ready."""
-        return np.arange(min(HELD_OUT, len(self)), len(self))
-
-    def factors(self) -> torch.Tensor:
-        """All factors that are ready: float32 [len, COUNT]."""
-        parts = [open_array(self.folder, i, "factors") for i in range(self._ready)]
-        return torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, len(NAMES))
-
-    def batch(
-        self, indices: np.ndarray | torch.Tensor | list[int]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images float32 [B,3,R,R] in [-1,1], factors [B,COUNT], points [B,5,2] pixels, masks
-        [B,1,R,R] in 0..1. Raises InputError for an index that is not ready."""
-        at = np.asarray(indices, dtype=np.int64)
-        if at.size and (at.min() < 0 or at.max() >= len(self)):
-            raise InputError(
-                f"Got indices {int(at.min())} to {int(at.max())} for {len(self)} portraits in "
-                f"{self.folder}; expected 0 to {len(self) - 1}."
-            )
-        images, factors, points, masks = (
-            torch.from_numpy(read_rows(self.folder, kind, at, self.recipe.shard))
-            for kind in ("images", "factors", "points", "masks")
-        )
-        return images.float() / 127.5 - 1, factors, points, masks[:, None].float() / 255
 
 
 def write_portraits(
@@ -182,7 +127,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
                 f"{folder} holds portraits of {found}, not of {recipe}; choose another folder."
             )
         return
-    write_json(path, {"recipe": asdict(recipe), "names": NAMES})
+    write_json(path, {"recipe": asdict(recipe), "factors": TABLE.rows()})
 
 
 def _is_ready(folder: Path, number: int) -> bool:

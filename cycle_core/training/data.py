@@ -20,6 +20,7 @@ from ..files.shards import INDEX, read_index, read_rows
 from ..images.io import check_square, list_images, read_crop, read_size
 from ..images.resize import resize
 from ..runtime import distributed
+from .renders import HELD_OUT, Renders
 
 T = TypeVar("T")
 
@@ -63,8 +64,6 @@ def open_pictures(
     Raises as `open_all`, and InputError where there are too few pictures."""
     pictures = open_all(folder, size, known)
     if is_rendered(folder):
-        from ..portraits.dataset import HELD_OUT
-
         out = pictures.places < HELD_OUT
     else:
         count = max(1, min(held_out, len(pictures) // 10))
@@ -83,7 +82,7 @@ def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
     """All pictures of a folder, at `size` pixels. None is mirrored.
 
     folder: square picture files of any format that is read, in any nesting; or shards that
-    `cycle-core pack` made; or portraits that `cycle_core.portraits.dataset` rendered.
+    `cycle-core pack` made; or people that `make people` rendered.
     known: a digest; files that have it were looked through before and are not again, otherwise
     each is decoded once, divided among the processes of the run; None looks through nothing.
     Raises InputError for a folder without pictures, and for files that are damaged or not square;
@@ -91,11 +90,8 @@ def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
     folder = Path(folder)
     index = read_index(folder / INDEX)
     if is_rendered(folder):
-        from ..portraits.dataset import PortraitData
-
-        data = PortraitData(folder)
-        read, count = lambda places: resize(data.batch(places)[0], size), len(data)
-        digest = hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+        data = Renders(folder, size)
+        read, count, digest = lambda places: data.batch(places).images, len(data), data.digest
     elif "pictures" in index or next(folder.glob("*-sources.json"), None):
         packed = Packed(folder)
         read, count = lambda places: resize(packed.batch(places), size), len(packed)
@@ -112,7 +108,7 @@ def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
 
 
 def is_rendered(folder: str | Path) -> bool:
-    """Whether a folder holds portraits of `cycle_core.portraits.dataset`, with their factors."""
+    """Whether a folder holds renders, with their factors."""
     return "recipe" in read_index(Path(folder) / INDEX)
 
 

@@ -1,4 +1,4 @@
-"""Make the embedded directions: one for every factor of the portraits, fitted and calibrated.
+"""Make the embedded directions: one for every factor of the renders, fitted and calibrated.
 
     cycle-core train directions --generator portraits
 
@@ -32,9 +32,9 @@ from ..files.atomic import write_atomically
 from ..invert.encode import generate
 from ..measure.perceptual import PortraitNet, load_attributes
 from ..measure.recognition import load_identity
+from ..models.factors import FactorTable
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
-from ..portraits.factors import FACTORS, Z_DIM, rotation
 from .settings import DirectionTraining
 
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
@@ -43,21 +43,22 @@ READABLE = 0.25
 HELD_OUT = 2000  # codes on which the readouts are judged
 
 
-def fit(G: Generator, settings: DirectionTraining) -> tuple[list[Direction], dict[str, float]]:
+def fit(
+    G: Generator, table: FactorTable, settings: DirectionTraining
+) -> tuple[list[Direction], dict[str, float]]:
     """Directions for all factors, in deviations of their Gaussian codes, and how well they read:
     the R2 of every readout on codes that were not fitted to.
 
-    Raises InputError for a generator that is not of the portraits."""
-    if G.config.z_dim != Z_DIM or G.config.c_dim:
+    Raises InputError for a generator of another world."""
+    if G.config.z_dim != len(table) or G.config.c_dim:
         raise InputError(
-            f"The generator {G.name} takes z of {G.config.z_dim} dimensions, but of the portraits' "
-            f"{Z_DIM} factors: give a generator that cycle_core.training.generator made."
+            f"The generator {G.name} takes z of {G.config.z_dim} dimensions, but there are "
+            f"{len(table)} factors: give a generator that was trained on renders of this world."
         )
-    w, factors = sample(G, settings.samples + HELD_OUT, settings.seed)
-    names = [factor.name for factor in FACTORS]
-    labels = {name: factors[:-HELD_OUT, i] for i, name in enumerate(names)}
+    w, factors = sample(G, table, settings.samples + HELD_OUT, settings.seed)
+    labels = {name: factors[:-HELD_OUT, i] for i, name in enumerate(table.names)}
     found = fit_directions(w[:-HELD_OUT], labels, generator=G.base_fingerprint)
-    meanings = {factor.name: factor.meaning for factor in FACTORS}
+    meanings = {factor.name: factor.meaning for factor in table.factors}
     found = [replace(direction, meaning=meanings[direction.name]) for direction in found]
     test = Code(w[-HELD_OUT:, None].repeat(1, G.num_ws, 1), "W", G.base_fingerprint)
     quality = {}
@@ -69,12 +70,12 @@ def fit(G: Generator, settings: DirectionTraining) -> tuple[list[Direction], dic
 
 
 @torch.no_grad()
-def sample(G: Generator, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Random codes [count, w_dim] and the Gaussian codes of their factors [count, Z_DIM], on the
+def sample(G: Generator, table: FactorTable, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Random codes [count, w_dim] and the Gaussian codes of their factors [count, N], on the
     CPU."""
-    z = torch.randn(count, Z_DIM, generator=torch.Generator().manual_seed(seed))
+    z = torch.randn(count, len(table), generator=torch.Generator().manual_seed(seed))
     w = [G.mapping(part.to(G.device))[:, 0].cpu() for part in z.split(1000)]
-    return torch.cat(w), z @ rotation(z).T
+    return torch.cat(w), z @ table.rotation(z).T
 
 
 def measure(
@@ -138,7 +139,8 @@ def train(
     settings = settings or DirectionTraining()
     begin = time.monotonic()
     G = load_generator(generator, device)
-    directions, quality = fit(G, settings)
+    attributes = load_attributes("metrics").to(G.device)
+    directions, quality = fit(G, attributes.config.table, settings)
     rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
     unread = [d.name for d in directions if quality[d.name] < READABLE]
     directions = [d for d in directions if d.name not in unread]
@@ -149,7 +151,7 @@ def train(
     if unread:
         say(f"left out, not readable off the generator's codes: {', '.join(unread)}")
     if settings.pictures:
-        directions = _measure_all(G, directions, rows, settings)
+        directions = _measure_all(G, attributes, directions, rows, settings)
     seconds = round(time.monotonic() - begin, 1)
     origin = {
         "generator": G.base_fingerprint,
@@ -168,6 +170,7 @@ def train(
 
 def _measure_all(
     G: Generator,
+    attributes: PortraitNet,
     directions: list[Direction],
     rows: dict[str, Any],
     settings: DirectionTraining,
@@ -175,9 +178,8 @@ def _measure_all(
     """The calibrated directions; what was measured is added to `rows`."""
     from tqdm import tqdm
 
-    attributes = load_attributes("metrics").to(G.device)
     identity = load_identity("metrics").to(G.device)
-    w, _ = sample(G, settings.pictures, settings.seed + 1)
+    w, _ = sample(G, attributes.config.table, settings.pictures, settings.seed + 1)
     codes = Code(w[:, None].repeat(1, G.num_ws, 1), "W", G.base_fingerprint)
     calibrated = []
     for direction in tqdm(directions, desc="calibrating", unit="direction"):

@@ -1,8 +1,8 @@
-"""Train the networks that compare and read embedded portraits: perceptual and identity.
+"""Train the networks that compare and read people of the embedded world: perceptual and identity.
 
     cycle-core train features perceptual DATA --role metrics --out runs/p --seed 2
 
-DATA is a folder of `cycle_core.portraits.dataset`; it may still be growing. The perceptual network
+DATA is a folder of `make people`; it may still be growing. The perceptual network
 learns to read every factor as its Gaussian code; its features are the distance. The identity
 network learns to point at a fixed random projection of the identity factors, whatever the pose, the
 expression, the light and the glasses do: renders of one person with other attributes would share a
@@ -25,39 +25,31 @@ from ..checkpoints.native import save_model
 from ..errors import InputError
 from ..measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from ..models.encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
+from ..models.factors import FactorTable
 from ..models.irse import IdentityConfig, IdentityNet
-from ..portraits.dataset import PortraitData
-from ..portraits.factors import (
-    ATTRIBUTES,
-    FACTORS,
-    NAMES,
-    factors_to_gaussian,
-    gaussian_to_factors,
-    sample_factors,
-)
-from ..portraits.renderer import render
 from ..runtime.optim import Muon
 from ..runtime.progress import Callback
 from . import loop
 from .data import Order
 from .log import LOG
 from .loop import Losses, autocast, average_decay, update_average
+from .renders import Renders
 from .settings import FeatureTraining
 
 # Few pixels show these, yet an edit of them must be measured: they weigh more in the regression.
-HARD = {"glasses": 4.0, "mouth_open": 6.0, "smile": 5.0, "eyes_open": 6.0, "age": 8.0}
-HARD |= {"light_el": 4.0, "light_az": 3.0, "pitch": 3.0, "hair_color": 2.0, "skin_tone": 2.0}
-# What must be readable for a portrait to be judged; R2 on held-out renders is reported for all.
-REQUIRED = ("yaw", "pitch", "smile", "mouth_open", "eyes_open", "age", "glasses", "light_az")
-REQUIRED += ("light_el", "hair_color", "skin_tone")
-# A person is the same in other clothes.
-PERSON = tuple(i for i, f in enumerate(FACTORS) if f.group == "identity" and "cloth" not in f.name)
+HARD = {"glasses": 4.0, "open_mouth": 6.0, "smile": 5.0, "blink": 6.0, "age": 6.0, "gender": 4.0}
+HARD |= {"light_elevation": 3.0, "light_direction": 3.0, "pitch": 3.0, "hair_colour": 2.0}
+HARD |= {"skin_tone": 3.0, "brows": 4.0, "look_x": 4.0, "look_y": 4.0, "beard": 3.0}
+# What must be readable for a picture to be judged; R2 on held-out renders is reported for all.
+REQUIRED = ("yaw", "pitch", "smile", "open_mouth", "blink", "brows", "look_x", "age", "gender")
+REQUIRED += ("skin_tone", "hair_length", "hair_colour", "beard", "glasses", "light_direction")
+CLOTHES = ("clothes", "neckline")  # a person is the same in others
 DISTANCE = 0.5  # mean perceptual distance of two random renders, about LPIPS of two faces
 _PROJECTION_SEED = 7
 
 
 def train(
-    data: PortraitData,
+    data: Renders,
     out: str | Path,
     settings: FeatureTraining,
     device: str | torch.device = "cpu",
@@ -76,19 +68,19 @@ def train(
 
 
 class FeatureTrainer(loop.Trainer):
-    def __init__(self, data: PortraitData, settings: FeatureTraining, device: torch.device):
+    def __init__(self, data: Renders, settings: FeatureTraining, device: torch.device):
         if len(data.train) == 0:
             raise InputError(f"{data.folder} holds no portraits for training yet: render more.")
         self.data, self.settings, self.device = data, settings, device
         torch.manual_seed(settings.seed)
         layout = torch.channels_last  # twice as fast on a CPU
-        self.net = make(settings).to(device, memory_format=layout)  # type: ignore[call-overload]
-        self.average = make(settings).to(device).eval().requires_grad_(False)
+        self.net = make(settings, data.table).to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.average = make(settings, data.table).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.optimizer = Muon(self.net.parameters(), lr=settings.lr)
         self.rng = torch.Generator().manual_seed(settings.seed)
         self.rngs = {"augment": self.rng}
-        self.order = Order(data.recipe.count, settings.batch, settings.seed)
+        self.order = Order(data.count, settings.batch, settings.seed)
 
     def parts(self) -> dict[str, Any]:
         return {"net": self.net, "average": self.average, "optimizer": self.optimizer}
@@ -105,7 +97,7 @@ class FeatureTrainer(loop.Trainer):
         self.net.train()
         with autocast(self.device, s.bf16):
             out = self.net(images)
-        loss = objective(s.kind, out.float(), factors.to(self.device))
+        loss = objective(s.kind, out.float(), factors.to(self.device), self.data.table)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -121,12 +113,12 @@ class FeatureTrainer(loop.Trainer):
 
 
 # ------------------------------------------------------------------ networks and targets
-def make(settings: FeatureTraining) -> nn.Module:
+def make(settings: FeatureTraining, table: FactorTable) -> nn.Module:
     """The untrained network of a kind and role, from torch's random numbers."""
     loss = settings.role == "loss"
     if settings.kind == "perceptual":
         widths = (32, 64, 96, 128) if loss else (32, 56, 112, 144)
-        return PortraitNet(PortraitNetConfig(NAMES, widths))
+        return PortraitNet(PortraitNetConfig(table.factors, widths))
     return IdentityNet(
         IdentityConfig(  # in the role "loss" the body is that of the embedded encoder
             widths=EMBEDDED_WIDTHS if loss else (20, 28, 56, 88, 144),
@@ -140,35 +132,35 @@ def make(settings: FeatureTraining) -> nn.Module:
     )
 
 
-def objective(kind: str, out: Tensor, factors: Tensor) -> Tensor:
+def objective(kind: str, out: Tensor, factors: Tensor, table: FactorTable) -> Tensor:
     """The loss of a batch, float [].
 
-    perceptual: out [B, COUNT] codes, weighted squared error; of what is absent (no glasses) only
+    perceptual: out [B, N] codes, weighted squared error; of what is absent (no glasses) only
     codes above the threshold of being seen are wrong. identity: out [B, 64], 1 - cosine."""
-    codes, bounds = visible_codes(factors)
+    codes, bounds = visible_codes(factors, table)
     if kind == "identity":
-        return 1 - (out * identity_target(codes)).sum(1).mean()
+        return 1 - (out * identity_target(codes, table)).sum(1).mean()
     excess = (out - bounds).clamp(min=0)
     error = torch.where(codes <= bounds, excess, out - codes)
-    weights = torch.tensor([HARD.get(name, 1.0) for name in NAMES]).to(out)
+    weights = torch.tensor([HARD.get(name, 1.0) for name in table.names]).to(out)
     return (error.square() * weights).mean() / weights.mean()
 
 
-def visible_codes(factors: Tensor) -> tuple[Tensor, Tensor]:
-    """(the Gaussian codes of factors [B, COUNT], at most 3 from zero and not below the bounds;
-    the bounds [COUNT], at which a factor that can be absent begins to be seen)."""
-    low = torch.tensor([f.low for f in FACTORS]).to(factors)
-    high = torch.tensor([f.high for f in FACTORS]).to(factors)
-    bounds = factors_to_gaussian((low + 1e-5 * (high - low))[None])[0]
-    bounds = torch.where(torch.tensor([f.absent > 0 for f in FACTORS]).to(low.device), bounds, -3.0)
-    return torch.maximum(factors_to_gaussian(factors).clamp(-3, 3), bounds), bounds
+def visible_codes(factors: Tensor, table: FactorTable) -> tuple[Tensor, Tensor]:
+    """(the Gaussian codes of factors [B, N], at most 3 from zero and not below the bounds;
+    the bounds [N], at which a factor that can be absent begins to be seen)."""
+    low, high, absent = torch.tensor([(f.low, f.high, f.absent) for f in table.factors]).T
+    bounds = table.to_gaussian((low + 1e-5 * (high - low))[None])[0]
+    bounds = torch.where(absent > 0, bounds, -3.0).to(factors)
+    return torch.maximum(table.to_gaussian(factors).clamp(-3, 3), bounds), bounds
 
 
-def identity_target(codes: Tensor) -> Tensor:
-    """Gaussian codes [B, COUNT] -> unit vectors [B, 64]: equal for equal people."""
+def identity_target(codes: Tensor, table: FactorTable) -> Tensor:
+    """Gaussian codes [B, N] -> unit vectors [B, 64]: equal for equal people."""
+    person = [i for i in table.group("identity") if not table.names[i].startswith(CLOTHES)]
     rng = torch.Generator().manual_seed(_PROJECTION_SEED)
-    basis, _ = torch.linalg.qr(torch.randn(64, len(PERSON), generator=rng))
-    return F.normalize(codes[:, list(PERSON)] @ basis.T.to(codes), dim=1)
+    basis, _ = torch.linalg.qr(torch.randn(64, len(person), generator=rng))
+    return F.normalize(codes[:, person] @ basis.T.to(codes), dim=1)
 
 
 def augment(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -197,10 +189,10 @@ def augment(images: Tensor, rng: torch.Generator) -> Tensor:
 
 # ------------------------------------------------------------------ quality
 @torch.no_grad()
-def calibrate(net: nn.Module, data: PortraitData) -> None:
+def calibrate(net: nn.Module, data: Renders) -> None:
     """Set the layer weights of the perceptual distance, see `PortraitNet.layer_weights`."""
     assert isinstance(net, PortraitNet)
-    images = _held_out(data)[0].to(net.tap_weights.device)
+    images = data.batch(data.held_out[:400]).images.to(net.tap_weights.device)
     half = len(images) // 2
     lpips = Lpips(net, "")
     a, b = lpips.features(images[:half]), lpips.features(images[half : 2 * half])
@@ -209,47 +201,17 @@ def calibrate(net: nn.Module, data: PortraitData) -> None:
 
 
 @torch.no_grad()
-def measure(net: nn.Module, data: PortraitData) -> dict[str, float]:
+def measure(net: nn.Module, data: Renders) -> dict[str, float]:
     """Quality on the held-out portraits: R2 of every factor, or the mean cosine with the target."""
-    images, factors = _held_out(data)
+    images, factors, _, _ = data.batch(data.held_out)
     device = next(net.parameters()).device
     out = torch.cat([net(part.to(device)).float().cpu() for part in images.split(250)])
     if isinstance(net, IdentityNet):
-        return {"cosine": float((out * identity_target(visible_codes(factors)[0])).sum(1).mean())}
-    error = (gaussian_to_factors(out) - factors).square().mean(0)
+        codes, _ = visible_codes(factors, data.table)
+        return {"cosine": float((out * identity_target(codes, data.table)).sum(1).mean())}
+    error = (data.table.to_factors(out) - factors).square().mean(0)
     r2 = 1 - error / factors.var(0, unbiased=False)
-    return {f"r2_{name}": float(value) for name, value in zip(NAMES, r2, strict=True)}
-
-
-@torch.no_grad()
-def verify(net: nn.Module, people: int = 30, seed: int = 0) -> dict[str, float]:
-    """Does the identity network know people again? Four renders of each with random attributes.
-
-    same, other: mean cosine of pairs; auc: how often a same pair is above another; rank1: how often
-    the nearest of all other pictures is of the same person."""
-    factors = sample_factors(4 * people, seed + 99_991)
-    factors = factors.view(people, 4, -1)
-    who = [i for i in range(len(NAMES)) if i not in ATTRIBUTES]
-    factors[:, 1:, who] = factors[:, :1, who]
-    size = net.config.input_size if isinstance(net, IdentityNet) else 64
-    e = net(render(factors.flatten(0, 1), size).image).cpu()
-    cosine = e @ e.T
-    label = torch.arange(len(e)) // 4
-    same = (label[:, None] == label) & ~torch.eye(len(e), dtype=torch.bool)
-    other = label[:, None] != label
-    a, b = cosine[same], cosine[other].sort().values
-    nearest = (cosine - 2 * torch.eye(len(e))).argmax(1)
-    return {
-        "same": float(a.mean()),
-        "other": float(b.mean()),
-        "auc": float(torch.searchsorted(b, a).float().mean() / len(b)),
-        "rank1": float((label[nearest] == label).float().mean()),
-    }
-
-
-def _held_out(data: PortraitData) -> tuple[Tensor, Tensor]:
-    images, factors, _, _ = data.batch(data.held_out)
-    return images, factors
+    return {f"r2_{name}": float(value) for name, value in zip(data.table.names, r2, strict=True)}
 
 
 def _schedule(progress: float) -> float:

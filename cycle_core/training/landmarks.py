@@ -28,13 +28,13 @@ from ..checkpoints.native import save_model
 from ..errors import InputError
 from ..faces.landmarks import FINDER_SIZE, MIRRORED, LandmarkConfig, Landmarks, cells, face_size
 from ..images.resize import resize
-from ..portraits.dataset import PortraitData
 from ..portraits.renderer import render
 from ..portraits.scenes import FINDING, REFINING, Placement, Portraits, Scenes, synthesise
 from ..runtime.optim import Muon
 from ..runtime.progress import Callback
 from . import loop
 from .loop import Losses, autocast, update_average
+from .renders import Renders
 from .settings import LandmarkTraining
 
 WEIGHTS = "landmarks.safetensors"
@@ -296,8 +296,8 @@ def open_portraits(
     largest resolution among them, heads rendered anew in coarse.
 
     Raises MissingFileError, CheckpointError, and InputError where a folder has none."""
-    sets = [PortraitData(folder) for folder in folders]
-    side = max(data.recipe.resolution for data in sets)
+    sets = [Renders(folder) for folder in folders]
+    side = max(data.resolution for data in sets)
     images, points, heads = [], [], []
     for data in sets:
         indices = torch.as_tensor(data.train if part == "train" else data.held_out)
@@ -306,13 +306,15 @@ def open_portraits(
                 f"{data.folder} holds {len(data)} portraits, but the first 1,000 are held out: "
                 "render more of them."
             )
-        resolution = data.recipe.resolution
+        resolution = data.resolution
         for chunk in indices[:most].split(200):
             image, factors, point, _ = data.batch(chunk)
             images.append(((resize(image, side) + 1) * 127.5).round().clamp(0, 255).byte())
             points.append(point * (side / resolution))
             # the data sets' masks end where the hair begins
-            made = render(factors, _HEADS, supersample=1, aligned=data.recipe.aligned).head
+            made = render(
+                factors, _HEADS, supersample=1, aligned=data.recipe.get("aligned", True)
+            ).head
             heads.append((made * 255).round().byte())
     return Portraits(torch.cat(images), torch.cat(heads), torch.cat(points))
 

@@ -5,11 +5,15 @@ the render itself, by pixels and by the features of the losses' perceptual netwo
 few pixels show; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
 loss, lazy R1; StyleGAN2, section 4.1) sharpens what regression averages, while the regression goes
 on, so that no attribute is traded for sharpness. Each phase ends with its learning rate at zero.
+
+A generator grows: one of 64 pixels is the `start` of one of 128, whose new blocks first add nothing
+to the picture, so that what the small one cost in a day is not paid again at the large one's price.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +25,41 @@ from ..errors import InputError
 from ..measure.perceptual import load_perceptual
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from ..portraits.dataset import HELD_OUT, PortraitData
-from ..portraits.factors import Z_DIM, factors_to_z
 from ..runtime.optim import Muon
 from ..runtime.progress import Callback
 from . import loop
 from .discriminator import train_discriminator
 from .generator import GeneratorTrainer
 from .loop import Losses, Stretch, autocast, average_decay, update_average
+from .renders import HELD_OUT, Renders
 from .settings import RegressionTraining
+
+VALIDATED = 200  # pictures
 
 
 def train(
-    data: PortraitData,
+    data: Renders,
     out: str | Path,
     settings: RegressionTraining,
     callback: Callback | None = None,
+    start: Generator | None = None,
 ) -> Generator:
     """Train (or resume) in the folder `out`, alone or as one of the processes of torchrun; gives
     the averaged generator, also saved there as `generator.safetensors`.
 
-    callback: see `loop`, of images.
-    Raises InputError for impossible settings or another run's folder."""
-    return loop.train(out, lambda _: RegressionTrainer(data, settings), callback).average
+    callback: see `loop`, of images. start: a generator of the same world, of this size or smaller,
+    from which the run begins.
+    Raises InputError for impossible settings, for a generator of another world as `start`, or for
+    another run's folder."""
+    settings = replace(settings, start="" if start is None else start.fingerprint)
+    return loop.train(out, lambda _: RegressionTrainer(data, settings, start), callback).average
 
 
 class RegressionTrainer(GeneratorTrainer):
-    def __init__(self, data: PortraitData, settings: RegressionTraining):
+    def __init__(self, data: Renders, settings: RegressionTraining, start: Generator | None = None):
         config = GeneratorConfig(
-            resolution=data.recipe.resolution,
-            z_dim=Z_DIM,
+            resolution=data.resolution,
+            z_dim=len(data.table),
             w_dim=settings.w_dim,
             mapping_layers=settings.mapping_layers,
             mapping_lr_multiplier=1.0,  # 0.01, made for Adam, leaves the regression far behind
@@ -58,6 +67,9 @@ class RegressionTrainer(GeneratorTrainer):
             channels=settings.channels,
         )
         super().__init__(settings, config, noise=False)  # the renders have none to learn
+        if start is not None:
+            grow(start, self.generator)
+            self.average.load_state_dict(self.generator.state_dict())
         self.data = data
         self.perceptual = (
             load_perceptual("loss").to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,37 +143,69 @@ class RegressionTrainer(GeneratorTrainer):
         return {"lr": self.lr}
 
     def _indices(self, rng: torch.Generator) -> Tensor:
-        if len(self.data) <= HELD_OUT:
+        if len(self.data) < HELD_OUT + VALIDATED:
             raise InputError(
-                f"The data set holds {len(self.data)} portraits, of which the first {HELD_OUT} are "
-                "kept for evaluation: render more before training."
+                f"{self.data.folder} holds {len(self.data)} pictures, of which the first "
+                f"{HELD_OUT} are kept for evaluation: render more before training."
             )
         return torch.randint(HELD_OUT, len(self.data), (self.settings.batch,), generator=rng)
 
     def _batch(self) -> tuple[tuple[Tensor, Tensor, Tensor], torch.Generator]:
         """Target, z and pixel weights of this process, of (seed, images seen) alone."""
         rng = torch.Generator().manual_seed(self.settings.seed << 40 | self.step)
-        image, factors, points, _ = self.data.batch(self._indices(rng))
-        z = factors_to_z(factors, rng)
-        weight = feature_weights(points, image.shape[-1])
+        image, factors, points, masks = self.data.batch(self._indices(rng))
+        z = self.data.table.to_z(factors, rng)
+        weight = feature_weights(points, masks)
         image, z, weight = (x[self.rows].to(self.device) for x in (image, z, weight))
         return (image, z, weight), rng
 
     @torch.no_grad()
     def validate(self, count: int | None = None) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """PSNR (dB, peak to peak 2) of the averaged generator on held-out renders, and a grid."""
+        """PSNR (dB, peak to peak 2) of the averaged generator on held-out renders, on their faces
+        alone and on renders that it was trained on, and a grid."""
         self.data.refresh()  # it may still be rendered
-        target, factors, _, _ = self.data.batch(torch.arange(min(200, HELD_OUT)))
-        z = factors_to_z(factors, torch.Generator().manual_seed(1)).to(self.device)
-        images = [self.average.synthesis(self.average.mapping(part)) for part in z.split(50)]
-        image = torch.cat(images).clamp(-1, 1)
-        error = (image - target.to(self.device)).square().mean((1, 2, 3))
-        psnr = float((10 * torch.log10(4 / error)).mean())
-        z = torch.randn(24, Z_DIM, generator=torch.Generator().manual_seed(2)).to(self.device)
-        samples = self.average.synthesis(self.average.mapping(z))
-        columns = {"render": target[:8], "G(z)": image[:8]}
+        measured: dict[str, float] = {}
+        images, shown = torch.zeros(0), torch.zeros(0)
+        for name, first in (("own", HELD_OUT), ("", 0)):
+            target, factors, _, face = self.data.batch(torch.arange(first, first + VALIDATED))
+            z = self.data.table.to_z(factors, torch.Generator().manual_seed(1)).to(self.device)
+            images = torch.cat([self._draw(part) for part in z.split(25)]).clamp(-1, 1).cpu()
+            error = (images - target).square().mean(1, keepdim=True)
+            measured[f"psnr{name and '_' + name}"] = _psnr(error.mean((1, 2, 3)))
+            if not name:
+                share = (error * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp(min=1)
+                measured["psnr_face"], shown = _psnr(share), target
+        z = torch.randn(24, len(self.data.table), generator=torch.Generator().manual_seed(2))
+        samples = self._draw(z.to(self.device))
+        columns = {"render": shown[:8], "G(z)": images[:8]}
         columns |= {f"sample {i}": samples[8 * i : 8 * i + 8] for i in range(3)}
-        return {"psnr": psnr}, columns
+        return measured, columns
+
+    def _draw(self, z: Tensor) -> Tensor:
+        return self.average.synthesis(self.average.mapping(z))
+
+
+def grow(start: Generator, generator: Generator) -> None:
+    """Give a generator the weights of a smaller one, or of one of its size; blocks that are new add
+    nothing to the picture yet. Raises InputError where the layers that both have differ."""
+    state, known = generator.state_dict(), start.state_dict()
+    if start.resolution > generator.resolution or any(
+        name not in state or state[name].shape != value.shape for name, value in known.items()
+    ):
+        raise InputError(
+            f"The generator {start.name} cannot grow into one of {generator.resolution} pixels: z, "
+            "w, the mapping layers and the channels of the sizes that it has must stay as they are."
+        )
+    generator.load_state_dict({**state, **known})
+    with torch.no_grad():
+        for name, parameter in generator.named_parameters():
+            if name not in known and "to_rgb" in name and ".affine." not in name:
+                parameter.zero_()
+
+
+def _psnr(error: Tensor) -> float:
+    """error: mean squares [B] of pictures in [-1, 1]."""
+    return float((10 * torch.log10(4 / error)).mean())
 
 
 def pyramid_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -181,14 +225,15 @@ def pyramid_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return loss + error.abs().mean()
 
 
-def feature_weights(points: Tensor, resolution: int) -> Tensor:
-    """Pixel weights [B,1,R,R]: 1, rising to 4 at the eyes (with the glasses) and the mouth.
+def feature_weights(points: Tensor, masks: Tensor) -> Tensor:
+    """Pixel weights [B,1,R,R]: 1, 2 on the face, rising to 5 at the eyes and the mouth.
 
-    points: the five landmarks in pixels, [B,5,2]."""
+    points: the five landmarks in pixels, [B,5,2]; masks: the face, [B,1,R,R] in 0..1."""
+    size = masks.shape[-1]
     mouth = points[:, 3:].mean(1, keepdim=True)
-    centres = torch.cat([points[:, :2], mouth], dim=1) / resolution  # [B,3,2]
-    axis = (torch.arange(resolution) + 0.5) / resolution
-    dx = axis[None, None, None, :] - centres[:, :, 0, None, None]
-    dy = axis[None, None, :, None] - centres[:, :, 1, None, None]
-    bumps = torch.exp(-(dx.square() + dy.square()) / (2 * 0.07**2))  # [B,3,R,R]
-    return 1 + 3 * bumps.amax(1, keepdim=True)
+    centres = torch.cat([points[:, :2], mouth], dim=1) / size  # [B,3,2]
+    axis = (torch.arange(size) + 0.5) / size
+    dx, dy = (axis - centres[..., i, None] for i in (0, 1))  # [B,3,R]
+    across, down = (torch.exp(-d.square() / (2 * 0.07**2)) for d in (dx, dy))
+    bumps = (down[..., :, None] * across[..., None, :]).amax(1, keepdim=True)
+    return 1 + masks + 3 * bumps

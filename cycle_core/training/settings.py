@@ -99,12 +99,13 @@ class GeneratorSettings(RunSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionTraining(GeneratorSettings):
-    """A generator of rendered portraits; the defaults made the embedded 64 px one on one thread."""
+    """A generator of rendered people."""
 
     channels: tuple[int, ...] | None = setting(
         (128, 128, 128, 96, 48), "for 4, 8, 16, ... pixels, joined by -"
     )
     w_dim: int = setting(128, "dimensions of w", low=1)
+    resolution: int | None = setting(None, "a divisor of that of the renders, if not theirs", low=8)
     mapping_layers: int = setting(4, "of z -> w", low=1)
     lr: float = setting(8e-3, "of Muon, regression", above=0)
     r1_gamma: float | None = setting(0.3, "of the R1 penalty", low=0)
@@ -117,6 +118,7 @@ class RegressionTraining(GeneratorSettings):
     warm_up: int = setting(2_000, "images until the learning rate is reached", low=1)
     decay: float = setting(0.4, "share of a phase in which it falls to zero", above=0, high=1)
     compile: bool = setting(False, "torch.compile the synthesis")
+    start: str = ""  # fingerprint of the generator from which it grows, "" for none
 
     @property
     def total(self) -> int:
@@ -169,6 +171,7 @@ class FeatureTraining(RunSettings):
     seed: int = setting(1, "of everything random", low=0)
     steps: int = setting(600, "of the training", low=1)
     batch: int = setting(64, "portraits of a step", low=2)
+    resolution: int = setting(64, "a divisor of that of the renders", low=16)
     lr: float = setting(6e-3, "of Muon: a tenth of the steps to warm up, then a cosine", above=0)
     half_life: int = setting(4000, "of the average of the weights, in portraits", low=1)
     save_every: int = setting(250, "steps between two measurements and checkpoints", low=1)
