@@ -17,6 +17,18 @@ pytest.register_assert_rewrite("small_networks", "golden")  # before a test modu
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fixtures of a plugin named in a test module would replace those of the modules after it."""
+    modules = {
+        item.path.name for item in items if hasattr(getattr(item, "module", None), "pytest_plugins")
+    }
+    if modules:
+        raise pytest.UsageError(
+            f"{', '.join(sorted(modules))}: pytest_plugins reaches every module after this one. "
+            "Write `name = helper.name` for each fixture of a helper instead."
+        )
+
+
 @pytest.fixture
 def only_embedded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
     """No model files but those of the package, and no downloads: what a fresh machine has."""

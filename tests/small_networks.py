@@ -1,4 +1,7 @@
-"""Networks of the real classes, small and random, as fixtures; and what tests ask of them."""
+"""Networks of the real classes, small and random, as fixtures; and what tests ask of them.
+
+A test module takes those it uses by `G = small_networks.G`, so that no other module sees them.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import small_networks
 import torch
 
 from cycle_core.codes import Code
@@ -24,7 +25,7 @@ from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.runtime.devices import compiled, in_parts, say_once, supported_dtype
 
-pytest_plugins = ("small_networks",)
+E, G, seeded = small_networks.E, small_networks.G, small_networks.seeded
 pytestmark = pytest.mark.usefixtures("seeded")
 CPU = torch.device("cpu")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import small_networks
 import torch
 from parity import load_case
 from small_networks import code_of
@@ -28,7 +29,7 @@ from cycle_core.errors import InputError
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 
-pytest_plugins = ("small_networks",)
+G, seeded = small_networks.G, small_networks.seeded
 LAYOUTS = {
     "rosinality_64": (from_rosinality, rosinality_state),
     "nvidia_64": (from_nvidia, nvidia_state),

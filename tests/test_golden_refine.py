@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import golden
 import pytest
 import torch
 from golden import IDENTITY, LPIPS, Adam, gradients
@@ -23,7 +24,7 @@ from cycle_core.invert.settings import RefineSettings
 from cycle_core.models.encoder import Encoder
 from cycle_core.models.generator import Generator
 
-pytest_plugins = ("golden",)
+E, G, double = golden.E, golden.G, golden.double
 STEPS, M, REG, RATE = 9, 3, 5.0, 5e-2  # nine: Lookahead pulls once, after six
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import golden
 import pytest
 import torch
 from golden import LPIPS, Adam, gradients
@@ -18,7 +19,7 @@ from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.models.generator import Generator
 
-pytest_plugins = ("golden",)
+G, double = golden.G, golden.double
 STEPS = 6
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import small_networks
 import torch
 from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
@@ -14,7 +15,8 @@ from cycle_core.invert.encode import encode, generate
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import RefineSettings
 
-pytest_plugins = ("small_networks",)
+E, G, seeded = small_networks.E, small_networks.G, small_networks.seeded
+image, perceptual = small_networks.image, small_networks.perceptual
 pytestmark = pytest.mark.usefixtures("seeded")
 REFINE = RefineSettings(steps=3, learning_rate=1e-3, identity=0.0, images=2, reg=1.0)
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import small_networks
 import torch
 from PIL import Image
 from small_networks import code_of
@@ -21,7 +22,7 @@ from cycle_core.invert.encode import generate
 from cycle_core.run.morph import count_of, morph
 from cycle_core.run.video_settings import EASINGS, MorphSettings
 
-pytest_plugins = ("small_networks",)
+G, seeded = small_networks.G, small_networks.seeded
 
 
 # ------------------------------------------------------------------ the way

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import small_networks
 import torch
 from other_device import THERE, other_device
 from small_networks import code_of
@@ -27,7 +28,8 @@ from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityConfig, IdentityNet
 from cycle_core.models.stylegan3 import StyleGAN3Config
 
-pytest_plugins = ("small_networks",)
+E, G, seeded = small_networks.E, small_networks.G, small_networks.seeded
+image, perceptual = small_networks.image, small_networks.perceptual
 pytestmark = pytest.mark.usefixtures("seeded")
 TUNE = TuneSettings(threshold=0.0, locality_every=2, detail_steps=2, detail_size=8)
 

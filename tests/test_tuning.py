@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import small_networks
 import torch
 from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
@@ -24,7 +25,8 @@ from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.models.stylegan3 import StyleGAN3Config
 from cycle_core.runtime.session import trainable_copy
 
-pytest_plugins = ("small_networks",)
+E, G, seeded = small_networks.E, small_networks.G, small_networks.seeded
+image, perceptual = small_networks.image, small_networks.perceptual
 pytestmark = pytest.mark.usefixtures("seeded")
 REFINE = RefineSettings(steps=2, learning_rate=1e-3, identity=0.0, images=2, reg=1.0)
 TUNE = TuneSettings(steps=12, learning_rate=1e-2, threshold=0.0)
