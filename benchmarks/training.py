@@ -125,7 +125,7 @@ def split(run: EncoderTrainer, stage: int, steps: int) -> list[dict[str, float]]
 def plainly(run: Any, optimizer: Ranger) -> Iterator[None]:
     """Let a run compute what its networks give in the plain way, in the plain layout; so is what
     its optimiser keeps, which is therefore another one."""
-    losses = run.objective.perceptual, run.objective.faces
+    losses = tuple(run.objective.networks)
     networks = [run.encoder, run.generator, *losses]
     ours = run.synthesis, run.offsets, run.settings, run.optimizer
     run.synthesis = lambda codes, noise: plain.synthesis(run.generator, codes)

@@ -250,7 +250,7 @@ class Bench:
         self.test = self.test.part(0, pictures)
         self.pivots = refine(
             E, self.G, self.test.images, REFINE_PRESETS["embedded"],
-            perceptual=self.perceptual, faces=load_identity("loss").to(device),
+            perceptual=self.perceptual, identity=load_identity("loss").to(device),
         ).code  # fmt: skip
 
         self.lines: list[str] = []

@@ -57,14 +57,14 @@ def inverted(which: str, face: str = "largest", smoothing: float = 0.0) -> Inver
 
     G, E = models()
     refining, tuning = preset("auto")
-    lpips, faces = load_perceptual("loss", "embedded"), load_identity("loss", "embedded")
+    lpips, identity = load_perceptual("loss", "embedded"), load_identity("loss", "embedded")
     photo = sent(example(which))
     crops, places = align_all(photo, G.resolution, choice=face, smoothing=smoothing)
     crops = sent(crops)
     code = pivot = cc.encode(E, crops, generator=G)
     if which == "portrait":
         refining = replace(refining, steps=STEPS["CycleRefinePivot"])
-        pivot = cc.refine(E, G, crops, refining, perceptual=lpips, faces=faces).code
+        pivot = cc.refine(E, G, crops, refining, perceptual=lpips, identity=identity).code
     tuning = tuning.in_steps(STEPS["CyclePivotTune"])
     tuned = cc.tune(G, pivot, crops, tuning, perceptual=lpips)
     return Inverted(photo, crops, places, code, pivot, tuned)

@@ -33,7 +33,7 @@ def test_one_picture_of_another_size_is_compared_with_all(judge, target):
     calls = []
     one = torch.zeros(1, 3, 50, 40)
     _, means = compare(target, {"grey": one}, judge, callback=lambda *call: calls.append(call))
-    assert calls == [(1, 2), (2, 2)]
+    assert calls == [(1, 2, None), (2, 2, None)]
     assert means["grey"]["mse"] == pytest.approx(float(target.square().mean()), rel=1e-3)
 
 

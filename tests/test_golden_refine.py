@@ -81,7 +81,7 @@ def test_every_step_is_the_papers(E, G, stage, kind):
     settings = RefineSettings(steps=STEPS, learning_rate=RATE, images=M, reg=REG, batch=2)
     refined = refine(
         E, G, x, settings, pictures if kind == "pictures" else kind, seed=4,
-        perceptual=LPIPS, faces=IDENTITY,
+        perceptual=LPIPS, identity=IDENTITY,
     )  # fmt: skip
     assert [entry["total"] for entry in refined.history[0]] == pytest.approx(losses, rel=1e-9)
     torch.testing.assert_close(refined.code.w, w, rtol=1e-9, atol=1e-11)

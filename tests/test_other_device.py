@@ -50,7 +50,7 @@ def test_memories_do_not_mix(there):
 
 
 @pytest.fixture
-def faces():
+def identity():
     config = IdentityConfig(
         widths=(4, 4, 4, 8, 8), units=(1, 1, 1, 1), reduction=2, embedding=8, input_size=32,
         crop=None,
@@ -64,7 +64,12 @@ WAYS = {
     "edit": lambda n, image, code, steps: generate(n.G, edit(code, sefa(n.G, count=1)[0], 1.0)),
     "refine": lambda n, image, code, steps: (
         refine(
-            n.E, n.G, image, RefineSettings(steps, images=2), perceptual=n.perceptual, faces=n.faces
+            n.E,
+            n.G,
+            image,
+            RefineSettings(steps, images=2),
+            perceptual=n.perceptual,
+            identity=n.identity,
         ).image
     ),
     "tune": lambda n, image, code, steps: (
@@ -72,16 +77,18 @@ WAYS = {
     ),
     "project": lambda n, image, code, steps: (
         project(
-            n.G, image, ProjectSettings(steps=steps), perceptual=n.perceptual, faces=n.faces
+            n.G, image, ProjectSettings(steps=steps), perceptual=n.perceptual, identity=n.identity
         ).image
     ),
 }
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_it_is_the_same_there_and_waits_once_in_a_step(name, E, G, perceptual, faces, image, there):
+def test_it_is_the_same_there_and_waits_once_in_a_step(
+    name, E, G, perceptual, identity, image, there
+):
     code, way = code_of(G, 1, seed=6), WAYS[name]
-    here = SimpleNamespace(E=E, G=G, perceptual=perceptual, faces=faces)
+    here = SimpleNamespace(E=E, G=G, perceptual=perceptual, identity=identity)
     copies = {key: copy.deepcopy(net).to(THERE) for key, net in vars(here).items()}
     crossings, found = [], None
     for steps in (2, 2, 4):  # the first time some numbers are sent that stay there
@@ -96,8 +103,8 @@ def test_it_is_the_same_there_and_waits_once_in_a_step(name, E, G, perceptual, f
     assert back == {"refine": 2, "tune": 2, "project": 2}.get(name, 0)
 
 
-@pytest.mark.parametrize("kind", ["stylegan2", "stylegan3", "encoder", "faces", "lpips", "alex"])
-def test_nothing_crosses_inside_a_network(kind, E, G, perceptual, faces, there):
+@pytest.mark.parametrize("kind", ["stylegan2", "stylegan3", "encoder", "identity", "lpips", "alex"])
+def test_nothing_crosses_inside_a_network(kind, E, G, perceptual, identity, there):
     picture, w = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, G.num_ws, G.w_dim)
     if kind == "stylegan3":
         G = Generator(
@@ -108,7 +115,7 @@ def test_nothing_crosses_inside_a_network(kind, E, G, perceptual, faces, there):
         "stylegan2": (G.synthesis, w),
         "stylegan3": (G.synthesis, w),
         "encoder": (E, picture[..., ::2, ::2]),
-        "faces": (faces, picture),
+        "identity": (identity, picture),
         "lpips": (perceptual.network, picture),
         "alex": (AlexNet(), picture),
     }[kind]

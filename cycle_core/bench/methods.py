@@ -18,7 +18,7 @@ from ..models.generator import Generator
 
 
 @dataclass(frozen=True)
-class Models:
+class BenchModels:
     """What a method may use: a generator, the encoder of the method and training seed (None for
     optimisation) and the networks of the losses."""
 
@@ -37,9 +37,9 @@ class Method:
     encoder: str
     space: str
     steps: int
-    run: Encoded | Projected | Refined
+    run: ByEncoder | ByProjection | ByRefinement
 
-    def pivots(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
+    def pivots(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
         """Codes of pictures float32 [N,3,R,R] in [-1,1]."""
         return self.run(models, images, steps, seed)
 
@@ -56,40 +56,40 @@ TRAININGS = {
 
 
 @dataclass(frozen=True)
-class Encoded:
+class ByEncoder:
     """What the encoder gives in a space."""
 
     space: str
 
-    def __call__(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
+    def __call__(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
         assert models.encoder is not None
         return encode(models.encoder, images, self.space, models.generator)
 
 
 @dataclass(frozen=True)
-class Projected:
+class ByProjection:
     """Optimisation of the code itself in a space."""
 
     space: str
 
-    def __call__(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
+    def __call__(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
         return project(
             models.generator,
             images,
             ProjectSettings(space=self.space, steps=steps),
             seed=seed,
             perceptual=models.losses.perceptual,
-            faces=models.losses.identity,
+            identity=models.losses.identity,
         ).code
 
 
 @dataclass(frozen=True)
-class Refined:
+class ByRefinement:
     """Refinement of the encoder, with another number of steps."""
 
     settings: RefineSettings
 
-    def __call__(self, models: Models, images: Tensor, steps: int, seed: int) -> Code:
+    def __call__(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
         assert models.encoder is not None
         return refine(
             models.encoder,
@@ -98,26 +98,27 @@ class Refined:
             replace(self.settings, steps=steps),
             seed=seed,
             perceptual=models.losses.perceptual,
-            faces=models.losses.identity,
+            identity=models.losses.identity,
         ).code
 
 
 _REFINE = REFINE_PRESETS["embedded"]
 METHODS = (
-    Method("optimise-w", "optimisation in W", "", "W", 500, Projected("W")),
-    Method("optimise-w+", "optimisation in W+", "", "W+", 500, Projected("W+")),
-    Method("encoder-w", "encoder trained in W", "w", "W", 0, Encoded("W")),
-    Method("e4e", "e4e (W to W+)", "w+", "W+", 0, Encoded("W+")),
-    Method("cycle", "cycle encoding", "cycle", "W", 0, Encoded("W")),
-    Method("untightened", "cycle without tightening", "untightened", "W", 0, Encoded("W")),
-    Method("w-decay", "in W, adversarial weights of the cycle", "w-decay", "W", 0, Encoded("W")),
-    Method("cycle-delta", "cycle, delta weight alone", "cycle-delta", "W", 0, Encoded("W")),
-    Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, Encoded("W+")),
-    Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps, Refined(_REFINE)),
+    Method("optimise-w", "optimisation in W", "", "W", 500, ByProjection("W")),
+    Method("optimise-w+", "optimisation in W+", "", "W+", 500, ByProjection("W+")),
+    Method("encoder-w", "encoder trained in W", "w", "W", 0, ByEncoder("W")),
+    Method("e4e", "e4e (W to W+)", "w+", "W+", 0, ByEncoder("W+")),
+    Method("cycle", "cycle encoding", "cycle", "W", 0, ByEncoder("W")),
+    Method("untightened", "cycle without tightening", "untightened", "W", 0, ByEncoder("W")),
+    Method("w-decay", "in W, adversarial weights of the cycle", "w-decay", "W", 0, ByEncoder("W")),
+    Method("cycle-delta", "cycle, delta weight alone", "cycle-delta", "W", 0, ByEncoder("W")),
+    Method("cycle-stale", "cycle, all heads on", "cycle", "W+", 0, ByEncoder("W+")),
+    Method("cycle-refined", "cycle + refinement", "cycle", "W", _REFINE.steps,
+           ByRefinement(_REFINE)),
     Method("cycle-free", "cycle + refinement, M = 0", "cycle", "W", _REFINE.steps,
-           Refined(replace(_REFINE, images=0))),
+           ByRefinement(replace(_REFINE, images=0))),
     Method("e4e-refined", "e4e + refinement", "w+", "W+", _REFINE.steps,
-           Refined(replace(_REFINE, space="W+"))),
+           ByRefinement(replace(_REFINE, space="W+"))),
 )  # fmt: skip
 
 

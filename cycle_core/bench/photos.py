@@ -43,7 +43,7 @@ from .measures import (
     edits,
     photo_rulers,
 )
-from .methods import Encoded, Method, Models, Projected, Refined
+from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method
 from .run import SHOWN, read_result, unlike
 
 Progress = Callable[[str, int, int], object]  # (method, pictures done, pictures in all)
@@ -157,7 +157,7 @@ class _Bench:
     out: Path
     G: Generator
     rulers: Rulers
-    models: Models  # without an encoder
+    models: BenchModels  # without an encoder
     settings: PhotoSettings
     facts: dict[str, Any]
 
@@ -259,7 +259,7 @@ def _prepare(
         "measured by": measuring,
         "losses": losses.names(),
     }
-    models = Models(G, None, losses.to(G.device))
+    models = BenchModels(G, None, losses.to(G.device))
     return _Bench(out, G, rulers, models, settings, facts)
 
 
@@ -269,14 +269,14 @@ def _methods(
     """Those of the settings. encoders: name -> (its spaces, the one that was trained last)."""
     found = [
         Method(f"optimise-{space.lower()}", f"optimisation in {space}", "", space, settings.steps,
-               Projected(space))
+               ByProjection(space))
         for space in ("W", "W+")
     ]  # fmt: skip
     for name, (spaces, last) in encoders.items():
         for space in spaces:
             key, title = f"{name}-{space.lower()}", f"{name}, {space}"
-            found.append(Method(key, title, name, space, 0, Encoded(space)))
-        run, steps = Refined(settings.refine), settings.refine.steps
+            found.append(Method(key, title, name, space, 0, ByEncoder(space)))
+        run, steps = ByRefinement(settings.refine), settings.refine.steps
         found.append(Method(f"{name}-refined", f"{name} + refinement", name, last, steps, run))
     keys = [method.key for method in found]
     for key in settings.methods or ():

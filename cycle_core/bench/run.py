@@ -24,7 +24,7 @@ from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from .measures import Clock, Numbers, Rulers, consistency, distance_to_w, distortion, editability
-from .methods import METHODS, Method, Models, find
+from .methods import METHODS, BenchModels, Method, find
 from .sets import COUNTS, EDITED, TestSet, open_set
 
 Progress = Callable[[str], object]
@@ -109,7 +109,7 @@ def compare(
                 lambda done, total, name=name: tell(f"rendered {done} of {total} {name}"),
             )  # fmt: skip
             encoder = _encoder(encoders, method.encoder, seed, G)
-            models = Models(G, encoder, losses)
+            models = BenchModels(G, encoder, losses)
             result, pictures = measure(method, models, test, rulers, settings, seed)
             result["facts"] = wanted
             if pictures is not None:
@@ -123,7 +123,7 @@ def compare(
 
 def measure(
     method: Method,
-    models: Models,
+    models: BenchModels,
     test: TestSet,
     rulers: Rulers,
     settings: BenchSettings,
@@ -163,7 +163,7 @@ def measure(
 
 
 def _tune(
-    models: Models,
+    models: BenchModels,
     code: Code,
     test: TestSet,
     rulers: Rulers,

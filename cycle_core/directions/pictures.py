@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -11,10 +9,9 @@ from ..errors import InputError
 from ..invert.encode import BATCH, encode
 from ..models.encoder import Encoder
 from ..models.generator import Generator
+from ..runtime.progress import Callback
 from .direction import Direction
 from .discovery import fit_directions
-
-Callback = Callable[[int, int, Tensor], object]  # (pictures done, total, the last ones)
 
 
 def direction_from_pictures(
@@ -44,7 +41,7 @@ def direction_from_pictures(
     codes = []
     for before, pictures in ((0, having), (counts[0], lacking)):
 
-        def report(done: int, _: int, shown: Tensor, before: int = before) -> None:
+        def report(done: int, _: int, shown: Tensor | None, before: int = before) -> None:
             if callback is not None:
                 callback(before + done, sum(counts), shown)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,10 +14,10 @@ from ..models.encoder import Encoder
 from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..runtime.devices import compiled, in_parts, say_once, supported_dtype
+from ..runtime.progress import Callback
 
 COMPILING = {"cuda": {"mode": "reduce-overhead"}}  # CUDA graphs: a picture is hundreds of kernels
 BATCH = 8  # pictures that pass through a network at once: bounds the memory of a long batch
-Callback = Callable[[int, int, Tensor], object]  # (pictures done, total, the last ones [b,3,h,w])
 
 
 def encode(

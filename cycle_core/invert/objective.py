@@ -47,22 +47,26 @@ class Objective:
     def target(self, image: Tensor) -> Target:
         """Prepare pictures [B,3,R,R] to be compared with: their features are computed once."""
         image = self._fit(image)
-        perceptual, identity = self.networks
+        networks = self.networks
         with torch.no_grad():
-            lpips = perceptual.features(image) if perceptual and self.lpips else None
-            faces = identity.features(image) if identity and self.identity else None
-        return Target(image, lpips, faces)
+            return Target(
+                image,
+                networks.perceptual.features(image) if networks.perceptual and self.lpips else None,
+                networks.identity.features(image) if networks.identity and self.identity else None,
+            )
 
     def __call__(self, image: Tensor, target: Target) -> Terms:
         """Compare generated pictures [B,3,R,R] with the prepared ones."""
         image = self._fit(image)
-        perceptual, faces = self.networks
+        networks = self.networks
         l2 = (image - target.image).square().mean((1, 2, 3))
         lpips = identity = torch.zeros_like(l2)
         if target.lpips is not None:
-            lpips = perceptual.distance(perceptual.features(image), target.lpips)
+            lpips = networks.perceptual.distance(networks.perceptual.features(image), target.lpips)
         if target.identity is not None:
-            identity = faces.distance(faces.features(image), target.identity)
+            identity = networks.identity.distance(
+                networks.identity.features(image), target.identity
+            )
         total = self.l2 * l2 + self.lpips * lpips + self.identity * identity
         return Terms(total, l2, lpips, identity)
 

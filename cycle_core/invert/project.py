@@ -36,7 +36,7 @@ def project(
     callback: Callback | None = None,
     seed: int = 0,
     perceptual: Distance | None = None,
-    faces: Distance | None = None,
+    identity: Distance | None = None,
     label: int | None = None,
 ) -> Refined:
     """Find the codes whose pictures are nearest, by descent from the mean code, or from the nearest
@@ -45,7 +45,7 @@ def project(
     image: float [B,3,H,W] in [-1,1], aligned crops of any size.
     start: codes [B or 1, N, w_dim] to begin at, such as an encoder's; as the settings say if None.
     callback(step, total, preview): after each step of each batch; what it raises ends this.
-    perceptual, faces: the networks of LPIPS and ID, as for `refine`.
+    perceptual, identity: the networks of LPIPS and ID, as for `refine`.
     label: the class of the random codes, of a class-conditional generator; all classes if None.
     Gives the codes of the smallest losses on the way, what the generator renders of them, and the
     losses. Raises InputError, MismatchError for a start of another generator, MissingFileError."""
@@ -54,7 +54,7 @@ def project(
     check_photos(G)
     inputs(G, 1, torch.Generator(), label)  # refuses a class that there is not
     given = None if start is None else _start(G, start, len(image))
-    networks = Networks(perceptual, faces).completed(G, settings.lpips, settings.identity)
+    networks = Networks(perceptual, identity).completed(G, settings.lpips, settings.identity)
     # a seed for each start of each picture: the result does not depend on the batch
     rng = torch.Generator().manual_seed(seed)
     tries = settings.starts if start is None else 1

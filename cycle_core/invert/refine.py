@@ -58,7 +58,7 @@ def refine(
     callback: Callback | None = None,
     seed: int = 0,
     perceptual: Distance | None = None,
-    faces: Distance | None = None,
+    identity: Distance | None = None,
 ) -> Refined:
     """Refine the encoder for each picture in turn and give the codes that it then makes.
 
@@ -76,7 +76,7 @@ def refine(
         [K,3,h,w] in [-1,1], or None for no pictures.
     callback(step, total, preview): after each step; what it raises ends the refinement and leaves
         everything as it was.  preview: float [1,3,R,R], not clamped.
-    perceptual, faces: the networks of LPIPS and ID; if None those of `Networks.for_loss`.
+    perceptual, identity: the networks of LPIPS and ID; if None those of `Networks.for_loss`.
     Where memory ends, it begins again with fewer pictures at once; the result is the same to
     rounding, and the callback counts from 1 again.
     Raises InputError, MismatchError for an encoder of another generator, MissingFileError."""
@@ -85,7 +85,7 @@ def refine(
     check_photos(G)
     check_pair(E, G)
     stage = stage_of(E, settings.space)
-    networks = Networks(perceptual, faces).completed(G, settings.lpips, settings.identity)
+    networks = Networks(perceptual, identity).completed(G, settings.lpips, settings.identity)
 
     def attempt(batch: int) -> Refined:
         with optimising(E, G, *networks):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from ..errors import InputError
 from ..images.resize import resize
 from ..images.sheet import contact_sheet
+from ..runtime.progress import Callback
 from .judge import Judge
 from .metrics import METRICS
 
-Callback = Callable[[int, int], object]  # (comparisons done, total)
 ROWS = 8  # of a sheet; all pictures are measured
 
 
@@ -45,7 +45,7 @@ def compare(
             measured.append(judge.compare(target[i : i + 1], fitted[i : i + 1]))
             done += 1
             if callback is not None:
-                callback(done, total)
+                callback(done, total, None)
             if i < ROWS:
                 rows[i].append(fitted[i : i + 1])
                 seen = [metric for metric in METRICS if metric.network]

@@ -83,14 +83,14 @@ class Networks:
 
         lpips, identity: their weights in the loss; a network of weight 0 is left out. Raises
         MissingFileError, CheckpointError."""
-        perceptual, face = self.perceptual, self.identity
-        if (lpips and perceptual is None) or (identity and face is None):
+        perceptual, recognizer = self
+        if (lpips and perceptual is None) or (identity and recognizer is None):
             network = "embedded" if in_embedded_domain(G) else "auto"
             if lpips and perceptual is None:
                 perceptual = load_perceptual("loss", network).to(G.device)
-            if identity and face is None:
-                face = load_identity("loss", network).to(G.device)
-        return Networks(perceptual if lpips else None, face if identity else None)
+            if identity and recognizer is None:
+                recognizer = load_identity("loss", network).to(G.device)
+        return Networks(perceptual if lpips else None, recognizer if identity else None)
 
     def frozen(self) -> Networks:
         """The same to differentiate through, see `session.frozen`."""

@@ -138,7 +138,8 @@ def _coder(models: Models, settings: RunSettings) -> Callable[[Tensor], Code]:
     def projected(crop: Tensor) -> Code:
         found = project(
             G, crop, further if last else whole, start=last[0] if last else None,
-            seed=settings.seed, perceptual=models.losses.perceptual, faces=models.losses.identity,
+            seed=settings.seed,
+            perceptual=models.losses.perceptual, identity=models.losses.identity,
         )  # fmt: skip
         last[:] = [found.code]
         return found.code

@@ -251,7 +251,7 @@ def _encoded(
     report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.lap()}
     refined = refine(
         E, G, crop, settings.refine, seed=settings.seed,
-        perceptual=models.losses.perceptual, faces=models.losses.identity,
+        perceptual=models.losses.perceptual, identity=models.losses.identity,
         callback=lambda step, total, _: tell("refine", step, total),
     )  # fmt: skip
     images["refine"] = refined.image
@@ -275,7 +275,7 @@ def _projected(
     clock, how = Stopwatch(), settings.project or ProjectSettings()
     found = project(
         models.generator, crop, how, seed=settings.seed,
-        perceptual=models.losses.perceptual, faces=models.losses.identity,
+        perceptual=models.losses.perceptual, identity=models.losses.identity,
         callback=lambda step, total, _: tell("project", step, total),
     )  # fmt: skip
     images["encode"] = images["refine"] = found.image
