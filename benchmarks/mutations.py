@@ -121,7 +121,7 @@ MUTATIONS += [
         ("last state for best", DESCENT, 'found["total"] < log[best[row]]["total"]', "True"),
         ("first state for best", DESCENT, 'found["total"] < log[best[row]]["total"]', "False"),
         ("M drawn once", REFINE, "        others = draw()\n",
-         '        others = vars(hold).setdefault("first", draw())\n'),
+         '        others = vars(add_domain_gradients).setdefault("first", draw())\n'),
         ("no Lookahead", OPTIM, 'if int(state["step"]) % group["lookahead_steps"] == 0:',
          "if False:"),
         ("Lookahead every five steps", OPTIM, "lookahead_steps: int = 6",

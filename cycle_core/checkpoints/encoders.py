@@ -20,10 +20,11 @@ from torch import Tensor
 from ..errors import CheckpointError, InputError
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
+from . import generators
 from .building import build, make_config
+from .format import Format, matching
 from .lazy_tensors import StoredTensor, shown
 from .reading import Contents, load_tensors
-from .registry import Format, matching
 from .state_dicts import beside, find
 
 # `encoder_type` of the options -> whether head i gives D_i (e4e) or a whole w (pSp)
@@ -200,7 +201,7 @@ def _config(
 
 def _generator(contents: Contents) -> Generator | None:
     """The generator that the file holds beside the encoder."""
-    found = [one for one in matching(contents) if one.kind == "generator"]
+    found = matching(contents, generators.FORMATS)
     return found[0].load(contents) if found else None
 
 

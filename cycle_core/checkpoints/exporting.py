@@ -32,7 +32,7 @@ from .building import State
 from .latents import load_code
 from .native import resolve
 from .reading import read_file, reported
-from .registry import load_generator, matching
+from .registry import formats_of, load_generator
 
 OPSET = 17
 CODE_FILES = (".npz", ".pt")
@@ -85,7 +85,7 @@ def export(path: str | Path, out: str | Path, layout: str | None = None) -> str:
     Raises what `export_generator` and `export_code` raise, MissingFileError, CheckpointError."""
     contents = read_file(resolve(path, "generator"), strict=False)
     with reported(contents.path):
-        kinds = {one.kind for one in matching(contents)}
+        kinds = {one.kind for one in formats_of(contents)}
     if "code" in kinds and layout is None:
         export_code(load_code(contents.path), out)
         return "code"

@@ -11,9 +11,10 @@ from ..models.encoder import Encoder
 from ..models.generator import Generator
 from . import unsupported
 from .encoders import Incomplete
-from .native import a, in_words, save_model
+from .format import Format
+from .native import in_words, save_model, with_article
 from .reading import Contents, read_file, refusal, reported
-from .registry import Format, formats, matching
+from .registry import formats_of
 
 _USES = {
     "generator": "--generator, with codes and encoders of {styles} styles of {dimensions}",
@@ -63,7 +64,9 @@ def convert(path: str | Path, out: str | Path, kind: str | None = None, **option
     contents = read_file(path)
     found = {one.kind: one for one in _found(contents) if one.kind in ("generator", "encoder")}
     if kind is None and len(found) > 1:
-        raise InputError(f"{path} holds {' and '.join(map(a, found))}: say which one with --kind.")
+        raise InputError(
+            f"{path} holds {' and '.join(map(with_article, found))}: say which one with --kind."
+        )
     one = found.get(kind or next(iter(found), ""))
     if one is None:
         raise CheckpointError(f"{path} holds no {kind or 'generator and no encoder'} to convert.")
@@ -111,9 +114,8 @@ def cached_conversion(path: str | Path, kind: str, allow: bool) -> Path:
 
 
 def _found(contents: Contents) -> list[Format]:
-    formats()  # a mistake in one of them is ours and not the file's
     with reported(contents.path):
-        return [] if contents.foreign else matching(contents)
+        return [] if contents.foreign else formats_of(contents)
 
 
 def _facts(contents: Contents, one: Format) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import torch
 
 from ..codes import MOST_STYLES, Code, HasCode, as_code
 from ..errors import CheckpointError, InputError
+from .format import Format
 from .lazy_tensors import StoredTensor
 from .native import NATIVE, is_native, model_of, save_model
 from .reading import Contents, load_all, read_file, refusal, reported
-from .registry import Format
 from .unsupported import described
 
 

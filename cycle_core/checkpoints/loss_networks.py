@@ -16,9 +16,9 @@ from torch import Tensor
 from ..models.irse import IdentityNet
 from ..models.moco import MocoNet
 from .building import build
+from .format import Format
 from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
-from .registry import Format
 
 Shapes = dict[str, tuple[int, ...]]
 _QUERY = "module.encoder_q."  # the encoder that MoCo trains; the other follows it slowly

@@ -76,10 +76,10 @@ def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict
     path, metadata = contents.path, contents.metadata
     if (found := metadata.get("kind")) != kind:
         with reported(path):
-            known = a(found) if found else unsupported.name(contents)
+            known = with_article(found) if found else unsupported.name(contents)
         raise CheckpointError(
-            f"{path} is {known or 'not one of our model files'}, but {a(kind)} is needed "
-            "here: choose another file."
+            f"{path} is {known or 'not one of our model files'}, but {with_article(kind)} is "
+            "needed here: choose another file."
         )
     try:
         config = parse_json(metadata["config"])
@@ -122,7 +122,9 @@ def resolve(name: str | Path, kind: str) -> Path:
             if file.is_file():
                 return file
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, but a file with {a(kind)} is needed.")
+        raise CheckpointError(
+            f"{path} is a folder, but a file with {with_article(kind)} is needed."
+        )
     if bare:
         files = ASSETS.glob(f"*_{kind}.safetensors")
         known = sorted(file.stem.removesuffix(f"_{kind}") for file in files)
@@ -159,6 +161,6 @@ def in_words(kind: str) -> str:
     return "tuned generator" if kind == "delta" else kind
 
 
-def a(kind: str) -> str:
+def with_article(kind: str) -> str:
     """ "an encoder" """
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {in_words(kind)}"

@@ -12,10 +12,10 @@ from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from ..models.stylegan3 import StyleGAN3Config
 from .building import assemble, build, make_config
+from .format import Format
 from .lazy_tensors import Damaged
 from .native import NATIVE, is_native, model_of
 from .reading import Contents
-from .registry import Format
 
 
 def _load_generator(contents: Contents) -> Generator:

@@ -18,9 +18,9 @@ from ..errors import CheckpointError, InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .format import Format
 from .lazy_tensors import PersistentObject, shown
 from .reading import Contents, load_tensors
-from .registry import Format
 from .state_dicts import StateDict, find
 
 NAMES = ("mapping.fc0.weight", "synthesis.b4.conv1.weight")

@@ -1,7 +1,8 @@
 """Every layout that can be opened.
 
-To add one, write a module with `FORMATS`, a tuple of `Format`s, and name it in `MODULES`. The
-functions of a format get the plain `Contents` of a file (see `reading`):
+To add one, write a module with `FORMATS`, a tuple of `Format`s, and name it in `FORMATS` below, or
+in those of `generators`. The functions of a format get the plain `Contents` of a file (see
+`reading`):
 
     def detect(contents) -> bool: ...   # looks at names and shapes only; no file may make it fail
     def load(contents, **options): ...  # a whole object on the CPU, in evaluation mode
@@ -14,47 +15,29 @@ A file may be of several kinds: a pSp checkpoint is an encoder and a generator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..directions import formats as directions
 from ..errors import CheckpointError, InputError
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..models.pairs import adopt
-from . import unsupported
-from .native import NATIVE, a, base_of, resolve
+from . import encoders, generators, latents, loss_networks, native_models, unsupported
+from .format import Format, matching
+from .native import NATIVE, base_of, resolve, with_article
 from .reading import Contents, read_file, refusal, reported
 
-MODULES = (  # in the order in which they are tried
-    "checkpoints.native_models",
-    "checkpoints.nvidia",
-    "checkpoints.stylegan3",
-    "checkpoints.tensorflow",
-    "checkpoints.rosinality",
-    "checkpoints.toolboxes",
-    "checkpoints.encoders",
-    "checkpoints.loss_networks",
-    "directions.formats",
-    "checkpoints.latents",
+FORMATS = (  # in the order in which they are tried
+    *native_models.FORMATS,
+    *generators.FORMATS,
+    *encoders.FORMATS,
+    *loss_networks.FORMATS,
+    *directions.FORMATS,
+    *latents.FORMATS,
 )
-
-
-@dataclass(frozen=True)
-class Format:
-    """One layout of one kind of thing."""
-
-    name: str  # as people call it: "NVIDIA StyleGAN2 pickle"
-    kind: str  # "generator", "encoder", "direction", "delta", "code", "network"
-    detect: Callable[[Contents], bool]
-    load: Callable[..., Any]
-    # more lines for `cycle-core inspect`, of what `load` gave: {"tuned from": "0123456789abcdef"}
-    describe: Callable[[Any], dict[str, Any]] = lambda loaded: {}
 
 
 def load_generator(name: str | Path, device: str | torch.device = "cpu") -> Generator:
@@ -95,14 +78,13 @@ def _moved(model: Any, device: str | torch.device) -> Any:
 def open_model(name: str | Path, kind: str, **options: Any) -> Any:
     """Read a file, tell its format, load it. Raises MissingFileError, CheckpointError."""
     contents = read_file(resolve(name, kind), strict=False)
-    formats()  # a mistake in one of them is ours and not the file's
     with reported(contents.path):
         return find(contents, kind).load(contents, **options)
 
 
 def find(contents: Contents, kind: str) -> Format:
     """The format of this kind that a file has. Raises CheckpointError, which says what it is."""
-    found = {one.kind: one for one in matching(contents)}
+    found = {one.kind: one for one in formats_of(contents)}
     if kind in found and not contents.foreign:
         return found[kind]
     if kind in found:
@@ -112,35 +94,27 @@ def find(contents: Contents, kind: str) -> Format:
             f"{contents.path} is what tuning changed of the generator {base_of(contents)}: load "
             "that generator and put this on it with `load_tuned` or --tuned."
         )
-    known = next(map(said, found.values()), None) or unsupported.name(contents)
+    known = next(map(described, found.values()), None) or unsupported.name(contents)
     if known is not None:
         raise CheckpointError(
-            f"{contents.path} is {known}, but {a(kind)} is needed here: choose another file."
+            f"{contents.path} is {known}, but {with_article(kind)} is needed here: choose "
+            "another file."
         )
     if contents.foreign:
         raise CheckpointError(refusal(contents))
     raise CheckpointError(
         f"{contents.path} is not one of our model files, nor in any other layout that is known "
-        f"here, but {a(kind)} is needed: choose another file."
+        f"here, but {with_article(kind)} is needed: choose another file."
     )
 
 
-def said(one: Format) -> str:
+def described(one: Format) -> str:
     """ "an encoder (e4e)" """
-    return a(one.kind) if one.name == NATIVE else f"{a(one.kind)} ({one.name})"
+    return (
+        with_article(one.kind) if one.name == NATIVE else f"{with_article(one.kind)} ({one.name})"
+    )
 
 
-@cache
-def formats() -> tuple[Format, ...]:
-    """All of them. Imported when they are needed: they need this module."""
-    modules = [import_module(f"..{name}", __package__) for name in MODULES]
-    return tuple(one for module in modules for one in module.FORMATS)
-
-
-def matching(contents: Contents) -> list[Format]:
+def formats_of(contents: Contents) -> list[Format]:
     """Every format that a file has, at most one of a kind."""
-    found: dict[str, Format] = {}
-    for one in formats():
-        if one.kind not in found and one.detect(contents):
-            found[one.kind] = one
-    return list(found.values())
+    return matching(contents, FORMATS)

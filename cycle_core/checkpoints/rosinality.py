@@ -14,9 +14,9 @@ from ..errors import InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .format import Format
 from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
-from .registry import Format
 from .state_dicts import StateDict, beside, find
 
 NAMES = ("style.1.weight", "input.input", "conv1.conv.weight")

@@ -13,10 +13,10 @@ from ..errors import CheckpointError, InputError
 from ..models.generator import Generator
 from ..models.stylegan3 import StyleGAN3Config
 from .building import State, assemble, incomplete, unsupported_numbers
+from .format import Format
 from .lazy_tensors import shown
 from .nvidia import attribute, check_classes, mapping_lr_multiplier, mapping_network, part
 from .reading import Contents, load_tensors
-from .registry import Format
 from .state_dicts import find
 
 NAMES = ("mapping.fc0.weight", "synthesis.input.weight", "synthesis.input.affine.weight")

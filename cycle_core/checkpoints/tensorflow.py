@@ -21,9 +21,9 @@ from ..errors import CheckpointError, InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .format import Format
 from .lazy_tensors import StoredTensor, TFNetwork, shown
 from .reading import Contents, load_tensors
-from .registry import Format
 
 _SCOPES = ("G_synthesis/", "synthesis/", "G_mapping/", "mapping/")
 # what is read from the stored settings, and the only value of it that this arithmetic has

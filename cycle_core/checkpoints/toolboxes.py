@@ -12,9 +12,9 @@ from ..errors import InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .format import Format
 from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
-from .registry import Format
 from .rosinality import from_rosinality, latent_avg
 from .state_dicts import StateDict, find
 

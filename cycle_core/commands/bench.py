@@ -18,10 +18,10 @@ from .options import (
     add_out,
     add_preset,
     device_of,
+    non_negative_int,
     number,
     positive,
     settings_of,
-    whole,
 )
 
 _DOMAIN = (
@@ -53,7 +53,7 @@ def add_commands(commands: Any) -> None:
                          "files or NAME=FILE of each")  # fmt: skip
     command.add_argument("--methods", nargs="+", metavar="METHOD", help="only these")
     for name, what in (("tuned", "tuned"), ("projected", "optimised or refined")):
-        command.add_argument(f"--{name}", type=whole, metavar="N",
+        command.add_argument(f"--{name}", type=non_negative_int, metavar="N",
                              help=f"number of pictures that are {what}")  # fmt: skip
     command.add_argument("--card", type=Path, help="Markdown file that takes the tables")
     command.add_argument("--plot", type=Path, help="picture file of the trade-off; matplotlib")
@@ -68,7 +68,7 @@ def add_commands(commands: Any) -> None:
                         help="only print what the comparison is asked")  # fmt: skip
     domain.add_argument("--numbers", type=Path, metavar="FILE",
                         help="only print the tables of an earlier run's numbers.json")  # fmt: skip
-    domain.add_argument("--seeds", nargs="+", type=whole, metavar="SEED",
+    domain.add_argument("--seeds", nargs="+", type=non_negative_int, metavar="SEED",
                         help="of the trainings (default: 0 to 9)")  # fmt: skip
     for name, what in (
         ("inside", "portraits of the domain"),
@@ -76,7 +76,9 @@ def add_commands(commands: Any) -> None:
         ("person", "portraits of one person"),
         ("edited", "these that are edited"),
     ):
-        domain.add_argument(f"--{name}", type=whole, metavar="N", help=f"number of {what}")
+        domain.add_argument(
+            f"--{name}", type=non_negative_int, metavar="N", help=f"number of {what}"
+        )
     domain.add_argument("--compile", action="store_true",
                         help="compile the renderer: faster for many portraits")  # fmt: skip
 

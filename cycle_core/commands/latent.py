@@ -25,10 +25,10 @@ from .options import (
     count,
     device_of,
     given,
+    non_negative_int,
     number,
     output_file,
     settings_of,
-    whole,
 )
 
 DEFAULT = "portraits"  # of --generator
@@ -105,7 +105,7 @@ def add_commands(commands: Any) -> None:
     add_out(tune, "what tuning changed; `generate --tuned` takes it")
     tune.add_argument(
         "--steps",
-        type=whole,
+        type=non_negative_int,
         help="of weights and detail, at most, in the shares of the preset (default: the preset's)",
     )
     add_generator(tune)
@@ -159,7 +159,7 @@ def add_commands(commands: Any) -> None:
     sample.add_argument(
         "--class",
         dest="label",
-        type=whole,
+        type=non_negative_int,
         help="number of the class, from 0 on, of a class-conditional generator (default: random)",
     )
     sample.add_argument(
@@ -289,8 +289,8 @@ def _crops_and_pivots(files: list[Path]) -> tuple[torch.Tensor, Code]:
         )
     crops = [read_crop(path) for path in pictures]
     side = max(crop.shape[-1] for crop in crops)
-    whole = [crop if crop.shape[-1] == side else resize(crop, side) for crop in crops]
-    return torch.cat(whole), join([load_code(path) for path in codes])
+    resized = [crop if crop.shape[-1] == side else resize(crop, side) for crop in crops]
+    return torch.cat(resized), join([load_code(path) for path in codes])
 
 
 def run_edit(arguments: argparse.Namespace) -> None:

@@ -199,7 +199,9 @@ def add_same_space(command: argparse.ArgumentParser) -> None:
 
 
 def add_seed(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=whole, default=0, help="of everything random (default: 0)")
+    command.add_argument(
+        "--seed", type=non_negative_int, default=0, help="of everything random (default: 0)"
+    )
 
 
 def add_preset(command: argparse._ActionsContainer) -> None:
@@ -249,7 +251,7 @@ def add_edit(command: argparse.ArgumentParser, repeated: bool) -> None:
     )
 
 
-def whole(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """A whole number from 0 on, for argparse."""
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number from 0 on")
@@ -260,14 +262,14 @@ def whole(text: str) -> int:
 
 def count(text: str) -> int:
     """How many of something are to be made, for argparse: from 1 to a million."""
-    if not 1 <= whole(text) <= 1_000_000:
+    if not 1 <= non_negative_int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{int(text)} is not a number from 1 to 1,000,000")
     return int(text)
 
 
 def positive(text: str) -> int:
     """A whole number from 1 on, for argparse."""
-    if not 1 <= whole(text) < 2**31:
+    if not 1 <= non_negative_int(text) < 2**31:
         raise argparse.ArgumentTypeError("a number from 1 to 2,147,483,647 is needed")
     return int(text)
 

@@ -19,8 +19,8 @@ from .options import (
     add_settings,
     device_of,
     given,
+    non_negative_int,
     output_file,
-    whole,
 )
 
 
@@ -42,7 +42,10 @@ def add_commands(commands: Any) -> None:
         "--start", type=Path, help="codes to start at, such as an encoder's (default: the mean)"
     )
     command.add_argument(
-        "--class", dest="label", type=whole, help="of the samples, of a conditional generator"
+        "--class",
+        dest="label",
+        type=non_negative_int,
+        help="of the samples, of a conditional generator",
     )
     add_preset(command)
     add_generator(command)

@@ -24,8 +24,8 @@ from .options import (
     add_settings,
     device_of,
     given,
+    non_negative_int,
     settings_of,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -49,12 +49,14 @@ def add_commands(commands: Any) -> None:
     )
     add_edit(command, repeated=True)
     add_out(command, "the folder of the results: one folder a picture, and report.json")
-    command.add_argument("--refine-steps", type=whole, help="(default: of the preset)")
-    command.add_argument("--tune-steps", type=whole, help="at most (default: of the preset)")
+    command.add_argument("--refine-steps", type=non_negative_int, help="(default: of the preset)")
+    command.add_argument(
+        "--tune-steps", type=non_negative_int, help="at most (default: of the preset)"
+    )
     add_preset(command)
     add_face(command)
     command.add_argument(
-        "--project-steps", type=whole, help="without an encoder (default: of the preset)"
+        "--project-steps", type=non_negative_int, help="without an encoder (default: of the preset)"
     )
     add_generator(command)
     add_encoder(command, needed=False)

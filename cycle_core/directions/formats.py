@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checkpoints.format import Format
 from ..checkpoints.native import NATIVE, is_native
 from ..checkpoints.reading import Contents
-from ..checkpoints.registry import Format
 from .base import BaseDirection
 from .files import is_direction, list_directions
 from .foreign import (

@@ -87,7 +87,7 @@ def generate(
 ) -> Tensor:
     """The pictures of a code: float32 [B,3,R,R], clamped to [-1,1].
 
-    truncation: 1 draws the code itself, 0 the generator's mean face, between them a mixture.
+    truncation: 1 renders the code itself, 0 the generator's mean face, between them a mixture.
     seed: of random noise, the same for one batch size; None draws from torch's own generator.
     dtype: of the convolutions, such as torch.bfloat16; that of the weights if None.
     batch: pictures at once, fewer where memory is not enough (`devices.in_parts`).
@@ -104,9 +104,9 @@ def generate(
     dtype = supported_dtype(dtype, w.device)
     fast = compiled(G.synthesis, **COMPILING.get(w.device.type, {})) if compile else G.synthesis
 
-    def run(drawer: Generator, rows: slice) -> Tensor:
-        synthesis = fast if drawer is G else drawer.synthesis
-        part = w[rows].to(drawer.device)
+    def run(generator: Generator, rows: slice) -> Tensor:
+        synthesis = fast if generator is G else generator.synthesis
+        part = w[rows].to(generator.device)
         moved = None if offsets is None else offsets[rows].to(part)
         return synthesis(part, noise, dtype, offsets=moved).clamp(-1, 1).to(w.device)
 
@@ -115,10 +115,10 @@ def generate(
     with torch.no_grad(), torch.random.fork_rng(devices, enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        for drawn in in_parts(run, (G,), len(w), batch):
-            images.append(drawn)
+        for rendered in in_parts(run, (G,), len(w), batch):
+            images.append(rendered)
             if callback is not None:
-                callback(sum(map(len, images)), len(w), drawn)
+                callback(sum(map(len, images)), len(w), rendered)
     return torch.cat(images)
 
 

@@ -103,9 +103,9 @@ def refine(
             ]  # fmt: skip
         return Refined.of(found, "W" if stage == 0 else "W+", G, stage)
 
-    held = 0 if domain is None else settings.images
+    others = 0 if domain is None else settings.images
     return retry_on_oom(
-        attempt, halved(settings.batch, held), G.device, "refine with this generator"
+        attempt, halved(settings.batch, others), G.device, "refine with this generator"
     )
 
 
@@ -131,7 +131,7 @@ def _refine_one(
             terms.total.sum().backward()
         return Evaluation(terms, rendered, (w,))
 
-    def hold(step: int) -> None:
+    def add_domain_gradients(step: int) -> None:
         others = draw()
         if others is None:
             return
@@ -140,7 +140,9 @@ def _refine_one(
             terms = objective(G.synthesis(E.encode(part, stage, G), "const"), target)
             (settings.reg / len(others) * terms.total.sum()).backward()
 
-    return descend(evaluate, optimizer, settings.steps, before_update=hold, report=report)
+    return descend(
+        evaluate, optimizer, settings.steps, before_update=add_domain_gradients, report=report
+    )
 
 
 def _others(

@@ -85,7 +85,8 @@ def tune(
     settings: `TUNE_PRESETS` has some; the published ones if None.
     callback(step, total, preview): after each step; what it raises ends the tuning, and G, which is
         never written to, stays as it was to the bit.  preview: float [B,3,R,R], not clamped.
-    perceptual: the network of LPIPS; if None that of `Networks.for_loss`.
+    perceptual: the network of LPIPS, which has a `threshold` where the settings have none; if None
+        that of `Networks.for_loss`.
     Where memory ends, it begins again with smaller batches, then with `low_memory`.
     Raises InputError, MismatchError for a code of another generator, MissingFileError."""
     settings = settings or TUNE_PRESETS["paper"]
@@ -97,7 +98,8 @@ def tune(
     needed = settings.lpips or (settings.locality and settings.locality_lpips)
     networks = Networks(perceptual).completed(G, needed, 0)
     if settings.threshold is None:  # it belongs to the network that measures
-        settings = replace(settings, threshold=getattr(networks.perceptual, "threshold", 0.07))
+        threshold = networks.perceptual.threshold if networks.perceptual else 0.0
+        settings = replace(settings, threshold=threshold)
     return retry_on_oom(
         lambda attempt: _tune(G, pivot, image, attempt, callback, seed, networks),
         _attempts(settings, len(image)),
@@ -164,24 +166,25 @@ def _tune_weights(
     render: Rendering = compiled(G.synthesis) if settings.compile else G.synthesis
     weights = list(G.synthesis.requires_grad_(True).parameters())
     optimizer = _adam(weights, settings.learning_rate, settings.betas)
-    held: list[tuple[int, Tensor]] = []
+    localities: list[tuple[int, Tensor]] = []
 
     def evaluate(step: int, learn: bool) -> Evaluation:
         terms, image = loss(render, learn)
         return Evaluation(terms, image, weights)
 
-    def hold(step: int) -> None:
+    def add_locality(step: int) -> None:
         if locality is not None and step % settings.locality_every == 0:
             value = locality(render)
             (settings.locality_every * value).backward()
-            held.append((step, value.detach()))
+            localities.append((step, value.detach()))
 
     found = descend(
-        evaluate, optimizer, steps, before_update=hold, enough=_enough(settings), report=report
-    )
+        evaluate, optimizer, steps,
+        before_update=add_locality, enough=_enough(settings), report=report,
+    )  # fmt: skip
     _put(found.state, weights)
-    values = torch.stack([value for _, value in held]).tolist() if held else []
-    for (step, _), value in zip(held, values, strict=True):  # read when the work is done
+    values = torch.stack([value for _, value in localities]).tolist() if localities else []
+    for (step, _), value in zip(localities, values, strict=True):  # read when the work is done
         found.history[0][step]["locality"] = value
     return found
 

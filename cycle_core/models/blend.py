@@ -98,8 +98,11 @@ def check_blend(a: Generator, b: Generator) -> None:
             "A tuned generator with a map of detail, which belongs to one picture, cannot be "
             "blended: tune it without detail steps, or blend the generators first."
         )
-    ours, theirs = (_shapes(x.synthesis.state_dict()) for x in (a, b))
-    if ours != theirs or type(a.config) is not type(b.config) or a.w_dim != b.w_dim:
+    if (
+        _shapes(a.synthesis.state_dict()) != _shapes(b.synthesis.state_dict())
+        or type(a.config) is not type(b.config)
+        or a.w_dim != b.w_dim
+    ):
         raise MismatchError(
             f"The generators {a.name} ({a.resolution} px, {a.num_ws} styles) and {b.name} "
             f"({b.resolution} px, {b.num_ws} styles) have layers of other shapes: blend a "

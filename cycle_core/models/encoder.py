@@ -7,7 +7,7 @@ the published checkpoints without their prefix `encoder.`.
 
 Its relatives differ in the configuration alone: in pSp (Richardson et al. 2021) each head gives a
 whole w of its own, or one head gives the w of all styles; ReStyle (Alaluf et al. 2021) corrects its
-code several times, looking at the picture and at what the generator draws of the code so far.
+code several times, looking at the picture and at what the generator renders of the code so far.
 
 The published code switches on every head when it refines and when it is used, although training
 ended with them off. Here the default is the stage that was trained last, and any other can be asked
@@ -146,7 +146,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor, stage: int | None = None) -> Tensor:
         """image: float [B, 3, S, S] in [-1, 1] with S = config.input_size (see `resize`); ReStyle
-        takes [B, 6, S, S], the picture and what the generator draws of its code so far.
+        takes [B, 6, S, S], the picture and what the generator renders of its code so far.
         stage: 0 (W) ... num_ws - 1 (W+); the stage trained last if None.
         Gives offsets [B, num_ws, w_dim]: the code is `w_avg + offsets`, in ReStyle the code so far
         plus them. Row i is w_0 + D_i, and equals row 0 where i > stage; in pSp it is head i's own.
@@ -174,7 +174,7 @@ class Encoder(nn.Module):
         """The code [B, num_ws, w_dim] of pictures [B, 3, H, W] of any size in [-1, 1].
 
         It is `w_avg + forward(resize(image))`. ReStyle begins with `w_avg` and adds as much in each
-        of its iterations: it sees what `generator` draws, with constant noise, and corrects it.
+        of its iterations: it sees what `generator` renders, with constant noise, and corrects it.
         dtype: that the encoder multiplies in, that of the weights if None; the code is summed up in
         float32.
         Raises InputError where ReStyle is given no generator."""
@@ -184,13 +184,13 @@ class Encoder(nn.Module):
         if generator is None:
             raise InputError(
                 "This is a ReStyle encoder, which compares the picture with what the generator "
-                "draws of its code: give the generator, too."
+                "renders of its code: give the generator, too."
             )
         w = self.w_avg[None]
         for _ in range(self.config.iterations):
-            drawn = average_pool(generator.synthesis(w, "const"), self.config.input_size)
-            drawn = self._cut(drawn).expand(len(image), -1, -1, -1)
-            w = w + self._offsets(torch.cat([image, drawn], dim=1), stage, dtype)
+            rendered = average_pool(generator.synthesis(w, "const"), self.config.input_size)
+            rendered = self._cut(rendered).expand(len(image), -1, -1, -1)
+            w = w + self._offsets(torch.cat([image, rendered], dim=1), stage, dtype)
         return w
 
     def resize(self, image: Tensor) -> Tensor:
@@ -202,14 +202,14 @@ class Encoder(nn.Module):
         """Take over the body of an identity network, where training starts in the paper.
 
         Raises MismatchError where the bodies have different shapes."""
-        ours, theirs = self.config, identity.config
+        own, given = self.config, identity.config
         if any(
-            getattr(ours, part) != getattr(theirs, part)
+            getattr(own, part) != getattr(given, part)
             for part in ("widths", "units", "reduction", "stem_stride")
-        ) or (ours.resnet or ours.iterations):
+        ) or (own.resnet or own.iterations):
             raise MismatchError(
-                f"The encoder's body has the widths {ours.widths} and units {ours.units}, the "
-                f"identity network's {theirs.widths} and {theirs.units}: give both the same."
+                f"The encoder's body has the widths {own.widths} and units {own.units}, the "
+                f"identity network's {given.widths} and {given.units}: give both the same."
             )
         self.input_layer.load_state_dict(identity.input_layer.state_dict())
         self.body.load_state_dict(identity.body.state_dict())

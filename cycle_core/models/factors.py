@@ -105,7 +105,7 @@ class FactorTable:
         """Factors [B, N] to the Gaussian codes [B, N] that make them.
 
         Values outside a range become the nearest value inside. A factor that is absent (no glasses)
-        says nothing about its code except a bound: the code is then drawn from the part of the
+        says nothing about its code except a bound: the code is then sampled from the part of the
         Gaussian that means "absent", with ``rng`` (of the CPU; None: seeded with 0)."""
         self._check(factors, "factors")
         low, high, spread, absent, shift = self._columns(factors)

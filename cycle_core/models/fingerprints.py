@@ -55,10 +55,10 @@ def same(one: str, other: str) -> bool:
     """Whether two fingerprints are of generators with one latent space."""
     if one[:DIGITS] == other[:DIGITS]:
         return True
-    ours, theirs = _numbers(one), _numbers(other)
-    if ours is None or theirs is None:
+    a, b = _numbers(one), _numbers(other)
+    if a is None or b is None:
         return False
-    return math.sqrt(float(np.mean((ours - theirs) ** 2))) < TOLERANCE
+    return math.sqrt(float(np.mean((a - b) ** 2))) < TOLERANCE
 
 
 def _projections(state: Mapping[str, Tensor]) -> str:

@@ -189,7 +189,7 @@ class BasicUnit(nn.Module):
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution that draws no first weights on the meta device, where it has no memory: drawing
+    """A convolution that initialises no weights on the meta device, where it has no memory: that
     is half of the time that it takes to make an encoder for weights from a file."""
 
     def reset_parameters(self) -> None:

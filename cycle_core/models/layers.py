@@ -25,7 +25,7 @@ BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)  # the binomial filter of every up-sampling in 
 
 class StyleLayer(NamedTuple):
     """A layer of StyleSpace (Wu et al. 2021): the affine map from a style to the factors of a
-    convolution's input channels, the index of that style in w, and whether the RGB is drawn."""
+    convolution's input channels, the index of that style in w, and whether it gives the RGB."""
 
     affine: Linear
     style: int
@@ -39,7 +39,7 @@ class Synthesis(nn.Module):
     instead of kept: a quarter more time and a tenth to a fifth less memory (docs/performance.md).
     The gradients are the same.
     detail: float [1,C,s,s], added to the features after block `detail_at`, or None: what a tuned
-    generator draws of one picture beyond what weights and code say, see `tune`."""
+    generator renders of one picture beyond what weights and code say, see `tune`."""
 
     detail: nn.Parameter | None
 
@@ -79,9 +79,9 @@ class Synthesis(nn.Module):
         return self.detail
 
     def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
-        """A function that draws w, as `forward` does with constant noise, with the detail as it is
-        at each call: what lies below it is drawn here, once. Gives [B, 3, R, R], differentiable
-        in the detail. w, dtype: as `forward`."""
+        """A function that renders w, as `forward` with constant noise, with the detail as it is at
+        each call: what lies below it is computed here, once. Gives [B, 3, R, R], differentiable in
+        the detail. w, dtype: as `forward`."""
         raise NotImplementedError
 
     def detail_of(self, block: int) -> Tensor | None:
@@ -112,10 +112,10 @@ class Synthesis(nn.Module):
         parts = offsets.split(self.style_channels, dim=1)
         return [style + part for style, part in zip(styles, parts, strict=True)]
 
-    def run(self, block: nn.Module, *inputs: Any, draws: bool = False) -> Any:
-        """block(*inputs), checkpointed if wanted. draws: whether it draws random numbers."""
+    def run(self, block: nn.Module, *inputs: Any, random: bool = False) -> Any:
+        """block(*inputs), checkpointed if wanted. random: whether it uses random numbers."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=draws)
+            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=random)
         return block(*inputs)
 
 

@@ -130,7 +130,7 @@ class StyleGAN2Synthesis(Synthesis):
         dtype: torch.dtype | None = None,
         offsets: Tensor | None = None,
     ) -> Tensor:
-        """w: float [B, num_ws, w_dim]. noise: "const" (the stored maps), "random" (drawn anew from
+        """w: float [B, num_ws, w_dim]. noise: "const" (the stored maps), "random" (sampled from
         torch's generator) or "none". dtype: of the convolutions, e.g. torch.bfloat16; the image
         is summed up in float32. offsets: float [B, sum(style_channels)], added to the styles.
         Gives [B, *image_shape], about [-1, 1], not clamped.
@@ -149,11 +149,11 @@ class StyleGAN2Synthesis(Synthesis):
         block: Any = self.blocks[at]
         x = block.features(x, styles[at], "const")
 
-        def draw() -> Tensor:
-            features, drawn = block.draw(x, image, styles[at], self.detail)
-            return self._through(above, features, drawn, styles, "const")[1]
+        def render() -> Tensor:
+            features, below = block.add_rgb(x, image, styles[at], self.detail)
+            return self._through(above, features, below, styles, "const")[1]
 
-        return draw
+        return render
 
     def _of_blocks(self, styles: list[Tensor]) -> list[list[Tensor]]:
         """The styles of each block: two at 4x4, which has one convolution, and three elsewhere."""
@@ -174,7 +174,7 @@ class StyleGAN2Synthesis(Synthesis):
         """The features and the image after some blocks, from those before them."""
         for i in blocks:
             inputs = x, image, styles[i], noise, self.detail_of(i)
-            x, image = self.run(self.blocks[i], *inputs, draws=noise == "random")
+            x, image = self.run(self.blocks[i], *inputs, random=noise == "random")
         return x, image
 
 
@@ -201,7 +201,7 @@ class SynthesisBlock(nn.Module):
         detail: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """styles: [B, I] of each of its layers; detail: added to what the convolutions give."""
-        return self.draw(self.features(x, styles, noise), image, styles, detail)
+        return self.add_rgb(self.features(x, styles, noise), image, styles, detail)
 
     def features(self, x: Tensor, styles: list[Tensor], noise: str) -> Tensor:
         """What the convolutions give."""
@@ -209,10 +209,10 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, styles[0], noise)
         return self.conv1(x, styles[-2], noise)
 
-    def draw(
+    def add_rgb(
         self, x: Tensor, image: Tensor | None, styles: list[Tensor], detail: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The features with the detail, and the image with what they draw."""
+        """The features with the detail, and the image with their RGB."""
         if detail is not None:
             x = x + detail.to(x.dtype)
         rgb = self.to_rgb(x, styles[-1])
@@ -249,8 +249,8 @@ class StyledConv(nn.Module):
         if noise == "const":
             x = x.add_((self.noise_const * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype))
         elif noise == "random":
-            drawn = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
-            x = x.add_((drawn * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype))
+            sampled = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
+            x = x.add_((sampled * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype))
         x = x.add_((self.bias * ACTIVATION_GAIN)[:, None, None].to(x.dtype))
         x = F.leaky_relu(x, SLOPE, inplace=True)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)

@@ -56,7 +56,7 @@ class StyleGAN3Config:
     channel_base: int = 32768  # channels = min(channel_base / 2 cutoff, channel_max) ...
     channel_max: int = 512
     channels: tuple[int, ...] | None = None  # ... or named one by one, for each layer
-    num_layers: int = 14  # without the last one, which draws the RGB
+    num_layers: int = 14  # without the last one, which gives the RGB
     num_critical: int = 2  # layers at the end that are sampled critically
     first_cutoff: float = 2.0
     first_stopband: float = 2**2.1
@@ -129,7 +129,7 @@ class StyleGAN3Config:
 
 
 class StyleGAN3Synthesis(Synthesis):
-    """w -> image: Fourier features, filtered convolutions, one convolution that draws the RGB."""
+    """w -> image: Fourier features, filtered convolutions, one convolution that gives the RGB."""
 
     def __init__(self, config: StyleGAN3Config):
         super().__init__(config.num_ws, config.w_dim)
@@ -186,11 +186,11 @@ class StyleGAN3Synthesis(Synthesis):
         x = self._through(range(at), x.to(dtype or x.dtype), styles)
         x = self.layers[at](x, styles[at])
 
-        def draw() -> Tensor:
+        def render() -> Tensor:
             features = self._through(range(at + 1, len(styles)), self._detailed(at, x), styles)
             return features.float() * self.output_scale
 
-        return draw
+        return render
 
     def _through(self, layers: range, x: Tensor, styles: list[Tensor]) -> Tensor:
         """The features after some layers, from those before them."""
@@ -255,7 +255,7 @@ class FourierFeatures(nn.Module):
 
 
 class FilteredConv(nn.Module):
-    """Modulated convolution, bias and the filtered leaky ReLU (Figure 4b); the layer that draws the
+    """Modulated convolution, bias and the filtered leaky ReLU (Figure 4b); the layer that gives the
     RGB has neither demodulation nor a nonlinearity."""
 
     magnitude_ema: Tensor

@@ -81,5 +81,5 @@ def retry_on_oom(
 
 def halved(batch: int, most: int) -> list[int]:
     """Batches for `retry_on_oom`: the wanted one, half of what it holds of `most`, and 1."""
-    held = min(batch, most)
-    return [batch, *(less for less in dict.fromkeys((held // 2, 1)) if 0 < less < held)]
+    most = min(batch, most)
+    return [batch, *(less for less in dict.fromkeys((most // 2, 1)) if 0 < less < most)]

@@ -172,11 +172,3 @@ def delta_loss(rows: Tensor, stage: int) -> Tensor:
     rows: the encoder's output [B, N, w_dim], D_i = rows[:, i] - rows[:, 0]; stage: its stage."""
     deltas = rows[:, 1 : stage + 1] - rows[:, :1]  # [B, stage, w_dim]
     return deltas.norm(dim=2).sum(1).mean()
-
-
-if __name__ == "__main__":
-    import runpy
-    import sys
-
-    sys.argv[1:1] = ["train", "encoder"]
-    runpy.run_module("cycle_core.cli", run_name="__main__")

@@ -108,11 +108,3 @@ class GeneratorTrainer(loop.Trainer):
         }
         path = folder / "generator.safetensors"
         save_model(path, "generator", average.config, average.state_dict(), header)
-
-
-if __name__ == "__main__":
-    import runpy
-    import sys
-
-    sys.argv[1:1] = ["train", "generator"]
-    runpy.run_module("cycle_core.cli", run_name="__main__")
