@@ -166,13 +166,13 @@ def _networks(
     if chosen == "auto":
         # small generators are of the embedded domain, and so must be what compares their pictures
         chosen = "published" if full else "embedded"
-    lpips, faces = ("embedded", "embedded") if chosen == "embedded" else ("alex", "arcface")
+    lpips, recognizer = ("embedded", "embedded") if chosen == "embedded" else ("alex", "arcface")
     perceptual = identity = body = None
     try:
         if settings.lpips:
             perceptual = load_perceptual("loss", lpips)
         if settings.identity:
-            identity = load_moco() if chosen == "moco" else load_identity("loss", faces)
+            identity = load_moco() if chosen == "moco" else load_identity("loss", recognizer)
         if not arguments.random_body:  # it must fit the encoder, whatever the losses compare
             body = load_identity("loss", "arcface" if full else "embedded")
     except MissingFileError as error:
@@ -255,7 +255,8 @@ def _generator_settings(arguments: argparse.Namespace, kind: Any, data: str) -> 
         option = ("--no-" if name == "noise" else "--") + name.replace("_", "-")
         raise InputError(f"{option} is not an option for {data}: leave it out.")
     values = {name: value for name, value in given(arguments, kind).items() if name != "start"}
-    return kind(**values | {"device": str(device_of(arguments))})
+    values["device"] = str(device_of(arguments))
+    return kind(**values)
 
 
 # ------------------------------------------------------------------ parts

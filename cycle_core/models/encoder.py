@@ -70,6 +70,14 @@ class EncoderConfig:
             )
 
     @classmethod
+    def for_generator(cls, generator: Generator) -> EncoderConfig:
+        """The published encoder for generators of at least its input size, the embedded one for
+        smaller ones."""
+        if generator.resolution >= cls.input_size:
+            return cls(num_ws=generator.num_ws, w_dim=generator.w_dim)
+        return cls.embedded(generator.num_ws, generator.w_dim, generator.resolution)
+
+    @classmethod
     def embedded(cls, num_ws: int, w_dim: int, input_size: int = 64) -> EncoderConfig:
         """A small encoder that trains on a CPU; its body has the shape of the embedded identity
         network's, see `Encoder.init_body`."""

@@ -22,25 +22,36 @@ encoder trainings do, which saves most of a short run's W phase. The paper has n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..checkpoints.native import save_model
+from ..errors import InputError
 from ..images.resize import resize
-from ..measure.networks import Distance
+from ..invert.objective import MAX_SIZE, Objective
+from ..measure.networks import Distance, Networks
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
+from ..runtime.optim import Muon, Ranger
 from ..runtime.progress import Callback
+from ..runtime.session import channels_last, frozen_copy
 from . import loop
-from .adversary import sample_w
-from .encoder_run import EncoderRun
-from .loop import Losses, autocast
-from .schedule import Phase
+from .adversary import Adversary, LatentDiscriminator, sample_w
+from .data import Order, Prefetcher, open_pictures
+from .loop import Losses, Stretch, autocast
+from .schedule import Phase, at, warmup_rate
 from .settings import EncoderTraining
+from .validation import reconstruction_errors
 
 
 def train(
@@ -76,9 +87,93 @@ def train(
     return loop.train(out, make, callback).encoder.eval().requires_grad_(False)
 
 
-class EncoderTrainer(EncoderRun):
-    """The steps of a run."""
+class EncoderTrainer(loop.Trainer):
+    """The arguments are those of `train`; known: as `data.open_all` takes it.
 
+    Nothing that is passed in is changed. Raises InputError for settings that cannot be."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        data: str | Path,
+        settings: EncoderTraining,
+        perceptual: Distance | None,
+        identity: Distance | None,
+        config: EncoderConfig | None = None,
+        body: IdentityNet | None = None,
+        known: str | None = "",
+    ):
+        self.settings, self.device = settings, generator.device
+        at(0, generator.num_ws, settings.cycle_steps, settings.schedule)  # a hopeless one ends here
+        distributed.check_divides(settings.batch, settings.accumulate)
+        if settings.warmup_steps:
+            distributed.check_divides(settings.warmup_batch, settings.accumulate)
+        self.fingerprint = generator.base_fingerprint
+        self.generator = frozen_copy(generator)
+        self.synthesis: Any = self.generator.synthesis
+        if settings.compile:
+            self.synthesis = torch.compile(self.synthesis)
+        self.size = min(MAX_SIZE, generator.resolution)
+        self.pictures, self.held_out = open_pictures(data, self.size, settings.held_out, known)
+        self.digest = self.pictures.digest
+        self.validated = min(len(self.held_out), settings.held_out)
+        self.objective = Objective(
+            l2=settings.l2,
+            lpips=settings.lpips,
+            identity=settings.identity,
+            networks=Networks(frozen_copy(perceptual), frozen_copy(identity)),
+            max_size=self.size,
+        )
+        with torch.random.fork_rng(devices=[]):  # the initialisation depends on the seed alone
+            torch.manual_seed(settings.seed)
+            self.encoder = Encoder(config or EncoderConfig.for_generator(generator))
+            discriminator = LatentDiscriminator(generator.w_dim)
+        if body is not None:
+            self.encoder.init_body(body)
+        self.encoder.w_avg.copy_(generator.w_avg.expand_as(self.encoder.w_avg))
+        self.encoder.generator = self.fingerprint
+        _check_fits(self.encoder, generator)
+        self.encoder = channels_last(self.encoder.to(self.device))
+        self.offsets: nn.Module = self.encoder  # in several processes, what averages its gradients
+        self.rng = torch.Generator().manual_seed(settings.seed)
+        self.rngs = {"run": self.rng}
+        self.adversary = Adversary(
+            discriminator.to(self.device), self.generator, self.rng, settings.discriminator_lr,
+            settings.r1_gamma, settings.r1_interval, settings.pool,
+        )  # fmt: skip
+        self.optimizer = Ranger(self.encoder.parameters(), settings.lr)
+        self.warm_optimizer = Muon(self.encoder.parameters(), settings.warmup_lr)
+        self._w_scale = self._measure_w_scale()
+        self._see(len(self.pictures))
+
+    def join(self) -> None:
+        """Let the processes train one encoder, once each of them has loaded the run's state.
+
+        Raises InputError where they have not the same."""
+        found = distributed.everywhere((self.step, len(self.pictures)))
+        if len(set(found)) > 1:
+            raise InputError(
+                f"The processes find {' and '.join(f'step {s}, {n} pictures' for s, n in found)}: "
+                "give folders of the data and of the run that all machines share."
+            )
+        self.offsets = distributed.replicate(self.encoder)
+
+    def parts(self) -> dict[str, Any]:
+        names = ("encoder", "optimizer", "warm_optimizer", "adversary")
+        return {name: getattr(self, name) for name in names}
+
+    def phase(self, step: int) -> Phase:
+        """What holds at a step of the run, counted from 0 and with the warm-up."""
+        if step < self.settings.warmup_steps:
+            return Phase("warmup", 0, 0.0, 0.0)
+        return at(
+            step - self.settings.warmup_steps,
+            self.generator.num_ws,
+            self.settings.cycle_steps,
+            self.settings.schedule,
+        )
+
+    # ------------------------------------------------------------------ a step
     def advance(self) -> Losses:
         """One step; gives the losses, scalars, of this process's pictures."""
         phase = self.phase(self.step)
@@ -133,8 +228,7 @@ class EncoderTrainer(EncoderRun):
             error = self.encoder.w_avg[0] + offsets[:, 0] - w
             return {"loss": error.square().mean() / self._w_scale}
 
-        done = self.step / self.settings.warmup_steps
-        lr = self.settings.warmup_lr * min(1.0, 20 * done + 0.01, 2 * (1 - done))
+        lr = self.settings.warmup_lr * warmup_rate(self.step / self.settings.warmup_steps)
         return {"w": self._update(self.warm_optimizer, lr, part_losses, self._own_parts(w))["loss"]}
 
     def _update(
@@ -165,6 +259,124 @@ class EncoderTrainer(EncoderRun):
         left = (settings.total - self.step) / settings.cycle_steps
         return settings.lr * (min(1.0, left / settings.lr_decay) if settings.lr_decay else 1.0)
 
+    def _own_parts(self, batch: Tensor) -> list[Tensor]:
+        """Of each part of a global batch the rows of this process, so that what is in work at once
+        is the same for any number of processes."""
+        return [distributed.own_part(part) for part in batch.chunk(self.settings.accumulate)]
+
+    def _see(self, count: int) -> None:
+        """Train on the first `count` pictures."""
+        pictures = self.pictures = self.pictures.first(count)
+        order = Order(count, self.settings.batch, self.settings.seed)
+
+        def read(step: int) -> Sequence[Tensor]:
+            parts = self._own_parts(order(step))
+            return pictures[torch.cat(parts)].split(len(parts[0]))
+
+        self._batches = Prefetcher(read)
+
+    @torch.no_grad()
+    def _measure_w_scale(self) -> Tensor:
+        """Variance of w, the mean over its dimensions: a regression that knows nothing loses 1."""
+        rng = torch.Generator().manual_seed(0)
+        return sample_w(self.generator, 1000, rng).var(0).mean()
+
+    # ------------------------------------------------------------------ while it trains
+    def status(self) -> dict[str, Any]:
+        phase = self.phase(self.step - 1)  # the one that was trained, not the one to come
+        return {"phase": phase.name, "stage": phase.stage}
+
+    @torch.no_grad()
+    def validate(self, count: int | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Means over `count` held-out pictures (all if None), in W and at the stage that is
+        trained; and a grid of this process's first pictures, empty where it has none."""
+        self.encoder.eval()
+        stage = self.encoder.stage
+        stages = {"W": 0} if stage == 0 else {"W": 0, f"stage {stage}": stage}
+        count = min(self.validated, count or self.validated)
+        ways = {name: partial(self._reconstruct, stage=s) for name, s in stages.items()}
+        errors, columns = reconstruction_errors(
+            ways, self.held_out, count, self.objective, self.device
+        )
+        return {"validation": errors}, columns
+
+    def _reconstruct(self, image: Tensor, stage: int) -> Tensor:
+        codes = self.encoder.encode(image, stage)
+        return resize(self.synthesis(codes, noise="const").clamp(-1, 1), self.size)
+
+    def export(self, folder: Path, measured: dict[str, Any]) -> None:
+        """Write `encoder.safetensors`, ready for `load_encoder`."""
+        metadata = {
+            "generator": self.fingerprint,
+            "stage": str(self.encoder.stage),
+            "steps": str(self.step),
+            "training": json.dumps(asdict(self.settings)),
+            "validation": json.dumps(measured["validation"]),
+        }
+        path, encoder = folder / "encoder.safetensors", self.encoder
+        save_model(path, "encoder", encoder.config, encoder.state_dict(), metadata)
+
+    def stretches(self) -> Iterator[Stretch]:
+        first = 0
+        for phase, steps in groupby(map(self.phase, range(self.settings.total))):
+            count = sum(1 for _ in steps)
+            kind = "warm-up" if phase.name == "warmup" else "stage"
+            values = {"stage": phase.stage, "delta": phase.delta, "adv": phase.adv}
+            yield Stretch(phase.name, first, count, kind, phase.stage, values)
+            first += count
+
+    def facts(self) -> list[str]:
+        return [f"{len(self.pictures):,} pictures to train on, {len(self.held_out):,} held out"]
+
+    def models(self) -> dict[str, nn.Module]:
+        models = {
+            "encoder": self.encoder,
+            "generator": self.generator,
+            "discriminator": self.adversary.discriminator,
+            "LPIPS": self.objective.networks.perceptual,
+            "identity": self.objective.networks.identity,
+        }
+        return {name: model for name, model in models.items() if isinstance(model, nn.Module)}
+
+    # ------------------------------------------------------------------ resuming
+    def describe(self) -> dict[str, Any]:
+        config = asdict(self.encoder.config)
+        del config["stage"]
+        return {
+            **asdict(self.settings),
+            "steps": self.settings.cycle_steps,
+            "generator": self.fingerprint,
+            "encoder": config,
+            **self._networks(),
+        }
+
+    def from_older(self, stored: dict[str, Any]) -> dict[str, Any]:
+        schedule = dict(stored["schedule"])
+        if "path" in schedule:  # before schedules were durations
+            schedule["phases"] = schedule.pop("path")
+            if not schedule.pop("tighten"):
+                schedule["delta_factor"] = schedule["adv_factor"] = 1.0
+        return {**self._networks(), **super().from_older(stored), "schedule": schedule}
+
+    def _networks(self) -> dict[str, str]:
+        """Which networks the losses have."""
+        return {
+            "lpips network": _name(
+                self.objective.networks.perceptual if self.settings.lpips else None
+            ),
+            "identity network": _name(
+                self.objective.networks.identity if self.settings.identity else None
+            ),
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "pictures": len(self.pictures), "stage": self.encoder.stage}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._see(state["pictures"])
+        self.encoder.stage = state["stage"]
+
 
 def delta_loss(rows: Tensor, stage: int) -> Tensor:
     """sum_i ||D_i||_2 over the active heads, mean over the batch, float [].
@@ -172,3 +384,16 @@ def delta_loss(rows: Tensor, stage: int) -> Tensor:
     rows: the encoder's output [B, N, w_dim], D_i = rows[:, i] - rows[:, 0]; stage: its stage."""
     deltas = rows[:, 1 : stage + 1] - rows[:, :1]  # [B, stage, w_dim]
     return deltas.norm(dim=2).sum(1).mean()
+
+
+def _check_fits(encoder: Encoder, generator: Generator) -> None:
+    ours = (encoder.config.num_ws, encoder.config.w_dim)
+    if ours != (generator.num_ws, generator.w_dim):
+        raise InputError(
+            f"The encoder gives {ours[0]} styles of {ours[1]} dimensions, but the generator takes "
+            f"{generator.num_ws} of {generator.w_dim}: change the encoder's configuration."
+        )
+
+
+def _name(network: Any) -> str:
+    return "none" if network is None else getattr(network, "name", type(network).__name__)

@@ -141,6 +141,12 @@ def final_stage(num_ws: int, settings: ScheduleSettings | None = None) -> int:
     return at(settings.duration - 1, num_ws, settings.duration, settings).stage
 
 
+def warmup_rate(done: float) -> float:
+    """The share of the learning rate that holds at a share of the warm-up: it rises, from a
+    hundredth, in the first twentieth and falls to zero in the second half."""
+    return min(1.0, 20 * done + 0.01, 2 * (1 - done))
+
+
 def _stages(kind: str, stage: int, last: int, done: int, length: int) -> tuple[int, int]:
     """(the stage now, the stage after this phase), where `stage` was the one before it."""
     if kind == "grow":
