@@ -11,6 +11,7 @@ from torch import nn
 
 from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import CheckpointError, CycleError, InputError
+from cycle_core.files.atomic import write_atomically
 from cycle_core.images.io import save_image
 from cycle_core.runtime.optim import Muon, Ranger, orthogonalize
 from cycle_core.training import loop
@@ -49,11 +50,23 @@ def test_ranger_goes_halfway_back_every_six_updates():
 
 
 def test_a_run_that_goes_on_clears_what_a_killed_process_left_half_written(tmp_path):
-    left = [".checkpoint.pt.a1b2c3d4", ".log.jsonl.x", ".encoder.safetensors.y", ".tmpA1b2C3"]
-    for name in (*left, ".mine"):
-        (tmp_path / name).write_bytes(b"half")
-    loop.make_run(tmp_path)
-    assert [path.name for path in tmp_path.glob(".*")] == [".mine"]
+    unfinished = []
+
+    def kill(part):
+        part.write_bytes(b"half")
+        unfinished.append(part.parent)
+        part.parent.rename(tmp_path / "left")  # a killed process does not clear up
+        raise KeyboardInterrupt
+
+    foreign = [".log.jsonl.swp", ".mine", ".tmpA1b2C3"]
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"of others")
+    for name in ("checkpoint.pt", "log.jsonl", "encoder.safetensors"):
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(tmp_path / name, kill)
+        (tmp_path / "left").rename(unfinished[-1])
+    with loop.open_run(tmp_path):
+        assert sorted(path.name for path in tmp_path.glob(".*")) == foreign
 
 
 def test_ranger_centralises_kernels_but_not_vectors():
@@ -133,20 +146,19 @@ def test_another_program_that_trains_in_the_folder_is_left_alone(tmp_path):
     fcntl = pytest.importorskip("fcntl", reason="there are no such locks on Windows")
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     for _ in range(2):  # a run of this process may be resumed in it
-        loop.make_run(mine)
-    with pytest.raises(BlockingIOError):  # what another program would meet
-        fcntl.flock(os.open(mine, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with loop.open_run(mine), pytest.raises(BlockingIOError):  # what another program would meet
+            fcntl.flock(os.open(mine, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
     theirs.mkdir()
-    half = theirs / ".checkpoint.pt.abc"
+    half = theirs / ".checkpoint.pt.0123456789ab"
     half.touch()
     handle = os.open(theirs, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="Another program is training in"):
-        loop.make_run(theirs)
+    with pytest.raises(InputError, match="Another program is training in"), loop.open_run(theirs):
+        pass
     assert half.exists()
     os.close(handle)  # it ended
-    loop.make_run(theirs)
-    assert not half.exists()
+    with loop.open_run(theirs):
+        assert not half.exists()
 
 
 def test_the_checkpoint_of_something_else_is_named(tmp_path):

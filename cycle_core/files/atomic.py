@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,32 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     Whatever interrupts it, `path` is either the old file or the whole new one.
     Raises InputError where the folder is missing, cannot be written or the disk is full."""
     path = Path(path)
-    # the name's beginning alone: the whole one and what is added may be more than a disk takes
+    # a folder, so that all that `write` makes lies apart; the name's beginning alone: the whole one
+    # and what is added may be more than a disk takes
     temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(6)}")
+    part = temporary / path.name
     try:
+        temporary.mkdir()
         # made here, so that the rights follow the umask, which cannot be read without changing it
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        write(temporary)
-        os.replace(temporary, path)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        write(part)
+        os.replace(part, path)
     except OSError as error:
         raise InputError(
             f"{path} could not be written ({error.strerror or error}): choose a folder that "
             "exists, that you may write to, on a disk with room; nothing was changed."
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path, *names: str) -> None:
+    """Remove what `write_atomically` left of files of these names, or patterns of names, where a
+    process was killed while it wrote."""
+    for path in folder.glob(".*"):
+        name, _, token = path.name[1:].rpartition(".")
+        if re.fullmatch("[0-9a-f]{12}", token) and any(fnmatchcase(name, one) for one in names):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -17,10 +17,11 @@ function of seed and step, as is the order of the data.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.reading import load_all, read_file
 from ..errors import CheckpointError, CycleError, InputError
-from ..files.atomic import write_atomically
+from ..files.atomic import remove_unfinished, write_atomically
 from ..run.results import make_folder
 from ..runtime import distributed
 from ..runtime.progress import Callback
@@ -38,7 +39,6 @@ from .log import LOG, Log, Means
 
 CHECKPOINT = "checkpoint.pt"
 Losses = dict[str, Tensor]
-_locked: dict[Path, int] = {}  # folders of runs, until this process ends
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,14 @@ def train(out: str | Path, make: Callable[[str], Some], callback: Callback | Non
     a validation; an exception from it ends the run, which resumes from its last checkpoint.
     Raises InputError for another run's folder, CheckpointError for a damaged one, and CycleError
     where the training diverges."""
+    with contextlib.ExitStack() as run:
+        with distributed.raise_everywhere():
+            folder = run.enter_context(open_run(out))
+        return _train(folder, make, callback)
+
+
+def _train(out: Path, make: Callable[[str], Some], callback: Callback | None) -> Some:
     with distributed.raise_everywhere():
-        out = make_run(out)
         state = load_checkpoint(out)
     trainer = make("" if state is None else state.get("digest", ""))
     settings, log = trainer.settings, None
@@ -221,45 +227,45 @@ def _without(settings: Mapping[str, Any], free: tuple[str, ...]) -> dict[str, An
 
 
 # ------------------------------------------------------------------ the folder
-def make_run(folder: str | Path) -> Path:
-    """Make the folder of a run, and keep other programs out of it until this one ends.
+@contextlib.contextmanager
+def open_run(folder: str | Path) -> Iterator[Path]:
+    """Make the folder of a run, and keep other programs out of it until the block ends.
 
-    Half-written files go, which a process left that was killed while it wrote.
-    Raises InputError where nothing can be written, or another program trains there."""
+    What a process left half-written that was killed while it wrote goes. Raises InputError where
+    nothing can be written, or another program trains there."""
     folder = Path(folder)
     make_folder(folder)
     make_folder(folder / "samples")
-    if distributed.rank() == 0:  # the others may come when it has begun to write
-        _lock(folder)
-        # the last pattern is of safetensors, which writes to a file of its own first
-        for pattern in (f".{CHECKPOINT}.*", f".{LOG}.*", ".*.safetensors.*", ".tmp??????"):
-            for path in folder.glob(pattern):
-                path.unlink(missing_ok=True)
-    return folder
+    if distributed.rank():  # the first process writes, and has the lock for all
+        yield folder
+        return
+    with _locked(folder):
+        remove_unfinished(folder, CHECKPOINT, LOG, "*.safetensors")
+        yield folder
 
 
-def _lock(folder: Path) -> None:
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     """By a lock on the folder itself, which leaves no file and which the system lifts even where
     this process is killed. On Windows, and on disks without locks, there is none."""
     try:
         import fcntl
     except ImportError:
-        return
-    folder = folder.resolve()
-    if folder in _locked:
+        yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"Another program is training in {folder}: wait until it ends, or choose "
+                    "another --out."
+                ) from error
+        yield
+    finally:
         os.close(handle)
-        raise InputError(
-            f"Another program is training in {folder}: wait until it ends, or choose another --out."
-        ) from error
-    except OSError:
-        os.close(handle)
-    else:
-        _locked[folder] = handle
 
 
 # ------------------------------------------------------------------ checkpoints
