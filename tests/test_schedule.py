@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from cycle_core.errors import InputError
-from cycle_core.training.schedule import SCHEDULES, ScheduleSettings, at, final_stage
+from cycle_core.training.schedule import SCHEDULES, ScheduleSettings, final_stage, phase_at
 
 STEPS = 750_000  # the published run, for 18 styles
 
@@ -33,7 +33,7 @@ STEPS = 750_000  # the published run, for 18 styles
     ],
 )
 def test_published_phases_and_stages(step, name, stage):
-    phase = at(step, 18, STEPS)
+    phase = phase_at(step, 18, STEPS)
     assert (phase.name, phase.stage) == (name, stage)
 
 
@@ -42,27 +42,27 @@ def test_published_phases_and_stages(step, name, stage):
     [(54_000, 0), (499_999, 0), (500_000, 1), (509_999, 1), (510_000, 2), (645_999, 15)],
 )
 def test_published_weights_tighten_every_10k_steps(step, times):
-    phase = at(step, 18, STEPS)
+    phase = phase_at(step, 18, STEPS)
     assert phase.delta == pytest.approx(2e-4 * 1.2**times, rel=1e-12)
     assert phase.adv == pytest.approx(0.1 / 2**times, rel=1e-12)
 
 
 def test_last_weights_hold_until_the_end():
-    tight = at(645_999, 18, STEPS)
-    assert at(713_999, 18, STEPS).delta == tight.delta
-    assert at(749_999, 18, STEPS).adv == tight.adv
+    tight = phase_at(645_999, 18, STEPS)
+    assert phase_at(713_999, 18, STEPS).delta == tight.delta
+    assert phase_at(749_999, 18, STEPS).adv == tight.adv
 
 
 def test_delta_weight_is_on_exactly_where_a_delta_is_active():
     for step in range(5000):
-        phase = at(step, 10, 5000)
+        phase = phase_at(step, 10, 5000)
         assert (phase.delta > 0) == (phase.stage > 0)
 
 
 @pytest.mark.parametrize("num_ws", [2, 10, 12, 18])
 def test_stages_rise_and_fall_one_by_one_with_equal_shares(num_ws):
     steps = 75_000
-    stages = [at(step, num_ws, steps).stage for step in range(steps)]
+    stages = [phase_at(step, num_ws, steps).stage for step in range(steps)]
     changes = [b - a for a, b in pairwise(stages) if a != b]
     assert changes == [1] * (num_ws - 1) + [-1] * (num_ws - 1)
     rising = stages[2_000:5_400]
@@ -73,33 +73,33 @@ def test_stages_rise_and_fall_one_by_one_with_equal_shares(num_ws):
 
 def test_any_length_keeps_the_proportions():
     for step in range(0, STEPS, 1_000):
-        assert at(step // 1_000, 18, STEPS // 1_000) == at(step, 18, STEPS)
+        assert phase_at(step // 1_000, 18, STEPS // 1_000) == phase_at(step, 18, STEPS)
 
 
 def test_shortest_cycle_ends_in_w():
-    assert at(20, 10, 21).stage == 0
+    assert phase_at(20, 10, 21).stage == 0
     with pytest.raises(InputError, match="21 or more"):
-        at(0, 10, 20)
+        phase_at(0, 10, 20)
 
 
 def test_path_to_w_plus_stays_there_with_the_first_weights():
     e4e = ScheduleSettings(phases="w+")
     for step in (60_000, 550_000, 749_999):
-        phase = at(step, 18, STEPS, e4e)
+        phase = phase_at(step, 18, STEPS, e4e)
         assert (phase.stage, phase.delta, phase.adv) == (17, 2e-4, 0.1)
-    assert at(30_000, 18, STEPS, e4e) == at(30_000, 18, STEPS)
+    assert phase_at(30_000, 18, STEPS, e4e) == phase_at(30_000, 18, STEPS)
 
 
 def test_path_w_never_leaves_w():
     only_w = ScheduleSettings(phases="w")
-    assert {at(step, 18, 750, only_w).stage for step in range(750)} == {0}
+    assert {phase_at(step, 18, 750, only_w).stage for step in range(750)} == {0}
 
 
 def test_without_tightening_the_stages_are_the_same_and_the_weights_stay():
     loose = ScheduleSettings(delta_factor=1, adv_factor=1)
     for step in range(0, STEPS, 7_000):
-        phase = at(step, 18, STEPS, loose)
-        assert phase.stage == at(step, 18, STEPS).stage
+        phase = phase_at(step, 18, STEPS, loose)
+        assert phase.stage == phase_at(step, 18, STEPS).stage
         assert phase.adv == 0.1
         assert phase.delta in (0.0, 2e-4)
 
@@ -107,13 +107,13 @@ def test_without_tightening_the_stages_are_the_same_and_the_weights_stay():
 @pytest.mark.parametrize("phases", SCHEDULES)
 def test_final_stage_is_the_stage_of_the_last_step(phases):
     settings = ScheduleSettings(phases=phases)
-    assert final_stage(10, settings) == at(999, 10, 1000, settings).stage
+    assert final_stage(10, settings) == phase_at(999, 10, 1000, settings).stage
 
 
 @pytest.mark.parametrize("step", [-1, 100, 101])
 def test_step_outside_of_the_run_is_refused(step):
     with pytest.raises(InputError, match="steps 0 to 99"):
-        at(step, 10, 100)
+        phase_at(step, 10, 100)
 
 
 @pytest.mark.parametrize("phases", ["e4e", "", "w=0", "w=1.5", "grow=2k,", "w=2k;w+=1k"])
@@ -126,21 +126,21 @@ def test_durations_are_a_schedule():
     published = ScheduleSettings(phases=SCHEDULES["cycle"])
     own = ScheduleSettings(phases="w+=0.3k,w=200,grow=100,shrink=50")
     assert (published.duration, own.duration) == (STEPS, 650)
-    assert at(646_000, 18, STEPS, published) == at(646_000, 18, STEPS)
-    stages = [at(step, 4, 650, own).stage for step in (0, 299, 300, 500, 599, 600, 649)]
+    assert phase_at(646_000, 18, STEPS, published) == phase_at(646_000, 18, STEPS)
+    stages = [phase_at(step, 4, 650, own).stage for step in (0, 299, 300, 500, 599, 600, 649)]
     assert stages == [3, 3, 0, 1, 3, 3, 1]
 
 
 def test_w_can_be_held_by_the_adversarial_weights_of_the_cycle():
     decay = ScheduleSettings(phases="w-decay")
     for step in range(0, STEPS, 1_000):
-        phase = at(step, 18, STEPS, decay)
+        phase = phase_at(step, 18, STEPS, decay)
         assert (phase.stage, phase.delta) == (0, 0.0)
-        assert phase.adv == at(step, 18, STEPS).adv
+        assert phase.adv == phase_at(step, 18, STEPS).adv
 
 
 def test_weights_tighten_every_10k_steps_of_the_schedule_whatever_its_other_phases():
     settings = ScheduleSettings(phases="w=4k,grow=8k,w+=8k,tighten=146k")
-    last = at(165_999, 18, 166_000, settings)
+    last = phase_at(165_999, 18, 166_000, settings)
     assert last.delta == pytest.approx(2e-4 * 1.2**15)
     assert last.adv == pytest.approx(0.1 / 2**15)

@@ -49,7 +49,7 @@ from . import loop
 from .adversary import Adversary, LatentDiscriminator, sample_w
 from .data import Order, Prefetcher, open_pictures
 from .loop import Losses, Stretch, autocast
-from .schedule import Phase, at, warmup_rate
+from .schedule import Phase, phase_at, warmup_rate
 from .settings import EncoderTraining
 from .validation import reconstruction_errors
 
@@ -104,7 +104,9 @@ class EncoderTrainer(loop.Trainer):
         known: str | None = "",
     ):
         self.settings, self.device = settings, generator.device
-        at(0, generator.num_ws, settings.cycle_steps, settings.schedule)  # a hopeless one ends here
+        phase_at(
+            0, generator.num_ws, settings.cycle_steps, settings.schedule
+        )  # a hopeless one ends here
         distributed.check_divides(settings.batch, settings.accumulate)
         if settings.warmup_steps:
             distributed.check_divides(settings.warmup_batch, settings.accumulate)
@@ -164,14 +166,11 @@ class EncoderTrainer(loop.Trainer):
 
     def phase(self, step: int) -> Phase:
         """What holds at a step of the run, counted from 0 and with the warm-up."""
-        if step < self.settings.warmup_steps:
+        s = self.settings
+        if step < s.warmup_steps:
             return Phase("warmup", 0, 0.0, 0.0)
-        return at(
-            step - self.settings.warmup_steps,
-            self.generator.num_ws,
-            self.settings.cycle_steps,
-            self.settings.schedule,
-        )
+        num_ws = self.generator.num_ws
+        return phase_at(step - s.warmup_steps, num_ws, s.cycle_steps, s.schedule)
 
     # ------------------------------------------------------------------ a step
     def advance(self) -> Losses:

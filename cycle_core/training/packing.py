@@ -109,8 +109,8 @@ def _read_shard(out: Path, number: int, wanted: dict[str, Any]) -> str | None:
     stored = read_index(_sources_path(out, number))
     path = shard_path(out, number)
     checksum = stored.pop("sha256", None)
-    whole = stored == wanted and path.is_file() and sha256(path) == checksum
-    return checksum if whole else None
+    complete = stored == wanted and path.is_file() and sha256(path) == checksum
+    return checksum if complete else None
 
 
 def _sources_path(out: Path, number: int) -> Path:
@@ -120,10 +120,10 @@ def _sources_path(out: Path, number: int) -> Path:
 def _check_ours(out: Path, settings: dict[str, int]) -> None:
     """Raise InputError for a folder that is not one of packed pictures of this size."""
     index = read_index(out / INDEX)
-    held = index.get("pictures", settings)
-    if held != settings:
+    packed = index.get("pictures", settings)
+    if packed != settings:
         raise InputError(
-            f"{out} holds pictures packed at {held.get('resolution')} pixels, not at "
+            f"{out} holds pictures packed at {packed.get('resolution')} pixels, not at "
             f"{settings['resolution']}: choose another --out."
         )
     if (out / INDEX).exists() and "pictures" not in index:

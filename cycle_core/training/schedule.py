@@ -111,7 +111,7 @@ def durations(phases: str) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def at(step: int, num_ws: int, total: int, settings: ScheduleSettings | None = None) -> Phase:
+def phase_at(step: int, num_ws: int, total: int, settings: ScheduleSettings | None = None) -> Phase:
     """What holds at `step` (0 .. total - 1) of a run of `total` steps for `num_ws` style inputs.
 
     Raises InputError for a step outside of the run, fewer than two styles, or a run too short to
@@ -138,7 +138,7 @@ def at(step: int, num_ws: int, total: int, settings: ScheduleSettings | None = N
 def final_stage(num_ws: int, settings: ScheduleSettings | None = None) -> int:
     """The stage at which a whole run ends: what its encoder was trained at last."""
     settings = settings or ScheduleSettings()
-    return at(settings.duration - 1, num_ws, settings.duration, settings).stage
+    return phase_at(settings.duration - 1, num_ws, settings.duration, settings).stage
 
 
 def warmup_rate(done: float) -> float:
