@@ -5,6 +5,7 @@
 VENV   ?= .venv
 OUT    ?= demo-output
 COMFYUI_PYTHON ?= python3
+TEST_WORKERS ?= 2
 PYTHON ?= # the first of python3.11, 3.12, 3.13, 3.10 and python3 that is new enough
 
 PEOPLE         ?= runs/people
@@ -30,8 +31,8 @@ help:  ## list the commands
 demo: $(VENV)/.has-demo  ## run the main job: align, encode, refine, tune, edit, paste
 	$(BIN)/cycle-core demo --out $(OUT)
 
-test: $(VENV)/.has-test  ## run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.has-test  ## run the tests, in TEST_WORKERS processes
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -rs --durations=15
 
 check: $(VENV)/.has-dev  ## lint and type check
 	$(BIN)/ruff check .
