@@ -192,8 +192,8 @@ def _load_torch() -> None:
 
 
 def _interrupted() -> int:
-    told = "stopped; what was finished is kept, nothing is half-written."
-    print(f"\ncycle-core: {told}", file=sys.stderr)
+    text = "stopped; what was finished is kept, nothing is half-written."
+    print(f"\ncycle-core: {text}", file=sys.stderr)
     return INTERRUPTED
 
 

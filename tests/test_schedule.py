@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from cycle_core.errors import InputError
-from cycle_core.training.schedule import SCHEDULES, ScheduleSettings, final_stage, phase_at
+from cycle_core.training.schedule import SCHEDULES, ScheduleSettings, phase_at
 
 STEPS = 750_000  # the published run, for 18 styles
 
@@ -102,12 +102,6 @@ def test_without_tightening_the_stages_are_the_same_and_the_weights_stay():
         assert phase.stage == phase_at(step, 18, STEPS).stage
         assert phase.adv == 0.1
         assert phase.delta in (0.0, 2e-4)
-
-
-@pytest.mark.parametrize("phases", SCHEDULES)
-def test_final_stage_is_the_stage_of_the_last_step(phases):
-    settings = ScheduleSettings(phases=phases)
-    assert final_stage(10, settings) == phase_at(999, 10, 1000, settings).stage
 
 
 @pytest.mark.parametrize("step", [-1, 100, 101])

@@ -64,7 +64,7 @@ def assemble(config: Config, state: Mapping[str, Tensor], source: str | Path) ->
     layers = max(config.mapping_layers, config.num_ws)
     if layers > len(state):  # before so many are made
         raise incomplete("StyleGAN", KeyError(f"layer {len(state)}"))
-    with torch.device("meta"):  # 30 million weights need not be drawn to be replaced
+    with torch.device("meta"):  # 30 million weights need not be initialised to be replaced
         generator = Generator(config)
     state, notes = dict(state), []
     noise = {k: v.shape for k, v in generator.state_dict().items() if k.endswith(".noise_const")}

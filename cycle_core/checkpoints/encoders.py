@@ -89,9 +89,9 @@ def find_encoder(contents: Contents) -> Parts | None:
 
 def _find_encoder(contents: Contents) -> Parts | None:
     heads = ("styles.0.linear.weight", "linear.weight")
-    ours = (find(contents, "input_layer.0.weight", "input_layer.2.weight", h) for h in heads)
+    irse = (find(contents, "input_layer.0.weight", "input_layer.2.weight", h) for h in heads)
     resnets = (find(contents, "conv1.weight", "relu.weight", head) for head in heads)
-    found = next((state for state in (*ours, *resnets) if state is not None), None)
+    found = next((state for state in (*irse, *resnets) if state is not None), None)
     if found is None:
         return None
     encoder = found.tensors
@@ -124,7 +124,7 @@ def load(
     assert parts is not None  # it was detected
     generator = _generator(contents) or generator
     config = make_config(EncoderConfig, _config(parts, source, generator, architecture), source)
-    with torch.device("meta"):  # 267 M parameters need not be drawn to be replaced
+    with torch.device("meta"):  # 267 M parameters need not be initialised to be replaced
         encoder = Encoder(config)
     state = load_tensors(parts.encoder)
     if config.pooled:

@@ -114,14 +114,14 @@ def rosinality_state(G: Generator) -> State:
         convolutions = {"conv1": f"convs.{2 * b - 1}" if b else "conv1"}
         if b:
             convolutions = {"conv0": f"convs.{2 * b - 2}", **convolutions}
-        for ours, theirs in convolutions.items():
-            layer = getattr(block, ours)
-            out |= _modulated(theirs, layer)
-            out[f"{theirs}.noise.weight"] = layer.noise_strength.reshape(1)
-            out[f"{theirs}.activate.bias"] = layer.bias
-            out[f"noises.noise_{2 * b - (ours == 'conv0')}"] = layer.noise_const[None, None]
-            if ours == "conv0":
-                out[f"{theirs}.conv.blur.kernel"] = blur
+        for native, source in convolutions.items():
+            layer = getattr(block, native)
+            out |= _modulated(source, layer)
+            out[f"{source}.noise.weight"] = layer.noise_strength.reshape(1)
+            out[f"{source}.activate.bias"] = layer.bias
+            out[f"noises.noise_{2 * b - (native == 'conv0')}"] = layer.noise_const[None, None]
+            if native == "conv0":
+                out[f"{source}.conv.blur.kernel"] = blur
         to = f"to_rgbs.{b - 1}" if b else "to_rgb1"
         out |= _modulated(to, block.to_rgb)
         out[f"{to}.bias"] = block.to_rgb.bias.reshape(1, -1, 1, 1)

@@ -49,8 +49,8 @@ def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
     where both meet.
     Raises MissingFileError, and CheckpointError for a damaged file or one that is no code."""
     contents = read_file(path, strict=False)
-    ours = contents.metadata.get("kind") is not None
-    return (_read_ours(contents) if ours else _read_latents(contents)).to(device)
+    native = contents.metadata.get("kind") is not None
+    return (_read_ours(contents) if native else _read_latents(contents)).to(device)
 
 
 def _read_ours(contents: Contents) -> Code:

@@ -31,7 +31,7 @@ def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     halvings = math.log2(config.input_size)  # a convolution each in every head
     if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
         raise Damaged("it claims more layers than it has tensors")
-    with torch.device("meta"):  # 267 million weights need not be drawn to be replaced
+    with torch.device("meta"):  # 267 million weights need not be initialised to be replaced
         encoder = Encoder(config)
     build(encoder, state, contents.path)
     encoder.generator = metadata.get("generator", "")

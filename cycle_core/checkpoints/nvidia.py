@@ -52,15 +52,15 @@ def from_nvidia(
         out["synthesis.const"] = const
         for r in sizes:
             block = int(math.log2(r)) - 2
-            for theirs, ours in (("conv0", "conv0"), ("conv1", "conv1"), ("torgb", "to_rgb")):
-                if theirs == "conv0" and r == 4:
+            for source, native in (("conv0", "conv0"), ("conv1", "conv1"), ("torgb", "to_rgb")):
+                if source == "conv0" and r == 4:
                     continue
                 parts = ["weight", "bias", "affine.weight", "affine.bias"]
-                parts += [] if theirs == "torgb" else ["noise_strength", "noise_const"]
+                parts += [] if source == "torgb" else ["noise_strength", "noise_const"]
                 for part in parts:
-                    key = f"synthesis.b{r}.{theirs}.{part}"
+                    key = f"synthesis.b{r}.{source}.{part}"
                     if part != "noise_const" or key in state:
-                        out[f"synthesis.blocks.{block}.{ours}.{part}"] = state[key]
+                        out[f"synthesis.blocks.{block}.{native}.{part}"] = state[key]
     except (KeyError, IndexError, ValueError) as error:
         raise incomplete("NVIDIA", error) from error
     except InputError as error:
@@ -86,9 +86,9 @@ def mapping_network(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State]
     pairs = {f"mapping.fc{i}": f"mapping.layers.{i}" for i in range(layers)}
     if embed is not None:
         pairs["mapping.embed"] = "mapping.embed"
-    for theirs, ours in pairs.items():
+    for source, native in pairs.items():
         for part in ("weight", "bias"):
-            out[f"{ours}.{part}"] = state[f"{theirs}.{part}"]
+            out[f"{native}.{part}"] = state[f"{source}.{part}"]
     return numbers, out
 
 
@@ -134,7 +134,7 @@ def _load(contents: Contents) -> Generator:
 
 
 def _check_supported(found: StateDict, contents: Contents) -> None:
-    """Raise CheckpointError for a StyleGAN2 with another arithmetic than ours."""
+    """Raise CheckpointError for a StyleGAN2 with other arithmetic than `modulated_conv`."""
     size = attribute(found.module, "img_resolution")
     last = part(found.module, "synthesis", f"b{size}") if type(size) is int else None
     architecture = attribute(last, "architecture")

@@ -56,16 +56,16 @@ def from_rosinality(
                 names["conv0"] = (f"convs.{2 * (b - 1)}", 2 * b - 1)
             else:
                 names["to_rgb"] = ("to_rgb1", None)
-            for ours, (theirs, noise) in names.items():
-                to = f"synthesis.blocks.{b}.{ours}"
-                out[f"{to}.weight"] = state[f"{theirs}.conv.weight"][0]
-                out[f"{to}.affine.weight"] = state[f"{theirs}.conv.modulation.weight"]
-                out[f"{to}.affine.bias"] = state[f"{theirs}.conv.modulation.bias"]
+            for native, (source, noise) in names.items():
+                to = f"synthesis.blocks.{b}.{native}"
+                out[f"{to}.weight"] = state[f"{source}.conv.weight"][0]
+                out[f"{to}.affine.weight"] = state[f"{source}.conv.modulation.weight"]
+                out[f"{to}.affine.bias"] = state[f"{source}.conv.modulation.bias"]
                 if noise is None:
-                    out[f"{to}.bias"] = state[f"{theirs}.bias"].flatten()
+                    out[f"{to}.bias"] = state[f"{source}.bias"].flatten()
                     continue
-                out[f"{to}.bias"] = state[f"{theirs}.activate.bias"]
-                out[f"{to}.noise_strength"] = state[f"{theirs}.noise.weight"].reshape([])
+                out[f"{to}.bias"] = state[f"{source}.activate.bias"]
+                out[f"{to}.noise_strength"] = state[f"{source}.noise.weight"].reshape([])
                 if f"noises.noise_{noise}" in state:
                     out[f"{to}.noise_const"] = state[f"noises.noise_{noise}"][0, 0]
     except (KeyError, IndexError) as error:

@@ -70,18 +70,18 @@ def from_tensorflow(
         dense = {f"Dense{i}": f"mapping.layers.{i}" for i in range(layers)}
         if embed is not None:
             dense["LabelEmbed"] = "mapping.embed"
-        for theirs, ours in dense.items():
-            state[f"{ours}.weight"] = variables.pop(f"{theirs}/weight").T.contiguous()
-            state[f"{ours}.bias"] = variables[f"{theirs}/bias"]
+        for source, native in dense.items():
+            state[f"{native}.weight"] = variables.pop(f"{source}/weight").T.contiguous()
+            state[f"{native}.bias"] = variables[f"{source}/bias"]
         for block, size in enumerate(sizes):
             last = "Conv1" if block else "Conv"
             names = {last: ("conv1", 2 * block), "ToRGB": ("to_rgb", None)}
             if block:
                 names["Conv0_up"] = ("conv0", 2 * block - 1)
-            for theirs, (layer, noise) in names.items():
-                at, to = f"{size}x{size}/{theirs}", f"synthesis.blocks.{block}.{layer}"
+            for source, (layer, noise) in names.items():
+                at, to = f"{size}x{size}/{source}", f"synthesis.blocks.{block}.{layer}"
                 weight = variables.pop(f"{at}/weight").permute(3, 2, 0, 1).numpy()  # [OIkk]
-                turned = weight[..., ::-1, ::-1] if theirs == "Conv0_up" else weight
+                turned = weight[..., ::-1, ::-1] if source == "Conv0_up" else weight
                 # numpy turns and copies at once; the original is freed afterwards
                 state[f"{to}.weight"] = torch.from_numpy(np.ascontiguousarray(turned))
                 state[f"{to}.bias"] = variables[f"{at}/bias"]

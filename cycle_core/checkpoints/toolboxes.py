@@ -96,15 +96,15 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
         for b in range(blocks):
             names = {"conv1": f"layer{2 * b}", "to_rgb": f"output{b}"}
             names |= {"conv0": f"layer{2 * b - 1}"} if b else {}
-            for ours, theirs in names.items():
-                to, at = f"synthesis.blocks.{b}.{ours}", f"synthesis.{theirs}"
+            for native, source in names.items():
+                to, at = f"synthesis.blocks.{b}.{native}", f"synthesis.{source}"
                 weight = state[f"{at}.weight"]
                 # its kernels lie as TensorFlow's, which turns those that are transposed
-                out[f"{to}.weight"] = weight.flip(2, 3) if ours == "conv0" else weight
+                out[f"{to}.weight"] = weight.flip(2, 3) if native == "conv0" else weight
                 out[f"{to}.bias"] = state[f"{at}.bias"]
                 out[f"{to}.affine.weight"] = state[f"{at}.style.weight"]
                 out[f"{to}.affine.bias"] = state[f"{at}.style.bias"] + 1
-                if ours != "to_rgb":
+                if native != "to_rgb":
                     out[f"{to}.noise_strength"] = state[f"{at}.noise_strength"].reshape([])
                     if f"{at}.noise" in state:
                         out[f"{to}.noise_const"] = torch.squeeze(state[f"{at}.noise"], (0, 1))

@@ -46,7 +46,7 @@ def paste(
 
     crop: float [1,3,S,S] in [-1,1], S may differ from frame.size.
     reference: float [1,3,S,S], the generator's picture of the unedited crop. With it only the
-        change is applied, and the photo keeps what the generator could not draw. Without it the
+        change is applied, and the photo keeps what the generator could not render. Without it the
         aligned crop itself is the reference: the photo keeps its resolution alone.
     mask: float [1,1,M,M] in 0..1 over the crop, what to paste; default `face_mask`.
     feather: width of the mask's soft edge inwards, as a part of the crop's side; 0 for none.

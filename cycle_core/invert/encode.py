@@ -124,11 +124,11 @@ def generate(
 
 def check_pair(E: Encoder, G: Generator) -> None:
     """Raise MismatchError unless the encoder's codes are codes of the generator."""
-    ours, theirs = (E.config.num_ws, E.config.w_dim), (G.num_ws, G.w_dim)
-    if ours != theirs:
+    own, wanted = (E.config.num_ws, E.config.w_dim), (G.num_ws, G.w_dim)
+    if own != wanted:
         raise MismatchError(
-            f"The encoder makes codes of {ours[0]} styles of {ours[1]} dimensions, but the "
-            f"generator takes {theirs[0]} of {theirs[1]}: load the pair that was trained together."
+            f"The encoder makes codes of {own[0]} styles of {own[1]} dimensions, but the "
+            f"generator takes {wanted[0]} of {wanted[1]}: load the pair that was trained together."
         )
     if E.generator and not G.has_space_of(E.generator):
         raise MismatchError(

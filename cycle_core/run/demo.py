@@ -64,9 +64,9 @@ def demo(out: Path, device: torch.device, seed: int, console: Console) -> None:
     rows, captions = [], []
     for name, path in pictures.items():
         report = read_report(out / name) or {}
-        more, told = picture_rows(out / name, read_photo(path), report, width=len(EDITS))
+        more, texts = picture_rows(out / name, read_photo(path), report, width=len(EDITS))
         rows += more
-        captions += told
+        captions += texts
     sheet = contact_sheet(rows, captions=captions, title="Portrait in, edited portrait out")
     save_image(sheet, out / "sheet.png")
     console.say(f"{out / 'sheet.png'}: look at this first")

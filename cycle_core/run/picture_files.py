@@ -1,7 +1,7 @@
 """The files of one picture in its folder: written by `run`, read again for further edits.
 
 crop.png  crop.frame.json                    the aligned face and its place in the photo
-encode.png  refine.png  tune.png             what the code, the pivot, the tuned generator draw
+encode.png  refine.png  tune.png             code, pivot, and by the tuned generator, rendered
 encode.safetensors  refine.safetensors       the code and the pivot
 tuned.safetensors                            what tuning changed
 photo.png                                    the photo with the reconstruction pasted in
@@ -81,13 +81,13 @@ def picture_rows(
     """The pictures in `folder` as rows of a sheet of `width` columns, and what to write below."""
     steps, frame = report["steps"], read_frame(folder / "crop.frame.json")
     shown: list[torch.Tensor | None] = [_small(photo.image), read_image(folder / "crop.png")]
-    told = ["photo", "aligned"]
+    caption = ["photo", "aligned"]
     for step in STEPS:
         shown.append(read_image(folder / f"{step}.png"))
-        told.append(f"{step}  LPIPS {steps[step]['lpips']:.3f}")
+        caption.append(f"{step}  LPIPS {steps[step]['lpips']:.3f}")
     shown.append(_face(photo.image, frame))  # what the edited photos below are to be compared with
-    told.append("face in the photo")
-    rows, captions = [shown], [told]
+    caption.append("face in the photo")
+    rows, captions = [shown], [caption]
     for start in range(0, len(report["edits"]), width):
         part = report["edits"][start : start + width]
         rows.append([read_image(folder / edit["image"]) for edit in part])

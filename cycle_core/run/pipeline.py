@@ -295,7 +295,7 @@ def edit_picture(
     models: Models,
     progress: StepCallback | None = None,
 ) -> list[Edited]:
-    """Edit the pivot, draw it with the tuned generator and paste it back: one result for each edit.
+    """Edit the pivot, render it by the tuned generator, paste it back: one result for each edit.
 
     The report of an edit says, against the picture of the unedited pivot: how much of the identity
     is kept (`identity`), how far the picture moved (`change`, LPIPS), and which attributes of the

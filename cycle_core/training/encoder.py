@@ -386,10 +386,10 @@ def delta_loss(rows: Tensor, stage: int) -> Tensor:
 
 
 def _check_fits(encoder: Encoder, generator: Generator) -> None:
-    ours = (encoder.config.num_ws, encoder.config.w_dim)
-    if ours != (generator.num_ws, generator.w_dim):
+    made = (encoder.config.num_ws, encoder.config.w_dim)
+    if made != (generator.num_ws, generator.w_dim):
         raise InputError(
-            f"The encoder gives {ours[0]} styles of {ours[1]} dimensions, but the generator takes "
+            f"The encoder gives {made[0]} styles of {made[1]} dimensions, but the generator takes "
             f"{generator.num_ws} of {generator.w_dim}: change the encoder's configuration."
         )
 

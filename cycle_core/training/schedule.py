@@ -29,7 +29,7 @@ Decisions, where the published code does something else than it seems to mean:
 - The published budget is overwritten while the run is in its first phase. Here it is an argument,
   and a step outside of it is an error.
 - Published inference and refinement switch all heads on, though the last phases trained with them
-  off. Here `final_stage` is what the finished encoder records and is used at by default.
+  off. Here the finished encoder records the stage of its last step, and is used at that by default.
 """
 
 from __future__ import annotations
@@ -133,12 +133,6 @@ def phase_at(step: int, num_ws: int, total: int, settings: ScheduleSettings | No
         stage = next_stage
     delta = settings.delta * settings.delta_factor**tightened if stage else 0.0
     return Phase(kind, stage, delta, settings.adv * settings.adv_factor**tightened)
-
-
-def final_stage(num_ws: int, settings: ScheduleSettings | None = None) -> int:
-    """The stage at which a whole run ends: what its encoder was trained at last."""
-    settings = settings or ScheduleSettings()
-    return phase_at(settings.duration - 1, num_ws, settings.duration, settings).stage
 
 
 def warmup_rate(done: float) -> float:
