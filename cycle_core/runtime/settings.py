@@ -7,8 +7,8 @@
 
         __post_init__ = check
 
-Commands (`commands/options.py`) and nodes (`nodes/host.py`) make their options from the fields, so
-that a help text and a range are written once.
+Commands make their options from the fields (`commands/options.py`), so that a help text and a range
+are written once.
 """
 
 from __future__ import annotations
