@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from people import dataset, factors
+from people import dataset, factors, scenes
 from people.mesh import Head
 from people.shapes import TARGETS
 
@@ -66,6 +66,14 @@ def test_a_folder_of_another_seed_or_world_is_refused_in_one_sentence(tmp_path):
     index.write_text(json.dumps(told))
     with pytest.raises(dataset.DatasetError, match="another head file or source"):
         dataset.claim(tmp_path, recipe)
+
+
+def test_a_folder_of_scenes_is_none_of_portraits(tmp_path):
+    scenes_recipe = scenes.SceneRecipe(count=4, resolution=64)
+    dataset.claim(tmp_path, scenes_recipe)
+    dataset.claim(tmp_path, scenes_recipe)
+    with pytest.raises(dataset.DatasetError, match="not an index of such pictures"):
+        dataset.claim(tmp_path, dataset.Recipe(count=4, resolution=64))
 
 
 def test_a_longer_data_set_begins_with_a_shorter_one():
