@@ -93,6 +93,7 @@ class LatentEditor(io.ComfyNode):
                     )
                     for number in NUMBERS
                 ),
+                host.same_space("the codes"),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The edited codes.")],
         )
@@ -103,11 +104,19 @@ class LatentEditor(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, code: Any, generator: host.LoadedModel, edits: str, shown: int, **plugs: Any
+        cls,
+        code: Any,
+        generator: host.LoadedModel,
+        edits: str,
+        shown: int,
+        same_space: bool = False,
+        **plugs: Any,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import generate
+        from ..cycle_core.models.pairs import adopt
 
         G = generator.to_device(host.generating_memory(generator.module, 1))
+        code = adopt(code, G) if same_space else code
         numbers = {name: plugs.pop(name, None) for name in NUMBERS}
         edited = apply(with_numbers(edits, numbers), code, G, plugs)
         index = min(shown, edited.batch - 1)
@@ -186,12 +195,12 @@ def known_sliders(G: Any, plugs: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def picture(generated: Any) -> dict[str, Any]:
-    """One picture float [1,3,R,R] in [-1,1] for the front end, which needs no file and no route:
+    """One picture float [1,C,H,W] in [-1,1] for the front end, which needs no file and no route:
     {"width", "height"} and, in base64, its pixels ("rgb") or, where they are many, a file ("jpeg").
     """
-    from ..cycle_core.images.io import to_pil
+    from ..cycle_core.images.io import as_rgb, to_pil
 
-    image = to_pil(generated)
+    image = to_pil(as_rgb(generated))
     image.thumbnail((host.PREVIEW, host.PREVIEW))
     size = {"width": image.width, "height": image.height}
     if max(image.size) <= FEW_PIXELS:

@@ -50,6 +50,7 @@ class Generate(io.ComfyNode):
                     control_after_generate=False,
                     tooltip="Of random noise; the others do not depend on it.",
                 ),
+                host.same_space("the codes"),
             ],
             outputs=[
                 io.Image.Output(
@@ -60,12 +61,20 @@ class Generate(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, code: Any, generator: host.LoadedModel, truncation: float, noise: str, seed: int
+        cls,
+        code: Any,
+        generator: host.LoadedModel,
+        truncation: float,
+        noise: str,
+        seed: int,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import BATCH, generate
+        from ..cycle_core.models.pairs import adopt
 
         memory = host.generating_memory(generator.module, min(code.batch, BATCH))
         G = generator.to_device(memory)
+        code = adopt(code, G) if same_space else code
         progress = host.Progress(previews=code.batch > BATCH)
         generated = generate(G, code, noise, truncation, seed, generator.dtype, callback=progress)
         return io.NodeOutput(host.image(generated))

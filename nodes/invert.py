@@ -52,6 +52,7 @@ class CycleEncode(io.ComfyNode):
                     tooltip="W edits best, W+ is nearer to the picture. auto: the space that the "
                     "encoder was trained last in.",
                 ),
+                host.same_space("the encoder"),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="One code for each picture.")],
             hidden=[io.Hidden.unique_id],
@@ -64,15 +65,18 @@ class CycleEncode(io.ComfyNode):
         encoder: host.LoadedModel,
         space: str,
         generator: host.LoadedModel | None = None,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.faces.detect import looks_aligned
         from ..cycle_core.invert.encode import encode
+        from ..cycle_core.models.pairs import adopt
 
         crops = host.pictures(images)
         if not looks_aligned(crops[:1]):
             host.notice(cls, UNALIGNED)
         models = [encoder] if generator is None else [encoder, generator]
         E, G = [*host.to_device(*models), None][:2]
+        E = adopt(E, G) if same_space and G is not None else E
         code = encode(E, crops, _space(space), G, callback=host.Progress(previews=False))
         return io.NodeOutput(host.to_cpu(code))
 
@@ -123,6 +127,7 @@ class RefinePivot(io.ComfyNode):
                     tooltip="Aligned pictures of other people that hold the encoder in place; "
                     "without them the generator makes some.",
                 ),
+                host.same_space("the encoder"),
             ],
             outputs=[
                 CODE.Output(display_name="pivot", tooltip="The refined codes."),
@@ -145,8 +150,10 @@ class RefinePivot(io.ComfyNode):
         seed: int,
         learning_rate: float,
         domain: Any = None,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.refine import refine
+        from ..cycle_core.models.pairs import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
@@ -161,6 +168,7 @@ class RefinePivot(io.ComfyNode):
         perceptual, identity = host.losses(generator)
         memory = host.training_memory(generator.module, settings.batch)
         E, G, lpips, faces = host.to_device(encoder, generator, perceptual, identity, memory=memory)
+        E = adopt(E, G) if same_space else E
         progress = host.Progress()
         refined = refine(E, G, crops, settings, others, progress, seed, lpips, faces)
         return io.NodeOutput(host.to_cpu(refined.code), host.image(refined.image))
@@ -220,6 +228,7 @@ class PivotTune(io.ComfyNode):
                     round=0.000001,
                     tooltip="Of all synthesis weights; 0 takes the preset's (paper: 0.0003).",
                 ),
+                host.same_space("the pivots"),
             ],
             outputs=[
                 GENERATOR.Output(
@@ -244,8 +253,10 @@ class PivotTune(io.ComfyNode):
         locality: float,
         seed: int,
         learning_rate: float,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tune import tune
+        from ..cycle_core.models.pairs import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
@@ -264,6 +275,7 @@ class PivotTune(io.ComfyNode):
         perceptual, _ = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))
         G, lpips = host.to_device(generator, perceptual, memory=memory)
+        pivot = adopt(pivot, G) if same_space else pivot
         tuned = tune(G, pivot, crops, settings, host.Progress(), seed, lpips)
         return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
 

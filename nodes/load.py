@@ -344,6 +344,7 @@ class LoadTunedGenerator(io.ComfyNode):
                     options=host.saved_files("tuned", {".safetensors"}),
                     tooltip="A file of the output or the input folder.",
                 ),
+                host.same_space("what tuning changed"),
             ],
             outputs=[
                 GENERATOR.Output(display_name="tuned", tooltip="The tuned generator."),
@@ -363,10 +364,12 @@ class LoadTunedGenerator(io.ComfyNode):
         return stamp(host.saved_file(file))
 
     @classmethod
-    def execute(cls, generator: host.LoadedModel, file: str) -> io.NodeOutput:
+    def execute(
+        cls, generator: host.LoadedModel, file: str, same_space: bool = False
+    ) -> io.NodeOutput:
         from ..cycle_core.invert.tuned_files import load_tuned
 
-        tuned = load_tuned(host.saved_file(file), generator.to_device())
+        tuned = load_tuned(host.saved_file(file), generator.to_device(), same_space)
         return io.NodeOutput(
             host.hold_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
         )
