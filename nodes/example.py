@@ -61,8 +61,8 @@ class Example(io.ComfyNode):
 
     @classmethod
     def execute(cls, which: str, photo: str = "") -> io.NodeOutput:
+        from ..cycle_core.images.examples import example
         from ..cycle_core.images.io import read_photo
-        from ..cycle_core.portraits.examples import example
 
         own = bool(photo)
         return io.NodeOutput(
@@ -120,7 +120,7 @@ class Clip(io.ComfyNode):
         if video is not None:
             parts = video.get_components()
             return io.NodeOutput(parts.images, parts.audio, float(parts.frame_rate))
-        from ..cycle_core.portraits.examples import FRAME_SECONDS, example
+        from ..cycle_core.images.examples import FRAME_SECONDS, example
 
         return io.NodeOutput(host.image(example("clip")), None, 1 / FRAME_SECONDS)
 
