@@ -53,26 +53,27 @@ class LatentEditor(io.ComfyNode):
             search_aliases=["live edit", "sliders", "face editor", "interactive"],
             is_output_node=True,
             inputs=[
-                CODE.Input("code", tooltip="The codes to edit: pivots, as a rule."),
+                CODE.Input("code", tooltip="The codes to edit, which are pivots as a rule."),
                 GENERATOR.Input(
                     "generator",
-                    tooltip="What generates the picture: the generator, or a tuned one, that the "
-                    "codes are for. Its directions get the sliders.",
+                    tooltip="The generator, or a tuned one, that generates the picture and whose "
+                    "directions get the sliders.",
                     extra_dict={"sliders": embedded_sliders()},  # before anything has run
                 ),
                 io.String.Input(
                     "edits",
                     default="",
-                    tooltip="What the sliders say, as the command line writes it: smile=+2,age=-1. "
-                    "Also smile:=0 for a value to arrive at, and keep=glasses or layers=0-5 for "
-                    "the change before it.",
+                    tooltip="What the sliders say, as the command line writes it, such as "
+                    "smile=+2,age=-1; smile:=0 is a value to arrive at, and keep=glasses or "
+                    "layers=0-5 belongs to the change before it.",
                 ),
                 io.Int.Input(
                     "shown",
                     default=0,
                     min=0,
                     max=4095,
-                    tooltip="Which code of a batch the picture shows, from 0 on; all are edited.",
+                    tooltip="Which code of a batch the picture shows, counted from 0, while all "
+                    "of them are edited.",
                 ),
                 *(
                     DIRECTION.Input(

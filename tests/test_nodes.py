@@ -320,7 +320,7 @@ def test_refining_and_tuning_work_in_inference_mode_and_show_how_far_they_are(
     before = state(G), state(E)
     size = G.module.resolution
     image = pictures(2, size, size)
-    pivot, refined = run("CycleRefinePivot", images=image, encoder=E, generator=G, steps=2)
+    pivot, refined = run("CycleRefinePivot", images=image, encoder=E, generator=G, steps="2")
     assert world.comfy.bars[-1].total == 4
     assert world.comfy.bars[-1].calls[0][2][0] == "JPEG"
     tuned, drawn = run("CyclePivotTune", images=image, generator=G, pivot=pivot, steps=3)
@@ -418,7 +418,7 @@ def edit_live(world, portraits):
         node = world.nodes["CycleLatentEditor"]
         with torch.inference_mode():
             if code is None:
-                (code,) = world.nodes["CycleSampleCodes"].execute(G, 1, 7, 0.7, -1).args
+                (code,) = world.nodes["CycleSampleCodes"].execute(G, 1, 7, 0.7, "auto").args
             output = node.execute(code=code, generator=G, edits=edits, shown=shown, **plugs)
         ((edited,), (state,)) = output.args, output.ui["latent_editor"]
         json.dumps(state)
