@@ -38,7 +38,7 @@ def main() -> int:
     run = show if a.dry_run else together
     data = a.data or a.folder / "portraits"
     if a.data is None:
-        count = str(PRESETS["cpu"].portraits)
+        count = str(PRESETS["cpu"].people)
         rendering = ["cycle_core.portraits.dataset", str(data), "--count", count]
         if not run({"": [*rendering, "--workers", str(a.jobs), "--compile"]}, 1):
             return 1

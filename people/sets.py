@@ -15,16 +15,18 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
 from .dataset import write_file
-from .extras import NONE, Extras
 from .factors import FACTORS, gaussian_to_factors, index, sample_factors, sample_gaussian
 from .person import describe
-from .render import Renderer
+
+if TYPE_CHECKING:
+    from .render import Renderer
 
 SETS = ("inside", "outside", "person")
 SPLITS = ("test", "tuning", "calibration")
@@ -51,6 +53,8 @@ def people_of(name: str, count: int, split: str) -> tuple[np.ndarray, np.ndarray
 
 def write_set(path: Path, name: str, count: int, split: str, renderer: Renderer) -> None:
     """Render a set into a file."""
+    from .extras import NONE, Extras
+
     factors, extras = people_of(name, count, split)
     unit = sample_factors(20_000, _SEED - 1).std(0)
     columns = [index(attribute) for attribute in EDITED]
@@ -99,6 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--resolution", type=int, default=256)
     a = parser.parse_args(arguments)
+    from .render import Renderer
+
     a.folder.mkdir(parents=True, exist_ok=True)
     renderer = Renderer(a.resolution)
     for name in SETS:
