@@ -13,6 +13,8 @@ PEOPLE_VENV    ?= .venv-people
 PEOPLE_COUNT   ?= 20000
 PEOPLE_SIZE    ?= 256
 PEOPLE_WORKERS ?= 2
+SCENES         ?= runs/scenes
+SCENES_COUNT   ?= 4000
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -23,7 +25,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check compare benchmark pictures thumbnails screenshots people clean
+.PHONY: help demo test check compare benchmark pictures thumbnails screenshots people scenes clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +59,10 @@ screenshots:  ## renew the README's pictures of the Latent Editor, there and in 
 people: $(PEOPLE_VENV)/.ready  ## render PEOPLE_COUNT people into PEOPLE; needs libegl1, libgl1-mesa-dri
 	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.dataset $(PEOPLE) --count $(PEOPLE_COUNT) \
 		--resolution $(PEOPLE_SIZE) --workers $(PEOPLE_WORKERS)
+
+scenes: $(PEOPLE_VENV)/.ready  ## render SCENES_COUNT scenes of people into SCENES, for `train landmarks`
+	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.scenes $(SCENES) --count $(SCENES_COUNT) \
+		--workers $(PEOPLE_WORKERS)
 
 $(PEOPLE_VENV)/.ready: people/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv $(PEOPLE_VENV)

@@ -38,16 +38,19 @@ def main() -> int:
     run = show if a.dry_run else together
     data = a.data or a.folder / "portraits"
     if a.data is None:
-        count = str(PRESETS["cpu"].portraits)
+        count = str(PRESETS["cpu"].people)
         rendering = ["cycle_core.portraits.dataset", str(data), "--count", count]
         if not run({"": [*rendering, "--workers", str(a.jobs), "--compile"]}, 1):
             return 1
-    encoders = a.folder / "encoders"
+    encoders, sets = a.folder / "encoders", a.folder / "sets"
+    if not run({"": ["cycle_core.portraits.sets", str(sets), "--compile"]}, 1):
+        return 1
     if not run(trainings(encoders, data, a.seeds, a.device), a.jobs):
         return 1
     seeds = [str(seed) for seed in a.seeds]
     comparing = ["cycle_core.cli", "bench", "--encoders", str(encoders), "--seeds", *seeds]
-    comparing += ["--out", str(a.folder / "bench"), "--device", a.device, "--compile", *more]
+    comparing += ["--sets", str(sets), "--out", str(a.folder / "bench")]
+    comparing += ["--device", a.device, *more]
     return 0 if run({"": comparing}, 1) else 1
 
 

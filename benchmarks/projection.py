@@ -13,11 +13,10 @@ import argparse
 import time
 from dataclasses import replace
 
+from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.invert.project import project
 from cycle_core.invert.settings import PROJECT_PRESETS
-from cycle_core.portraits.factors import sample_factors
-from cycle_core.portraits.renderer import render
 
 PAPER = PROJECT_PRESETS["paper"]
 TRIED = {
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("--space", choices=("W", "W+"), default="W")
     arguments = parser.parse_args()
     G = load_generator("portraits")
-    pictures = render(sample_factors(arguments.pictures, seed=123), G.resolution).image
+    pictures = open_set("inside", arguments.pictures).images
     print(f"{arguments.pictures} pictures, {arguments.space}\n")
     print("| settings | LPIPS | loss | seconds of the CPU | times less |")
     print("| --- | --- | --- | --- | --- |")

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from cycle_core.bench.sets import _render, describe_set
+from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.invert.encode import encode
 from cycle_core.invert.objective import Objective
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     G, E = load_generator("portraits"), load_encoder("portraits")
-    images = _render(*describe_set("person", arguments.pictures), G.resolution, compile=False)
+    images = open_set("person", arguments.pictures).images
     w = encode(E, images, generator=G).w
     objective = Objective(1.0, 1.0, networks=Networks.for_loss(embedded=True))
     print("| preset's rate and betas | way | Adam steps | MSE | LPIPS |")

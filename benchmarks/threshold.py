@@ -18,7 +18,7 @@ from statistics import median
 
 import torch
 
-from cycle_core.bench.sets import _render, describe_set
+from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.invert.encode import encode
 from cycle_core.invert.settings import TUNE_PRESETS
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     G, E = load_generator("portraits"), load_encoder("portraits")
-    images = _render(*describe_set("outside", arguments.pictures), G.resolution, compile=False)
+    images = open_set("outside", arguments.pictures).images
     settings = replace(TUNE_PRESETS["embedded"], steps=80, detail_steps=0, locality=False)
     found, starts = [], []
     for image in images.split(1):

@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import mean, median
-from tempfile import gettempdir
 
 import plain
 import torch
@@ -91,7 +90,8 @@ def main() -> None:
     command.add_argument("--pictures", type=int, default=20)
     command.add_argument("--presets", nargs="+", default=list(PRESETS), metavar="PRESET",
                          help=f"some of: plain, {', '.join(PRESETS)}")  # fmt: skip
-    command.add_argument("--sets", default=gettempdir(), help="folder that keeps the portraits")
+    command.add_argument("--sets", required=True,
+                         help="folder of cycle_core.portraits.sets, --split tuning")  # fmt: skip
     command.add_argument("--card", help="Markdown file that takes the table")
     command.set_defaults(run=presets)
     for command in commands.choices.values():
@@ -245,9 +245,8 @@ class Bench:
     def __init__(self, sets: str, pictures: int, device: torch.device):
         self.G, E = load_generator("portraits", device), load_encoder("portraits", device)
         self.perceptual = load_perceptual("loss").to(device)
-        self.rulers = Rulers.load(self.G)
-        self.test = open_set(sets, "outside", None, self.G.resolution, split="tuning")
-        self.test = self.test.part(0, pictures)
+        self.test = open_set("outside", pictures, sets, split="tuning")
+        self.rulers = Rulers.load(self.G, self.test.attributes)
         self.pivots = refine(
             E, self.G, self.test.images, REFINE_PRESETS["embedded"],
             perceptual=self.perceptual, identity=load_identity("loss").to(device),

@@ -11,11 +11,6 @@ from comfy_api.latest import io
 from . import host
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
 
-LAYERS = (
-    "Which styles, counted from 0, such as 0-3+6: the first ones are the pose and the shape, the "
-    "last ones the colours."
-)
-
 
 class LatentEdit(io.ComfyNode):
     @classmethod
@@ -33,9 +28,9 @@ class LatentEdit(io.ComfyNode):
                     "mode",
                     options=["by a strength", "to a value"],
                     default="by a strength",
-                    tooltip="by a strength: so much more or less than now. to a value: there, "
-                    "whatever is now (0 is the average); needs a direction that can be read, such "
-                    "as the embedded ones.",
+                    tooltip="by a strength moves so much from where the code is now, and to a "
+                    "value moves to a place (0 is the average) and needs a direction that can be "
+                    "read, such as the embedded ones.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -44,17 +39,22 @@ class LatentEdit(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.001,
-                    tooltip="How far, or the value to arrive at. For calibrated directions 1 is "
-                    "one standard deviation of the attribute; 3 is a lot.",
+                    tooltip="How far the code moves, or the value to arrive at; for calibrated "
+                    "directions 1 is one standard deviation of the attribute, and 3 is a lot.",
                 ),
                 io.String.Input(
                     "strengths",
                     default="",
-                    tooltip="Instead, several: a list such as -2, 0, 2 or a range such as -3:3:7 "
-                    "(seven from -3 to 3). One code becomes a batch; of a batch each gets its own.",
+                    tooltip="Several strengths in place of one, as a list such as -2, 0, 2 or a "
+                    "range such as -3:3:7 (seven from -3 to 3): one code becomes a batch, and in "
+                    "a batch each code gets its own.",
                 ),
                 io.String.Input(
-                    "layers", default="", tooltip=f"{LAYERS} Empty: those of the direction."
+                    "layers",
+                    default="",
+                    tooltip="Which styles move, counted from 0, such as 0-3+6: the first are "
+                    "pose and shape, the last are colours, and empty means those of the "
+                    "direction.",
                 ),
                 DIRECTION.Input(
                     "keep",
@@ -62,8 +62,12 @@ class LatentEdit(io.ComfyNode):
                     tooltip="An attribute that must stay as it is, such as glasses when age "
                     "changes.",
                 ),
-                DIRECTION.Input("keep_2", optional=True, tooltip="A second one."),
-                DIRECTION.Input("keep_3", optional=True, tooltip="A third one."),
+                DIRECTION.Input(
+                    "keep_2", optional=True, tooltip="A second attribute that must stay as it is."
+                ),
+                DIRECTION.Input(
+                    "keep_3", optional=True, tooltip="A third attribute that must stay as it is."
+                ),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The edited codes.")],
         )
@@ -101,26 +105,36 @@ class MixCodes(io.ComfyNode):
             "several places make a morph.",
             search_aliases=["style mixing", "morph", "interpolate", "slerp", "lerp"],
             inputs=[
-                CODE.Input("first", tooltip="Where the way begins."),
-                CODE.Input("second", tooltip="Where it ends, of the same generator."),
+                CODE.Input("first", tooltip="The first person, where the way begins."),
+                CODE.Input(
+                    "second",
+                    tooltip="The second person, where the way ends, of the same generator.",
+                ),
                 io.Combo.Input(
                     "mode",
                     options=["layers", "lerp", "slerp"],
                     default="slerp",
-                    tooltip="layers: the first with some styles of the second. lerp: the straight "
-                    "way. slerp: an arc, on which the middle is no more average than the ends.",
+                    tooltip="How they are mixed: layers gives the first person some styles of "
+                    "the second, lerp goes the straight way, and slerp goes along an arc whose "
+                    "middle is no more average than its ends.",
                 ),
                 io.String.Input(
                     "amount",
                     default="0:1:9",
-                    tooltip="For lerp and slerp: 0 is the first, 1 the second. A number, a list "
-                    "or a range such as 0:1:9 (nine steps), which gives a batch.",
+                    tooltip="How far along the way for lerp and slerp, where 0 is the first and "
+                    "1 the second: a number, a list, or a range such as 0:1:9 (nine steps), "
+                    "which gives a batch.",
                 ),
-                io.String.Input("layers", default="4-9", tooltip=f"For layers: {LAYERS}"),
+                io.String.Input(
+                    "layers",
+                    default="4-9",
+                    tooltip="Which styles are the second person's in the mode layers, counted "
+                    "from 0, such as 4-9: the first are pose and shape, the last are colours.",
+                ),
                 GENERATOR.Input(
                     "generator",
                     optional=True,
-                    tooltip="For slerp: its mean code is the centre of the arc.",
+                    tooltip="Gives its mean code to slerp as the centre of the arc.",
                 ),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The mixed codes.")],
@@ -167,8 +181,9 @@ class DiscoverDirections(io.ComfyNode):
                     "method",
                     options=["ganspace", "sefa"],
                     default="ganspace",
-                    tooltip="ganspace: what varies most among its faces; a strength of 1 is one "
-                    "standard deviation. sefa: what its layers amplify most; needs no samples.",
+                    tooltip="What is looked for: ganspace finds what varies most among its faces "
+                    "(a strength of 1 is one standard deviation), and sefa what its layers "
+                    "amplify most, without samples.",
                 ),
                 io.Int.Input(
                     "component",
@@ -176,9 +191,15 @@ class DiscoverDirections(io.ComfyNode):
                     min=0,
                     max=511,
                     control_after_generate=False,
-                    tooltip="Which one: 0 is the strongest.",
+                    tooltip="Which of the directions that are found, where 0 is the strongest.",
                 ),
-                io.String.Input("layers", default="", tooltip=f"{LAYERS} Empty: all of them."),
+                io.String.Input(
+                    "layers",
+                    default="",
+                    tooltip="Which styles the direction moves, counted from 0, such as 0-3+6: "
+                    "the first are pose and shape, the last are colours, and empty means all of "
+                    "them.",
+                ),
                 host.advanced(
                     io.Int.Input,
                     "samples",
@@ -186,7 +207,7 @@ class DiscoverDirections(io.ComfyNode):
                     min=100,
                     max=1000000,
                     step=100,
-                    tooltip="For ganspace: so many random codes are looked at.",
+                    tooltip="How many random codes ganspace looks at.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -194,7 +215,7 @@ class DiscoverDirections(io.ComfyNode):
                     min=0,
                     max=2**63 - 1,
                     control_after_generate=False,
-                    tooltip="Of these codes.",
+                    tooltip="Chooses the random codes; the same number gives the same directions.",
                 ),
             ],
             outputs=[
@@ -242,9 +263,11 @@ class DirectionFromImages(io.ComfyNode):
                 GENERATOR.Input(
                     "generator",
                     optional=True,
-                    tooltip="Only ReStyle encoders need it.",
+                    tooltip="Needed by ReStyle encoders alone.",
                 ),
-                io.String.Input("name", default="mine", tooltip="What messages call it."),
+                io.String.Input(
+                    "name", default="mine", tooltip="What messages call the direction."
+                ),
             ],
             outputs=[
                 DIRECTION.Output(

@@ -53,26 +53,27 @@ class LatentEditor(io.ComfyNode):
             search_aliases=["live edit", "sliders", "face editor", "interactive"],
             is_output_node=True,
             inputs=[
-                CODE.Input("code", tooltip="The codes to edit: pivots, as a rule."),
+                CODE.Input("code", tooltip="The codes to edit, which are pivots as a rule."),
                 GENERATOR.Input(
                     "generator",
-                    tooltip="What generates the picture: the generator, or a tuned one, that the "
-                    "codes are for. Its directions get the sliders.",
+                    tooltip="The generator, or a tuned one, that generates the picture and whose "
+                    "directions get the sliders.",
                     extra_dict={"sliders": embedded_sliders()},  # before anything has run
                 ),
                 io.String.Input(
                     "edits",
                     default="",
-                    tooltip="What the sliders say, as the command line writes it: smile=+2,age=-1. "
-                    "Also smile:=0 for a value to arrive at, and keep=glasses or layers=0-5 for "
-                    "the change before it.",
+                    tooltip="What the sliders say, as the command line writes it, such as "
+                    "smile=+2,age=-1; smile:=0 is a value to arrive at, and keep=glasses or "
+                    "layers=0-5 belongs to the change before it.",
                 ),
                 io.Int.Input(
                     "shown",
                     default=0,
                     min=0,
                     max=4095,
-                    tooltip="Which code of a batch the picture shows, from 0 on; all are edited.",
+                    tooltip="Which code of a batch the picture shows, counted from 0, while all "
+                    "of them are edited.",
                 ),
                 *(
                     DIRECTION.Input(
@@ -93,6 +94,7 @@ class LatentEditor(io.ComfyNode):
                     )
                     for number in NUMBERS
                 ),
+                host.same_space("the codes"),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The edited codes.")],
         )
@@ -103,11 +105,19 @@ class LatentEditor(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, code: Any, generator: host.LoadedModel, edits: str, shown: int, **plugs: Any
+        cls,
+        code: Any,
+        generator: host.LoadedModel,
+        edits: str,
+        shown: int,
+        same_space: bool = False,
+        **plugs: Any,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import generate
+        from ..cycle_core.models.pairs import adopt
 
         G = generator.to_device(host.generating_memory(generator.module, 1))
+        code = adopt(code, G) if same_space else code
         numbers = {name: plugs.pop(name, None) for name in NUMBERS}
         edited = apply(with_numbers(edits, numbers), code, G, plugs)
         index = min(shown, edited.batch - 1)
@@ -186,12 +196,12 @@ def known_sliders(G: Any, plugs: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def picture(generated: Any) -> dict[str, Any]:
-    """One picture float [1,3,R,R] in [-1,1] for the front end, which needs no file and no route:
+    """One picture float [1,C,H,W] in [-1,1] for the front end, which needs no file and no route:
     {"width", "height"} and, in base64, its pixels ("rgb") or, where they are many, a file ("jpeg").
     """
-    from ..cycle_core.images.io import to_pil
+    from ..cycle_core.images.io import as_rgb, to_pil
 
-    image = to_pil(generated)
+    image = to_pil(as_rgb(generated))
     image.thumbnail((host.PREVIEW, host.PREVIEW))
     size = {"width": image.width, "height": image.height}
     if max(image.size) <= FEW_PIXELS:

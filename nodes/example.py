@@ -33,8 +33,8 @@ class Example(io.ComfyNode):
                     "which",
                     options=["portrait", "group", "clip"],
                     default="portrait",
-                    tooltip="The example. portrait: one person. group: three people in one photo. "
-                    "clip: a moving head, 16 frames of 12 a second.",
+                    tooltip="Which example is taken: portrait is one person, group is three "
+                    "people in one photo, and clip is a moving head in 16 frames.",
                 ),
                 io.Combo.Input(
                     "photo",
@@ -42,8 +42,8 @@ class Example(io.ComfyNode):
                     default="",
                     optional=True,
                     upload=io.UploadType.image,
-                    tooltip="Your own photo in place of the example: choose a file of the input "
-                    "folder, or upload one. Empty: the example.",
+                    tooltip="Your own photo in place of the example, from the input folder or "
+                    "uploaded here; leave it empty for the example.",
                 ),
             ],
             outputs=[
@@ -61,8 +61,8 @@ class Example(io.ComfyNode):
 
     @classmethod
     def execute(cls, which: str, photo: str = "") -> io.NodeOutput:
+        from ..cycle_core.images.examples import example
         from ..cycle_core.images.io import read_photo
-        from ..cycle_core.portraits.examples import example
 
         own = bool(photo)
         return io.NodeOutput(
@@ -87,11 +87,14 @@ class Clip(io.ComfyNode):
                     default="",
                     optional=True,
                     upload=io.UploadType.video,
-                    tooltip="Your own video in place of the example: choose a file of the input "
-                    "folder, or upload one. Empty: the example.",
+                    tooltip="Your own video in place of the example, from the input folder or "
+                    "uploaded here; leave it empty for the example.",
                 ),
                 io.Video.Input(
-                    "video", optional=True, tooltip="A video of another node; it counts first."
+                    "video",
+                    optional=True,
+                    tooltip="A video of another node, which is taken before the file and the "
+                    "example.",
                 ),
             ],
             outputs=[
@@ -120,7 +123,7 @@ class Clip(io.ComfyNode):
         if video is not None:
             parts = video.get_components()
             return io.NodeOutput(parts.images, parts.audio, float(parts.frame_rate))
-        from ..cycle_core.portraits.examples import FRAME_SECONDS, example
+        from ..cycle_core.images.examples import FRAME_SECONDS, example
 
         return io.NodeOutput(host.image(example("clip")), None, 1 / FRAME_SECONDS)
 

@@ -11,8 +11,10 @@ from comfy_api.latest import io
 from ..cycle_core.errors import NoFaceError
 from ..cycle_core.faces.detectors.registry import DETECTORS
 from . import host
+from .automatic import NumberOrAuto, readable
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS
 
+SIZE = NumberOrAuto("size", 1, 4096, legacy=0)
 WITHOUT_FACE = (
     "On this node: choose another detector, set no_face to centre or skip, take boxes, mask and "
     "points away, or give five points of the face in points."
@@ -30,40 +32,42 @@ class Align(io.ComfyNode):
             "as encoders and generators know them.",
             search_aliases=["face crop", "ffhq", "face alignment", "detect face"],
             inputs=[
-                io.Image.Input("images", tooltip="Photos, or the frames of a video; of any size."),
+                io.Image.Input("images", tooltip="Photos of any size, or the frames of a video."),
                 GENERATOR.Input(
                     "generator",
                     optional=True,
-                    tooltip="The crops get its resolution, unless a size is given.",
+                    tooltip="The crops get the resolution of this generator, unless size says "
+                    "otherwise.",
                 ),
                 io.Combo.Input(
                     "face",
                     options=["largest", "all", "number", "from the left"],
                     default="largest",
-                    tooltip="Which face of each photo; all gives one crop after the other, from "
-                    "left to right. from the left: by the numbers that the output found shows.",
+                    tooltip="Which faces of each photo are cut out: largest, all (from left to "
+                    "right), number (by size), or from the left (by place).",
                 ),
                 io.Int.Input(
                     "number",
                     default=0,
                     min=0,
                     max=99,
-                    tooltip="Which one, where face is number: 0 is the largest; where face is from "
-                    "the left: 0 is the first.",
+                    tooltip="Which face, counted from 0, where face is number (0 is the largest) "
+                    "or from the left (0 is the leftmost, as found shows it).",
                 ),
                 io.Combo.Input(
                     "no_face",
                     options=["error", "centre", "skip"],
                     default="error",
-                    tooltip="Where no face is found: stop with a message, take the largest centred "
-                    "square, or leave the photo out.",
+                    tooltip="What happens to a photo without a face: error stops with a message, "
+                    "centre takes the largest centred square, and skip leaves the photo out.",
                 ),
                 io.Combo.Input(
                     "detector",
                     options=["auto", *DETECTORS],
                     default="auto",
-                    tooltip="auto: the best that is on this machine, and where it finds nothing "
-                    "the next best; the embedded one always is. yunet downloads its file once.",
+                    tooltip="What looks for faces: auto tries the best one on this machine and "
+                    "then the next, the embedded one is always there, and yunet downloads its "
+                    "file once.",
                 ),
                 io.Float.Input(
                     "smoothing",
@@ -71,48 +75,44 @@ class Align(io.ComfyNode):
                     min=0.0,
                     max=30.0,
                     step=0.5,
-                    tooltip="For the frames of a video: over how many frames the landmarks are "
-                    "smoothed, so that nothing trembles; 2 is a good start. 0 for single photos.",
+                    tooltip="Over how many frames of a video the landmarks are smoothed so that "
+                    "nothing trembles: 2 is a good start, and 0 is for single photos.",
                 ),
-                io.Int.Input(
-                    "size",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    tooltip="Side of the crops in pixels; 0 takes the generator's resolution, or "
-                    "256 without one.",
+                SIZE.input(
+                    "Width and height of the crops in pixels; auto takes the resolution of the "
+                    "generator, or 256 where none is connected.",
                 ),
                 LANDMARKS.Input(
                     "landmarks",
                     optional=True,
-                    tooltip="Landmarks of ComfyUI's own face landmark node for the same photos; "
-                    "then no detector is used.",
+                    tooltip="Landmarks from ComfyUI's own face landmark node for the same "
+                    "photos, which replace the detector.",
                 ),
                 BOXES.Input(
                     "boxes",
                     optional=True,
-                    tooltip="Only faces in these boxes, such as those of ComfyUI's own node that "
-                    "draws them on a picture; face then chooses among them.",
+                    tooltip="Only faces in these boxes count, such as those that are drawn on a "
+                    "picture with ComfyUI's own node, and face then chooses among them.",
                     extra_dict={"forceInput": True},
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Only faces in this area, such as one painted in Load Image.",
+                    tooltip="Only faces in this area count, such as one painted in Load Image.",
                 ),
                 FRAME.Input(
                     "same_as",
                     optional=True,
-                    tooltip="Frames of another Align Faces: the crops are taken at the same places "
-                    "and nothing is looked for. For another take, a depth map, a mask.",
+                    tooltip="Frames of another Align Faces, so that another take, a depth map or "
+                    "a mask is cut at the same places without looking for faces.",
                 ),
                 io.String.Input(
                     "points",
                     optional=True,
                     default="",
-                    tooltip="Places in pixels. One, such as 320, 200: the face there. Five (an "
-                    "eye, the other, the nose, a mouth corner, the other): a face that no "
-                    "detector finds. Of several faces five each.",
+                    tooltip="Places in pixels: one point such as 320, 200 means the face there, "
+                    "and five points (both eyes, the nose, both corners of the mouth) are a face "
+                    "that no detector finds, five for each face.",
                 ),
             ],
             outputs=[
@@ -131,6 +131,10 @@ class Align(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, size: str | float | None) -> bool | str:
+        return readable((SIZE, size))
+
+    @classmethod
     def execute(
         cls,
         images: Any,
@@ -139,7 +143,7 @@ class Align(io.ComfyNode):
         no_face: str,
         detector: str,
         smoothing: float,
-        size: int,
+        size: str | float,
         generator: host.LoadedModel | None = None,
         landmarks: Any = None,
         boxes: Any = None,
@@ -154,7 +158,7 @@ class Align(io.ComfyNode):
 
         photos = host.pictures(images)
         host.know_folders()
-        side = size or (256 if generator is None else generator.module.resolution)
+        side = SIZE.read(size) or (256 if generator is None else generator.module.resolution)
         progress = host.Progress(previews=False)
         if same_as is not None:
             crops, places = align_again(photos, same_as, side, host.device(), progress)
@@ -216,21 +220,21 @@ class PasteBack(io.ComfyNode):
                 io.Image.Input("images", tooltip="The photos that were aligned."),
                 io.Image.Input(
                     "crops",
-                    tooltip="The edited faces, one for each that was aligned. Several versions of "
-                    "all of them give several versions of the photos.",
+                    tooltip="The edited faces, one for each face that was aligned, or several "
+                    "versions of all of them for several versions of the photos.",
                 ),
-                FRAME.Input("frames", tooltip="Where the faces were, from Align."),
+                FRAME.Input("frames", tooltip="Where the faces were, from Align Faces."),
                 io.Image.Input(
                     "reference",
                     optional=True,
-                    tooltip="The reconstruction, before the edit: with it only the change is "
-                    "applied, and what the generator cannot generate stays the photo's own.",
+                    tooltip="The reconstruction before the edit: with it only the change is "
+                    "applied, and what the generator cannot generate stays as it is in the photo.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="What to paste, over the crop, to whose shape it is stretched; face "
-                    "and hair without it.",
+                    tooltip="What of the crop is pasted, stretched to its shape; without a mask "
+                    "it is the face and the hair.",
                 ),
                 io.Float.Input(
                     "feather",
@@ -238,7 +242,7 @@ class PasteBack(io.ComfyNode):
                     min=0.0,
                     max=0.5,
                     step=0.01,
-                    tooltip="Width of the mask's soft edge, as a part of the crop's side.",
+                    tooltip="Width of the soft edge, as a part of the crop's side.",
                 ),
                 io.Float.Input(
                     "detail",

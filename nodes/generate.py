@@ -9,7 +9,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import host
+from .automatic import NumberOrAuto, readable
 from .types import CODE, GENERATOR
+
+LABEL = NumberOrAuto("label", 0, 100_000, legacy=-1)
 
 
 class Generate(io.ComfyNode):
@@ -22,7 +25,7 @@ class Generate(io.ComfyNode):
             "The pictures of codes.",
             search_aliases=["stylegan generate", "synthesis", "decode code"],
             inputs=[
-                CODE.Input("code", tooltip="The codes; one picture for each."),
+                CODE.Input("code", tooltip="The codes, each of which gives one picture."),
                 GENERATOR.Input(
                     "generator", tooltip="The generator, or a tuned one, that the codes are for."
                 ),
@@ -32,15 +35,16 @@ class Generate(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="1 for the codes themselves, 0 for the generator's mean face, between "
-                    "them a mixture.",
+                    tooltip="How much of the code there is in the picture: 1 is the code itself, "
+                    "0 the generator's mean face, and between them a mixture.",
                 ),
                 io.Combo.Input(
                     "noise",
                     options=["const", "random", "none"],
                     default="const",
-                    tooltip="Of fine detail such as single hairs: const is always the same and "
-                    "what tuned generators need, random differs with the seed.",
+                    tooltip="The noise behind fine detail such as single hairs: const is always "
+                    "the same and what tuned generators need, random differs with the seed, and "
+                    "none has no such detail.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -48,8 +52,9 @@ class Generate(io.ComfyNode):
                     min=0,
                     max=2**63 - 1,
                     control_after_generate=False,
-                    tooltip="Of random noise; the others do not depend on it.",
+                    tooltip="Chooses the random noise; const and none do not depend on it.",
                 ),
+                host.same_space("the codes"),
             ],
             outputs=[
                 io.Image.Output(
@@ -60,12 +65,20 @@ class Generate(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, code: Any, generator: host.LoadedModel, truncation: float, noise: str, seed: int
+        cls,
+        code: Any,
+        generator: host.LoadedModel,
+        truncation: float,
+        noise: str,
+        seed: int,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.encode import BATCH, generate
+        from ..cycle_core.models.pairs import adopt
 
         memory = host.generating_memory(generator.module, min(code.batch, BATCH))
         G = generator.to_device(memory)
+        code = adopt(code, G) if same_space else code
         progress = host.Progress(previews=code.batch > BATCH)
         generated = generate(G, code, noise, truncation, seed, generator.dtype, callback=progress)
         return io.NodeOutput(host.image(generated))
@@ -83,7 +96,11 @@ class SampleCodes(io.ComfyNode):
             inputs=[
                 GENERATOR.Input("generator", tooltip="The generator whose codes they are."),
                 io.Int.Input(
-                    "count", default=1, min=1, max=4096, tooltip="How many codes, a batch."
+                    "count",
+                    default=1,
+                    min=1,
+                    max=4096,
+                    tooltip="How many random people there are, as one batch.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -99,27 +116,34 @@ class SampleCodes(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="1 for the whole variety, 0 for the mean face; 0.7 gives clean ones.",
+                    tooltip="How different people are: 1 is the whole variety, 0 the mean face, "
+                    "and 0.7 gives clean pictures.",
                 ),
-                io.Int.Input(
-                    "label",
-                    default=-1,
-                    min=-1,
-                    max=100000,
-                    tooltip="The class, of class-conditional generators; -1 takes a random one.",
+                LABEL.input(
+                    "The class, for a class-conditional generator; auto takes a random one for "
+                    "each code.",
                 ),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The codes, in W.")],
         )
 
     @classmethod
+    def validate_inputs(cls, label: str | float | None) -> bool | str:
+        return readable((LABEL, label))
+
+    @classmethod
     def execute(
-        cls, generator: host.LoadedModel, count: int, seed: int, truncation: float, label: int
+        cls,
+        generator: host.LoadedModel,
+        count: int,
+        seed: int,
+        truncation: float,
+        label: str | float,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.sampling import sample
 
         G = generator.to_device()
-        code = sample(G, count, seed, truncation, None if label < 0 else label)
+        code = sample(G, count, seed, truncation, LABEL.read(label))
         return io.NodeOutput(host.to_cpu(code))
 
 

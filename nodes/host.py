@@ -65,6 +65,18 @@ def advanced(kind: Any, name: str, **fields: Any) -> Any:
     return known(kind, name, advanced=True, **fields)
 
 
+def same_space(what: str) -> Any:
+    """The switch that takes things of another generator as ones of this."""
+    return advanced(
+        io.Boolean.Input,
+        "same_space",
+        optional=True,  # workflows of before do not name it
+        default=False,
+        tooltip=f"Take {what} for this generator, also of another one of the same shape: its "
+        "parent, or one that was fine-tuned from it or blended with it.",
+    )
+
+
 def known(make: Callable[..., T], *given: Any, **fields: Any) -> T:
     """`make` without the fields that this version of the host does not know."""
     names = _fields(make)
@@ -254,8 +266,11 @@ class LoadedModel(Generic[Module]):
         weights = sum(one.numel() for one in self.module.parameters()) / 1e6
         if not isinstance(self.module, Generator):
             return f"The encoder {name}, {weights:.1f} million weights."
-        size, tuned = self.module.resolution, " tuned to a picture" if self.tuned else ""
-        return f"The generator {name}{tuned}, {size}x{size} pixels, {weights:.1f} million weights."
+        _, height, width = self.module.image_shape
+        tuned = " tuned to a picture" if self.tuned else ""
+        return (
+            f"The generator {name}{tuned}, {width}x{height} pixels, {weights:.1f} million weights."
+        )
 
     @classmethod
     def of(
@@ -433,8 +448,8 @@ class Progress:
             self.bar = comfy.utils.ProgressBar(total)
         picture, now = None, time.monotonic()
         if self.previews and preview is not None and now - self.shown >= PAUSE:
-            from ..cycle_core.images.io import to_pil
+            from ..cycle_core.images.io import as_rgb, to_pil
 
-            picture = ("JPEG", to_pil(preview[:1].nan_to_num()), PREVIEW)
+            picture = ("JPEG", to_pil(as_rgb(preview[:1]).nan_to_num()), PREVIEW)
             self.shown = now
         self.bar.update_absolute(step, total, picture)

@@ -10,17 +10,22 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import host
+from .automatic import NumberOrAuto, readable
 from .types import CODE, ENCODER, GENERATOR
 
 PRESETS = ["auto", "paper", "fast", "embedded"]
 PRESET = (
-    "auto: embedded for the embedded generator, paper for any other. paper: the published "
-    "settings. fast: fewer and larger steps."
+    "A set of settings: paper has the published ones, fast takes fewer and larger steps, and auto "
+    "is embedded for the embedded generator and paper for any other."
 )
 UNALIGNED = (
     "This is a whole photo, it seems: encoders know faces as Align Faces cuts them out. Put that "
     "node before this one."
 )
+REFINE_STEPS = NumberOrAuto("steps", 1, 1000, legacy=0)
+TUNE_STEPS = NumberOrAuto("steps", 1, 5000, legacy=0)
+EARLY_STOP = NumberOrAuto("early_stop", 0.0, 1.0, legacy=-1)
+LEARNING_RATE = NumberOrAuto("learning_rate", 1e-7, 0.1, legacy=0)
 SEED = {"default": 0, "min": 0, "max": 2**63 - 1, "control_after_generate": False}
 
 
@@ -36,22 +41,23 @@ class CycleEncode(io.ComfyNode):
             search_aliases=["gan inversion", "e4e", "psp", "encode face"],
             inputs=[
                 io.Image.Input(
-                    "images", tooltip="Aligned pictures, as Align crops them; of any size."
+                    "images", tooltip="Aligned pictures of any size, as Align Faces crops them."
                 ),
                 ENCODER.Input("encoder", tooltip="What reads the pictures."),
                 GENERATOR.Input(
                     "generator",
                     optional=True,
-                    tooltip="Whose codes they are to be. ReStyle needs it; for others it is "
-                    "checked that both belong together.",
+                    tooltip="The generator that the codes are for: ReStyle needs it, and for "
+                    "other encoders it is checked that both belong together.",
                 ),
                 io.Combo.Input(
                     "space",
                     options=["auto", "W", "W+"],
                     default="auto",
-                    tooltip="W edits best, W+ is nearer to the picture. auto: the space that the "
-                    "encoder was trained last in.",
+                    tooltip="W edits best, W+ is nearer to the picture, and auto is the space "
+                    "that the encoder was trained last in.",
                 ),
+                host.same_space("the encoder"),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="One code for each picture.")],
             hidden=[io.Hidden.unique_id],
@@ -64,15 +70,18 @@ class CycleEncode(io.ComfyNode):
         encoder: host.LoadedModel,
         space: str,
         generator: host.LoadedModel | None = None,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.faces.detect import looks_aligned
         from ..cycle_core.invert.encode import encode
+        from ..cycle_core.models.pairs import adopt
 
         crops = host.pictures(images)
         if not looks_aligned(crops[:1]):
             host.notice(cls, UNALIGNED)
         models = [encoder] if generator is None else [encoder, generator]
         E, G = [*host.to_device(*models), None][:2]
+        E = adopt(E, G) if same_space and G is not None else E
         code = encode(E, crops, _space(space), G, callback=host.Progress(previews=False))
         return io.NodeOutput(host.to_cpu(code))
 
@@ -89,33 +98,31 @@ class RefinePivot(io.ComfyNode):
             "Edit take.",
             search_aliases=["gan inversion", "optimize latent", "projector"],
             inputs=[
-                io.Image.Input("images", tooltip="Aligned pictures, as Align crops them."),
-                ENCODER.Input("encoder", tooltip="The encoder; it stays as it is."),
+                io.Image.Input("images", tooltip="Aligned pictures, as Align Faces crops them."),
+                ENCODER.Input("encoder", tooltip="The encoder, which itself stays as it is."),
                 GENERATOR.Input("generator", tooltip="The generator that the codes are for."),
                 io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
                 io.Combo.Input(
                     "space",
                     options=["auto", "W", "W+"],
                     default="auto",
-                    tooltip="Of the pivot. auto: the space that the encoder was trained last in.",
+                    tooltip="The space of the pivot; auto is the space that the encoder was "
+                    "trained last in.",
+                ),
+                REFINE_STEPS.input(
+                    "How many steps each picture gets; auto takes the preset's number, which is 15 "
+                    "in the paper.",
                 ),
                 io.Int.Input(
-                    "steps",
-                    default=0,
-                    min=0,
-                    max=1000,
-                    tooltip="Steps for each picture; 0 takes the preset's (paper: 15).",
+                    "seed",
+                    **SEED,
+                    tooltip="Chooses the generated pictures that hold the encoder in place; the "
+                    "same number gives the same result.",
                 ),
-                io.Int.Input("seed", **SEED, tooltip="Of the pictures that hold it in place."),
-                host.advanced(
-                    io.Float.Input,
-                    "learning_rate",
-                    default=0.0,
-                    min=0.0,
-                    max=0.1,
-                    step=0.00001,
-                    round=0.000001,
-                    tooltip="Of all encoder weights; 0 takes the preset's (paper: 0.0001).",
+                LEARNING_RATE.input(
+                    "How large the steps are; auto takes the preset's value, which is 0.0001 in "
+                    "the paper.",
+                    advanced=True,
                 ),
                 io.Image.Input(
                     "domain",
@@ -123,6 +130,7 @@ class RefinePivot(io.ComfyNode):
                     tooltip="Aligned pictures of other people that hold the encoder in place; "
                     "without them the generator makes some.",
                 ),
+                host.same_space("the encoder"),
             ],
             outputs=[
                 CODE.Output(display_name="pivot", tooltip="The refined codes."),
@@ -134,6 +142,12 @@ class RefinePivot(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, steps: str | float | None, learning_rate: str | float | None
+    ) -> bool | str:
+        return readable((REFINE_STEPS, steps), (LEARNING_RATE, learning_rate))
+
+    @classmethod
     def execute(
         cls,
         images: Any,
@@ -141,12 +155,14 @@ class RefinePivot(io.ComfyNode):
         generator: host.LoadedModel,
         preset: str,
         space: str,
-        steps: int,
+        steps: str | float,
         seed: int,
-        learning_rate: float,
+        learning_rate: str | float,
         domain: Any = None,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.refine import refine
+        from ..cycle_core.models.pairs import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
@@ -155,12 +171,13 @@ class RefinePivot(io.ComfyNode):
         settings = replace(
             settings,
             space=_space(space),
-            steps=steps or settings.steps,
-            learning_rate=learning_rate or settings.learning_rate,
+            steps=REFINE_STEPS.read(steps) or settings.steps,
+            learning_rate=LEARNING_RATE.read(learning_rate) or settings.learning_rate,
         )
         perceptual, identity = host.losses(generator)
         memory = host.training_memory(generator.module, settings.batch)
         E, G, lpips, faces = host.to_device(encoder, generator, perceptual, identity, memory=memory)
+        E = adopt(E, G) if same_space else E
         progress = host.Progress()
         refined = refine(E, G, crops, settings, others, progress, seed, lpips, faces)
         return io.NodeOutput(host.to_cpu(refined.code), host.image(refined.image))
@@ -181,24 +198,18 @@ class PivotTune(io.ComfyNode):
                 io.Image.Input(
                     "images", tooltip="The aligned pictures, as many as there are pivots."
                 ),
-                GENERATOR.Input("generator", tooltip="The generator; it stays as it is."),
-                CODE.Input("pivot", tooltip="The codes to tune at, from Refine Pivot or Encode."),
-                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
-                io.Int.Input(
-                    "steps",
-                    default=0,
-                    min=0,
-                    max=5000,
-                    tooltip="At most so many; 0 takes the preset's (paper: 350).",
+                GENERATOR.Input("generator", tooltip="The generator, which itself stays as it is."),
+                CODE.Input(
+                    "pivot", tooltip="The codes to tune at, from Refine Pivot or Cycle Encode."
                 ),
-                io.Float.Input(
-                    "early_stop",
-                    default=-1.0,
-                    min=-1.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Stop when the perceptual distance (LPIPS) is at most this; 0 never "
-                    "stops early, -1 takes the preset's (paper: 0.07).",
+                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
+                TUNE_STEPS.input(
+                    "How many steps it takes at most; auto takes the preset's number, which is 350 "
+                    "in the paper.",
+                ),
+                EARLY_STOP.input(
+                    "Tuning ends when the perceptual distance (LPIPS) is this small; 0 never ends "
+                    "it early, and auto takes the preset's value, which is 0.07 in the paper.",
                 ),
                 io.Float.Input(
                     "locality",
@@ -206,20 +217,22 @@ class PivotTune(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.1,
-                    tooltip="How firmly faces near the pivot are kept as they were, as a multiple "
-                    "of the published weight. 0 is faster and fits more, but edits worse.",
+                    tooltip="How firmly faces near the pivot are kept as they were, as a "
+                    "multiple of the published weight: 0 is faster and comes nearer to the "
+                    "picture, but edits worse.",
                 ),
-                io.Int.Input("seed", **SEED, tooltip="Of the faces that locality compares."),
-                host.advanced(
-                    io.Float.Input,
-                    "learning_rate",
-                    default=0.0,
-                    min=0.0,
-                    max=0.1,
-                    step=0.0001,
-                    round=0.000001,
-                    tooltip="Of all synthesis weights; 0 takes the preset's (paper: 0.0003).",
+                io.Int.Input(
+                    "seed",
+                    **SEED,
+                    tooltip="Chooses the faces near the pivot that are kept as they were; the "
+                    "same number gives the same result.",
                 ),
+                LEARNING_RATE.input(
+                    "How large the steps are; auto takes the preset's value, which is 0.0003 in "
+                    "the paper.",
+                    advanced=True,
+                ),
+                host.same_space("the pivots"),
             ],
             outputs=[
                 GENERATOR.Output(
@@ -233,29 +246,43 @@ class PivotTune(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls,
+        steps: str | float | None,
+        early_stop: str | float | None,
+        learning_rate: str | float | None,
+    ) -> bool | str:
+        return readable(
+            (TUNE_STEPS, steps), (EARLY_STOP, early_stop), (LEARNING_RATE, learning_rate)
+        )
+
+    @classmethod
     def execute(
         cls,
         images: Any,
         generator: host.LoadedModel,
         pivot: Any,
         preset: str,
-        steps: int,
-        early_stop: float,
+        steps: str | float,
+        early_stop: str | float,
         locality: float,
         seed: int,
-        learning_rate: float,
+        learning_rate: str | float,
+        same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tune import tune
+        from ..cycle_core.models.pairs import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
         _, settings = settings_of(preset, generator.source)
-        if steps:
-            settings = settings.in_steps(steps)
+        most, enough = TUNE_STEPS.read(steps), EARLY_STOP.read(early_stop)
+        if most:
+            settings = settings.in_steps(most)
         settings = replace(
             settings,
-            threshold=settings.threshold if early_stop < 0 else early_stop,
-            learning_rate=learning_rate or settings.learning_rate,
+            threshold=settings.threshold if enough is None else enough,
+            learning_rate=LEARNING_RATE.read(learning_rate) or settings.learning_rate,
             locality=settings.locality and locality > 0,
             locality_l2=settings.locality_l2 * locality,
             locality_lpips=settings.locality_lpips * locality,
@@ -264,6 +291,7 @@ class PivotTune(io.ComfyNode):
         perceptual, _ = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))
         G, lpips = host.to_device(generator, perceptual, memory=memory)
+        pivot = adopt(pivot, G) if same_space else pivot
         tuned = tune(G, pivot, crops, settings, host.Progress(), seed, lpips)
         return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
 

@@ -40,14 +40,15 @@ class LoadGenerator(io.ComfyNode):
                     "precision",
                     options=["float32", "half"],
                     default="float32",
-                    tooltip="Of generating and of tuning. half multiplies in bfloat16: "
-                    "faster on recent GPUs, slightly less exact. Refining always uses float32.",
+                    tooltip="How exactly it multiplies when it generates and is tuned: half is "
+                    "faster on recent GPUs and slightly less exact, and Refine Pivot uses "
+                    "float32 in any case.",
                 ),
                 host.advanced(
                     io.Boolean.Input,
                     "keep_converted",
                     default=False,
-                    tooltip="Write the model as safetensors beside the file, so that it opens "
+                    tooltip="Writes the model as safetensors beside the file, so that it opens "
                     "several times faster from then on.",
                 ),
             ],
@@ -95,27 +96,28 @@ class LoadEncoder(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=host.choices("encoder"),
-                    tooltip="The embedded encoder, or a file in models/gan_encoders. It must have "
-                    "been trained for your generator.",
+                    tooltip="The embedded encoder, or a file in models/gan_encoders that was "
+                    "trained for your generator.",
                 ),
                 GENERATOR.Input(
                     "generator",
                     optional=True,
-                    tooltip="Only for files that do not say which mean code they are relative to: "
-                    "then it is taken from here.",
+                    tooltip="Gives its mean code to a file that does not say which one it was "
+                    "trained with; other files do not need it.",
                 ),
                 host.advanced(
                     io.Combo.Input,
                     "architecture",
                     options=["auto", "e4e", "psp"],
                     default="auto",
-                    tooltip="Only for files that do not say what they are.",
+                    tooltip="Which kind of encoder a file holds, where the file itself does not "
+                    "say it.",
                 ),
                 host.advanced(
                     io.Boolean.Input,
                     "keep_converted",
                     default=False,
-                    tooltip="Write the model as safetensors beside the file, so that it opens "
+                    tooltip="Writes the model as safetensors beside the file, so that it opens "
                     "several times faster from then on.",
                 ),
             ],
@@ -181,15 +183,15 @@ class LoadDirection(io.ComfyNode):
                 io.String.Input(
                     "entry",
                     default="",
-                    tooltip="Which direction of a file that holds several: a name or a number. "
-                    "For a style channel its layer and number, such as 6_501. For StyleCLIP's "
-                    "fs3.npy the file of the text, and beta: smile.npy:0.15.",
+                    tooltip="Which direction to take from a file with several (a name or a "
+                    "number), which style channel (layer and number, such as 6_501), or which "
+                    "text of StyleCLIP's fs3.npy (its file and beta, such as smile.npy:0.15).",
                 ),
                 GENERATOR.Input(
                     "generator",
                     optional=True,
-                    tooltip="Only for style channels and StyleCLIP's directions, which belong to "
-                    "the generator's layers.",
+                    tooltip="Needed by style channels and StyleCLIP's directions, which belong "
+                    "to the layers of a generator.",
                 ),
             ],
             outputs=[
@@ -232,8 +234,8 @@ class SavePivot(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="cycle/pivot",
-                    tooltip="Folder and beginning of the name in the output folder; a number "
-                    "follows.",
+                    tooltip="The folder and the beginning of the name in the output folder, to "
+                    "which a number is added.",
                 ),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The same codes.")],
@@ -299,14 +301,15 @@ class SaveTunedGenerator(io.ComfyNode):
                 GENERATOR.Input(
                     "original",
                     optional=True,
-                    tooltip="The generator that was tuned. With it only the differences are "
-                    "written: half the size, and pictures that differ by less than a grey level.",
+                    tooltip="The generator before tuning: with it only the differences are "
+                    "written, which halves the file and changes pictures by less than a grey "
+                    "level.",
                 ),
                 io.String.Input(
                     "filename_prefix",
                     default="cycle/tuned",
-                    tooltip="Folder and beginning of the name in the output folder; a number "
-                    "follows.",
+                    tooltip="The folder and the beginning of the name in the output folder, to "
+                    "which a number is added.",
                 ),
             ],
             outputs=[GENERATOR.Output(display_name="tuned", tooltip="The same generator.")],
@@ -344,6 +347,7 @@ class LoadTunedGenerator(io.ComfyNode):
                     options=host.saved_files("tuned", {".safetensors"}),
                     tooltip="A file of the output or the input folder.",
                 ),
+                host.same_space("what tuning changed"),
             ],
             outputs=[
                 GENERATOR.Output(display_name="tuned", tooltip="The tuned generator."),
@@ -363,10 +367,12 @@ class LoadTunedGenerator(io.ComfyNode):
         return stamp(host.saved_file(file))
 
     @classmethod
-    def execute(cls, generator: host.LoadedModel, file: str) -> io.NodeOutput:
+    def execute(
+        cls, generator: host.LoadedModel, file: str, same_space: bool = False
+    ) -> io.NodeOutput:
         from ..cycle_core.invert.tuned_files import load_tuned
 
-        tuned = load_tuned(host.saved_file(file), generator.to_device())
+        tuned = load_tuned(host.saved_file(file), generator.to_device(), same_space)
         return io.NodeOutput(
             host.hold_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
         )

@@ -10,9 +10,12 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import host
+from .automatic import NumberOrAuto, readable
+from .generate import LABEL
 from .invert import PRESET, PRESETS, SEED
 from .types import CODE, GENERATOR
 
+STEPS = NumberOrAuto("steps", 1, 10_000, legacy=0)
 PARTS = ["all layers", "from the resolution on", "below the resolution", "these layers"]
 
 
@@ -27,7 +30,9 @@ class Project(io.ComfyNode):
             "Takes far longer than an encoder.",
             search_aliases=["projector", "gan inversion", "optimize latent", "own generator"],
             inputs=[
-                io.Image.Input("images", tooltip="Square pictures; faces as Align crops them."),
+                io.Image.Input(
+                    "images", tooltip="Square pictures; faces as Align Faces crops them."
+                ),
                 GENERATOR.Input("generator", tooltip="The generator that the codes are for."),
                 io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
                 io.Combo.Input(
@@ -37,35 +42,34 @@ class Project(io.ComfyNode):
                     tooltip="W edits well and reconstructs badly, which Pivot Tune makes up for; "
                     "W+ is the other way round.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=0,
-                    min=0,
-                    max=10_000,
-                    tooltip="Steps for each picture; 0 takes the preset's (paper: 1000).",
+                STEPS.input(
+                    "How many steps each picture gets; auto takes the preset's number, which is "
+                    "1000 in the paper.",
                 ),
                 io.Int.Input(
                     "samples",
                     default=0,
                     min=0,
                     max=100_000,
-                    tooltip="Begin at the nearest of so many random codes; 0 begins at the mean.",
+                    tooltip="Begins at the nearest of so many random codes; 0 begins at the mean "
+                    "code.",
                 ),
                 io.Int.Input(
                     "starts",
                     default=1,
                     min=1,
                     max=16,
-                    tooltip="Tries for each picture, of which the best is kept.",
+                    tooltip="How often each picture is tried; the best result is kept.",
                 ),
-                io.Int.Input("seed", **SEED, tooltip="Of the random codes, and of the noise on w."),
                 io.Int.Input(
-                    "label",
-                    default=-1,
-                    min=-1,
-                    max=100_000,
-                    tooltip="The class of the random codes, of class-conditional generators; -1 "
-                    "takes all.",
+                    "seed",
+                    **SEED,
+                    tooltip="Chooses the random codes and the noise; the same number gives the "
+                    "same result.",
+                ),
+                LABEL.input(
+                    "The class of the random codes, for a class-conditional generator; auto takes "
+                    "all classes.",
                 ),
                 CODE.Input(
                     "start", optional=True, tooltip="Codes to begin at, such as an encoder's."
@@ -81,17 +85,21 @@ class Project(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, steps: str | float | None, label: str | float | None) -> bool | str:
+        return readable((STEPS, steps), (LABEL, label))
+
+    @classmethod
     def execute(
         cls,
         images: Any,
         generator: host.LoadedModel,
         preset: str,
         space: str,
-        steps: int,
+        steps: str | float,
         samples: int,
         starts: int,
         seed: int,
-        label: int,
+        label: str | float,
         start: Any = None,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.project import project
@@ -100,14 +108,18 @@ class Project(io.ComfyNode):
         crops = host.pictures(images)
         settings = project_preset(preset, generator.source)
         settings = replace(
-            settings, space=space, steps=steps or settings.steps, samples=samples, starts=starts
+            settings,
+            space=space,
+            steps=STEPS.read(steps) or settings.steps,
+            samples=samples,
+            starts=starts,
         )
         perceptual, identity = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))
         G, lpips, faces = host.to_device(generator, perceptual, identity, memory=memory)
         found = project(
             G, crops, settings, start, host.Progress(), seed, lpips, faces,
-            None if label < 0 else label,
+            LABEL.read(label),
         )  # fmt: skip
         return io.NodeOutput(host.to_cpu(found.code), host.image(found.image))
 
@@ -123,32 +135,38 @@ class BlendGenerators(io.ComfyNode):
             "layers of the other, or weights between theirs.",
             search_aliases=["layer swapping", "toonify", "merge models", "interpolate networks"],
             inputs=[
-                GENERATOR.Input("first", tooltip="Its codes, encoders and directions fit the mix."),
-                GENERATOR.Input("second", tooltip="Another of the same shape."),
+                GENERATOR.Input(
+                    "first",
+                    tooltip="The generator whose codes, encoders and directions will fit the mix.",
+                ),
+                GENERATOR.Input("second", tooltip="Another generator of the same shape."),
                 io.Float.Input(
                     "amount",
                     default=1.0,
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="Of the second in the layers that are blended: 1 swaps them.",
+                    tooltip="How much of the second is in the layers that are blended; 1 swaps "
+                    "them.",
                 ),
                 io.Combo.Input(
                     "part",
                     options=PARTS,
                     default=PARTS[1],
-                    tooltip="From the resolution on: look and colours of the second. Below it: "
-                    "its pose and shape.",
+                    tooltip="Which layers are blended: those from the resolution on change look "
+                    "and colours, those below it pose and shape.",
                 ),
                 io.Int.Input(
                     "resolution",
                     default=32,
                     min=8,
                     max=4096,
-                    tooltip="Pixels at which the layers are divided.",
+                    tooltip="Width in pixels at which the layers are divided.",
                 ),
                 io.String.Input(
-                    "layers", default="", tooltip="Which layers, such as 0-3+6, for these layers."
+                    "layers",
+                    default="",
+                    tooltip="Which layers are blended, such as 0-3+6, where part is these layers.",
                 ),
             ],
             outputs=[GENERATOR.Output(display_name="generator", tooltip="The mixed generator.")],

@@ -64,13 +64,17 @@ class Strip(io.ComfyNode):
                     tooltip="Width of each picture in pixels.",
                 ),
                 io.Int.Input(
-                    "columns", default=9, min=1, max=100, tooltip="At most so many in a row."
+                    "columns",
+                    default=9,
+                    min=1,
+                    max=100,
+                    tooltip="How many pictures a row has at most.",
                 ),
                 io.String.Input(
                     "labels",
                     default="",
-                    tooltip="What stands under the pictures: names joined by commas, or numbers as "
-                    "in strengths, such as -3:3:7. Empty: nothing.",
+                    tooltip="What stands under the pictures, as names joined by commas or as "
+                    "numbers written like -3:3:7; empty means nothing.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="One picture of all.")],
@@ -99,7 +103,7 @@ class Compare(io.ComfyNode):
             return io.Image.Input(
                 f"image_{number}",
                 optional=number > 1,
-                tooltip=f"Version {number}: as many pictures as targets, or one.",
+                tooltip=f"Version {number}, as many pictures as there are targets or a single one.",
             )
 
         return host.schema(

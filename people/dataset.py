@@ -21,14 +21,15 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .factors import FACTORS, sample_factors
 
-KINDS = ("factors", "points", "masks", "images")  # images last: they declare the shard ready
 INDEX = "index.json"
 
 
@@ -51,6 +52,10 @@ class Recipe:
     def shards(self) -> int:
         return -(-self.count // self.shard)
 
+    def length(self, number: int) -> int:
+        """Of a shard: pictures in it."""
+        return min(self.shard, self.count - number * self.shard)
+
 
 def world_id() -> str:
     """Fingerprint of everything that decides what a person looks like: 16 hex digits."""
@@ -65,9 +70,8 @@ def world_id() -> str:
 
 def shard_factors(recipe: Recipe, number: int) -> np.ndarray:
     """Factors float32 [n,COUNT] of a shard; a longer data set begins with a shorter one."""
-    count = min(recipe.shard, recipe.count - number * recipe.shard)
     seed = int(np.random.SeedSequence([recipe.seed, number]).generate_state(1)[0])
-    return sample_factors(recipe.shard, seed)[:count]
+    return sample_factors(recipe.shard, seed)[: recipe.length(number)]
 
 
 def shard_path(folder: Path, number: int, kind: str) -> Path:
@@ -83,9 +87,9 @@ def claim(folder: Path, recipe: Recipe) -> None:
         write_file(path, json.dumps(index, indent=1).encode())
         return
     try:
-        found = Recipe(**json.loads(path.read_text())["recipe"])
+        found = type(recipe)(**json.loads(path.read_text())["recipe"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path} is not an index of people: {error}.") from error
+        raise DatasetError(f"{path} is not an index of such pictures: {error}.") from error
     if found.world != recipe.world:
         raise DatasetError(
             f"{folder} was rendered from another head file or source (world {found.world}, now "
@@ -95,9 +99,32 @@ def claim(folder: Path, recipe: Recipe) -> None:
         raise DatasetError(f"{folder} holds {found}, not {recipe}; choose another folder.")
 
 
+Pictures = Callable[[Any, int, int], Iterator[Any]]  # renderer, shard, first picture
+
+
 def write_people(folder: Path, recipe: Recipe, worker: int = 0, workers: int = 1) -> int:
     """Render the shards that are missing; worker k of n makes every n-th. Returns their number."""
     from .person import describe
+
+    def pictures(renderer: Any, number: int, first: int) -> Iterator[Any]:
+        for row in shard_factors(recipe, number)[first:]:
+            yield renderer.render(describe(row))
+
+    def factors(number: int) -> dict[str, np.ndarray]:
+        return {"factors": shard_factors(recipe, number)}
+
+    record = [("points", "f4", (5, 2))]
+    return write_shards(folder, recipe, record, pictures, factors, worker, workers)
+
+
+def write_shards(
+    folder: Path, recipe: Recipe, record: list, pictures: Pictures,
+    known: Callable[[int], dict[str, np.ndarray]], worker: int, workers: int,
+) -> int:  # fmt: skip
+    """Render every n-th of the missing shards; returns their number.
+
+    record: what is kept of a picture beside its image and mask, as fields of numpy. known: further
+    arrays of a shard."""
     from .render import Renderer
 
     claim(folder, recipe)
@@ -107,17 +134,14 @@ def write_people(folder: Path, recipe: Recipe, worker: int = 0, workers: int = 1
             continue
         renderer = renderer or Renderer(recipe.resolution, recipe.look)
         start = time.time()
-        factors = shard_factors(recipe, number)
-        part = _Part(folder, number, len(factors), recipe.resolution)
-        for i in range(part.done, len(factors)):
-            picture = renderer.render(describe(factors[i]))
-            part.add(i, picture.image, picture.mask, picture.points)
-        arrays = {"factors": factors, **part.arrays()}
-        for kind in KINDS:
-            write_array(shard_path(folder, number, kind), arrays[kind])
+        part = _Part(folder, number, recipe, record)
+        for i, picture in enumerate(pictures(renderer, number, part.done), part.done):
+            part.add(i, picture)
+        for kind, values in {**known(number), **part.arrays()}.items():
+            write_array(shard_path(folder, number, kind), values)
         part.remove()
         made += 1
-        rate = 1000 * (time.time() - start) / len(factors)
+        rate = 1000 * (time.time() - start) / recipe.length(number)
         print(f"shard {number + 1} of {recipe.shards}: {rate:.0f} ms a picture", flush=True)
     return made
 
@@ -125,12 +149,13 @@ def write_people(folder: Path, recipe: Recipe, worker: int = 0, workers: int = 1
 class _Part:
     """The pictures of an unfinished shard on disk, one record each."""
 
-    def __init__(self, folder: Path, number: int, count: int, resolution: int) -> None:
+    def __init__(self, folder: Path, number: int, recipe: Recipe, fields: list) -> None:
         self._path = folder / f"{number:05d}-part.npy"
-        record = np.dtype([
-            ("ready", "u1"), ("image", "u1", (3, resolution, resolution)),
-            ("mask", "u1", (resolution, resolution)), ("points", "f4", (5, 2)),
-        ])  # fmt: skip
+        self._fields = [name for name, *_ in fields]
+        side, count = (recipe.resolution, recipe.resolution), recipe.length(number)
+        record = np.dtype(
+            [("ready", "u1"), ("image", "u1", (3, *side)), ("mask", "u1", side), *fields]
+        )
         fresh = not self._path.exists()
         if not fresh and self._path.stat().st_size < count * record.itemsize:
             fresh = True  # stopped while the file was made
@@ -140,14 +165,17 @@ class _Part:
         )  # fmt: skip
         self.done = int(np.argmin(np.append(self._rows["ready"], 0)))
 
-    def add(self, i: int, image: np.ndarray, mask: np.ndarray, points: np.ndarray) -> None:
+    def add(self, i: int, picture: Any) -> None:
         row = self._rows[i]
-        row["image"], row["mask"], row["points"] = image.transpose(2, 0, 1), mask, points
+        row["image"] = picture.image.transpose(2, 0, 1)
+        for name in ("mask", *self._fields):
+            row[name] = getattr(picture, name)
         row["ready"] = 1
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {k + "s" if k != "points" else k: np.array(self._rows[k])
-                for k in ("image", "mask", "points")}  # fmt: skip
+        """By kind, the images last: they declare the shard ready."""
+        others = {name: np.array(self._rows[name]) for name in self._fields}
+        return {**others, **{f"{k}s": np.array(self._rows[k]) for k in ("mask", "image")}}
 
     def remove(self) -> None:
         del self._rows
@@ -166,16 +194,20 @@ def write_array(path: Path, values: np.ndarray) -> None:
     temporary.replace(path)
 
 
-def _work(folder: str, recipe: Recipe, worker: int, workers: int) -> None:
-    write_people(Path(folder), recipe, worker, workers)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m people.dataset", description=(
         "Render people into a folder; run it again to continue."))  # fmt: skip
+    return run(parser, Recipe, write_people, 64, arguments)
+
+
+def run(
+    parser: argparse.ArgumentParser, kind: type[Recipe], write: Callable[..., int],
+    resolution: int, arguments: list[str] | None,
+) -> int:  # fmt: skip
+    """A command that renders a folder, in several processes; gives its exit status."""
     parser.add_argument("folder")
     parser.add_argument("--count", type=int, required=True)
-    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--resolution", type=int, default=resolution)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--look", type=int, default=0, help="seed of strands, freckles and iris")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
@@ -186,20 +218,18 @@ def main(arguments: list[str] | None = None) -> int:
             "1 or more, 1 or more, 16 or more.", file=sys.stderr,
         )  # fmt: skip
         return 2
-    recipe = Recipe(a.count, a.resolution, a.seed, a.look, world_id())
+    folder, recipe = Path(a.folder), kind(a.count, a.resolution, a.seed, a.look, world_id())
     try:
-        claim(Path(a.folder), recipe)
+        claim(folder, recipe)
     except DatasetError as error:
         print(error, file=sys.stderr)
         return 1
     if a.workers == 1:
-        write_people(Path(a.folder), recipe)
+        write(folder, recipe)
         return 0
     context = multiprocessing.get_context("spawn")
-    jobs = [
-        context.Process(target=_work, args=(a.folder, recipe, k, a.workers))
-        for k in range(a.workers)
-    ]
+    jobs = [context.Process(target=write, args=(folder, recipe, k, a.workers))
+            for k in range(a.workers)]  # fmt: skip
     for job in jobs:
         job.start()
     for job in jobs:

@@ -69,6 +69,6 @@ def depth_target(context: moderngl.Context, size: tuple[int, int]):
 def sources() -> list[Path]:
     """All files that decide what a picture looks like, in a fixed order."""
     here = Path(__file__).parent
-    tools = "sheet|dataset|scenes|make_|__init__"
+    tools = "sheet|dataset|scenes|sets|examples|make_|__init__"
     names = [p for p in sorted(here.glob("*.py")) if not re.match(tools, p.name)]
     return [*names, *sorted(_FOLDER.glob("*"))]

@@ -1,49 +1,47 @@
 """Pictures with one to four people for the landmark network: nothing is aligned.
 
-    python -m people.scenes OUT --count 1000 --resolution 512 --seed 0
+    python -m people.scenes OUT --count 4000 --resolution 320 --seed 0 --workers 1
 
 Heads are turned to profiles, rolled by any angle, near and far; faces are 24 pixels to most of the
-picture; some wear what the domain does not have. A folder holds ``index.json`` and shards
-``00000-images.npy`` uint8 [n,3,R,R], ``-points.npy`` float32 [n,4,5,2] in pixels (picture-left
-eye, picture-right eye, nose, mouth corners of the unturned face; NaN where nobody is and for faces
-of which more than two points are behind somebody) and
-``-sizes.npy`` float32 [n,4], the width in pixels of the FFHQ crop's half at each face.
+picture; some wear what the domain does not have. A folder is what `dataset.py` writes, without
+factors: ``-points.npy`` is float32 [n,4,5,2] in pixels (eyes, nose and mouth corners in the order
+of an upright face; NaN where nobody is), and ``-visible.npy`` bool [n,4,5] is False for the points
+before which another person stands.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dataset import DatasetError, shard_path, world_id, write_array, write_file
-from .extras import NONE, Extras, sample_extras
+from .dataset import Recipe, run, write_shards
 from .factors import sample_factors
 from .person import Person, describe
 from .pose import View
-from .render import Renderer
+
+if TYPE_CHECKING:
+    from .extras import Extras
 
 MOST = 4
 _SMALLEST = 24.0  # pixels of a face's width, about .55 of the view of size 1
 
 
 @dataclass(frozen=True)
-class SceneRecipe:
-    count: int
-    resolution: int = 512
-    seed: int = 0
-    world: str = ""
+class SceneRecipe(Recipe):
     shard: int = 100
+    most: int = MOST  # people in a picture
 
 
-def sample_scene(
-    rng: np.random.Generator, resolution: int
-) -> list[tuple[Person, View | None, Extras]]:
+def sample_scene(rng: np.random.Generator, resolution: int) -> list[tuple[Person, View, Extras]]:
     """People with their views and extras, the farthest first, apart from each other."""
+    from .extras import NONE, sample_extras
+
     count = int(rng.choice([1, 2, 3, MOST], p=[0.45, 0.25, 0.17, 0.13]))
     factors = sample_factors(count, int(rng.integers(2**31)))
     smallest = _SMALLEST / 0.55 / resolution
@@ -76,50 +74,30 @@ def sample_scene(
     return out
 
 
-def write_scenes(folder: Path, recipe: SceneRecipe) -> None:
-    """Render the missing shards. Raises DatasetError if the folder holds another recipe."""
-    folder.mkdir(parents=True, exist_ok=True)
-    index = folder / "index.json"
-    if not index.exists():
-        write_file(index, json.dumps({"recipe": asdict(recipe)}).encode())
-    found = json.loads(index.read_text())["recipe"]
-    if found != asdict(recipe):
-        raise DatasetError(f"{folder} holds {found}, not {asdict(recipe)}; choose another folder.")
-    renderer = Renderer(recipe.resolution)
-    for number in range(-(-recipe.count // recipe.shard)):
-        if shard_path(folder, number, "images").is_file():
-            continue
-        rng = np.random.default_rng([recipe.seed, number])
-        images, points, sizes = [], [], []
-        for _ in range(min(recipe.shard, recipe.count - number * recipe.shard)):
+def write_scenes(folder: Path, recipe: SceneRecipe, worker: int = 0, workers: int = 1) -> int:
+    """Render the shards that are missing; worker k of n makes every n-th. Returns their number.
+
+    Scenes depend on the seed and their number alone. Raises DatasetError if the folder holds
+    another recipe."""
+
+    def pictures(renderer: Any, number: int, first: int) -> Iterator[Any]:
+        for i in range(first, recipe.length(number)):
+            rng = np.random.default_rng([recipe.seed, number, i])
             people = sample_scene(rng, recipe.resolution)
-            picture = renderer.scene(people)
-            images.append(picture.image.transpose(2, 0, 1))
-            points.append(np.full((MOST, 5, 2), np.nan, np.float32))
-            points[-1][: len(people)] = picture.points
-            points[-1][: len(people)][picture.visible.sum(1) < 3] = np.nan
-            sizes.append(np.full(MOST, np.nan, np.float32))
-            # Of the view of size 1, 2.6 dm wide, the FFHQ crop takes about all.
-            sizes[-1][: len(people)] = [v.size * recipe.resolution / 2 for _, v, _ in people]
-        write_array(shard_path(folder, number, "points"), np.stack(points))
-        write_array(shard_path(folder, number, "sizes"), np.stack(sizes))
-        write_array(shard_path(folder, number, "images"), np.stack(images))
+            picture = renderer.scene([*people])
+            points = np.full((MOST, 5, 2), np.nan, np.float32)
+            visible = np.zeros((MOST, 5), bool)
+            points[: len(people)], visible[: len(people)] = picture.points, picture.visible
+            yield replace(picture, points=points, visible=visible)
+
+    record = [("points", "f4", (MOST, 5, 2)), ("visible", "?", (MOST, 5))]
+    return write_shards(folder, recipe, record, pictures, lambda number: {}, worker, workers)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m people.scenes", description=(
         "Render scenes into a folder; run it again to continue."))  # fmt: skip
-    parser.add_argument("folder")
-    parser.add_argument("--count", type=int, required=True)
-    parser.add_argument("--resolution", type=int, default=512)
-    parser.add_argument("--seed", type=int, default=0)
-    a = parser.parse_args(arguments)
-    try:
-        write_scenes(Path(a.folder), SceneRecipe(a.count, a.resolution, a.seed, world_id()))
-    except DatasetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return run(parser, SceneRecipe, write_scenes, 320, arguments)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ def quick(name: str, **editor: Any) -> dict[str, Any]:
         if node["type"] in ("CycleRefinePivot", "CyclePivotTune"):
             node["widgets_values"][2 if node["type"] == "CycleRefinePivot" else 1] = 1
         if node["type"] == "CycleLatentEditor":
-            values = dict(zip(("edits", "shown"), node["widgets_values"], strict=True)) | editor
+            names = ("edits", "shown", "same_space")
+            values = dict(zip(names, node["widgets_values"], strict=True)) | editor
             node["widgets_values"] = list(values.values())
     return workflow
 

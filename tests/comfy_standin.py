@@ -38,6 +38,15 @@ def _widget(name: str, *known: str) -> Any:
     return SimpleNamespace(Input=kind)
 
 
+class MultiInput(Input):
+    """An input of several types, with the widget of the first."""
+
+    def __init__(self, shown: Input, types: list[Any]):
+        super().__init__(shown.id)
+        self.fields, self.optional = shown.fields, shown.optional
+        self.io_type = ",".join([shown.io_type, *(one.Input.io_type for one in types)])
+
+
 class Output:
     def __init__(self, id=None, display_name=None, tooltip=None, is_output_list=False):
         self.id, self.display_name, self.tooltip = id, display_name, tooltip
@@ -142,6 +151,7 @@ def install(folder: Path) -> Host:
         Int=_widget("INT", "min", "max", "step", "control_after_generate", "display_mode"),
         Float=_widget("FLOAT", "min", "max", "step", "round", "display_mode"),
         Boolean=_widget("BOOLEAN", "label_on", "label_off"),
+        MultiType=SimpleNamespace(Input=MultiInput),
         String=_widget("STRING", "multiline", "placeholder", "dynamic_prompts"),
         Schema=Schema,
         ComfyNode=ComfyNode,

@@ -52,12 +52,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """portrait.png: an aligned portrait of the embedded domain, 64 px, as an encoder takes it."""
+    from cycle_core.bench.sets import open_set
     from cycle_core.images.io import save_image
-    from cycle_core.portraits.factors import sample_factors
-    from cycle_core.portraits.renderer import render
 
     path = tmp_path_factory.mktemp("portrait") / "portrait.png"
-    return save_image(render(sample_factors(1, seed=7), 64).image, path)
+    return save_image(open_set("inside", 1).images, path)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def compare_pivots() -> Graph:
     same_edit = compare("Compare (edited)", *(one.images for one in edited))
     measures = g.node("PreviewAny", "Measures of the pivots", (268, 200), source=pivots.metrics)
     saves = [
-        g.node("SaveImage", f"Save Image ({what})", (268, 230), images=of.grid,
+        g.node("SaveImage", f"Save Image ({what})", (268, 312), images=of.grid,
                filename_prefix=f"cycle/{name}")
         for what, name, of in (
             ("pivots", "pivots", pivots), ("edited", "pivots_edited", same_edit),
@@ -490,7 +490,7 @@ def video() -> Graph:
     encoded = g.node("CycleEncode", images=aligned.crops, encoder=E.encoder, generator=G.generator)
     tuned = g.node(
         "CyclePivotTune", "Pivot Tune (one for all frames)", images=aligned.crops,
-        generator=G.generator, pivot=encoded.code, steps=60, preview=True,
+        generator=G.generator, pivot=encoded.code, steps="60", preview=True,
     )  # fmt: skip
     direction = g.node("CycleLoadDirection", name="glasses")
     edit = g.node("CycleLatentEdit", code=encoded.code, direction=direction.direction, strength=2.0)
@@ -605,8 +605,8 @@ def edit_a_video() -> Blueprint:
     aligned = g.node("CycleAlign", images=parts.images, generator=G.generator, smoothing=2.0)
     encoded = g.node("CycleEncode", images=aligned.crops, encoder=E.encoder, generator=G.generator)
     tuned = g.node(
-        "CyclePivotTune", images=aligned.crops, generator=G.generator, pivot=encoded.code, steps=60,
-        preview=True,
+        "CyclePivotTune", images=aligned.crops, generator=G.generator, pivot=encoded.code,
+        steps="60", preview=True,
     )  # fmt: skip
     direction = g.node("CycleLoadDirection", name="glasses")
     edit = g.node("CycleLatentEdit", code=encoded.code, direction=direction.direction, strength=2.0)

@@ -14,6 +14,7 @@ from PIL import Image
 from cycle_core.bench.measures import at_256, edits, photo_rulers
 from cycle_core.bench.photos import PhotoSettings, compare_photos
 from cycle_core.bench.report import photo_layout, photo_sheets, photo_tables, plot
+from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.directions.direction import Direction
@@ -25,8 +26,6 @@ from cycle_core.invert.sampling import sample
 from cycle_core.invert.settings import RefineSettings, TuneSettings
 from cycle_core.measure.recognition import find_recognizer
 from cycle_core.models.irse import IdentityConfig, face_of
-from cycle_core.portraits.factors import sample_factors
-from cycle_core.portraits.renderer import render
 
 TINY = PhotoSettings(
     projected=1,
@@ -43,7 +42,7 @@ ENCODERS = {"small": "portraits"}
 def folder(tmp_path_factory) -> Path:
     """Two portraits, and a damaged file and one that is not square after them."""
     folder = tmp_path_factory.mktemp("pictures")
-    for i, image in enumerate(render(sample_factors(2, seed=3), 64).image):
+    for i, image in enumerate(open_set("inside", 2).images):
         save_image(image, folder / f"a{i}.png")
     (folder / "damaged.png").write_bytes((folder / "a0.png").read_bytes()[:500])
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(folder / "wide.png")

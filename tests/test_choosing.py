@@ -14,7 +14,7 @@ from cycle_core.faces.frame import Face, align
 from cycle_core.faces.points import EVERY, load_points, manual
 from cycle_core.faces.show import show_places
 from cycle_core.faces.video import Places, align_again, align_all, paste_all
-from cycle_core.portraits.examples import example
+from cycle_core.images.examples import example
 
 SHAPE = torch.tensor([[-10.0, -8.0], [10.0, -8.0], [0.0, 2.0], [-7.0, 12.0], [7.0, 12.0]])
 

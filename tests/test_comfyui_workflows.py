@@ -18,8 +18,8 @@ from comfy_real import collect
 import cycle_core as cc
 from cycle_core.directions.text import parse_numbers
 from cycle_core.faces.video import Places, align_all, cover, paste_all
+from cycle_core.images.examples import example
 from cycle_core.images.io import from_comfy, to_comfy
-from cycle_core.portraits.examples import example
 
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON

@@ -7,7 +7,8 @@ import torch
 
 from cycle_core.errors import InputError
 from cycle_core.faces.detect import detect
-from cycle_core.portraits.examples import EXAMPLES, FRAMES, example, room
+from cycle_core.images.examples import EXAMPLES, FRAMES, example
+from cycle_core.portraits.examples import room
 
 SHAPES = {"portrait": (1, 3, 480, 400), "group": (1, 3, 400, 640), "clip": (FRAMES, 3, 256, 320)}
 

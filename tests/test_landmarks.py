@@ -1,12 +1,15 @@
-"""The embedded detector: what it finds in a photograph and in renders, what it leaves alone, and
+"""The embedded detector: what it finds in photographs and in renders, what it leaves alone, and
 how it is trained."""
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,11 +20,15 @@ from cycle_core.faces import landmarks
 from cycle_core.faces.detectors.embedded import find as find_faces
 from cycle_core.faces.frame import Face, ffhq_quad
 from cycle_core.faces.landmarks import face_size
-from cycle_core.portraits.factors import sample_factors
-from cycle_core.portraits.renderer import render
-from cycle_core.portraits.scenes import FINDING, REFINING, Portraits, synthesise
 from cycle_core.training.landmarks import finder_losses, refiner_losses, train
+from cycle_core.training.renders import Renders
+from cycle_core.training.scenes import FINDING, REFINING, People, synthesise
 from cycle_core.training.settings import LandmarkTraining
+
+# `python -m people.dataset people --count 6 --resolution 128`, and
+# `python -m people.scenes scenes --count 4 --resolution 160`
+FIXTURES = Path(__file__).parent / "fixtures"
+FOLDERS = FIXTURES / "scenes", FIXTURES / "people"
 
 # eyes, nose, mouth corners of the astronaut: the mean of what YuNet (kornia) finds in the picture
 # and in its mirror image, at three sizes (benchmarks/landmarks.py)
@@ -45,10 +52,13 @@ def photograph(name: str) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def portraits() -> Portraits:
-    made = render(sample_factors(4, 5), 64, supersample=1)
-    images = ((made.image.clamp(-1, 1) + 1) * 127.5).byte()
-    return Portraits(images, (made.head * 255).byte(), made.points)
+def people() -> People:
+    return People(FOLDERS)
+
+
+@pytest.fixture(scope="module")
+def held_out() -> People:
+    return People(FOLDERS, "held_out")
 
 
 def put(image: torch.Tensor, points: torch.Tensor, size: float, angle: float, side: int):
@@ -123,11 +133,13 @@ def test_points_are_in_the_order_of_the_picture_also_when_mirrored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "angle"), [(40, 0.0), (90, 0.5), (90, -0.7), (200, 0.2), (400, 0.0)]
+    ("number", "size", "angle"),
+    [(0, 40, 0.0), (1, 90, 0.5), (2, 90, -0.7), (3, 200, 0.2), (4, 400, 0.0)],
 )
-def test_renders_are_found_at_any_size_and_turn(size: int, angle: float) -> None:
-    made = render(sample_factors(1, 3), 128, supersample=1)
-    picture, points = put(made.image, made.points[0], size / 1.3, angle, max(256, int(2 * size)))
+def test_people_are_found_at_any_size_and_turn(number: int, size: int, angle: float) -> None:
+    made = Renders(FIXTURES / "people").batch([number])
+    side = max(256, int(2 * size))
+    picture, points = put(made.images, made.points[0], size / 1.3, angle, side)
     faces = find_faces(picture)
     assert len(faces) == 1
     assert error(faces[0], points) < 0.12
@@ -144,40 +156,59 @@ def test_tiny_and_empty_pictures_have_no_faces() -> None:
 
 
 # ------------------------------------------------------------------------------------- scenes
-def test_scenes_are_the_same_for_the_same_seed(portraits: Portraits) -> None:
-    one, two = (synthesise(portraits, 6, FINDING, 7, batch=3) for _ in range(2))
+def test_scenes_are_the_same_for_the_same_seed(people: People) -> None:
+    one, two = (synthesise(people, 6, FINDING, 7, batch=3) for _ in range(2))
     assert torch.equal(one.images, two.images)
     assert torch.equal(one.points.nan_to_num(), two.points.nan_to_num())
-    assert not torch.equal(one.images, synthesise(portraits, 6, FINDING, 8, batch=3).images)
+    assert torch.equal(one.sure, two.sure)
+    assert not torch.equal(one.images, synthesise(people, 6, FINDING, 8, batch=3).images)
 
 
-def test_points_follow_the_face_into_the_scene(portraits: Portraits) -> None:
+def test_points_follow_the_face_into_the_scene(tmp_path) -> None:
     """Renders are replaced by dark pictures with a light disc at each point: there it is light."""
-    n = 64
+    shutil.copytree(FIXTURES / "people", tmp_path / "marked")
+    data = Renders(tmp_path / "marked")
+    n, points = data.resolution, data.batch(list(range(len(data)))).points
     c = torch.arange(n) + 0.5
     y, x = torch.meshgrid(c, c, indexing="ij")
-    discs = torch.zeros(4, n, n)
-    for k in range(5):
-        p = portraits.points[:, k, :, None, None]
-        discs += torch.exp(-((x - p[:, 0]).square() + (y - p[:, 1]).square()) / 8)
-    images = (discs.clamp(0, 1) * 200 + 20).byte()[:, None].expand(-1, 3, -1, -1)
-    marked = replace(portraits, images=images, heads=torch.full((4, 1, n, n), 255).byte())
-    scenes = synthesise(marked, 200, replace(REFINING, empty=0.0, missed=0.0), 1)
+    away = (x - points[..., 0, None, None]).square() + (y - points[..., 1, None, None]).square()
+    discs = torch.exp(-away / 32).sum(1).clamp(0, 1) * 200 + 20
+    images = discs.byte()[:, None].expand(-1, 3, -1, -1).numpy()
+    np.save(tmp_path / "marked" / "00000-images.npy", images)
+    np.save(tmp_path / "marked" / "00000-masks.npy", np.full((len(data), n, n), 255, np.uint8))
+    place = replace(REFINING, empty=0.0, missed=0.0)
+    scenes = synthesise(People([tmp_path / "marked"]), 200, place, 1)
 
     def brightness(points: torch.Tensor) -> float:
-        grid = points[:, :, None] / scenes.images.shape[-1] * 2 - 1
+        grid = points[:, 0, :, None] / scenes.images.shape[-1] * 2 - 1
         return float(F.grid_sample(scenes.images.float(), grid, align_corners=False).mean())
 
-    away = brightness(scenes.points + torch.tensor([5.0, 3.0]))
-    assert brightness(scenes.points) > away + 40
+    assert brightness(scenes.points) > brightness(scenes.points + torch.tensor([5.0, 3.0])) + 40
 
 
-def test_scenes_need_portraits() -> None:
-    none = Portraits(
-        torch.zeros(0, 3, 8, 8).byte(), torch.zeros(0, 1, 8, 8).byte(), torch.zeros(0, 5, 2)
-    )
-    with pytest.raises(InputError, match="no portrait"):
-        synthesise(none, 1, FINDING, 0)
+def test_the_faces_of_a_scene_are_all_known_but_only_clear_ones_are_asked_for(people) -> None:
+    scenes = synthesise(people, 100, FINDING, 2)
+    there = ~scenes.points.isnan().flatten(2).any(2)
+    assert 0.7 < float(there[:, 0].float().mean()) < 0.9  # the others are empty
+    assert (there.sum(1) >= 2).any()
+    assert (scenes.sure.sum(1) >= 2).any()
+    assert not (scenes.sure & ~there).any()
+    assert (there & ~scenes.sure).any()
+    size = face_size(scenes.points[scenes.sure])
+    assert 13 < float(size.min()) < float(size.max()) < 70
+
+
+def test_folders_must_hold_enough_people_of_enough_pixels(people: People, tmp_path) -> None:
+    with pytest.raises(InputError, match="give a folder"):
+        People([])
+    with pytest.raises(InputError, match="higher resolution"):
+        synthesise(people, 1, replace(FINDING, face=(300.0, 400.0)), 0)
+    shutil.copytree(FIXTURES / "people", tmp_path / "few")
+    index = json.loads((tmp_path / "few" / "index.json").read_text())
+    index["recipe"]["count"] = 1
+    (tmp_path / "few" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="too few to train on"):
+        People([tmp_path / "few"])
 
 
 # ----------------------------------------------------------------------------------- training
@@ -194,13 +225,36 @@ def test_right_points_cost_nothing_and_empty_scenes_do_not_count() -> None:
 
     places = points[:, None, None].expand(-1, 14, 14, -1, -1)
     size = (face_size(points) / landmarks.FINDER_SIZE).log().view(2, 1, 1).expand(-1, 14, 14)
-    losses = finder_losses(torch.full((2, 14, 14), -20.0), size, places, there)
+    cold, sure = torch.full((2, 14, 14), -20.0), torch.tensor([[True], [False]])
+    losses = finder_losses(cold, size, places, there[:, None], sure)
     assert float(losses["found"]) == pytest.approx(0, abs=1e-6)
     assert float(losses["size"]) == pytest.approx(0, abs=1e-6)
     assert float(losses["heat"]) > 0.1  # the face that is there was not seen
 
 
-def test_an_interrupted_training_continues_to_the_bit(portraits: Portraits, tmp_path) -> None:
+def test_each_face_is_asked_for_at_its_own_cells_and_unsure_ones_nowhere() -> None:
+    face = torch.tensor([[-9.0, -9], [9, -9], [0, 0], [-7, 9], [7, 9]])
+    points = torch.stack([face * 0.7 + 28, face + 84])[None]  # up left, down right
+    places = points[:, 0, None, None].expand(-1, 14, 14, -1, -1).clone()
+    places[:, 7:] = points[:, 1]
+    size = (face_size(points) / landmarks.FINDER_SIZE).log()[:, :1, None].expand(-1, 14, 14).clone()
+    size[:, 7:] = (face_size(points[:, 1]) / landmarks.FINDER_SIZE).log()
+    both, one = torch.tensor([[True, True]]), torch.tensor([[True, False]])
+    heat = torch.full((1, 14, 14), -20.0)
+    right = finder_losses(heat, size, places, points, both)
+    assert float(right["found"]) == pytest.approx(0, abs=1e-6)
+    assert float(right["size"]) == pytest.approx(0, abs=1e-6)
+    heat[:, 10, 10] = 20.0  # at the second face
+    seen = float(finder_losses(heat, size, places, points, both)["heat"])
+    assert seen < float(right["heat"])
+    unsure = finder_losses(heat, size, places, points, one)["heat"]
+    heat[:, 10, 10] = -20.0
+    assert float(finder_losses(heat, size, places, points, one)["heat"]) == float(unsure)
+
+
+def test_an_interrupted_training_continues_to_the_bit(
+    people: People, held_out: People, tmp_path
+) -> None:
     settings = LandmarkTraining(
         steps=4, finder_batch=4, refiner_batch=4, pool=8, reuse=1, checked=8, save_every=2
     )
@@ -210,10 +264,10 @@ def test_an_interrupted_training_continues_to_the_bit(portraits: Portraits, tmp_
         if step == 3:
             raise KeyboardInterrupt
 
-    whole = train(portraits, portraits, tmp_path / "a", settings, config)
+    whole = train(people, held_out, tmp_path / "a", settings, config)
     with pytest.raises(KeyboardInterrupt):
-        train(portraits, portraits, tmp_path / "b", settings, config, stop)
-    resumed = train(portraits, portraits, tmp_path / "b", settings, config)
+        train(people, held_out, tmp_path / "b", settings, config, stop)
+    resumed = train(people, held_out, tmp_path / "b", settings, config)
     states = [read_model(path, "landmarks")[1] for path in (whole, resumed)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     lines = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
@@ -221,15 +275,17 @@ def test_an_interrupted_training_continues_to_the_bit(portraits: Portraits, tmp_
     model = landmarks.load_landmarks(str(resumed))
     assert model.config == config
     with pytest.raises(InputError, match="seed"):
-        train(portraits, portraits, tmp_path / "b", replace(settings, seed=1), config)
+        train(people, held_out, tmp_path / "b", replace(settings, seed=1), config)
 
 
-def test_training_in_bfloat16_says_so_in_its_file(portraits: Portraits, tmp_path) -> None:
+def test_training_in_bfloat16_says_so_in_its_file(
+    people: People, held_out: People, tmp_path
+) -> None:
     settings = LandmarkTraining(
         steps=2, finder_batch=4, refiner_batch=4, pool=4, reuse=1, checked=8, bf16=True
     )
     config = landmarks.LandmarkConfig((4, 4, 8, 8), (4, 4, 8, 8))
-    path = train(portraits, portraits, tmp_path, settings, config)
+    path = train(people, held_out, tmp_path, settings, config)
     _, state, metadata = read_model(path, "landmarks")
-    assert metadata["command"].endswith("landmarks DATA --steps 2 --seed 0 --bf16")
+    assert metadata["command"].endswith("landmarks FOLDERS --steps 2 --seed 0 --bf16")
     assert all(value.isfinite().all() for value in state.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -19,6 +20,10 @@ from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.images.clips import ClipWriter, open_clip, write_animation
 from cycle_core.invert.encode import generate
+from cycle_core.invert.settings import TuneSettings
+from cycle_core.invert.tune import tune
+from cycle_core.invert.tuned_files import save_tuned
+from cycle_core.models.generator import Generator
 from cycle_core.run.morph import count_of, morph
 from cycle_core.run.video_settings import EASINGS, MorphSettings
 
@@ -181,6 +186,28 @@ def test_the_command_line_makes_videos_and_animations(files):
     assert main(["morph", *codes, "--out", str(files / "m.txt"), *generator]) == 2
     assert main(["morph", *codes, "--out", str(files / "n.gif"), *generator, "--fps", "0"]) == 2
     assert not (files / "n.gif").exists()
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif"])
+def test_a_morph_of_grey_pictures_by_another_generator_of_the_shape(files, G, ending):
+    pytest.importorskip("av")
+    grey = Generator(replace(G.config, img_channels=1))
+    save_model(files / "grey.safetensors", "generator", grey.config, grey.state_dict())
+    codes = [str(files / f"{name}.safetensors") for name in "ab"]
+    command = ["morph", *codes, "--out", str(files / f"m.{ending}"), "--frames", "2", "--quiet"]
+    command += ["--generator", str(files / "grey.safetensors"), "--device", "cpu"]
+    assert main(command) == 2
+    assert main([*command, "--same-space"]) == 0
+
+
+def test_a_morph_by_a_tuned_generator(files, G):
+    code = code_of(G, 1, 1)
+    tuned = tune(G, code, generate(G, code), TuneSettings(steps=1, lpips=0.0, locality=False))
+    save_tuned(tuned, files / "tuned.safetensors")
+    codes = [str(files / f"{name}.safetensors") for name in "ab"]
+    command = ["morph", *codes, "--out", str(files / "m.gif"), "--frames", "2", "--device", "cpu"]
+    command += ["--generator", str(files / "G.safetensors"), "--quiet"]
+    assert main([*command, "--tuned", str(files / "tuned.safetensors")]) == 0
 
 
 def test_several_pictures_of_one_person_tune_one_generator(files, G):

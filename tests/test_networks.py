@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cycle_core.bench.sets import open_set
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files import weights
 from cycle_core.files.assets import ASSETS
@@ -158,37 +159,31 @@ def test_a_portrait_network_gives_a_tap_for_each_level_and_a_code_for_each_facto
 
 # ------------------------------------------------------------------ embedded models
 @pytest.fixture(scope="module")
-def portraits():
-    """Four people, each with and without a smile and glasses; float [4, 2, 3, 64, 64]."""
-    from cycle_core.portraits.factors import replace, sample_factors
-    from cycle_core.portraits.renderer import render
-
-    plain = replace(sample_factors(4, seed=12345), smile=-0.5, glasses=0.0, beard=0.0)
-    changed = replace(plain, smile=0.9, glasses=0.8)
-    factors = torch.stack([plain, changed], 1)
-    return render(factors.flatten(0, 1), 64).image.view(4, 2, 3, 64, 64)
+def people():
+    return open_set("inside", 8)
 
 
 @pytest.mark.parametrize("role", ["loss", "metrics"])
-def test_the_attribute_network_sees_a_smile_and_glasses(portraits, role):
-    net = load_attributes(role)
-    read = net.factors(portraits.flatten(0, 1)).view(4, 2, -1)
-    for name, change in (("smile", 1.4), ("glasses", 0.8)):
-        i = net.config.names.index(name)
-        assert (read[:, 1, i] - read[:, 0, i]).mean().item() == pytest.approx(change, abs=0.25)
+@pytest.mark.parametrize("name", ["smile", "age", "yaw"])
+def test_the_attribute_network_sees_a_true_edit(people, role, name):
+    net, edit = load_attributes(role), people.attributes.index(name)
+    i = net.config.names.index(name)
+    change = net.factors(people.edited[:, edit])[:, i] - net.factors(people.images)[:, i]
+    true = people.signs[:, edit] * people.deviations[people.table.index(name)]
+    assert (change / true).mean().item() == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize("role", ["loss", "metrics"])
-def test_the_identity_network_knows_people_in_spite_of_smile_and_glasses(portraits, role):
+@pytest.mark.parametrize("name", ["smile", "yaw"])
+def test_the_identity_network_knows_people_in_spite_of_smile_and_pose(people, role, name):
     net = load_identity(role)
-    first, second = net(portraits[:, 0]), net(portraits[:, 1])
-    assert (first @ second.T).argmax(dim=1).tolist() == [0, 1, 2, 3]
+    first, second = net(people.images), net(people.edited[:, people.attributes.index(name)])
+    assert (first @ second.T).argmax(dim=1).tolist() == list(range(8))
 
 
 @pytest.mark.parametrize("role", ["loss", "metrics"])
-def test_the_perceptual_distance_grows_with_blur_and_is_half_between_strangers(portraits, role):
-    lpips = load_perceptual(role)
-    images = portraits[:, 0]
+def test_the_perceptual_distance_grows_with_blur_and_is_half_between_strangers(people, role):
+    lpips, images = load_perceptual(role), people.images
     blurred = [F.avg_pool2d(images, k, 1, k // 2, count_include_pad=False) for k in (3, 5, 9)]
     distances = [lpips(images, image).mean().item() for image in blurred]
     assert 0 < distances[0] < distances[1] < distances[2]

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -319,7 +320,7 @@ def test_refining_and_tuning_work_in_inference_mode_and_show_how_far_they_are(
     before = state(G), state(E)
     size = G.module.resolution
     image = pictures(2, size, size)
-    pivot, refined = run("CycleRefinePivot", images=image, encoder=E, generator=G, steps=2)
+    pivot, refined = run("CycleRefinePivot", images=image, encoder=E, generator=G, steps="2")
     assert world.comfy.bars[-1].total == 4
     assert world.comfy.bars[-1].calls[0][2][0] == "JPEG"
     tuned, drawn = run("CyclePivotTune", images=image, generator=G, pivot=pivot, steps=3)
@@ -417,7 +418,7 @@ def edit_live(world, portraits):
         node = world.nodes["CycleLatentEditor"]
         with torch.inference_mode():
             if code is None:
-                (code,) = world.nodes["CycleSampleCodes"].execute(G, 1, 7, 0.7, -1).args
+                (code,) = world.nodes["CycleSampleCodes"].execute(G, 1, 7, 0.7, "auto").args
             output = node.execute(code=code, generator=G, edits=edits, shown=shown, **plugs)
         ((edited,), (state,)) = output.args, output.ui["latent_editor"]
         json.dumps(state)
@@ -850,3 +851,50 @@ def test_two_generators_are_blended_and_codes_of_the_first_fit(run, world, tiny)
     assert torch.equal(*both)
     assert same(before[0], generator)
     assert same(before[1], second)
+
+
+@pytest.fixture
+def child(world, tiny):
+    """A generator of the same shape with weights of its own."""
+    G, _ = tiny
+    torch.manual_seed(1)
+    other = type(G.module)(G.module.config).eval().requires_grad_(False)
+    return world.part("nodes.host").LoadedModel.of(other, "child")
+
+
+def test_same_space_takes_what_another_generator_of_the_shape_made(run, tiny, child, world, hidden):
+    G, E = tiny
+    image = pictures(1)
+    (code,) = run("CycleSampleCodes", generator=G)
+    tuned, _ = run("CyclePivotTune", images=image, generator=G, pivot=code, steps=1)
+    run("CycleSaveTunedGenerator", tuned=tuned, original=G)
+    files = world.nodes["CycleLoadTunedGenerator"].define_schema().inputs[1].fields["options"]
+    ways = {
+        "CycleEncode": {"images": image, "encoder": E},
+        "CycleRefinePivot": {"images": image, "encoder": E, "steps": 1},
+        "CyclePivotTune": {"images": image, "pivot": code, "steps": 1},
+        "CycleGenerate": {"code": code},
+        "CycleLatentEditor": {"code": code},
+        "CycleLoadTunedGenerator": {"file": max(files)},
+    }
+    for node_id, inputs in ways.items():
+        with pytest.raises(Exception, match="generator"):
+            run(node_id, generator=child, **inputs)
+        made = run(node_id, generator=child, same_space=True, **inputs)[0]
+        base = getattr(made, "module", child.module).base_fingerprint
+        assert base == child.module.base_fingerprint, node_id
+        if node_id in ("CycleEncode", "CycleRefinePivot", "CycleLatentEditor"):
+            assert (made.generator, made.origin) == (base, G.module.fingerprint), node_id
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_grey_and_transparent_pictures_are_shown_as_rgb(run, tiny, world, channels):
+    module = type(tiny[0].module)
+    config = replace(tiny[0].module.config, img_channels=channels)
+    G = world.part("nodes.host").LoadedModel.of(module(config).eval(), "grey")
+    (code,) = run("CycleSampleCodes", generator=G)
+    (image,) = run("CycleGenerate", code=code, generator=G)
+    assert image.shape == (1, 32, 32, 3)
+    node = world.nodes["CycleLatentEditor"]
+    output = node.execute(code=code, generator=G, edits="", shown=0)
+    assert len(base64.b64decode(output.ui["latent_editor"][0]["image"]["rgb"])) == 3 * 32 * 32

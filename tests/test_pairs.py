@@ -19,6 +19,9 @@ from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.errors import MismatchError
 from cycle_core.invert.encode import generate
+from cycle_core.invert.settings import TuneSettings
+from cycle_core.invert.tune import tune
+from cycle_core.invert.tuned_files import load_tuned, save_tuned
 from cycle_core.models.fingerprints import same, short
 from cycle_core.models.generator import Generator
 from cycle_core.models.pairs import adopt
@@ -104,6 +107,15 @@ def test_an_adopted_code_says_where_it_is_from(tmp_path, caplog):
     of_parent = Direction("x", torch.randn(8), generator=parent.fingerprint)
     of_parent.check(adopted)  # the parent's directions keep their meaning
     assert adopt(code, parent) is code
+
+
+def test_a_tuned_generator_s_file_keeps_where_the_pivot_is_from(tmp_path):
+    parent, child = random_generator(), random_generator(1)
+    pivot = adopt(code_of(parent), child)
+    settings = TuneSettings(steps=1, lpips=0.0, locality=False, threshold=0.0)
+    tuned = tune(child, pivot, generate(child, pivot), settings)
+    save_tuned(tuned, tmp_path / "tuned.safetensors")
+    assert load_tuned(tmp_path / "tuned.safetensors", child).pivot.origin == parent.fingerprint
 
 
 def test_another_shape_is_never_the_same_space():

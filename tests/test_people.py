@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from people import dataset, factors
+from cycle_core.cli import parser
+from cycle_core.training.embedded import PRESETS, commands
+from people import dataset, factors, scenes, sets
 from people.mesh import Head
 from people.shapes import TARGETS
 
@@ -68,8 +70,40 @@ def test_a_folder_of_another_seed_or_world_is_refused_in_one_sentence(tmp_path):
         dataset.claim(tmp_path, recipe)
 
 
+def test_a_folder_of_scenes_is_none_of_portraits(tmp_path):
+    scenes_recipe = scenes.SceneRecipe(count=4, resolution=64)
+    dataset.claim(tmp_path, scenes_recipe)
+    dataset.claim(tmp_path, scenes_recipe)
+    with pytest.raises(dataset.DatasetError, match="not an index of such pictures"):
+        dataset.claim(tmp_path, dataset.Recipe(count=4, resolution=64))
+
+
 def test_a_longer_data_set_begins_with_a_shorter_one():
     short, long = (dataset.Recipe(count=n, shard=8) for n in (5, 20))
     np.testing.assert_array_equal(
         dataset.shard_factors(short, 0), dataset.shard_factors(long, 0)[:5]
     )
+
+
+def test_a_larger_test_set_begins_with_a_smaller_one_and_splits_share_nobody():
+    for name in sets.SETS:
+        few, many = (sets.people_of(name, n, "test")[0] for n in (3, 9))
+        np.testing.assert_array_equal(few, many[:3])
+        other, _ = sets.people_of(name, 9, "tuning")
+        assert not (other[:, None] == many).all(2).any()
+    person, _ = sets.people_of("person", 6, "test")
+    same = [factors.FACTORS[i].group == "identity" for i in range(factors.COUNT)]
+    assert (person[:, same] == person[:1, same]).all()
+    _, extras = sets.people_of("outside", 2 * len(sets.OUTSIDE), "test")
+    assert (extras.sum(0) == 2).all()
+    assert (extras.sum(1) == 1).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_command_that_makes_everything_gives_options_that_exist(preset, tmp_path):
+    known = parser()
+    for name, command in commands(tmp_path, PRESETS[preset]).items():
+        if command[0] == "make":
+            assert command[1] in ("people", "scenes")
+        else:
+            assert known.parse_args(command[3:]).device is not None, name

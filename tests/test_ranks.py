@@ -14,10 +14,9 @@ import pytest
 from safetensors.torch import load_file
 from torchrun import start, workers
 
+from cycle_core.bench.sets import open_set
 from cycle_core.cli import main
 from cycle_core.images.io import save_image
-from cycle_core.portraits.factors import sample_factors
-from cycle_core.portraits.renderer import render
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
 QUICK = ["--refine-steps", "1", "--tune-steps", "2", "--no-face", "centre", "--edit", "smile=1"]
@@ -27,7 +26,7 @@ NAMES = [f"portrait{i}" for i in range(5)]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Five portraits, and a file that is none."""
-    for name, image in zip(NAMES, render(sample_factors(5, seed=3), 64).image, strict=True):
+    for name, image in zip(NAMES, open_set("inside", 5).images, strict=True):
         save_image(image, tmp_path / "photos" / f"{name}.png")
     (tmp_path / "photos" / "broken.png").write_bytes(b"a letter")
     return tmp_path / "photos"

@@ -39,6 +39,13 @@ def test_options_are_called_what_the_widget_calls_them(texts):
                     assert option in texts[at], f"{at}: {option}"
 
 
+def test_a_tooltip_is_one_sentence():
+    for place, text in ENGLISH.items():
+        if ".inputs." in place and place.endswith(".tooltip"):
+            assert re.search(r"[.] [A-Z]|:$", text) is None, f"{place}: {text}"
+            assert text.endswith("."), f"{place}: {text}"
+
+
 @pytest.mark.parametrize("language", node_texts.LANGUAGES)
 def test_every_node_has_a_help_page_in_each_language(language):
     for node_id, entry in node_texts.translation(language).items():

@@ -25,7 +25,7 @@ from ..models.encoder import Encoder
 from ..models.generator import Generator
 from .measures import Clock, Numbers, Rulers, consistency, distance_to_w, distortion, editability
 from .methods import METHODS, BenchModels, Method, find
-from .sets import COUNTS, EDITED, TestSet, open_set
+from .sets import NAMES, TestSet, open_set
 
 Progress = Callable[[str], object]
 _PARTS = frozenset(("facts", "pivot", "tuned", "edited"))
@@ -44,16 +44,15 @@ class BenchSettings:
 
     methods: tuple[str, ...] = tuple(method.key for method in METHODS)
     seeds: tuple[int, ...] = tuple(range(10))  # of the trainings
-    inside: int = COUNTS["inside"]  # pictures of each set ...
-    outside: int = COUNTS["outside"]
-    person: int = COUNTS["person"]
+    inside: int = 200  # pictures of each set ...
+    outside: int = 100
+    person: int = 20
     edited: int = 50  # ... of which so many are edited,
     tuned: int = 20  # so many tuned,
     projected: int = 50  # and so many inverted, where a method optimises every picture for itself
     share: float = 1.0  # of the steps of every method; below 1 it is a quick look
     tune: TuneSettings = TUNE_PRESETS["embedded"]
     device: str = "cpu"
-    compile: bool = False  # the renderer: faster for a whole set, needs a compiler
 
     def pictures(self, name: str) -> int:
         return {"inside": self.inside, "outside": self.outside, "person": self.person}[name]
@@ -78,6 +77,7 @@ def compare(
     out: str | Path,
     settings: BenchSettings | None = None,
     encoders: str | Path | None = None,
+    sets: str | Path | None = None,
     say: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Measure what `out` does not hold yet; gives all its results: those of `measure`, with "facts"
@@ -85,18 +85,20 @@ def compare(
 
     encoders: a folder of `cycle-core train encoder` runs named TRAINING-SEED, such as `cycle-0` and
     `w+-2`; without one, the embedded encoder is the only one, and methods that need another
-    training are refused. say(sentence): what is under way.
-    Raises InputError, MissingFileError for a training that is not there."""
+    training are refused. sets: a folder of larger test sets than those of the package.
+    say(sentence): what is under way.
+    Raises InputError, MissingFileError for a training or a set that is not there."""
     settings = settings or BenchSettings()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     tell = say or (lambda sentence: None)
     G = load_generator("portraits", settings.device)
-    rulers = Rulers.load(G)
     losses = Networks.for_loss(embedded=True).to(settings.device)
     cells = list(_cells(settings))
     found = {m.encoder: _encoder(encoders, m.encoder, seed, G) for m, seed, _ in cells if m.encoder}
     del found  # what is missing is said before hours are spent
+    tests = {name: open_set(name, settings.pictures(name), sets) for name in NAMES}
+    rulers = Rulers.load(G, tests[NAMES[0]].attributes)
     results = []
     for number, (method, seed, name) in enumerate(cells, start=1):
         path = out / f"{method.key}-{seed}-{name}.json"
@@ -104,13 +106,9 @@ def compare(
         result = read_result(path)
         if result is None or result["facts"] != wanted:
             tell(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
-            test = open_set(
-                out, name, settings.pictures(name), G.resolution, settings.compile,
-                lambda done, total, name=name: tell(f"rendered {done} of {total} {name}"),
-            )  # fmt: skip
             encoder = _encoder(encoders, method.encoder, seed, G)
             models = BenchModels(G, encoder, losses)
-            result, pictures = measure(method, models, test, rulers, settings, seed)
+            result, pictures = measure(method, models, tests[name], rulers, settings, seed)
             result["facts"] = wanted
             if pictures is not None:
                 save_image(pictures, path.with_suffix(".png"))
@@ -206,7 +204,7 @@ def _pictures(
         one, cells = code.one(i), [test.images[i]]
         cells += [generate(by, one)[0].cpu() for by in (G, generators[i])]
         for name in SHOWN_EDITS:
-            j = EDITED.index(name)
+            j = test.attributes.index(name)
             moved = edit(one, rulers.directions[j], float(test.signs[i, j]))
             cells += [generate(generators[i], moved)[0].cpu(), test.edited[i, j]]
         rows.append(torch.cat(cells, dim=2))
@@ -222,7 +220,7 @@ def _cells(settings: BenchSettings) -> Iterator[tuple[Method, int, str]]:
             method = find(key)
             if not method.encoder and seed != settings.seeds[0]:
                 continue
-            for name in COUNTS:
+            for name in NAMES:
                 if settings.pictures(name):
                     yield method, seed, name
 

@@ -1,48 +1,59 @@
-"""What methods are tested on: portraits that no training saw, their factors, and their true edits.
+"""What methods are tested on: rendered people that no training saw, their factors, and their true
+edits.
 
 Edits are exact here: the picture that a perfect edit would give is the render of the same factors
-with one of them moved.
+with one of them moved. A set is one file; the package has small ones, and the renderer makes larger
+ones of the same kind::
+
+    NAME-SPLIT.safetensors    header "config": name, split, resolution, edited (names), outside
+                              (names), factors (the table), deviations (of each factor)
+                              pictures uint8 [bytes], WebP files one behind the other: each person
+                              followed by its edits; ends int64 [N * (1 + edits)], where each
+                              picture ends; factors, extras, signs float32 as in `TestSet`
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..checkpoints.native import read_model, save_model
-from ..errors import InputError, MissingFileError
-from ..portraits.factors import FACTORS, IDENTITY, index, sample_factors
-from ..portraits.renderer import Extras, render
+from ..errors import CheckpointError, InputError, MissingFileError
+from ..files.assets import ASSETS
+from ..files.json import parse_json
+from ..images.io import from_pil
+from ..models.factors import FactorTable
 
-# Those that a portrait always has; what may be absent cannot be moved the same way in all.
-EDITED = ("yaw", "pitch", "smile", "eyes_open", "age", "light_az", "light_el", "skin_tone",
-          "hair_color", "hair_len", "face_width", "nose_len")  # fmt: skip
-OUTSIDE = ("hat", "paint", "moles", "pattern", "light")  # what no portrait of the domain has
-COUNTS = {"inside": 200, "outside": 100, "person": 20}
-# what is compared, and other portraits of the same kinds: to choose settings by, and to calibrate
+NAMES = ("inside", "outside", "person")
+# what is compared, and other people of the same kinds: to choose settings by, and to calibrate
 SPLITS = ("test", "tuning", "calibration")
-_SEED = 20_220_718  # training data has seeds from 0 on
-_CHUNK = 8  # portraits rendered at once, with their edits
+_CONFIG = {"edited": [str], "outside": [str], "factors": [{}], "deviations": [float]}
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """name: "inside" the domain, "outside" of it, or one "person" many times.
+    """name: "inside" the domain, "outside" of it, or one "person" many times. N people, E edits, F
+    factors.
 
-    images: float32 [N,3,R,R] in [-1,1]; factors: float32 [N,COUNT]; extras: float32
-    [N,len(OUTSIDE)] in 0..1; signs: float32 [N,len(EDITED)], -1 or 1, the way in which each
-    attribute has room: towards the middle of its range.  edited: float32 [N,len(EDITED),3,R,R],
-    renders of the same portrait with one attribute moved by one standard deviation that way."""
+    images: float32 [N,3,R,R] in [-1,1]; factors: float32 [N,F], in the order of `table`; extras:
+    float32 [N,len(outside)] in 0..1, of what no person of the domain has; signs: float32 [N,E], -1
+    or 1, the way in which each attribute has room: towards the middle of its range; edited: float32
+    [N,E,3,R,R], renders of the same person with one attribute moved by one standard deviation that
+    way. attributes: names of the edited ones; deviations: float32 [F], over the domain."""
 
     __test__ = False  # no test of pytest, whatever its name looks like
 
     name: str
+    table: FactorTable
+    attributes: tuple[str, ...]
+    outside: tuple[str, ...]
+    deviations: Tensor
     images: Tensor
     factors: Tensor
     extras: Tensor
@@ -53,98 +64,72 @@ class TestSet:
         return len(self.images)
 
     def part(self, start: int, stop: int) -> TestSet:
-        """Some of the portraits. Those of a set outside take turns in what is unusual."""
-        fields = [name for name in self.__dataclass_fields__ if name != "name"]
-        return replace(self, **{name: getattr(self, name)[start:stop] for name in fields})
-
-
-def make_set(
-    name: str,
-    count: int | None = None,
-    resolution: int = 64,
-    compile: bool = False,
-    say: Callable[[int, int], object] | None = None,
-    split: str = "test",
-) -> TestSet:
-    """Render a set of `COUNTS`, or its first `count` portraits, at a resolution.
-
-    compile: ten times faster after minutes of compiling; needs a compiler. say(done, total): while
-    it renders. Raises InputError for another name."""
-    factors, extras = describe_set(name, count, split)
-    total = len(factors)
-    columns = [index(attribute) for attribute in EDITED]
-    middle = torch.tensor([(FACTORS[i].low + FACTORS[i].high) / 2 for i in columns])
-    signs = torch.where(factors[:, columns] > middle, -1.0, 1.0)
-    images, edited = [], []
-    for at in torch.arange(total).split(_CHUNK):
-        versions = factors[at].repeat(1 + len(columns), 1, 1)  # [1 + edits, n, COUNT]
-        for j, column in enumerate(columns):
-            versions[1 + j, :, column] += signs[at, j] * deviations()[column]
-        several = extras[at].repeat(1 + len(columns), 1)
-        made = _render(versions.flatten(0, 1), several, resolution, compile)
-        made = made.unflatten(0, versions.shape[:2])  # [1 + edits, n, 3, R, R]
-        images.append(made[0])
-        edited.append(made[1:].transpose(0, 1).contiguous())
-        if say is not None:
-            say(int(at[-1]) + 1, total)
-    return TestSet(name, torch.cat(images), factors, extras, signs, torch.cat(edited))
-
-
-def describe_set(name: str, count: int | None = None, split: str = "test") -> tuple[Tensor, Tensor]:
-    """The factors [N,COUNT] and the extras [N,len(OUTSIDE)] of a set. Raises InputError."""
-    if name not in COUNTS or split not in SPLITS:
-        raise InputError(
-            f"The test sets are {', '.join(COUNTS)}, of {', '.join(SPLITS)}; {name!r} of {split!r} "
-            "was asked for."
-        )
-    total = COUNTS[name] if count is None else min(count, COUNTS[name])
-    # far from each other: torch's generators dislike neighbouring seeds
-    kind = list(COUNTS).index(name) + len(COUNTS) * SPLITS.index(split)
-    seed = int(np.random.SeedSequence([_SEED, kind]).generate_state(1)[0])
-    factors = sample_factors(COUNTS[name], seed)[:total]
-    if name == "person":
-        factors[:, IDENTITY] = factors[:1, IDENTITY]
-    extras = torch.zeros(total, len(OUTSIDE))
-    if name == "outside":
-        extras[torch.arange(total), torch.arange(total) % len(OUTSIDE)] = 1.0
-    return factors, extras
+        """Some of the people. Those of a set outside take turns in what is unusual."""
+        rows = ("images", "factors", "extras", "signs", "edited")
+        return replace(self, **{row: getattr(self, row)[start:stop] for row in rows})
 
 
 def open_set(
-    folder: str | Path,
-    name: str,
-    count: int | None = None,
-    resolution: int = 64,
-    compile: bool = False,
-    say: Callable[[int, int], object] | None = None,
-    split: str = "test",
+    name: str, count: int | None = None, folder: str | Path | None = None, split: str = "test"
 ) -> TestSet:
-    """The same, kept in a file of a folder: rendering takes minutes.
+    """A set, or its first `count` people: of the package, or of a folder of larger ones.
 
-    Raises InputError where there is no such folder."""
-    if not Path(folder).is_dir():
-        raise InputError(f"There is no folder {folder} to keep the test sets in: make it first.")
-    made = COUNTS[name] if count is None else min(count, COUNTS[name])
-    ending = "" if split == "test" else f"-{split}"
-    path = Path(folder) / f"set-{name}-{made}{ending}.safetensors"
+    Raises InputError for another name and for fewer people than `count`, MissingFileError without
+    the file, CheckpointError for a damaged one."""
+    if name not in NAMES or split not in SPLITS:
+        raise InputError(
+            f"The test sets are {', '.join(NAMES)}, of {', '.join(SPLITS)}; {name!r} of {split!r} "
+            "was asked for."
+        )
+    path = (ASSETS / "sets" if folder is None else Path(folder)) / f"{name}-{split}.safetensors"
+    if not path.is_file():
+        raise MissingFileError(f"There is no test set {path}: {_MORE}.")
+    test = read_set(path)
+    if count is not None and count > len(test):
+        raise InputError(
+            f"{count} pictures were asked for, but {path} holds {len(test)}: ask for fewer, or "
+            f"{_MORE}."
+        )
+    return test if count is None else test.part(0, count)
+
+
+_MORE = (
+    "render larger sets with `python -m cycle_core.portraits.sets FOLDER` and give the folder with "
+    "--sets"
+)
+
+
+def read_set(path: Path) -> TestSet:
+    """A file of the layout above. Raises CheckpointError for any other."""
     try:
-        config, state, _ = read_model(path, "test set")
-    except MissingFileError:
-        config, state = {}, {}
-    wanted: dict[str, Any] = {"count": made, "resolution": resolution, "edited": list(EDITED)}
-    if config != wanted:
-        fresh = make_set(name, count, resolution, compile, say, split)
-        state = {key: getattr(fresh, key) for key in TestSet.__dataclass_fields__ if key != "name"}
-        save_model(path, "test set", wanted, state)
-    return TestSet(name, **state)
+        with safe_open(path, framework="pt") as file:
+            config = parse_json((file.metadata() or {})["config"], _CONFIG)
+            tensors = {key: file.get_tensor(key) for key in ("factors", "extras", "signs", "ends")}
+            packed = memoryview(file.get_tensor("pictures").numpy().tobytes())
+        ends = tensors.pop("ends").tolist()
+        pictures = _unpack([packed[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)])
+        people = pictures.unflatten(0, (-1, 1 + len(config["edited"])))
+        return TestSet(
+            path.stem.partition("-")[0],
+            FactorTable.of(config["factors"]),
+            tuple(config["edited"]),
+            tuple(config["outside"]),
+            torch.tensor(config["deviations"]),
+            images=people[:, 0],
+            edited=people[:, 1:],
+            **tensors,
+        )
+    except (SafetensorError, OSError, UnidentifiedImageError, KeyError, ValueError, RuntimeError,
+            InputError) as error:  # fmt: skip
+        raise CheckpointError(
+            f"{path} is not a test set of this program ({type(error).__name__}): {_MORE}."
+        ) from error
 
 
-def deviations() -> Tensor:
-    """Standard deviation of every factor over the domain, float32 [COUNT]."""
-    return sample_factors(20_000, _SEED - 1).std(0)
-
-
-def _render(factors: Tensor, extras: Tensor, resolution: int, compile: bool) -> Tensor:
-    given = {name: extras[:, i] for i, name in enumerate(OUTSIDE)}
-    image = render(factors, resolution, extras=Extras(**given), compile=compile).image
-    return (image * 127.5).round() / 127.5  # as a picture file keeps it
+def _unpack(files: Sequence[memoryview]) -> Tensor:
+    """float32 [N,3,R,R] in [-1,1]"""
+    pictures = []
+    for file in files:
+        with Image.open(io.BytesIO(file)) as picture:
+            pictures.append(from_pil(picture.convert("RGB")).image)
+    return torch.cat(pictures)

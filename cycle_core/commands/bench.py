@@ -33,7 +33,7 @@ _DOMAIN = (
     "outside",
     "person",
     "edited",
-    "compile",
+    "sets",
 )
 _PHOTOS = ("generator", "directions", "count", "strength", "preset")
 
@@ -79,8 +79,8 @@ def add_commands(commands: Any) -> None:
         domain.add_argument(
             f"--{name}", type=non_negative_int, metavar="N", help=f"number of {what}"
         )
-    domain.add_argument("--compile", action="store_true",
-                        help="compile the renderer: faster for many portraits")  # fmt: skip
+    domain.add_argument("--sets", type=Path, metavar="FOLDER",
+                        help="of larger test sets than those of the package")  # fmt: skip
 
     photos = command.add_argument_group("on photographs")
     photos.add_argument("--photos", type=Path, metavar="FOLDER", help="of aligned square pictures")
@@ -127,10 +127,10 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
         )
     names = ("inside", "outside", "person", "edited", "tuned", "projected", "methods", "seeds")
     settings = QUICK if arguments.quick else BenchSettings()
-    settings = replace(settings, **_given(arguments, names), compile=arguments.compile)
+    settings = replace(settings, **_given(arguments, names))
     settings = replace(settings, device=str(device_of(arguments)))
     folder = Path(encoders[0]) if encoders else None
-    results = compare(arguments.out, settings, folder, Console(arguments.quiet).say)
+    results = compare(arguments.out, settings, folder, arguments.sets, Console(arguments.quiet).say)
     _tell(tables(results), arguments.card, "compared")
     if arguments.plot is not None:
         plot(results, arguments.plot)

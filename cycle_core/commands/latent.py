@@ -32,6 +32,7 @@ from .options import (
 )
 
 DEFAULT = "portraits"  # of --generator
+SHEET = 64  # pictures on the sheet of samples, at most
 
 if TYPE_CHECKING:
     import torch
@@ -348,13 +349,14 @@ def run_sample(arguments: argparse.Namespace) -> None:
     device = device_of(arguments)
     generator = load_generator(arguments.generator, device)
     code = sample(generator, arguments.count, arguments.seed, arguments.truncation, arguments.label)
-    images = []
+    shown = []  # on the sheet
     for index in range(arguments.count):
-        images.append(generate(generator, code.with_w(code.w[index : index + 1])))
-        save_image(images[-1], arguments.out / f"sample-{index:04d}.png")
+        image = generate(generator, code.with_w(code.w[index : index + 1]))
+        save_image(image, arguments.out / f"sample-{index:04d}.png")
+        shown += [image] if len(shown) < SHEET else []
         console.progress("sample", index + 1, arguments.count)
     save_code(code, arguments.out / "codes.safetensors")
-    save_image(sheet_of(images, contact_sheet), arguments.out / "sheet.png")
+    save_image(sheet_of(shown, contact_sheet), arguments.out / "sheet.png")
     console.say(f"{arguments.out}: {arguments.count} pictures, sheet.png, codes.safetensors")
 
 
@@ -370,9 +372,9 @@ def load_given_generator(arguments: argparse.Namespace, device: torch.device) ->
 
 
 def sheet_of(images: list[torch.Tensor], contact_sheet: Any) -> torch.Tensor:
-    """The first 64 pictures as a square table."""
+    """Pictures, SHEET at most, as a square table."""
     from ..images.io import as_rgb
 
-    shown = [as_rgb(image) for image in images[:64]]
+    shown = [as_rgb(image) for image in images]
     width = next(n for n in range(1, 9) if n * n >= len(shown))
     return contact_sheet([shown[i : i + width] for i in range(0, len(shown), width)], cell=160)

@@ -15,6 +15,7 @@ from .options import (
     add_device,
     add_generator,
     add_out,
+    add_same_space,
     add_settings,
     device_of,
     given,
@@ -42,6 +43,7 @@ def add_commands(commands: Any) -> None:
     add_settings(command, MorphSettings, ("frames", "easing", "path", "loop", "hold"))
     command.add_argument("--tuned", type=Path, help="what `tune` wrote (default: the generator)")
     add_generator(command)
+    add_same_space(command)
     add_device(command)
 
 
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import load_code
     from ..directions.editing import join
     from ..images.clips import ANIMATIONS, ClipWriter, write_animation
+    from ..models.pairs import adopt
     from ..run.morph import count_of, morph
     from .latent import load_given_generator
 
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = device_of(arguments)
     codes = join([load_code(path, device) for path in arguments.codes])
     generator = load_given_generator(arguments, device)
+    codes = adopt(codes, generator) if arguments.same_space else codes
     total = count_of(codes.batch, settings)
     pictures = _shown(morph(generator, codes, settings), total, console)
     if writer is None:
@@ -74,6 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _shown(images: Iterator[torch.Tensor], total: int, console: Console) -> Iterator[torch.Tensor]:
+    from ..images.io import as_rgb
+
     for index, image in enumerate(images, start=1):
         console.progress("morph", index, total)
-        yield image
+        yield as_rgb(image)

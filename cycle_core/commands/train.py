@@ -254,8 +254,8 @@ def _generator_settings(arguments: argparse.Namespace, kind: Any, data: str) -> 
     for name in sorted(given(arguments, other).keys() - {*_names(kind), "device", "start"}):
         option = ("--no-" if name == "noise" else "--") + name.replace("_", "-")
         raise InputError(f"{option} is not an option for {data}: leave it out.")
-    values = {name: value for name, value in given(arguments, kind).items() if name != "start"}
-    values["device"] = str(device_of(arguments))
+    values: dict[str, Any] = {**given(arguments, kind), "device": str(device_of(arguments))}
+    values.pop("start", None)  # its file; a fingerprint in the settings
     return kind(**values)
 
 

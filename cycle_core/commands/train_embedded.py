@@ -36,10 +36,12 @@ def add_commands(kinds: Any) -> None:
         kinds,
         "landmarks",
         train_landmarks,
-        "train the landmark networks on rendered portraits in synthetic scenes",
-        "train landmarks wide --minutes 45 --out run",
+        "train the landmark networks on rendered people in synthetic scenes",
+        "train landmarks scenes people --minutes 45 --out run",
     )
-    command.add_argument("data", type=Path, nargs="+", help=f"folders {_DATA}, best --wide ones")
+    command.add_argument(
+        "data", type=Path, nargs="+", help="folders of `make scenes` and `make people`"
+    )
     add_out(command, "folder of the run")
     add_settings(command, LandmarkTraining, ("steps", "minutes"))
     add_machine(command, LandmarkTraining, ("seed", "bf16", "log_every", "save_every"))
@@ -83,14 +85,14 @@ def train_landmarks(arguments: argparse.Namespace) -> None:
     import torch
 
     from ..training import landmarks
+    from ..training.scenes import People
 
     torch.set_num_threads(arguments.threads)
     settings = LandmarkTraining(**given(arguments, LandmarkTraining))
     with closing(Console(arguments.quiet)) as console:
-        portraits = landmarks.open_portraits(arguments.data)
-        held_out = landmarks.open_portraits(arguments.data[:1], "held_out", 200)
+        people, held_out = (People(arguments.data, part) for part in ("train", "held_out"))
         callback = console.callback("train landmarks")
-        path = landmarks.train(portraits, held_out, arguments.out, settings, callback=callback)
+        path = landmarks.train(people, held_out, arguments.out, settings, callback=callback)
         console.say(str(path))
 
 

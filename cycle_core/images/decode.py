@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from . import exif
 from .profile import Deep, foreign, to_srgb
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Typ
 _DAMAGE += (struct.error, zlib.error)
 
 _ROWS = 64  # converted at a time
+
+# PIL.Image.Transpose of the orientations from 2 on: mirrored, upside down, ...
+_TURNS = (0, 3, 1, 5, 4, 6, 2)
 
 Channels = tuple[np.ndarray, np.ndarray | None]  # colour [3,H,W] and alpha [H,W], float32 in 0..1
 Convert = Callable[["Image.Image", "Image.Image | None"], np.ndarray]
@@ -58,6 +62,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Pillow warns of large pictures and of odd metadata; what matters is reported below
             warnings.simplefilter("ignore")
+            exif.check(path)
             with Image.open(path, formats=_formats()) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
@@ -91,6 +96,7 @@ def channels(picture: Image.Image, path: Path | None = None) -> Channels:
     Some rows at a time, so that no more is held than the picture as it is stored and the result."""
     profile = foreign(picture)
     picture.load()
+    vars(picture).pop("_decoder", None)  # that of WebP holds two pictures more
     low = None if path is None else _low_bytes(path, picture)
     for part in (picture, low):
         if part is not None:
@@ -240,7 +246,8 @@ def _other_byte(tile: Any) -> Any:
 
 
 def _turn_upright(picture: Image.Image) -> None:
-    from PIL import ImageOps
-
     with contextlib.suppress(*_DAMAGE):  # damaged EXIF does not make the picture unusable
-        ImageOps.exif_transpose(picture, in_place=True)
+        turn = exif.orientation(picture) - 2
+        if turn >= 0:  # in place, as Pillow's exif_transpose does it, which rewrites the EXIF, too
+            picture.im = picture.im.transpose(_TURNS[turn])
+            picture._size = picture.im.size

@@ -219,12 +219,13 @@ def from_comfy(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_comfy(image: torch.Tensor) -> torch.Tensor:
-    """float [B,3,H,W] in [-1,1] -> ComfyUI IMAGE, float32 [B,H,W,3], clamped to 0..1."""
-    if image.ndim != 4 or image.shape[1] != 3:
+    """float [B,C,H,W] in [-1,1] -> ComfyUI IMAGE, float32 [B,H,W,3], clamped to 0..1: grey as RGB,
+    what is transparent over white (`as_rgb`)."""
+    if image.ndim != 4:
         raise InputError(
             f"An image has the shape [batch, 3, height, width], but {list(image.shape)} was given."
         )
-    return ((image.float() + 1) / 2).clamp(0, 1).movedim(1, -1).contiguous()
+    return ((as_rgb(image.float()) + 1) / 2).clamp(0, 1).movedim(1, -1).contiguous()
 
 
 def as_image(photo: Photo | torch.Tensor) -> torch.Tensor:

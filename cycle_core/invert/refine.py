@@ -41,12 +41,19 @@ class Refined:
     history: tuple[tuple[dict[str, float], ...], ...]
 
     @staticmethod
-    def of(found: Sequence[Descent], space: str, G: Generator, stage: int | None = None) -> Refined:
+    def of(
+        found: Sequence[Descent],
+        space: str,
+        G: Generator,
+        stage: int | None = None,
+        origin: str = "",
+    ) -> Refined:
         """The best states of some descents, each of which is a code."""
         w = torch.cat([one.state[0] for one in found])
         image = torch.cat([one.image for one in found]).clamp(-1, 1)
         history = tuple(tuple(log) for one in found for log in one.history)
-        return Refined(Code(w, space, G.base_fingerprint, stage), image, history)
+        code = Code(w, space, G.base_fingerprint, stage, origin=origin)
+        return Refined(code, image, history)
 
 
 def refine(
@@ -101,7 +108,7 @@ def refine(
                 )
                 for index, picture in enumerate(plain(image, G).split(1))
             ]  # fmt: skip
-        return Refined.of(found, "W" if stage == 0 else "W+", G, stage)
+        return Refined.of(found, "W" if stage == 0 else "W+", G, stage, E.origin)
 
     others = 0 if domain is None else settings.images
     return retry_on_oom(

@@ -47,6 +47,7 @@ def save_tuned(
         "space": tuned.pivot.space,
         "generator": tuned.pivot.generator,
         "stage": tuned.pivot.stage,
+        **({"origin": tuned.pivot.origin} if tuned.pivot.origin else {}),
         "history": tuned.history,
         "best": tuned.best,
         "detail_at": synthesis.detail_at,
@@ -67,7 +68,10 @@ def load_tuned(path: str | Path, generator: Generator, same_space: bool = False)
         if not same_space and not same(config["original"], generator.fingerprint):
             raise MismatchError(f"{path}: " + _other(generator, config["original"]))
         w = state.pop("pivot.w").to(generator.device)
-        pivot = Code(w, config["space"], config["generator"], config["stage"])
+        known = config["space"], config["generator"], config["stage"]
+        pivot = Code(w, *known, origin=config.get("origin", ""))
+        if not isinstance(pivot.generator, str) or not isinstance(pivot.origin, str):
+            raise TypeError("a generator is named by a text")
         pivot = adopt(pivot, generator) if same_space else pivot
         with torch.inference_mode(False):
             tuned = trainable_copy(generator).requires_grad_(False).tuned_from(generator)

@@ -1,49 +1,28 @@
-"""Pictures to begin with, in place of photos: people of the embedded domain in a room.
+"""Render the pictures of `images/examples.py` anew into the package.
 
-python -m cycle_core.portraits.examples     renders them anew into cycle_core/assets
+python -m cycle_core.portraits.examples
 """
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError
 from ..files.assets import ASSETS
+from ..images.examples import EXAMPLES, FRAME_SECONDS, FRAMES
+from ..images.io import to_pil
 from ..images.resize import blur
 from .factors import defaults, replace
 from .renderer import render
-
-EXAMPLES = ("portrait", "group", "clip")
-
-FRAMES, FRAME_SECONDS = 16, 1 / 12  # of the clip, which begins where it ends
 
 SMILING = {"skin_tone": 0.3, "hair_color": 0.55, "hair_len": 0.7, "eye_color": 0.85, "smile": 0.3}
 BEARDED = {"skin_tone": 0.55, "hair_color": 0.1, "hair_len": 0.1, "beard": 0.75, "jaw_width": 0.5}
 LONG_HAIRED = {"skin_tone": 0.8, "hair_color": 0.05, "hair_len": 0.9, "hair_wave": 0.8}
 
 
-def example(name: str) -> Tensor:
-    """float32 [B,3,H,W] in [-1,1]: "portrait" and "group" (three people) are one picture, "clip"
-    has the frames of a moving head.
-
-    Raises InputError for another name."""
-    from PIL import Image, ImageSequence
-
-    from ..images.io import from_pil
-
-    if name not in EXAMPLES:
-        raise InputError(f"The examples are {', '.join(EXAMPLES)}, not {name!r}.")
-    with Image.open(_file(name)) as file:
-        frames = [from_pil(frame.convert("RGB")).image for frame in ImageSequence.Iterator(file)]
-    return torch.cat(frames)
-
-
-# ------------------------------------------------------------------ how they were made
 def portrait() -> Tensor:
     """[1,3,480,400]: one person, a little turned."""
     person = replace(defaults(), **SMILING, yaw=0.2, light_az=0.5, cloth_hue=0.62)
@@ -138,17 +117,11 @@ def _in_room(scene: Tensor, people: list, grain: int = 0) -> Tensor:
     return with_grain(scene, grain)
 
 
-def _file(name: str) -> Path:
-    return ASSETS / f"example_{name}.{'webp' if name == 'clip' else 'jpg'}"
-
-
 def main() -> None:
-    from ..images.io import to_pil
-
     for name, make in (("portrait", portrait), ("group", group), ("clip", clip)):
         first, *more = [to_pil(frame) for frame in make()]
         lasting = {"save_all": True, "append_images": more, "duration": round(FRAME_SECONDS * 1000)}
-        first.save(_file(name), quality=90, **(lasting if more else {}))
+        first.save(ASSETS / EXAMPLES[name], quality=90, **(lasting if more else {}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Make every embedded model again, from seeds, by one command.
+"""Make every embedded model, from seeds, by one command.
 
     python -m cycle_core.training.embedded FOLDER --preset cpu
 
-Renders the portraits, then trains, in the order in which they need each other, the networks that
-read portraits, the generator, the encoder, the directions and the landmark network. Each step is
-one of the project's own commands and is printed before it runs; data and runs go to FOLDER, each
-finished model into the package. The same command goes on where it was interrupted.
+Renders the people, then trains, in the order in which they need each other, the networks that read
+people, the generator, which grows, the encoder, the directions and the landmark network. Each step
+is one of the project's own commands and is printed before it runs; it is run in the project's
+folder, whose Makefile has the renderer. Data and runs go to FOLDER, each finished model into the
+package. The same command goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -25,41 +26,67 @@ from ..files.assets import ASSETS
 
 
 @dataclass(frozen=True)
-class Preset:
-    """How large and how long. "cpu" made what is embedded, apart from what the model card says."""
+class Stage:
+    """A size at which the generator is trained, and for how many images."""
 
     resolution: int
-    portraits: int
-    wide: int  # portraits with heads turned further, for the landmark network
+    regression: int
+    adversarial: int = 0
+    perceptual: float = 0.0  # weight
+    lr: float = 8e-3
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How large and how long. "cpu" is for one thread each."""
+
+    people: int
+    scenes: int
     perceptual: int  # steps
     identity: int  # steps
-    generator: tuple[str, ...]
+    channels: tuple[int, ...]
+    batch: int
+    stages: tuple[Stage, ...]
     encoder: tuple[str, ...]
     landmarks: int  # minutes
     device: tuple[str, ...]
 
+    @property
+    def resolution(self) -> int:
+        """Of the finished generator, and of the renders."""
+        return self.stages[-1].resolution
+
 
 PRESETS = {
     "cpu": Preset(
-        resolution=64,
-        portraits=40_000,
-        wide=7_000,
-        perceptual=1_500,
+        people=24_000,
+        scenes=4_000,
+        perceptual=1_000,
         identity=700,
-        generator=("--compile", "--device", "cpu"),
+        channels=(128, 128, 128, 96, 64, 32, 16),
+        batch=16,
+        stages=(
+            Stage(64, 110_000),
+            Stage(128, 56_000, lr=6e-3),
+            Stage(256, 100_000, 30_000, perceptual=1.0, lr=5e-3),
+        ),
         encoder=("--warmup-steps", "2000", "--steps", "3000", "--lr", "3e-4",
                  "--lr-decay", "0.4"),
         landmarks=45,
         device=("--bf16",),
     ),
     "gpu": Preset(
-        resolution=128,
-        portraits=150_000,
-        wide=12_000,
+        people=150_000,
+        scenes=12_000,
         perceptual=4_000,
         identity=4_000,
-        generator=("--channels", "256-256-256-256-128-64", "--w-dim", "256", "--batch", "64",
-                   "--regression-images", "4000000", "--adversarial-images", "500000"),
+        channels=(256, 256, 256, 256, 128, 64, 32),
+        batch=64,
+        stages=(
+            Stage(64, 1_000_000),
+            Stage(128, 1_000_000, lr=6e-3),
+            Stage(256, 2_000_000, 500_000, perceptual=1.0, lr=5e-3),
+        ),
         encoder=("--warmup-steps", "4000", "--steps", "30000", "--lr", "3e-4",
                  "--lr-decay", "0.4"),
         landmarks=15,
@@ -67,36 +94,7 @@ PRESETS = {
     ),
 }  # fmt: skip
 
-
-def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
-    """{step: arguments of `python -m cycle_core....`}, in the order in which they run."""
-    data, wide = folder / "portraits", folder / "wide"
-    train = "cli", "train"
-    size = ["--workers", "2", "--compile"]
-    steps = {
-        "portraits": ["portraits.dataset", data, "--count", preset.portraits, "--seed", 0,
-                      "--resolution", preset.resolution, *size],
-        "wide portraits": ["portraits.dataset", wide, "--count", preset.wide, "--seed", 1,
-                           "--resolution", 128, "--wide", "--unaligned", *size],
-    }  # fmt: skip
-    for role in ("loss", "metrics"):
-        for kind, count in (("perceptual", preset.perceptual), ("identity", preset.identity)):
-            name = f"{kind}_{role}"
-            steps[name] = [*train, "features", kind, data, "--role", role,
-                           "--out", folder / name, "--steps", count, *preset.device]  # fmt: skip
-    steps["generator"] = [*train, "generator", data, "--out", folder / "generator",
-                          *preset.generator, *preset.device]  # fmt: skip
-    steps["encoder"] = [*train, "encoder", "--generator", "portraits", "--data", data,
-                        "--out", folder / "encoder", *preset.encoder, *preset.device]  # fmt: skip
-    steps["directions"] = [*train, "directions", "--generator", "portraits",
-                           "--out", ASSETS / "directions.safetensors",
-                           "--table", folder / "directions.json"]  # fmt: skip
-    steps["landmarks"] = [*train, "landmarks", wide, "--out", folder / "landmarks",
-                          "--minutes", preset.landmarks,
-                          *(x for x in preset.device if x == "--bf16")]  # fmt: skip
-    return {name: [f"cycle_core.{step[0]}", *map(str, step[1:])] for name, step in steps.items()}
-
-
+_PROJECT = Path(__file__).resolve().parents[2]
 # where a run leaves its model, and what it is called in the package
 RESULTS = {
     "generator": "portraits_generator.safetensors",
@@ -105,12 +103,50 @@ RESULTS = {
 }
 
 
+def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
+    """{step: command}, in the order in which they run."""
+    data, scenes = folder / "people", folder / "scenes"
+    train = [sys.executable, "-m", "cycle_core.cli", "train"]
+    steps: dict[str, list[object]] = {
+        "people": ["make", "people", f"PEOPLE={data}", f"PEOPLE_COUNT={preset.people}",
+                   f"PEOPLE_SIZE={preset.resolution}"],
+        "scenes": ["make", "scenes", f"SCENES={scenes}", f"SCENES_COUNT={preset.scenes}"],
+    }  # fmt: skip
+    for role in ("loss", "metrics"):
+        for kind, count in (("perceptual", preset.perceptual), ("identity", preset.identity)):
+            name = f"{kind}_{role}"
+            steps[name] = [*train, "features", kind, data, "--role", role,
+                           "--out", folder / name, "--steps", count, *preset.device]  # fmt: skip
+    start: list[object] = []
+    for stage in preset.stages:
+        last = stage is preset.stages[-1]
+        name = "generator" if last else f"generator {stage.resolution}"
+        out = folder / name.replace(" ", "_")
+        channels = preset.channels[: stage.resolution.bit_length() - 2]
+        steps[name] = [*train, "generator", data, "--out", out, *start,
+                       "--resolution", stage.resolution, "--channels", "-".join(map(str, channels)),
+                       "--batch", preset.batch, "--lr", stage.lr,
+                       "--perceptual-weight", stage.perceptual,
+                       "--regression-images", stage.regression,
+                       "--adversarial-images", stage.adversarial, *preset.device]  # fmt: skip
+        start = ["--start", out / "generator.safetensors"]
+    steps["encoder"] = [*train, "encoder", "--generator", "portraits", "--data", data,
+                        "--out", folder / "encoder", *preset.encoder, *preset.device]  # fmt: skip
+    steps["directions"] = [*train, "directions", "--generator", "portraits",
+                           "--out", ASSETS / "directions.safetensors",
+                           "--table", folder / "directions.json"]  # fmt: skip
+    steps["landmarks"] = [*train, "landmarks", scenes, data, "--out", folder / "landmarks",
+                          "--minutes", preset.landmarks,
+                          *(x for x in preset.device if x == "--bf16")]  # fmt: skip
+    return {name: [str(part) for part in step] for name, step in steps.items()}
+
+
 def make(folder: Path, preset: Preset) -> None:
     """Run every step. Raises CycleError where one fails; what came before it is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, command in commands(folder, preset).items():
-        print(f"# {name}\npython -m {shlex.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], check=False).returncode:
+        print(f"# {name}\n{shlex.join(command)}", flush=True)
+        if subprocess.run(command, check=False, cwd=_PROJECT).returncode:
             raise CycleError(
                 f"The step `{name}` failed, see above; the same command goes on there."
             )
@@ -144,10 +180,10 @@ def main(argv: list[str] | None = None) -> int:
         if "cuda" in preset.device and not torch.cuda.is_available() and not args.dry_run:
             raise InputError("The preset gpu needs a CUDA device; use --preset cpu here.")
         if args.dry_run:
-            for name, command in commands(args.folder, preset).items():
-                print(f"# {name}\npython -m {shlex.join(command)}")
+            for name, command in commands(args.folder.absolute(), preset).items():
+                print(f"# {name}\n{shlex.join(command)}")
         else:
-            make(args.folder, preset)
+            make(args.folder.absolute(), preset)
     except CycleError as error:
         print(error, file=sys.stderr)
         return 2

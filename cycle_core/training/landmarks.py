@@ -1,14 +1,16 @@
-"""Train the embedded landmark networks on renders pasted into synthetic scenes.
+"""Train the embedded landmark networks on renders of people, in small synthetic scenes.
 
-    python -m cycle_core.portraits.dataset data/wide128 --count 6000 --resolution 128 --wide
-    cycle-core train landmarks data/wide128 --out runs/landmarks --minutes 45
+    python -m people.scenes runs/scenes --count 4000 --resolution 320 --workers 2
+    cycle-core train landmarks runs/scenes runs/people --out runs/landmarks --minutes 45
 
-Several folders may be given, of any resolutions; portraits with wide poses are the better ones.
+Folders may be of `people.scenes` (turned and hatted heads, several in a picture) and of
+`people.dataset` (aligned portraits, many people), in any resolutions; each is as often looked at as
+the others.
 
 Each step trains the finder and the refiner on a batch of scenes each. Scenes are made while it
 trains, in pools that are gone through a few times, differently lit, mirrored and grained. The same
 command resumes a run. The result is `landmarks.safetensors` in the run's folder; `log.jsonl` has
-losses and, now and then, errors on scenes of portraits that were never trained on.
+losses and, now and then, errors on scenes of people that were never trained on.
 """
 
 from __future__ import annotations
@@ -25,25 +27,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoints.native import save_model
-from ..errors import InputError
 from ..faces.landmarks import FINDER_SIZE, MIRRORED, LandmarkConfig, Landmarks, cells, face_size
-from ..images.resize import resize
-from ..portraits.renderer import render
-from ..portraits.scenes import FINDING, REFINING, Placement, Portraits, Scenes, synthesise
 from ..runtime.optim import Muon
 from ..runtime.progress import Callback
 from . import loop
 from .loop import Losses, autocast, update_average
-from .renders import Renders
+from .scenes import FINDING, REFINING, People, Placement, Scenes, synthesise
 from .settings import LandmarkTraining
 
 WEIGHTS = "landmarks.safetensors"
-_HEADS = 24  # resolution of the masks of the heads
 
 
 def train(
-    portraits: Portraits,
-    held_out: Portraits,
+    people: People,
+    held_out: People,
     out: str | Path,
     settings: LandmarkTraining | None = None,
     config: LandmarkConfig | None = None,
@@ -54,21 +51,22 @@ def train(
     callback: see `loop`. Raises InputError for other settings than the run was started with, and
     CycleError where the training diverges."""
     settings = settings or LandmarkTraining()
-    loop.train(out, lambda _: LandmarkTrainer(portraits, held_out, settings, config), callback)
+    loop.train(out, lambda _: LandmarkTrainer(people, held_out, settings, config), callback)
     return Path(out) / WEIGHTS
 
 
 class LandmarkTrainer(loop.Trainer):
     def __init__(
         self,
-        portraits: Portraits,
-        held_out: Portraits,
+        people: People,
+        held_out: People,
         settings: LandmarkTraining,
         config: LandmarkConfig | None,
     ):
         s = self.settings = settings
         torch.manual_seed(s.seed)
-        self.device = portraits.images.device
+        self.device = torch.device("cpu")  # where scenes are made
+        self.digest = people.digest
         self.model = Landmarks(config).to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).requires_grad_(False)
         self.optimizer = Muon(self.model.parameters(), s.rate)
@@ -77,8 +75,8 @@ class LandmarkTrainer(loop.Trainer):
         self.finding = synthesise(held_out, s.checked, FINDING, test_seed)
         self.refining = synthesise(held_out, s.checked, REFINING, test_seed)
         self.pools = [
-            _Pool(portraits, FINDING, s.finder_batch, s, 0),
-            _Pool(portraits, REFINING, s.refiner_batch, s, 1),
+            _Pool(people, FINDING, s.finder_batch, s, 0),
+            _Pool(people, REFINING, s.refiner_batch, s, 1),
         ]
 
     @property
@@ -103,8 +101,9 @@ class LandmarkTrainer(loop.Trainer):
         with autocast(self.device, s.bf16):
             heat, size, places = self.model.finder(scenes)
             found, face, each, weights = self.model.refiner(crops)
-        losses = finder_losses(heat, size, places, self.pools[0].points(step))
-        losses |= refiner_losses(found, face, each, weights, self.pools[1].points(step))
+        losses = finder_losses(heat, size, places, *self.pools[0].faces(step))
+        points = self.pools[1].faces(step)[0][:, 0]
+        losses |= refiner_losses(found, face, each, weights, points)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -129,10 +128,10 @@ class LandmarkTrainer(loop.Trainer):
     def export(self, folder: Path, measured: dict[str, Any]) -> None:
         s, model = self.settings, self.average
         length = f"--steps {s.steps}" if s.steps else f"--minutes {s.minutes:g}"
-        command = f"cycle-core train landmarks DATA {length} --seed {s.seed}"
+        command = f"cycle-core train landmarks FOLDERS {length} --seed {s.seed}"
         metadata = {
             "steps": str(self.step),
-            "data": "renders of cycle_core.portraits in synthetic scenes",
+            "data": "renders of people in synthetic scenes",
             "command": command + " --bf16" * s.bf16,
         }
         state = model.state_dict()
@@ -147,26 +146,32 @@ class LandmarkTrainer(loop.Trainer):
         self._began = time.monotonic() - self.spent
 
 
-def finder_losses(heat: Tensor, size: Tensor, places: Tensor, points: Tensor) -> dict[str, Tensor]:
-    """Of the finder's outputs for scenes with points [B,5,2], NaN where there is no face.
+def finder_losses(
+    heat: Tensor, size: Tensor, places: Tensor, points: Tensor, sure: Tensor
+) -> dict[str, Tensor]:
+    """Of the finder's outputs for scenes with faces at points [B,N,5,2], NaN where there is none;
+    cells at faces that are not sure [B,N] count for nothing.
 
-    Heat: binary cross-entropy with a bump at the face's centre, weighted by how wrong it is.
-    Points and size: smooth L1 at the cells of the bump, in units of the face's size."""
-    there = ~points[:, 0, 0].isnan()
+    Heat: binary cross-entropy with a bump at each face's centre, weighted by how wrong it is.
+    Points and size: smooth L1 at the cells of the nearest bump, in units of the face's size."""
+    there = ~points[..., 0, 0].isnan()
     points = points.nan_to_num()
-    true = face_size(points).clamp(min=8)
-    centres = cells(heat.shape[1], heat.shape[2], heat)[None, :, :, 0]  # [1,h,w,2]
-    away = (centres - points.mean(1)[:, None, None]).square().sum(-1)
-    width = (0.13 * true).clamp(min=4.5)[:, None, None]
-    bump = torch.exp(-away / (2 * width**2)) * there[:, None, None]
+    true = face_size(points).clamp(min=8)  # [B,N]
+    centres = cells(heat.shape[1], heat.shape[2], heat)[None, None, :, :, 0]  # [1,1,h,w,2]
+    away = (centres - points.mean(2)[:, :, None, None]).square().sum(-1)
+    width = (0.13 * true).clamp(min=4.5)[..., None, None]
+    bumps = torch.exp(-away / (2 * width**2)) * there[..., None, None]  # [B,N,h,w]
+    bump, nearest = (bumps * sure[..., None, None]).max(1)
+    counts = (bumps * ~sure[..., None, None]).amax(1) < 0.1
     cross = F.binary_cross_entropy_with_logits(heat, bump, reduction="none")
-    wrong = (heat.detach().sigmoid() - bump).abs() ** 1.5
+    wrong = (heat.detach().sigmoid() - bump).abs() ** 1.5 * counts
     weight = bump * (bump > 0.3)
     total = weight.sum().clamp(min=1e-6)
-    error = (places - points[:, None, None]) / true.view(-1, 1, 1, 1, 1)
+    which = torch.arange(len(points)).view(-1, 1, 1), nearest  # a face for each cell
+    error = (places - points[which]) / true[which][..., None, None]
     error = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.03, reduction="none")
-    sizes = (true / FINDER_SIZE).log()[:, None, None].expand_as(size)
-    scale = F.smooth_l1_loss(size, sizes, beta=0.1, reduction="none")
+    scale = (true[which] / FINDER_SIZE).log()
+    scale = F.smooth_l1_loss(size, scale, beta=0.1, reduction="none")
     return {
         "heat": (cross * wrong).sum((1, 2)).mean(),
         "found": 3 * (error.sum((-1, -2)) * weight).sum() / total,
@@ -203,13 +208,16 @@ def measure(model: Landmarks, finding: Scenes, refining: Scenes) -> dict[str, fl
     model.eval()
     looks = [model.finder(x.float() / 255) for x in finding.images.split(100)]
     heat, _, places = (torch.cat(part) for part in zip(*looks, strict=True))
-    best = heat.flatten(1).argmax(1)
-    rows = torch.arange(len(best))
-    found = places.flatten(1, 2)[rows, best]
-    out = _summary("finder", found, heat.flatten(1)[rows, best], finding.points)
+    warmest = heat.flatten(1).max(1)
+    found = places.flatten(1, 2)[torch.arange(len(heat)), warmest.indices]
+    points = torch.where(finding.sure[..., None, None], finding.points, math.nan)
+    nearest = (points.mean(2) - found.mean(1, keepdim=True)).norm(dim=-1).nan_to_num(math.inf)
+    points = points[torch.arange(len(heat)), nearest.argmin(1)]
+    clear = finding.sure.any(1) | finding.points.isnan().flatten(1).all(1)
+    out = _summary("finder", *(x[clear] for x in (found, warmest.values, points)))
     parts = [model.refiner(x.float() / 255)[:2] for x in refining.images.split(100)]
     found, face = (torch.cat(part) for part in zip(*parts, strict=True))
-    return out | _summary("refiner", found, face, refining.points)
+    return out | _summary("refiner", found, face, refining.points[:, 0])
 
 
 def _summary(name: str, found: Tensor, logit: Tensor, points: Tensor) -> dict[str, float]:
@@ -242,30 +250,30 @@ class _Pool:
     """Endless batches of scenes, a pure function of the seed and the step."""
 
     def __init__(
-        self, portraits: Portraits, place: Placement, batch: int, s: LandmarkTraining, number: int
+        self, people: People, place: Placement, batch: int, s: LandmarkTraining, number: int
     ) -> None:
-        self.portraits, self.place, self.batch = portraits, place, batch
+        self.people, self.place, self.batch = people, place, batch
         self.steps = max(1, s.pool // batch)  # in which the pool is gone through once
         self.reuse, self.seed = s.reuse, s.seed * 10 + number
         self._round, self._step = -1, -1
         self._scenes: Scenes | None = None
-        self._batch: tuple[Tensor, Tensor] | None = None
+        self._batch: tuple[Tensor, Tensor, Tensor] | None = None
 
     def images(self, step: int) -> Tensor:
         """[batch,1,side,side] in 0..1"""
         return self._take(step)[0]
 
-    def points(self, step: int) -> Tensor:
-        """[batch,5,2], NaN where there is no face"""
-        return self._take(step)[1]
+    def faces(self, step: int) -> tuple[Tensor, Tensor]:
+        """Points [batch,MOST,5,2] and whether they are sure [batch,MOST], as in `Scenes`."""
+        return self._take(step)[1:]
 
-    def _take(self, step: int) -> tuple[Tensor, Tensor]:
+    def _take(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         if step == self._step and self._batch is not None:
             return self._batch
         number = step // (self.steps * self.reuse)
         if number != self._round or self._scenes is None:
             seed = self.seed * 1_000_003 + number
-            self._scenes = synthesise(self.portraits, self.steps * self.batch, self.place, seed)
+            self._scenes = synthesise(self.people, self.steps * self.batch, self.place, seed)
             self._round = number
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step // self.steps)
         order = torch.randperm(self.steps * self.batch, generator=rng)
@@ -276,47 +284,17 @@ class _Pool:
         return self._batch
 
 
-def _vary(scenes: Scenes, at: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def _vary(scenes: Scenes, at: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     images, points = scenes.images[at].float() / 255, scenes.points[at].clone()
     mirror = torch.rand(len(at), generator=rng) < 0.5
     images[mirror] = images[mirror].flip(3)
-    flipped = points[mirror][:, MIRRORED]
+    flipped = points[mirror][:, :, MIRRORED]
     flipped[..., 0] = images.shape[-1] - flipped[..., 0]
     points[mirror] = flipped
     u = torch.rand(2, len(at), 1, 1, 1, generator=rng)
     images = images.clamp(min=1e-3) ** torch.exp(0.5 * (u[0] - 0.5))
     grain = torch.randn(images.shape, generator=rng)
-    return (images + 0.02 * u[1] * grain).clamp(0, 1), points
-
-
-def open_portraits(
-    folders: Sequence[str | Path], part: str = "train", most: int = 8000
-) -> Portraits:
-    """The training or the "held_out" portraits of data sets, at most `most` of each; all at the
-    largest resolution among them, heads rendered anew in coarse.
-
-    Raises MissingFileError, CheckpointError, and InputError where a folder has none."""
-    sets = [Renders(folder) for folder in folders]
-    side = max(data.resolution for data in sets)
-    images, points, heads = [], [], []
-    for data in sets:
-        indices = torch.as_tensor(data.train if part == "train" else data.held_out)
-        if not len(indices):
-            raise InputError(
-                f"{data.folder} holds {len(data)} portraits, but the first 1,000 are held out: "
-                "render more of them."
-            )
-        resolution = data.resolution
-        for chunk in indices[:most].split(200):
-            image, factors, point, _ = data.batch(chunk)
-            images.append(((resize(image, side) + 1) * 127.5).round().clamp(0, 255).byte())
-            points.append(point * (side / resolution))
-            # the data sets' masks end where the hair begins
-            made = render(
-                factors, _HEADS, supersample=1, aligned=data.recipe.get("aligned", True)
-            ).head
-            heads.append((made * 255).round().byte())
-    return Portraits(torch.cat(images), torch.cat(heads), torch.cat(points))
+    return (images + 0.02 * u[1] * grain).clamp(0, 1), points, scenes.sure[at]
 
 
 if __name__ == "__main__":

@@ -61,23 +61,21 @@ def background(b: int, n: int, grid: Tensor, dice: Dice) -> Tensor:
     return image.clamp(0, 1)
 
 
-def scrambled(image: Tensor, texture: Tensor, dice: Dice) -> Tensor:
-    """Portraits cut into squares and shuffled, instead of some backgrounds: features, no faces."""
-    b, _, n, _ = image.shape
-    chosen = dice.chance(0.2, b).nonzero()[:, 0]
-    for cells, part in zip((2, 3, 4, 8), chosen.tensor_split(4), strict=True):
+def scrambled(image: Tensor, texture: Tensor, possible: Tensor, dice: Dice) -> Tensor:
+    """Faces cut into squares and shuffled, instead of some backgrounds: features, no faces.
+
+    texture: [B,1,n,n]; possible: bool [B], where its face is larger than a square."""
+    n = image.shape[-1]
+    chosen = (dice.chance(0.3, len(image)).bool() & possible).nonzero()[:, 0]
+    for cells, part in zip((4, 8), chosen.tensor_split(2), strict=True):
         if not len(part):
             continue
-        side = -(-n // cells) * cells
-        pieces = F.interpolate(texture[part], (side, side), mode="bilinear", align_corners=False)
-        pieces = pieces.view(len(part), cells, side // cells, cells, side // cells)
-        pieces = pieces.permute(0, 1, 3, 2, 4).flatten(1, 2)
-        # never the order of a face: a random order, moved on by at least one piece
+        pieces = texture[part].view(len(part), cells, n // cells, cells, n // cells)
+        pieces = pieces.transpose(2, 3).flatten(1, 2)
         order = dice.uniform(0, 1, len(part), cells * cells).argsort(1)
-        order = order[:, :, None, None].expand_as(pieces)
-        pieces = pieces.gather(1, order).view(len(part), cells, cells, side // cells, side // cells)
-        pieces = pieces.permute(0, 1, 3, 2, 4).reshape(len(part), 1, side, side)
-        image[part] = pieces[:, :, :n, :n]
+        pieces = pieces.gather(1, order[:, :, None, None].expand_as(pieces))
+        pieces = pieces.view(len(part), cells, cells, n // cells, n // cells)
+        image[part] = pieces.transpose(2, 3).reshape(len(part), 1, n, n)
     return image
 
 
@@ -118,8 +116,6 @@ def dress(face: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
     bias = bias + torch.exp(-p.square() - q.square()) * (one(-0.35, 0.35) * some(0.3))
     eyes = torch.exp(-((v / one(0.15, 0.28)) ** 4)) * (u.abs() < 0.85)
     gain = gain * (1 - eyes * (one(0.2, 0.95) * some(0.08)))
-    keep, spots = _gaze(grid, points, dice)
-    gain, bias = gain * keep, bias * keep + spots
     # light: a soft field, and now and then an edge of shadow across the face
     way = one(0, 2 * math.pi)
     edge = way.cos() * u + way.sin() * (v - 0.5) + one(-0.5, 0.5)
@@ -135,44 +131,21 @@ def dress(face: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
     return torch.lerp(smooth, face, strength).clamp(0, 1)
 
 
-def _gaze(grid: Tensor, points: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
-    """Gain and bias [B,1,m,m] that give some faces eyes which look aside, where the renders' look
-    ahead: the middle of an eye is not where its iris is."""
-    b, scale = len(points), face_scale(points).view(-1, 1, 1)
-    right = points[:, 1] - points[:, 0]
-    right = (right / right.norm(dim=-1, keepdim=True).clamp(min=1e-6)).view(b, 1, 1, 2)
-    down = torch.stack([-right[..., 1], right[..., 0]], -1)
-    chosen, shade = dice.chance(0.4, b, 1, 1), dice.uniform(0, 1, b, 1, 1)
-    dark = shade * dice.uniform(0, 0.8, b, 1, 1)
-    aside, up = 0.09 * dice.normal(b, 1, 1), 0.03 * dice.normal(b, 1, 1)
-    wide, flat = dice.uniform(0.13, 0.25, b, 1, 1), dice.uniform(0.04, 0.12, b, 1, 1)
-    iris = dice.uniform(0.05, 0.11, b, 1, 1)
-    gain, bias = torch.ones_like(grid[None, ..., 0]), torch.zeros_like(grid[None, ..., 0])
-    for k in range(2):
-        away = (grid[None] - points[:, k, None, None]) / scale[..., None]
-        u, v = (away * right).sum(-1), (away * down).sum(-1)
-        eye = torch.exp(-((u / wide) ** 4) - (v / flat) ** 4) * chosen
-        spot = torch.exp(-((((u - aside).square() + (v - up).square()) / iris.square()) ** 2)) * eye
-        gain = gain * (1 - eye)
-        bias = bias * (1 - eye) + torch.lerp(shade, dark, spot) * eye
-    return gain[:, None], bias[:, None]
-
-
-def cut_out(head: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
-    """How much of each pixel shows the render: its head, a soft ellipse, or all of it."""
-    b, n = len(head), head.shape[-1]
+def cut_out(
+    body: Tensor, inside: Tensor, grid: Tensor, points: Tensor, alone: Tensor, dice: Dice
+) -> Tensor:
+    """How much of each pixel shows the render: its people, a soft ellipse about a face that is
+    alone, or all of it."""
+    b, n = len(body), body.shape[-1]
     u, v = face_places(grid, points)
     kind = dice.uniform(0, 1, b, 1, 1, 1)
-    soft = blur(head, dice.uniform(0.2, 1.2, b))
+    soft = blur(body, dice.uniform(0.2, 1.2, b))
     wide, tall = dice.uniform(0.85, 1.25, b, 1, 1, 1), dice.uniform(1.1, 1.7, b, 1, 1, 1)
     oval = ((u / wide).square() + ((v - 0.35) / tall).square()).sqrt() - 1
     oval = torch.sigmoid(-oval * dice.log_uniform(6, 50, b, 1, 1, 1))
-    square = torch.maximum(u.abs(), (v - 0.5).abs())
-    square = ((2 - square) * 20).clamp(0, 1)
-    square = torch.where(kind > 0.93, torch.ones_like(square), square)
-    drawn = _full(torch.where(kind < 0.8, oval, square), n)
-    oval = drawn * torch.maximum(soft, dice.chance(0.4, b, 1, 1, 1))
-    return torch.where(kind < 0.55, soft, torch.where(kind < 0.8, oval, drawn))
+    oval = _full(oval, n) * torch.maximum(soft, inside * dice.chance(0.4, b, 1, 1, 1))
+    oval = torch.where(alone, oval, soft)
+    return torch.where(kind < 0.5, soft, torch.where(kind < 0.65, oval, inside))
 
 
 def occlude(image: Tensor, grid: Tensor, points: Tensor, dice: Dice) -> Tensor:
