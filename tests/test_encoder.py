@@ -6,8 +6,8 @@ from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.models.encoder import Encoder, EncoderConfig
+from cycle_core.models.factors import FactorTable
 from cycle_core.models.irse import IdentityNet
-from cycle_core.portraits.factors import TABLE
 from cycle_core.training.features import make
 from cycle_core.training.settings import FeatureTraining
 
@@ -89,7 +89,7 @@ def test_encode_takes_any_size_and_adds_the_mean_code(encoder):
 
 def test_the_embedded_body_starts_as_the_identity_networks_body():
     encoder = Encoder(EncoderConfig.embedded(num_ws=10, w_dim=128))
-    identity = make(FeatureTraining(kind="identity"), TABLE)
+    identity = make(FeatureTraining(kind="identity"), FactorTable(()))
     assert isinstance(identity, IdentityNet)
     encoder.init_body(identity)
     for name, tensor in encoder.body.state_dict().items():

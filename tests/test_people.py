@@ -102,8 +102,8 @@ def test_a_larger_test_set_begins_with_a_smaller_one_and_splits_share_nobody():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_command_that_makes_everything_gives_options_that_exist(preset, tmp_path):
     known = parser()
-    for name, command in commands(tmp_path, PRESETS[preset]).items():
+    for command in commands(tmp_path, PRESETS[preset]).values():
         if command[0] == "make":
             assert command[1] in ("people", "scenes")
         else:
-            assert known.parse_args(command[3:]).device is not None, name
+            known.parse_args(command[3:])  # ends the program for an option that there is not
