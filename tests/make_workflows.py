@@ -170,11 +170,11 @@ def compare_pivots() -> Graph:
     ]  # fmt: skip
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E, direction]]), Group("Encode", [[encoded]])],
+        [Group("Models", [[G, E, direction]]), Group("Encode", [[encoded, near]])],
         [Group("Inversion", [[refined, tuned]])],
-        [Group("Edit", [[near, *edits]])],
-        [Group("The edited pictures", [[*edited, measures]])],
-        [Group("Result", [[pivots, saves[0]], [same_edit, saves[1]]])],
+        [Group("Edit", [edits]), Group("Measures", [[measures]])],
+        [Group("The edited pictures", [[*edited, same_edit]])],
+        [Group("Result", [[pivots, *saves]])],
     )
     return g
 
