@@ -79,7 +79,7 @@ class Generate(io.ComfyNode):
         memory = host.generating_memory(generator.module, min(code.batch, BATCH))
         G = generator.to_device(memory)
         code = adopt(code, G) if same_space else code
-        progress = host.Progress(previews=code.batch > BATCH)
+        progress = host.Progress(previews=False)
         generated = generate(G, code, noise, truncation, seed, generator.dtype, callback=progress)
         return io.NodeOutput(host.image(generated))
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..cycle_core.codes import Code
     from ..cycle_core.invert.tune import Tuned
+    from ..cycle_core.measure.networks import Networks
 
 CATEGORY = "Cycle Encoding"
 
@@ -347,6 +348,13 @@ def losses(generator: LoadedModel[Any]) -> tuple[LoadedModel[Any], LoadedModel[A
     from ..cycle_core.run.pipeline import is_embedded
 
     return _losses(is_embedded(generator.source))
+
+
+def loss_networks() -> Networks:
+    """What refining and tuning minimise with any other generator than the embedded one."""
+    from ..cycle_core.measure.networks import Networks
+
+    return Networks(*(one.module for one in _losses(False)))
 
 
 @lru_cache(maxsize=1)

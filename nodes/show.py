@@ -159,7 +159,7 @@ class Compare(io.ComfyNode):
         sheet, means = compare(
             host.pictures(target).to(host.device()), images, judge, cell, host.Progress()
         )
-        measured_by = ", ".join(judge.names().values())
+        measured_by = ", ".join(judge.names(host.loss_networks()).values())
         return io.NodeOutput(host.image(sheet), f"{as_table(means)}\nmeasured by {measured_by}")
 
 

@@ -97,7 +97,7 @@ def live_edit() -> Graph:
     aligned = g.node("CycleAlign", images=photo.images, generator=G.generator)
     refined, tuned = refined_and_tuned(g, aligned.crops, G, E)
     editor = g.node(
-        "CycleLatentEditor", body=(640, 520), code=refined.pivot, generator=tuned.tuned,
+        "CycleLatentEditor", body=(640, 560), code=refined.pivot, generator=tuned.tuned,
         edits="smile=+1.5,age=+1",
     )  # fmt: skip
     face = g.node(
@@ -170,11 +170,11 @@ def compare_pivots() -> Graph:
     ]  # fmt: skip
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E, direction]]), Group("Encode", [[encoded]])],
+        [Group("Models", [[G, E, direction]]), Group("Encode", [[encoded, near]])],
         [Group("Inversion", [[refined, tuned]])],
-        [Group("Edit", [[near, *edits]])],
-        [Group("The edited pictures", [[*edited, measures]])],
-        [Group("Result", [[pivots, saves[0], same_edit, saves[1]]])],
+        [Group("Edit", [edits]), Group("Measures", [[measures]])],
+        [Group("The edited pictures", [[*edited, same_edit]])],
+        [Group("Result", [[pivots, *saves]])],
     )
     return g
 
@@ -495,9 +495,8 @@ def video() -> Graph:
     direction = g.node("CycleLoadDirection", name="glasses")
     edit = g.node("CycleLatentEdit", code=encoded.code, direction=direction.direction, strength=2.0)
     faces = g.node(
-        "CycleGenerate", "Generate (the edited frames)", code=edit.code, generator=tuned.tuned,
-        preview=True,
-    )  # fmt: skip
+        "CycleGenerate", "Generate (the edited frames)", code=edit.code, generator=tuned.tuned
+    )
     back = g.node(
         "CyclePasteBack", images=clip.images, crops=faces.images, frames=aligned.frames,
         reference=tuned.reconstruction, preview=True,
@@ -610,7 +609,7 @@ def edit_a_video() -> Blueprint:
     )  # fmt: skip
     direction = g.node("CycleLoadDirection", name="glasses")
     edit = g.node("CycleLatentEdit", code=encoded.code, direction=direction.direction, strength=2.0)
-    faces = g.node("CycleGenerate", code=edit.code, generator=tuned.tuned, preview=True)
+    faces = g.node("CycleGenerate", code=edit.code, generator=tuned.tuned)
     back = pasted(g, parts.images, aligned, faces.images, tuned)
     whole = g.node("CreateVideo", images=back.images, fps=parts.fps, audio=parts.audio)
     g.lay([parts, G, E], [aligned, direction], [encoded, tuned], [edit, faces], [back, whole])

@@ -89,6 +89,10 @@ def test_a_file_for_something_else_is_told(tmp_path, capsys):
     ("name", "content", "says"),
     [
         ("page.pkl", b"<!DOCTYPE html>", "a web page"),
+        ("notes.pkl", "Schön: my notes\n".encode(), "it is a text file"),
+        ("settings.pt", b'{"a": 1}', "it is a text file"),
+        ("table.safetensors", b"a,b\n1,2\n", "it is a text file"),
+        ("cut.pkl", b"\x80\x04\x95\x10", "it ends too early"),
         ("empty.pt", b"", "it is empty"),
         ("call.pkl", b"cos\nsystem\n(S'true'\ntR.", "os.system"),
         ("numbers.pkl", b"(lp0\n.", "nothing that is known"),

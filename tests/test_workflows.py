@@ -15,6 +15,7 @@ import workflow_layout
 
 SCHEMAS = json.loads(node_texts.SNAPSHOT.read_text())
 NAMES = workflow_files.names()
+ROOM = (1197, 747)  # what the editor fits a graph into in a window of 1600x1000, as measured
 CORE = {
     *("SaveImage", "PreviewImage", "PreviewAny", "SaveAnimatedWEBP", "LoadImage"),
     *("ImageScale", "ImageScaleBy", "CheckpointLoaderSimple", "CLIPTextEncode", "KSampler"),
@@ -209,3 +210,14 @@ def apart(a, b, room=0):
 
 def within(a, b):
     return a[0] >= b[0] and a[1] >= b[1] and a[2] <= b[2] and a[3] <= b[3]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_opens_large_enough_to_be_read(name):
+    """At 60 % and more in a window of 1600x1000; below that the editor hides every text."""
+    workflow = workflow_files.read(name)
+    boxes = [(*node["pos"], *node["size"]) for node in workflow["nodes"]]
+    boxes += [group["bounding"] for group in workflow["groups"]]
+    for side, room in enumerate(ROOM):
+        start = min(box[side] for box in boxes)
+        assert room / (max(box[side] + box[side + 2] for box in boxes) - start) >= 0.6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import re
@@ -47,7 +48,12 @@ def read_container(region: Region, limits: Limits) -> tuple[str, Any, dict[str, 
     for beginning, name in OTHER_FILES.items():
         if start.lstrip().startswith(beginning):
             raise Damaged(f"it is {name}")
-    return *_read_pickle(region, limits), {}
+    try:
+        return *_read_pickle(region, limits), {}
+    except Damaged as error:
+        if _is_text(start):
+            raise Damaged("it is a text file") from error
+        raise
 
 
 # what is found in the place of a model file, by its first bytes
@@ -66,6 +72,15 @@ OTHER_FILES = {
     b"\x08\x07\x12": "an ONNX model",
     b"\x08\x08\x12": "an ONNX model",
 }
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether a file that begins so is UTF-8 without control characters."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may cut a character
+    except UnicodeDecodeError:
+        return False
+    return all(letter.isprintable() or letter in "\r\n\t" for letter in text)
 
 
 def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:

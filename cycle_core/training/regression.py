@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..measure.perceptual import load_perceptual
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
+from ..runtime import distributed
 from ..runtime.optim import Muon
 from ..runtime.progress import Callback
 from . import loop
@@ -66,7 +67,7 @@ class RegressionTrainer(GeneratorTrainer):
             normalize_z=False,  # the length of z is part of what it says
             channels=settings.channels,
         )
-        super().__init__(settings, config, noise=False)  # the renders have none to learn
+        super().__init__(settings, config, noise=settings.noise)
         if start is not None:
             grow(start, self.generator)
             self.average.load_state_dict(self.generator.state_dict())
@@ -102,14 +103,17 @@ class RegressionTrainer(GeneratorTrainer):
         for group in self.optimizer.param_groups + self.d_optimizer.param_groups:
             group["lr"] = self.lr
         dtype = torch.bfloat16 if s.bf16 else None
-        image = self.synthesis(self.generator.mapping(z), noise="none", dtype=dtype)
-        loss = pyramid_loss(image, target, weight)
+        adversarial = self.step >= s.regression_images
+        # a render is one picture of its factors: what noise draws, only a discriminator can judge
+        torch.manual_seed((s.seed << 40 | self.step) + distributed.rank())
+        noise = "random" if adversarial and s.noise else "none"
+        image = self.synthesis(self.generator.mapping(z), noise=noise, dtype=dtype)
+        loss = pyramid_loss(image, target, weight, s.detail if adversarial else 1.0)
         losses = {"regression": loss}
         if self.perceptual is not None:
             with autocast(self.device, s.bf16):
                 losses["perceptual"] = self.perceptual(image, target).mean()
             loss = loss + s.perceptual_weight * losses["perceptual"]
-        adversarial = self.step >= s.regression_images
         if adversarial:
             self.discriminator.requires_grad_(False)
             with autocast(self.device, s.bf16):
@@ -208,16 +212,17 @@ def _psnr(error: Tensor) -> float:
     return float((10 * torch.log10(4 / error)).mean())
 
 
-def pyramid_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def pyramid_loss(image: Tensor, target: Tensor, weight: Tensor, detail: float = 1.0) -> Tensor:
     """Distance over a Laplacian pyramid: squares at three scales, absolute values of five bands.
 
-    image, target: [B,3,R,R]; weight: [B,1,R,R], of each pixel. The absolute values keep edges
-    sharp where squares alone would blur; the coarse squares hold colour and light."""
+    image, target: [B,3,R,R]; weight: [B,1,R,R], of each pixel; detail: weight of what single pixels
+    show, the first squares and the two finest bands. The absolute values keep edges sharp where
+    squares alone would blur; the coarse squares hold colour and light."""
     error = image - target
-    loss = 1.5 * (weight * error.square()).mean()
+    loss = 1.5 * detail * (weight * error.square()).mean()
     for scale in (4, 8):
         loss = loss + 1.5 * F.avg_pool2d(error, scale).square().mean()
-    for gain in (2.0, 1.4, 1.0, 0.8):
+    for gain in (2.0 * detail, 1.4 * detail, 1.0, 0.8):
         coarse = F.avg_pool2d(error, 2)
         band = error - F.interpolate(coarse, scale_factor=2, mode="nearest")
         loss = loss + gain * (weight * band.abs()).mean()

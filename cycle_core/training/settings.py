@@ -115,6 +115,10 @@ class RegressionTraining(GeneratorSettings):
     perceptual_weight: float = setting(1.0, "of the perceptual distance; 0: without", low=0)
     adversarial_lr: float = setting(1e-3, "in the second phase: Muon for G, Adam for D", above=0)
     adversarial_weight: float = setting(0.05, "of its loss beside the regression", low=0)
+    noise: bool = setting(True, "noise maps for what is random in a picture; second phase")
+    detail: float = setting(
+        0.3, "weight of the finest bands in the second phase, whose detail it judges", low=0
+    )
     warm_up: int = setting(2_000, "images until the learning rate is reached", low=1)
     decay: float = setting(0.4, "share of a phase in which it falls to zero", above=0, high=1)
     compile: bool = setting(False, "torch.compile the synthesis")
