@@ -1,0 +1,205 @@
+"""The nodes that read photos, find faces in them and paste them back."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import small_pack
+import torch
+from PIL import Image
+from small_pack import pictures
+
+run, world = small_pack.run, small_pack.world
+portraits, tiny = small_pack.portraits, small_pack.tiny
+
+
+# ------------------------------------------------------------------ your own pictures
+def test_your_own_photo_takes_the_place_of_the_example(run, world):
+    own = Image.effect_mandelbrot((40, 30), (-2, -1.5, 1, 1.5), 20).convert("RGB")
+    own.save(world.comfy.folder / "input" / "mine.png")
+    node = world.nodes["CycleExample"]
+    photo = next(one for one in node.define_schema().inputs if one.id == "photo")
+    assert photo.fields["options"] == ["", "mine.png"]
+    (image,) = run("CycleExample", which="portrait", photo="mine.png")
+    pixels = torch.frombuffer(bytearray(own.tobytes()), dtype=torch.uint8).view(1, 30, 40, 3)
+    assert torch.equal((image * 255).round().byte(), pixels)
+    (example,) = run("CycleExample", which="portrait", photo="")
+    assert example.shape[1:3] != image.shape[1:3]
+    assert node.validate_inputs(photo="gone.png").startswith("There is no file gone.png")
+    assert node.validate_inputs(photo="") is True
+
+
+def test_a_clip_gives_frames_sound_and_rate(run):
+    from fractions import Fraction
+
+    images, audio, fps = run("CycleClip")
+    assert len(images) == 16
+    assert audio is None
+    assert fps == 12
+    sound = {"waveform": torch.zeros(1, 1, 8), "sample_rate": 8}
+    parts = SimpleNamespace(images=pictures(3), audio=sound, frame_rate=Fraction(25))
+    video = SimpleNamespace(get_components=lambda: parts)
+    images, audio, fps = run("CycleClip", video=video)
+    assert (len(images), audio, fps) == (3, sound, 25.0)
+
+
+# ------------------------------------------------------------------ faces
+def mesh(x, y):
+    """What ComfyUI's landmark node gives of one face, as much of it as is looked at."""
+    points = torch.full((478, 2), 0.0)
+    for index, (dx, dy) in {33: (-14, -8), 133: (-6, -8), 362: (6, -8), 263: (14, -8)}.items():
+        points[index] = torch.tensor([dx, dy])
+    for index in (160, 158, 153, 144):
+        points[index] = torch.tensor([-10.0, -8.0])
+    for index in (385, 387, 373, 380):
+        points[index] = torch.tensor([10.0, -8.0])
+    points[61], points[291] = torch.tensor([-7.0, 12.0]), torch.tensor([7.0, 12.0])
+    return {"landmarks_xy": (points + torch.tensor([x, y])).numpy()}
+
+
+def test_all_faces_of_a_photo_come_out_and_go_back_each_with_its_own_edit(run, tiny):
+    G, _ = tiny
+    photo = pictures(1, 97, 131)
+    landmarks = {"frames": [[mesh(40, 45), mesh(95, 50)]]}
+    crops, frames, masks, found = run(
+        "CycleAlign", images=photo, generator=G, face="all", landmarks=landmarks
+    )
+    assert crops.shape == (2, 32, 32, 3)
+    assert masks.shape == (1, 97, 131)
+    assert found.shape == photo.shape
+    edited = crops.clone()
+    edited[1] = 1.0
+    pasted, changed = run(
+        "CyclePasteBack", images=photo, crops=edited, frames=frames, reference=crops
+    )
+    assert changed.shape == (1, 97, 131)
+    assert torch.allclose(pasted[:, :, :50], photo[:, :, :50], atol=1e-5)
+    assert not torch.allclose(pasted[:, :, 80:], photo[:, :, 80:], atol=0.1)
+    assert torch.equal(pasted[changed == 0], photo[changed == 0])
+
+
+def middle(frame):
+    return sum(x for x, _ in frame.quad) / 4, sum(y for _, y in frame.quad) / 4
+
+
+@pytest.fixture(scope="module")
+def people(world):
+    """The group photo, and the middles of its three faces from left to right."""
+    with torch.inference_mode():
+        (photo,) = world.nodes["CycleExample"].execute("group").args
+        given = ("all", 0, "error", "embedded", 0.0, 64)
+        places = world.nodes["CycleAlign"].execute(photo, *given).args[1]
+    return photo, sorted(middle(frame) for frame in places.frames)
+
+
+def test_faces_are_numbered_from_the_left(run, people):
+    photo, middles = people
+    for number, wanted in enumerate(middles):
+        _, places, _, found = run("CycleAlign", images=photo, face="from the left", number=number)
+        assert [middle(frame) for frame in places.frames] == [wanted]
+        assert [len(faces) for faces in places.found] == [3]
+        assert float((found - photo).abs().max()) > 0.2
+
+
+def test_a_face_is_chosen_by_a_point_a_box_or_a_mask(run, people):
+    photo, middles = people
+    height, width = photo.shape[1:3]
+    for x, y in middles:
+        box = {"x": x - 40, "y": y - 40, "width": 80, "height": 80, "metadata": {}}
+        mask = torch.zeros(1, height // 2, width // 2)
+        mask[:, int(y / 2) - 20 : int(y / 2) + 20, int(x / 2) - 20 : int(x / 2) + 20] = 1
+        for given in (
+            {"points": f"{x:.0f}, {y:.0f}"},
+            {"boxes": [[box]]},
+            {"boxes": [box]},
+            {"boxes": box},
+            {"mask": mask},
+        ):
+            places = run("CycleAlign", images=photo, face="all", **given)[1]
+            assert [middle(frame) for frame in places.frames] == [(x, y)]
+    nothing_painted = torch.zeros(1, 64, 64)
+    assert len(run("CycleAlign", images=photo, face="all", mask=nothing_painted)[0]) == 3
+
+
+def test_marks_that_mean_no_face_are_told(run, people):
+    photo, _ = people
+    beside = {"x": 2000, "y": 0, "width": 9, "height": 9}
+    with pytest.raises(Exception, match="outside the picture of 640x400"):
+        run("CycleAlign", images=photo, boxes=[beside])
+    with pytest.raises(Exception, match=r"No face.*set no_face to centre"):
+        run("CycleAlign", images=photo, points="5, 5")
+    with pytest.raises(Exception, match="pairs of x and y"):
+        run("CycleAlign", images=photo, points="5, far")
+    with pytest.raises(Exception, match="five points"):
+        run("CycleAlign", images=photo, points="5,5 9,9")
+
+
+def test_five_points_make_a_face_where_no_detector_finds_one(run):
+    grey = torch.full((1, 200, 200, 3), 0.5)
+    _, places, _, _ = run("CycleAlign", images=grey, points="80,80 120,80 100,100 85,120 115,120")
+    (frame,) = places.frames
+    assert middle(frame)[0] == pytest.approx(100, abs=1)
+
+
+def test_another_take_is_cut_at_the_same_places(run, people):
+    photo, _ = people
+    crops, places, _, _ = run("CycleAlign", images=photo, face="all", size=64)
+    take = torch.cat([photo, 1 - photo, photo])
+    again, same, _, _ = run("CycleAlign", images=take, same_as=places, size=64)
+    assert same.photos == (0, 0, 0, 1, 1, 1, 2, 2, 2)
+    assert torch.equal(again[:3], crops)
+    assert torch.allclose(again[3:6], 1 - crops, atol=0.02)
+    with pytest.raises(Exception, match="give the photo that was aligned"):
+        run("CycleAlign", images=photo[:, :, :300], same_as=places)
+
+
+def test_a_whole_photo_that_is_encoded_gets_a_notice(run, portraits, people, world):
+    G, E = portraits
+    photo, _ = people
+    crops = run("CycleAlign", images=photo, generator=G)[0]
+    world.comfy.notices.clear()
+    run("CycleEncode", images=crops, encoder=E)
+    assert world.comfy.notices == []
+    for whole in (photo, photo[:, :, 60:460]):  # not square; square, its faces elsewhere
+        run("CycleEncode", images=whole, encoder=E)
+        ((node, said),) = world.comfy.notices
+        assert node == "7"
+        assert "Align Faces" in said
+        world.comfy.notices.clear()
+
+
+def test_a_strip_of_one_face_makes_a_photo_of_each(run):
+    photo = pictures(1, 61, 83)
+    crops, frames, _, _ = run(
+        "CycleAlign", images=photo, size=32, landmarks={"frames": [[mesh(40, 30)]]}
+    )
+    pasted, masks = run(
+        "CyclePasteBack", images=photo, crops=crops.repeat(3, 1, 1, 1), frames=frames
+    )
+    assert pasted.shape == (3, 61, 83, 3)
+    assert masks.shape == (3, 61, 83)
+
+
+def test_the_frames_of_a_video_share_one_way(run):
+    video = pictures(5, 97, 131)
+    faces = [[mesh(50 + (3 if i % 2 else 0), 45)] for i in range(5)]
+    _, frames, _, _ = run(
+        "CycleAlign", images=video, size=16, smoothing=2.0, landmarks={"frames": faces}
+    )
+    left = [frame.quad[0][0] for frame in frames.frames]
+    assert max(abs(a - b) for a, b in itertools.pairwise(left)) < 2
+
+
+def test_a_picture_without_a_face_is_told_or_left_out(run):
+    empty = {"frames": [[]]}
+    with pytest.raises(Exception, match="No face was found"):
+        run("CycleAlign", images=pictures(1), landmarks=empty)
+    crops, frames, masks, _ = run(
+        "CycleAlign", images=pictures(1), no_face="skip", size=16, landmarks=empty
+    )
+    assert crops.shape == (0, 16, 16, 3)
+    assert not masks.any()
+    pasted, _ = run("CyclePasteBack", images=pictures(1), crops=crops, frames=frames)
+    assert torch.allclose(pasted, pictures(1))
