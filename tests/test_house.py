@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from house import LONGEST, circles, house
 
+HERE, LONGEST_TESTS = Path(__file__).parent, 450
 LONGER = {"portraits/paint.py": 420}  # of the world that the rendered people replace
 
 
@@ -22,6 +23,10 @@ def test_no_file_grows_beyond_what_can_be_read_at_once():
         name: lines for name, lines in house().lengths.items() if lines > LONGER.get(name, LONGEST)
     }
     assert not too_long
+    tests = {
+        path.name: len(path.read_text("utf-8").splitlines()) for path in HERE.glob("test_*.py")
+    }
+    assert not {name: lines for name, lines in tests.items() if lines > LONGEST_TESTS}
 
 
 def test_faults_are_found(tmp_path: Path):
