@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+import workflow_files
 from workflow_layout import VERSION, Graph, Node, Output
 
 INPUT, OUTPUT = -10, -20  # the ids that the editor gives to the two ends
@@ -96,6 +97,35 @@ class Blueprint:
 
     def _id(self, what: str) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"cycle-encoding/{self.graph.name}{what}"))
+
+
+def expanded(file: dict[str, Any], **given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what the editor sends for the one node, its outputs: name -> (key, index)).
+
+    given: values of its widgets, and (key, index) of other nodes for its sockets."""
+    (whole,), (outer,) = file["definitions"]["subgraphs"], file["nodes"]
+    shown = [name for _, name in outer["properties"]["proxyWidgets"]]
+    values = {**dict(zip(shown, outer["widgets_values"], strict=True)), **given}
+    prompt = {
+        str(node["id"]): {"class_type": node["type"], "inputs": workflow_files.widgets(node)}
+        for node in whole["nodes"]
+    }
+    sockets = {node["id"]: [one["name"] for one in node["inputs"]] for node in whole["nodes"]}
+    outputs = {}
+    for link in whole["links"]:
+        source, start, target = link["origin_id"], link["origin_slot"], link["target_id"]
+        if target == OUTPUT:
+            outputs[whole["outputs"][link["target_slot"]]["name"]] = (str(source), start)
+            continue
+        value: Any = (str(source), start)
+        if source == INPUT:
+            known = whole["inputs"][start]["name"]
+            if known not in values:  # a socket that nothing is connected to
+                continue
+            value = values[known]
+        name = sockets[target][link["target_slot"]]
+        prompt[str(target)]["inputs"][name] = list(value) if isinstance(value, tuple) else value
+    return prompt, outputs
 
 
 LINK = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")

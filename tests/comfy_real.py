@@ -33,8 +33,8 @@ REASON = (
 FOLDER = "My pack-1.0 (x)"  # with what folder names may have
 CLIENT = "test"
 START = 900  # seconds until a server answers, on a busy machine
-EXTRAS = ("nodes_mask.py", "nodes_images.py", "nodes_preview_any.py")  # the core's, of files that
-# hold more than it always has
+# the core's, of files that hold more than it always has
+EXTRAS = ("nodes_mask.py", "nodes_images.py", "nodes_preview_any.py", "nodes_video.py")
 
 
 def place(base: Path, name: str = FOLDER) -> Path:

@@ -368,15 +368,18 @@ def test_a_generator_without_directions_says_what_is_missing(page, world):
     assert page.evaluate(f"{PANEL}.querySelectorAll('details').length") == 0
 
 
-def test_without_the_extension_the_text_alone_works(page, world):
+def test_without_the_extension_the_text_alone_works(world):
+    page, address, _ = world  # whose console may tell of the missing file
+    comfy_page.enter(page, address)
     page.route("**/latent_editor.js*", lambda route: route.abort())
     try:
-        page.goto(world[1])
+        page.goto(address)
         comfy_page.ready(page)
         show(page, quick("live-edit", edits="smile=+1.7"))
         assert page.evaluate(f"{NODE}.widgets.map((one) => [one.name, Boolean(one.hidden)])") == [
             ["edits", False],
             ["shown", False],
+            ["same_space", False],
         ]
         sent = page.evaluate("app.graphToPrompt().then(({ output }) => output)")
         editor = next(x for x in sent.values() if x["class_type"] == "CycleLatentEditor")

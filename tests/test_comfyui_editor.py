@@ -9,8 +9,10 @@ from importlib.util import find_spec
 
 import comfy_page
 import comfy_real
+import make_workflows
 import pytest
 import workflow_files
+from blueprint_files import expanded
 
 pytestmark = [
     pytest.mark.skipif(
@@ -76,6 +78,28 @@ def test_the_editor_opens_a_template_and_sends_the_form_for_the_api(page, name):
         for key, node in page.evaluate("app.graphToPrompt()")["output"].items()
     }
     assert sent == {key: node["inputs"] for key, node in workflow_files.read_api(name).items()}
+
+
+@pytest.mark.parametrize("make", make_workflows.BLUEPRINTS)
+def test_the_editor_sends_a_blueprint_as_the_nodes_in_it_with_the_values_of_its_widgets(page, make):
+    file = make().file()
+    opened(page, file)
+    page.evaluate(
+        "app.graph.nodes[0].widgets.find((one) => one.name === 'generator').value = 'other.pkl'"
+    )
+    sent = page.evaluate("app.graphToPrompt()")["output"]
+    expected, _ = expanded(file, generator="other.pkl")
+
+    def values(prompt):  # the editor numbers the nodes as it likes
+        return sorted(
+            (
+                node["class_type"],
+                sorted(x for x in node["inputs"].items() if not isinstance(x[1], list)),
+            )
+            for node in prompt.values()
+        )
+
+    assert values(sent) == values(expected)
 
 
 @pytest.mark.parametrize("name", workflow_files.names())

@@ -7,7 +7,9 @@ from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.factors import FactorTable
+from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
+from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.training.features import make
 from cycle_core.training.settings import FeatureTraining
 
@@ -110,3 +112,15 @@ def test_wrong_input_is_refused_in_words(encoder):
         encoder(torch.zeros(1, 3, 64, 64), 10)
     with pytest.raises(InputError, match="power of two"):
         EncoderConfig(input_size=96)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "w_dim", "size", "published"),
+    [(1024, 512, 256, True), (256, 512, 256, True), (256, 128, 128, False), (64, 512, 64, False)],
+)
+def test_the_encoder_fits_the_size_of_the_generator(resolution, w_dim, size, published):
+    with torch.device("meta"):  # no memory for the weights
+        generator = Generator(GeneratorConfig(resolution=resolution, w_dim=w_dim))
+    config = EncoderConfig.for_generator(generator)
+    assert config.input_size == size
+    assert (config.widths == EncoderConfig().widths) is published

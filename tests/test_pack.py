@@ -134,7 +134,8 @@ def unpacked(tmp_path_factory) -> Path:
 def ignored() -> list[str]:
     lines = (ROOT / ".comfyignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"/[\w.-]+/?", rule) and (ROOT / rule[1:]).exists() for rule in rules)
+    assert all(re.fullmatch(r"(/[\w.-]+)+/?", rule) for rule in rules)
+    assert all((ROOT / rule[1:]).exists() for rule in rules)
     return rules
 
 

@@ -279,8 +279,8 @@ def _height(schema: dict[str, Any], kind: str) -> int:
     on Nodes 2.0 texts are higher, advanced widgets are behind a button, and a badge is below."""
     widgets = [one for one in schema["inputs"] if is_widget(one)]
     rows = max(len(schema["inputs"]) - len(widgets), len(schema["outputs"]))
-    folded = [one for one in widgets if one["id"] in ADVANCED.get(kind, ())]
-    texts = sum(one["type"].split(",")[0] == "STRING" for one in widgets)
+    folded = [one for one in widgets if one["id"] in ("same_space", *ADVANCED.get(kind, ()))]
+    texts = sum(one["type"].split(",")[0] == "STRING" for one in widgets if one not in folded)
     uploads = sum("upload" in one for one in widgets)
     canvas = 20 * rows + 24 * (len(widgets) + uploads) + 22
     nodes_2 = 20 * rows + 28 * (len(widgets) - len(folded) + uploads) + 8 * texts + 38

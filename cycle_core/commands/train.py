@@ -30,6 +30,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..measure.perceptual import Lpips
+    from ..models.generator import Generator
     from ..models.irse import IdentityNet
     from ..models.moco import MocoNet
 
@@ -138,7 +139,7 @@ def _train_encoder(arguments: argparse.Namespace, console: Console) -> None:
     with distributed.raise_everywhere():
         device = device_of(arguments)
         generator = load_generator(arguments.generator, device)
-        perceptual, identity, body = _networks(arguments, settings, generator.resolution)
+        perceptual, identity, body = _networks(arguments, settings, generator)
         networks = {
             "perceptual": None if perceptual is None else perceptual.to(device),
             "identity": None if identity is None else identity.to(device),
@@ -154,14 +155,14 @@ def _train_encoder(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _networks(
-    arguments: argparse.Namespace, settings: EncoderTraining, resolution: int
+    arguments: argparse.Namespace, settings: EncoderTraining, generator: Generator
 ) -> tuple[Lpips | None, IdentityNet | MocoNet | None, IdentityNet | None]:
     """LPIPS and identity, None where the weight is 0, and the network whose body is taken over."""
-    from ..invert.objective import MAX_SIZE
     from ..measure.perceptual import load_perceptual
     from ..measure.recognition import load_identity, load_moco
+    from ..models.encoder import is_full_size
 
-    full = resolution >= MAX_SIZE
+    full = is_full_size(generator)
     chosen = arguments.networks
     if chosen == "auto":
         # small generators are of the embedded domain, and so must be what compares their pictures

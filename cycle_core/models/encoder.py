@@ -71,11 +71,11 @@ class EncoderConfig:
 
     @classmethod
     def for_generator(cls, generator: Generator) -> EncoderConfig:
-        """The published encoder for generators of at least its input size, the embedded one for
-        smaller ones."""
-        if generator.resolution >= cls.input_size:
+        """The published encoder for generators as large and as rich as those that it was made for,
+        the embedded one for smaller or narrower ones."""
+        if is_full_size(generator):
             return cls(num_ws=generator.num_ws, w_dim=generator.w_dim)
-        return cls.embedded(generator.num_ws, generator.w_dim, generator.resolution)
+        return cls.embedded(generator.num_ws, generator.w_dim, min(generator.resolution, 128))
 
     @classmethod
     def embedded(cls, num_ws: int, w_dim: int, input_size: int = 64) -> EncoderConfig:
@@ -91,6 +91,12 @@ class EncoderConfig:
             stem_stride=2,
             head_width=EMBEDDED_HEAD_WIDTH,
         )
+
+
+def is_full_size(generator: Generator) -> bool:
+    """Whether a generator is of the size of the published ones: 256 pixels, 512 dimensions of w.
+    What is smaller in either is of the embedded kind, made to train on a CPU."""
+    return generator.resolution >= 256 and generator.w_dim >= 512
 
 
 EMBEDDED_WIDTHS = (24, 24, 48, 96, 128)
