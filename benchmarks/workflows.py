@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from speed import cpu_name
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -36,12 +38,13 @@ def main() -> None:
         return
     import workflow_files
 
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows has none
     versions = {version(checkout): checkout for checkout in given.checkouts}
     rows = {}
     for name in workflow_files.names():
         rows[name] = {v: in_own_process(name, checkout) for v, checkout in versions.items()}
         print(name, rows[name], flush=True)
-    table = as_table(rows, list(versions))
+    table = f"{as_table(rows, list(versions))}\n\n{machine(busy)}"
     if given.page is None:
         print(table)
         return
@@ -89,6 +92,17 @@ def peak() -> float:
 def version(checkout: str) -> str:
     text = Path(checkout, "comfyui_version.py").read_text()
     return text.split('"')[1]
+
+
+def machine(busy: float) -> str:
+    """Where this was measured. busy: the load before."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    return (
+        f"On {os.cpu_count()} cores of {cpu_name()}, {platform.system()}, Python "
+        f"{platform.python_version()}, torch {torch.__version__}, "
+        f"{f'{threads} threads' if threads else 'the default number of threads'}; other programs "
+        f"kept {busy:.1f} cores busy when it began."
+    )
 
 
 def as_table(rows: dict[str, dict[str, Any]], versions: list[str]) -> str:
