@@ -56,6 +56,8 @@ thumbnails:  ## draw workflows/*.jpg in the ComfyUI of COMFYUI_DIR, by COMFYUI_P
 screenshots:  ## renew the README's pictures of the Latent Editor, there and in Chromium
 	$(COMFYUI_PYTHON) tests/comfy_pictures.py
 
+figures: pictures thumbnails screenshots  ## renew all of these at once
+
 people: $(PEOPLE_VENV)/.ready  ## render PEOPLE_COUNT people into PEOPLE; needs libegl1, libgl1-mesa-dri
 	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.dataset $(PEOPLE) --count $(PEOPLE_COUNT) \
 		--resolution $(PEOPLE_SIZE) --workers $(PEOPLE_WORKERS)

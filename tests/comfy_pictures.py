@@ -5,6 +5,7 @@ COMFYUI_DIR=... python tests/comfy_pictures.py     renews docs/images/latent-edi
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 from pathlib import Path
 
@@ -83,4 +84,6 @@ def _seen(page, clip) -> Image.Image:
 
 
 if __name__ == "__main__":
+    if not comfy_real.CHECKOUT or comfy_page.MISSING:
+        sys.exit(comfy_page.REASON if comfy_real.CHECKOUT else comfy_real.REASON)
     main()

@@ -303,7 +303,9 @@ def draw_pictures(names: list[str]) -> None:
             found = [picture for key in wanted for picture in _some(got[key])]
             largest = max(picture.size for picture in found)  # a strip, or its pictures
             shown = [picture for picture in found if picture.size == largest]
-            _arranged(shown).save(workflow_files.FOLDER / f"{name}.jpg", quality=88)
+            path = workflow_files.FOLDER / f"{name}.jpg"
+            _arranged(shown).save(path, quality=88)
+            print(path.relative_to(ROOT), flush=True)
 
 
 def _some(images: Any, most: int = 9) -> list[Any]:
@@ -338,4 +340,6 @@ def _arranged(pictures: list[Any], width: int = 960, wanted: float = 1.5) -> Any
 
 
 if __name__ == "__main__":
+    if not CHECKOUT:
+        sys.exit(REASON)
     draw_pictures(sys.argv[1:])
