@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from cycle_core.errors import InputError
+from cycle_core.errors import CheckpointError, InputError
+from cycle_core.faces.points import load_points
 from cycle_core.files.atomic import write_atomically, write_json
 from cycle_core.files.json import JsonError, fits, parse_json, read_json
+from cycle_core.training.loop import load_checkpoint
 
 HOSTILE = {
     "deep lists": "[" * 100_000,
@@ -101,3 +104,40 @@ def test_eight_threads_write_with_the_rights_that_the_process_gives(tmp_path):
     files = list(tmp_path.iterdir())
     assert len(files) == 160
     assert {Path(path).stat().st_mode & 0o777 for path in files} == {0o640}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", "[" * 100_000),
+        ("a.json", json.dumps([[10**400, 0]] * 5)),
+        ("a.json", "[[1e999, 0]]"),
+        ("a.json", json.dumps({"\x1b[2J": 5})),
+        ("a.txt", "1" * 60 + "x"),
+        ("a.txt", "photo " + "1" * 200_000 + "x"),
+        ("a.txt", "photo " + "1 " * 9),
+    ],
+)
+def test_a_file_of_points_that_holds_something_else_is_refused_quickly(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    started = time.process_time()
+    with pytest.raises(InputError):
+        load_points(str(tmp_path / name))
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        [1],
+        {"settings": 5},
+        {"settings": {1: "x"}},
+        {"settings": {"x": torch.zeros(1)}},
+        {"settings": {}, "step": "1"},
+        {"settings": {}, "digest": 5},
+    ],
+)
+def test_a_checkpoint_of_a_run_that_holds_something_else_is_told(state, tmp_path):
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="delete it to start the run anew"):
+        load_checkpoint(tmp_path)

@@ -289,7 +289,7 @@ def read_result(path: Path, parts: Set[str] = _PARTS) -> dict[str, Any] | None:
     try:
         result = json.loads(path.read_text())
         return result if parts <= result.keys() else None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is no result of this comparison: delete it, and it is made anew."
         ) from error
@@ -320,6 +320,6 @@ def read_numbers(path: str | Path) -> list[dict[str, Any]]:
         results = json.loads(path.read_text(encoding="utf-8"))
         if all(result.keys() >= _PARTS for result in results):
             return results
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         pass
     raise CheckpointError(f"{path} does not hold the numbers of a comparison: give {NUMBERS}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -13,10 +12,12 @@ from typing import Any
 import torch
 
 from ..errors import InputError
+from ..files.json import JsonError, parse_json
 from .choose import left_to_right
 from .frame import Face, ffhq_quad
 
 _LARGEST_FILE = 10_000_000  # bytes
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 EVERY = ""  # the name of points that were given without a picture's name
 
 
@@ -93,8 +94,8 @@ def load_points(given: str) -> dict[str, list[Face]]:
 
 def _of_json(text: str, path: Path) -> dict[str, list[Face]]:
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(text, (list, dict))
+    except JsonError as error:
         raise InputError(f"{path} is no JSON that can be read ({error}): write it anew.") from error
     named = values if isinstance(values, dict) else {EVERY: values}
     return {name: _faces(_flat(part), str(path)) for name, part in named.items()}
@@ -103,11 +104,14 @@ def _of_json(text: str, path: Path) -> dict[str, list[Face]]:
 def _of_lines(text: str, path: Path) -> dict[str, list[Face]]:
     found: dict[str, list[float]] = {}
     for line in text.splitlines():
-        match = re.fullmatch(
-            r"(.*?)[\s,;:]*((?:[-+]?[\d.]+(?:[eE][-+]?\d+)?[\s,;]*)*)", line.strip()
-        )
-        if match is not None and match[2]:
-            found.setdefault(match[1], []).extend(_flat(read_points(match[2])))
+        start = len(line)  # of the numbers, which are at the end
+        for word in reversed(list(re.finditer(r"[^\s,;:]+", line))):
+            if re.fullmatch(_NUMBER, word[0]) is None:
+                break
+            start = word.start()
+        if start < len(line):
+            name = line[:start].strip(" \t,;:")
+            found.setdefault(name, []).extend(_flat(read_points(line[start:])))
     return {name: _faces(numbers, str(path)) for name, numbers in found.items()}
 
 

@@ -32,6 +32,7 @@ from ..faces.paste import paste
 from ..faces.points import manual
 from ..faces.tracks import follow, smooth_over_time
 from ..files.atomic import write_atomically
+from ..files.json import read_json
 from ..images.clips import Clip, ClipWriter
 from ..invert.encode import encode, generate
 from ..invert.project import project
@@ -224,6 +225,9 @@ def write_clip(folder: Path, inversion: ClipInversion, original: Generator) -> N
     write_atomically(folder / "targets.json", lambda part: part.write_text(text, "utf-8"))
 
 
+_TARGETS = {"smoothing": float, "targets": [(None, str, [[float]])]}
+
+
 def read_clip(folder: Path, clip: Clip, models: Models, report: dict[str, Any]) -> ClipInversion:
     """What `write_clip` wrote, for the same video and models.
 
@@ -231,7 +235,7 @@ def read_clip(folder: Path, clip: Clip, models: Models, report: dict[str, Any]) 
     G = models.generator
     tuned = load_tuned(folder / "tuned.safetensors", G)
     try:
-        stored = json.loads((folder / "targets.json").read_text("utf-8"))
+        stored = read_json(folder / "targets.json", _TARGETS)
         targets = [None if x is None else _target_of(x) for x in stored["targets"]]
         codes = np.load(folder / "codes.npy", mmap_mode="r", allow_pickle=False)
         if codes.shape != (len(targets), G.num_ws, G.w_dim) or codes.dtype != np.float32:

@@ -116,8 +116,9 @@ def _numbers(values: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, 
 
 def _logged_step(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+        step = json.loads(line)["step"]
+        return step if isinstance(step, int | float) else math.inf
+    except (ValueError, LookupError, TypeError, RecursionError):
         return math.inf  # half a line, from a process that was killed
 
 

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from ..checkpoints.reading import load_all, read_file
 from ..errors import CheckpointError, CycleError, InputError
 from ..files.atomic import remove_unfinished, write_atomically
+from ..files.json import fits
 from ..run.results import make_folder
 from ..runtime import distributed
 from ..runtime.progress import Callback
@@ -153,7 +154,7 @@ class Trainer(ABC):
 def _load(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
     try:
         trainer.load_state(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder / CHECKPOINT} is no checkpoint of this training: delete it to start the run "
             "anew, or choose another folder."
@@ -276,6 +277,9 @@ def save_checkpoint(folder: str | Path, state: Mapping[str, Any]) -> None:
     write_atomically(Path(folder) / CHECKPOINT, lambda path: torch.save(dict(state), path))
 
 
+_STATE = {"settings": {str: object}, "step?": int, "seen?": int, "digest?": str}
+
+
 def load_checkpoint(folder: str | Path) -> dict[str, Any] | None:
     """The state in `folder/checkpoint.pt`, on the CPU; None where there is no such file.
 
@@ -285,10 +289,11 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any] | None:
         return None
     try:
         state = load_all(read_file(path).data)
-        if not isinstance(state, dict) or not isinstance(state.get("settings"), dict):
-            raise CheckpointError("It holds no table with settings.")
+        json.dumps(state["settings"])
+        if not fits(state, _STATE):
+            raise TypeError
         return state
-    except CycleError as error:
+    except (CycleError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: delete it to start the run anew, or choose "
             "another folder."
