@@ -1,6 +1,6 @@
 """Damaged copies of whole files of every layout, opened by the function that opens them.
 
-    python benchmarks/fuzz.py --count 10000
+    python benchmarks/fuzz.py --count 10000 [--page docs/checkpoints.md]
 
 They are opened in a process that may not grow, run, import or write anything (`tests/hostile`).
 Prints how many opened, how many were refused, and what the worst of them cost; exits 1 where one
@@ -24,6 +24,8 @@ from hostile import (  # noqa: E402 - it lies among the tests
     write_samples,
 )
 
+from cycle_core.bench.report import put  # noqa: E402
+
 SECONDS, MEMORY = 2.0, 400 << 20  # of the processor; beyond what the process had before
 
 
@@ -34,6 +36,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000, help="damaged copies")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", action="store_true", help="the written attacks, too")
+    parser.add_argument("--page", type=Path, help="put the figures between the page's marks")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, "files")
@@ -43,21 +46,25 @@ def main() -> int:
         write_mutations(samples, files, arguments.count, arguments.seed)
         results = work_through(files, Path(folder, "work"))
     results = [result for result in results if not result.file.startswith("whole/")]
-    opened = [result for result in results if not result.error]
-    print(
-        f"{len(results)} openings of {len({r.file for r in results})} files of {len(samples)} kinds"
-    )
-    print(f"opened {len(opened)}, refused in one sentence {len(results) - len(opened)}")
+    opened = sum(not result.error for result in results)
+    refused = len(results) - opened
     slow = max(results, key=lambda result: result.seconds)
     large = max(results, key=lambda result: result.growth)
-    print(f"slowest {slow.seconds:.2f} s ({slow.file})")
-    print(f"largest {large.growth >> 20} MB ({large.file})")
+    text = (
+        f"Of {len(results):,} openings of {len({r.file for r in results}):,} files, damaged copies "
+        f"of {len(samples)} kinds,\n{opened:,} succeeded and {refused:,} were refused in one "
+        f"sentence. The slowest took {slow.seconds:.2f} s\nof the processor, the largest "
+        f"{large.growth >> 20} MB beyond what the process had."
+    )
+    print(f"{text}\nslowest: {slow.file}\nlargest: {large.file}")
     wrong = [result for result in results if _is_wrong(result)]
     for result in wrong[:20]:
         print(
             "FAULT", result.file, result.function, result.error, result.message[:200], result.events
         )
     print(f"{len(wrong)} faults")
+    if arguments.page and not wrong:
+        put(text, arguments.page, "fuzz")
     return 1 if wrong else 0
 
 

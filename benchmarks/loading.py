@@ -1,11 +1,12 @@
 """Seconds and memory to open a 1024 px generator in every layout, and its encoder, and both after
 `cycle-core convert`.
 
-Prints two Markdown tables: `python benchmarks/loading.py`. Weights are random. Each opening happens
-in a process of its own, forked after the imports, with the file in the system's cache. Seconds are
-medians, on the clock and of the CPU (which says more on a busy machine); memory is the most that
-the process grew by, as a multiple of the weights. Converted files are mapped: their weights come
-from the disk when they are first used, not before.
+    python benchmarks/loading.py [--page docs/checkpoints.md]
+
+Prints two Markdown tables, or puts them between the page's marks. Weights are random. Each opening
+happens in a process of its own, forked after the imports, with the file in the system's cache.
+Seconds are medians, of the CPU, which what else the machine does changes little; memory is the most
+that the process grew by, as a multiple of the weights.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
+
+from cycle_core.bench.report import put  # noqa: E402
 
 LAYOUTS = {  # file: what it is
     "nvidia.pkl": "NVIDIA, PyTorch",
@@ -42,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=5, help="openings of each file")
     parser.add_argument("--resolution", type=int, default=1024)
+    parser.add_argument("--page", type=Path, help="put the tables between the page's marks")
     arguments = parser.parse_args()
 
     import torch
@@ -58,28 +62,28 @@ def main() -> None:
         context.Pool(1, maxtasksperchild=1) as pool,  # each call in a process of its own
     ):
         size = pool.apply(write, (Path(folder), arguments.resolution))
-        print(f"A generator of {arguments.resolution} px, {size / 1e6:.0f} MB of weights:\n")
-        table(pool, Path(folder), LAYOUTS, "generator", size, arguments.runs)
+        lines = [f"A generator of {arguments.resolution} px, {size / 1e6:.0f} MB of weights:\n"]
+        lines += table(pool, Path(folder), LAYOUTS, "generator", size, arguments.runs)
         size = pool.apply(write_encoder, (Path(folder), arguments.resolution))
-        print(f"\nIts encoder, {size / 1e6:.0f} MB of weights:\n")
-        table(pool, Path(folder), ENCODERS, "encoder", size, arguments.runs)
+        lines += [f"\nIts encoder, {size / 1e6:.0f} MB of weights:\n"]
+        lines += table(pool, Path(folder), ENCODERS, "encoder", size, arguments.runs)
+    print("\n".join(lines))
+    if arguments.page:
+        put("\n".join(lines), arguments.page, "loading")
 
 
 def table(
     pool: Any, folder: Path, layouts: dict[str, str], kind: str, size: int, runs: int
-) -> None:
-    """Print a row for each file, opened in processes of their own."""
-    print("| layout | file | seconds | of the CPU | memory |")
-    print("| --- | --- | --- | --- | --- |", flush=True)
+) -> list[str]:
+    """Its lines: one for each file, opened in processes of their own."""
+    lines = ["| layout | file | seconds | memory |", "| --- | --- | --- | --- |"]
     for name, what in layouts.items():
         path = folder / name
         opened = [pool.apply(measure, (path, kind)) for _ in range(runs)]
-        clock, cpu, memory = (median(column) for column in zip(*opened, strict=True))
+        cpu, memory = (median(column) for column in zip(*opened, strict=True))
         on_disk = path.stat().st_size / 1e6
-        print(
-            f"| {what} | {on_disk:.0f} MB | {clock:.4f} | {cpu:.4f} | {memory / size:.2f} x |",
-            flush=True,
-        )
+        lines.append(f"| {what} | {on_disk:.0f} MB | {cpu:.4f} | {memory / size:.2f} x |")
+    return lines
 
 
 def write(folder: Path, resolution: int) -> int:
@@ -132,25 +136,23 @@ def write_encoder(folder: Path, resolution: int) -> int:
     return sum(tensor.nbytes for tensor in state.values())
 
 
-def measure(path: Path, kind: str) -> tuple[float, float, int]:
-    """(seconds, seconds of the CPU, bytes) to open a file of this kind."""
+def measure(path: Path, kind: str) -> tuple[float, int]:
+    """(seconds of the CPU, bytes) to open a file of this kind."""
     import torch
 
-    from cycle_core.bench.measures import Clock
     from cycle_core.checkpoints.registry import load_encoder, load_generator
     from cycle_core.runtime.devices import peak_memory
 
     load = load_encoder if kind == "encoder" else load_generator
     device = torch.device("cpu")
     before = peak_memory(device)  # a fork's own begins at what it was given
-    with Clock(device) as clock:
-        cpu = time.process_time()
-        load(path)
-        cpu = time.process_time() - cpu
+    cpu = time.process_time()
+    load(path)
+    cpu = time.process_time() - cpu
     after = peak_memory(device)
     if before is None or after is None:
         raise SystemExit("This system does not tell how much memory a process takes: take Linux.")
-    return clock.seconds, cpu, after - before
+    return cpu, after - before
 
 
 if __name__ == "__main__":

@@ -200,6 +200,16 @@ def test_a_shard_that_is_missing_or_cut_off_is_told(pictures, tmp_path, small_sh
             read[torch.tensor([place])]
 
 
+@pytest.mark.parametrize("change", [(b"}", b"("), (b"(", b"["), (b"|u1", b"|O1"), (b"4,", b"9,")])
+def test_a_shard_whose_header_is_none_is_told(change, tmp_path):
+    np.save(tmp_path / "00000-images.npy", np.zeros((4, 3, 8, 8), np.uint8))
+    content = (tmp_path / "00000-images.npy").read_bytes().replace(*change, 1)
+    (tmp_path / "00000-images.npy").write_bytes(content)
+    shards.open_array.cache_clear()
+    with pytest.raises(CheckpointError, match="missing or damaged"):
+        shards.open_array(tmp_path, 0)
+
+
 def test_many_processes_read_at_once(pictures, tmp_path, small_shards):
     pack(pictures, tmp_path / "packed", 8)
     read = open_all(tmp_path / "packed", 8)

@@ -35,6 +35,13 @@ def published(request, tmp_path_factory):
     return encoder, case
 
 
+@pytest.mark.parametrize("size", [16, 32])
+def test_the_default_of_a_small_generator_has_a_code_for_each_picture(size):
+    num_ws = 2 * size.bit_length() - 4
+    encoder = Encoder(EncoderConfig.embedded(num_ws, 8, size)).eval()
+    assert encoder(torch.zeros(1, 3, size, size)).shape == (1, num_ws, 8)
+
+
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from limits import rights_count
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from cycle_core.errors import InputError
 from cycle_core.images import io as images
@@ -246,6 +246,16 @@ def test_decoding_takes_little_more_memory_than_the_result(tmp_path, mode):
     root = Path(__file__).parent.parent
     done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
     assert float(done.stdout) < 1.8
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_an_avif_whose_colours_are_damaged_is_refused(tmp_path, colours):
+    stream = io.BytesIO()
+    Image.fromarray(colours).save(stream, "AVIF")
+    content = stream.getvalue()
+    (tmp_path / "a.avif").write_bytes(content[:-80] + bytes(80))
+    with pytest.raises(InputError, match="damaged"):
+        images.read_photo(tmp_path / "a.avif")
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path, colours):

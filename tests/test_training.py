@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import CheckpointError, CycleError, InputError
 from cycle_core.files.atomic import write_atomically
 from cycle_core.images.io import save_image
+from cycle_core.models.generator import Generator
 from cycle_core.runtime.optim import Muon, Ranger, orthogonalize
 from cycle_core.training import loop
 from cycle_core.training.data import Order, Prefetcher
@@ -295,6 +297,12 @@ def test_pictures_that_are_not_square_are_refused(parts, tmp_path):
             parts.generator, tmp_path / "pictures", tmp_path / "run", EncoderTraining(steps=21),
             parts.perceptual, parts.identity, parts.config,
         )  # fmt: skip
+
+
+def test_a_generator_of_other_pictures_than_photos_gets_no_encoder(parts, tmp_path):
+    grey = Generator(replace(parts.generator.config, img_channels=1))
+    with pytest.raises(InputError, match="square RGB ones are needed"):
+        train(grey, tmp_path / "pictures", tmp_path / "run", EncoderTraining(), None, None)
 
 
 def test_gradients_of_a_batch_in_parts_are_the_mean_of_the_parts(parts):

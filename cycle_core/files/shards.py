@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,18 @@ def open_array(folder: Path, number: int, kind: str = "images") -> np.ndarray:
     """One array of a shard, mapped into memory. Raises CheckpointError where it is damaged."""
     path = shard_path(folder, number, kind)
     try:
-        return np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        return map_array(path)
+    except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def map_array(path: Path) -> np.ndarray:
+    """The array of an .npy file, mapped into memory. Raises OSError, and ValueError for another
+    file."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (EOFError, TypeError, OverflowError, SyntaxError, TokenError) as error:  # of its header
+        raise ValueError("it is no array") from error
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:

@@ -25,7 +25,7 @@ READABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 HEIF = (".heic", ".heif", ".hif")  # that are read where pillow-heif is installed
 # what Pillow's decoders raise on damaged files
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
-_DAMAGE += (struct.error, zlib.error)
+_DAMAGE += (RuntimeError, OverflowError, struct.error, zlib.error)
 
 _ROWS = 64  # converted at a time
 

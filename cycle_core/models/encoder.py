@@ -289,7 +289,7 @@ class Head(nn.Module):
         for i in range(int(math.log2(size))):
             layers += [Conv2d(width if i else in_width, width, 3, 2, 1), nn.LeakyReLU()]
         self.convs = nn.Sequential(*layers)
-        self.linear = Linear(width, w_dim)
+        self.linear = Linear(width if layers else in_width, w_dim)  # 16 px: there is one pixel
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.convs(x).flatten(1))

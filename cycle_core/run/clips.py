@@ -33,6 +33,7 @@ from ..faces.points import manual
 from ..faces.tracks import follow, smooth_over_time
 from ..files.atomic import write_atomically
 from ..files.json import read_json
+from ..files.shards import map_array
 from ..images.clips import Clip, ClipWriter
 from ..invert.encode import encode, generate
 from ..invert.project import project
@@ -237,7 +238,7 @@ def read_clip(folder: Path, clip: Clip, models: Models, report: dict[str, Any]) 
     try:
         stored = read_json(folder / "targets.json", _TARGETS)
         targets = [None if x is None else _target_of(x) for x in stored["targets"]]
-        codes = np.load(folder / "codes.npy", mmap_mode="r", allow_pickle=False)
+        codes = map_array(folder / "codes.npy")
         if codes.shape != (len(targets), G.num_ws, G.w_dim) or codes.dtype != np.float32:
             raise ValueError("other codes")
         smoothing = float(stored["smoothing"])

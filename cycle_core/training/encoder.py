@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from ..checkpoints.native import save_model
 from ..errors import InputError
 from ..images.resize import resize
+from ..invert.encode import check_photos
 from ..invert.objective import MAX_SIZE, Objective
 from ..measure.networks import Distance, Networks
 from ..models.encoder import Encoder, EncoderConfig
@@ -103,6 +104,7 @@ class EncoderTrainer(loop.Trainer):
         body: IdentityNet | None = None,
         known: str | None = "",
     ):
+        check_photos(generator)
         self.settings, self.device = settings, generator.device
         phase_at(
             0, generator.num_ws, settings.cycle_steps, settings.schedule

@@ -26,6 +26,8 @@ from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.models.stylegan3 import StyleGAN3Config
 
+from .pictures import write_pictures
+
 CONFIG = GeneratorConfig(8, z_dim=4, w_dim=6, mapping_layers=2, channels=(4, 3))
 
 
@@ -140,6 +142,7 @@ def write_samples(folder: Path) -> dict[Path, str]:
     keep("S_mean_std", "load_style_deviations").write_bytes(pickle.dumps(statistics))
     torch.save(torch.randn(1, 18, 512), keep("pivot.pt", "load_code"))
     np.savez(keep("projected_w.npz", "load_code"), w=np.ones((1, 18, 512), np.float32))
+    write_pictures(keep)
     return samples
 
 

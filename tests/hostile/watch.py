@@ -106,6 +106,8 @@ def _tell(result: Result) -> None:
 def _functions() -> dict[str, Callable[[Path], Any]]:
     import cycle_core as cc
     from cycle_core import cli
+    from cycle_core.faces.points import load_points
+    from cycle_core.run.picture_files import read_frame
 
     generator = small_generator()
 
@@ -126,6 +128,9 @@ def _functions() -> dict[str, Callable[[Path], Any]]:
         "load_style_deviations": cc.load_style_deviations,
         "load_code": cc.load_code,
         "load_tuned": lambda path: cc.load_tuned(path, generator),
+        "load_photo": cc.read_photo,
+        "load_frame": read_frame,
+        "load_points": lambda path: load_points(str(path)),
         "inspect": command("inspect"),
         "convert": command("convert", str(Path.cwd() / "out" / "converted.safetensors")),
     }
