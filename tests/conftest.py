@@ -56,7 +56,7 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cycle_core.images.io import save_image
 
     path = tmp_path_factory.mktemp("portrait") / "portrait.png"
-    return save_image(open_set("inside", 1).images, path)
+    return save_image(open_set("inside", 2).images[1:], path)
 
 
 @pytest.fixture
