@@ -80,7 +80,7 @@ def test_a_run_does_not_go_on_from_another_generator(pictures, tmp_path):
 
 
 def test_what_cannot_be_fine_tuned_is_refused(pictures, tmp_path):
-    with pytest.raises(InputError, match="without classes"):
+    with pytest.raises(InputError, match="give --cond"):
         fine_tuning(TUNED, Generator(replace(CONFIG, c_dim=3)))
     with pytest.raises(InputError, match="leaves nothing"):
         fine_tuning(replace(TUNED, freeze=6), parent())

@@ -187,7 +187,7 @@ class _Members:
 
     def __init__(self, region: Region, limits: Limits):
         self._whole, self._limits = region, limits
-        file: Any = _RegionFile(region)
+        file: Any = RegionFile(region, MAX_HEADER)
         self._zip = zipfile.ZipFile(file)
         self.names = self._zip.namelist()
 
@@ -207,12 +207,12 @@ class _Members:
             return Region.of(b"".join(iter(lambda: file.read(1 << 20), b"")))
 
 
-class _RegionFile:
+class RegionFile:
     """A region as an open file for zipfile, which reads directories whole however large they claim
-    to be."""
+    to be. most: bytes of one read."""
 
-    def __init__(self, region: Region):
-        self._region, self._at = region, 0
+    def __init__(self, region: Region, most: int):
+        self._region, self._most, self._at = region, most, 0
 
     def seekable(self) -> bool:
         return True
@@ -230,7 +230,7 @@ class _RegionFile:
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._region.size - self._at)
         size = left if size < 0 else min(size, left)
-        if size > MAX_HEADER:
+        if size > self._most:
             raise Damaged("it has more in it than any model file")
         content = self._region.part(self._at, size).read() if size else b""
         self._at += size

@@ -45,7 +45,9 @@ def add_commands(commands: Any) -> None:
         "pack a folder of square pictures, so that trainings read them at once",
         "pack pictures --size 256 --out packed",
     )
-    command.add_argument("pictures", type=Path, help="folder of square pictures, in any nesting")
+    command.add_argument(
+        "pictures", type=Path, help="folder of square pictures, in any nesting; or zip, LMDB"
+    )
     add_out(command, "folder of the packed pictures; the same command again goes on")
     command.add_argument("--size", type=positive, required=True, help="pixels of a side")
     command.add_argument("--workers", type=positive, help="threads that decode (default: up to 8)")
@@ -94,7 +96,10 @@ def _add_encoder(kinds: Any) -> None:
         "--generator", required=True, help="path of a generator, or the name of an embedded one"
     )
     command.add_argument(
-        "--data", type=Path, required=True, help="folder of square aligned pictures, or of `pack`"
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of square aligned pictures, or of `pack`; a zip, or the folder of an LMDB",
     )
     add_out(command, "folder of the run")
     _add_dry_run(command)
@@ -196,7 +201,10 @@ def _add_generator(kinds: Any) -> None:
         "8 -m cycle_core.cli train generator, and the same options",
     )
     command.add_argument(
-        "data", type=Path, help="folder of square pictures, of `pack`, or of rendered portraits"
+        "data",
+        type=Path,
+        help="folder of square pictures, of `pack`, or of rendered portraits; a zip, or "
+        "the folder of an LMDB; classes for --cond are in their dataset.json",
     )
     add_out(command, "folder of the run")
     command.add_argument(
@@ -242,7 +250,7 @@ def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
         settings = _generator_settings(arguments, AdversarialTraining, "pictures without factors")
         if arguments.dry_run:
             settings = settings if start is None else adversarial.fine_tuning(settings, start)
-            pictures = open_all(arguments.data, settings.resolution, None)
+            pictures = open_all(arguments.data, settings.resolution, None, settings.cond)
             console.say(dry_run(adversarial.AdversarialTrainer(pictures, settings, start)))
             return
         adversarial.train(arguments.data, arguments.out, settings, callback, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import struct
 import sys
 import warnings
@@ -10,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -36,23 +37,25 @@ Channels = tuple[np.ndarray, np.ndarray | None]  # colour [3,H,W] and alpha [H,W
 Convert = Callable[["Image.Image", "Image.Image | None"], np.ndarray]
 
 
-def decode(path: Path, max_pixels: int) -> Channels:
-    """Read a file; InputError in one sentence where that cannot be done."""
-    with opened(path, max_pixels) as picture:
-        return channels(picture, path)
+def decode(path: Path, max_pixels: int, data: bytes | None = None) -> Channels:
+    """Read a file; InputError in one sentence where that cannot be done.
+
+    data: what is in it, where it lies in another file; `path` is then its name in messages."""
+    with opened(path, max_pixels, data) as picture:
+        return channels(picture, lambda: _file(path, data))
 
 
 @contextlib.contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def opened(path: Path, max_pixels: int, data: bytes | None = None) -> Iterator[Image.Image]:
     """A picture file of which the header is read; InputError for what is wrong with it, or found
-    wrong in the block."""
+    wrong in the block. data: see `decode`."""
     from PIL import Image, UnidentifiedImageError
 
-    if not path.exists():
+    if data is None and not path.exists():
         raise InputError(f"There is no file {path}: check the name and the folder.")
-    if path.is_dir():
+    if data is None and path.is_dir():
         raise InputError(f"{path} is a folder and a picture file is expected.")
-    if path.stat().st_size == 0:
+    if (path.stat().st_size if data is None else len(data)) == 0:
         raise InputError(f"{path} is empty: 0 bytes, where a picture is expected.")
     too_large = (
         f"is larger than the {max_pixels / 1e6:g} million pixels that are read: make it smaller "
@@ -62,8 +65,11 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Pillow warns of large pictures and of odd metadata; what matters is reported below
             warnings.simplefilter("ignore")
-            exif.check(path)
-            with Image.open(path, formats=_formats()) as picture:
+            with _file(path, data) as file:
+                exif.check(file)
+            with Image.open(
+                path if data is None else io.BytesIO(data), formats=_formats()
+            ) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise InputError(f"{path} ({width}x{height}) {too_large}")
@@ -71,7 +77,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} {too_large}") from error
     except UnidentifiedImageError as error:
-        if _is_heif(path):
+        if _is_heif(path, data):
             raise InputError(
                 f"{path} is a HEIC picture, as phones write them: `pip install pillow-heif`, or "
                 "save it as JPEG."
@@ -89,15 +95,15 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         ) from error
 
 
-def channels(picture: Image.Image, path: Path | None = None) -> Channels:
+def channels(picture: Image.Image, file: Callable[[], BinaryIO] | None = None) -> Channels:
     """A picture's colours and alpha, upright and in sRGB. It may be changed on the way.
 
-    path: its file, for the low bytes of 16-bit colours.
+    file: opens its file, for the low bytes of 16-bit colours.
     Some rows at a time, so that no more is held than the picture as it is stored and the result."""
     profile = foreign(picture)
     picture.load()
     vars(picture).pop("_decoder", None)  # that of WebP holds two pictures more
-    low = None if path is None else _low_bytes(path, picture)
+    low = None if file is None else _low_bytes(file, picture)
     for part in (picture, low):
         if part is not None:
             _turn_upright(part)
@@ -131,9 +137,13 @@ def _has_heif() -> bool:
     return True
 
 
-def _is_heif(path: Path) -> bool:
+def _file(path: Path, data: bytes | None) -> BinaryIO:
+    return open(path, "rb") if data is None else io.BytesIO(data)
+
+
+def _is_heif(path: Path, data: bytes | None) -> bool:
     """By its first bytes: phones write it under any ending."""
-    with open(path, "rb") as file:
+    with _file(path, data) as file:
         head = file.read(12)
     brands = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
     return head[4:8] == b"ftyp" and head[8:] in brands
@@ -212,14 +222,14 @@ def _deep_colour(high: Image.Image, low: Image.Image | None, curves: Deep | None
     return values
 
 
-def _low_bytes(path: Path, picture: Image.Image) -> Image.Image | None:
+def _low_bytes(file: Callable[[], BinaryIO], picture: Image.Image) -> Image.Image | None:
     """The low bytes of a 16-bit colour picture, of which Pillow decodes one byte a sample: it is
     decoded again as if the file had the other byte order.
 
     None for other pictures and where the decoder does not know the layout."""
     from PIL import Image
 
-    with Image.open(path, formats=_formats()) as low:
+    with file() as content, Image.open(content, formats=_formats()) as low:
         swapped = [_other_byte(tile) for tile in getattr(low, "tile", [])]
         if picture.mode not in ("RGB", "RGBA") or not swapped or None in swapped:
             return None

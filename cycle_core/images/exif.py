@@ -10,7 +10,6 @@ import io
 import re
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -27,19 +26,18 @@ _ROOM = 64 << 20  # bytes that values may lie over each other
 _XMP = r'tiff:Orientation(?:="|>)([1-8])'
 
 
-def check(path: Path) -> None:
+def check(file: BinaryIO) -> None:
     """Raise ValueError for a file with a table whose values are far more than the file."""
-    with open(path, "rb") as file:
-        head = file.read(12)
-        for table in _tables(file, head):
-            table.seek(0, io.SEEK_END)
-            size, total = table.tell(), 0
-            for number, (_, kind, count, place) in enumerate(_all_entries(table)):
-                length = count * _BYTES.get(kind, 0)
-                # what is cut off is read as far as it is there
-                total += min(length, max(size - place, 0)) if length > 4 else 0
-                if number >= _MOST or total > size + _ROOM:
-                    raise ValueError("its table of values is larger than the file")
+    head = file.read(12)
+    for table in _tables(file, head):
+        table.seek(0, io.SEEK_END)
+        size, total = table.tell(), 0
+        for number, (_, kind, count, place) in enumerate(_all_entries(table)):
+            length = count * _BYTES.get(kind, 0)
+            # what is cut off is read as far as it is there
+            total += min(length, max(size - place, 0)) if length > 4 else 0
+            if number >= _MOST or total > size + _ROOM:
+                raise ValueError("its table of values is larger than the file")
 
 
 def orientation(picture: Image.Image) -> int:

@@ -46,17 +46,18 @@ class Photo:
         return self.image.shape[-1], self.image.shape[-2]
 
 
-def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None) -> Photo:
     """Read a picture file: any mode and depth, turned upright (EXIF), colours converted to sRGB.
 
     16-bit files keep their precision, unless they carry a colour profile other than sRGB (the
     conversion works on 8 bits). Of an animation the first frame is taken.
+    data: what is in the file, where it lies in another one; `path` then names it in messages.
     Raises InputError for a file that is missing, empty, truncated, no image, or has more than
     `max_pixels` pixels (its header is read first; nothing is decoded)."""
     from .decode import decode
 
     path = Path(path)
-    rgb, alpha = decode(path, max_pixels)  # [3,H,W], [H,W] in 0..1
+    rgb, alpha = decode(path, max_pixels, data)  # [3,H,W], [H,W] in 0..1
     image = torch.from_numpy(rgb).mul_(2).sub_(1)[None]
     return Photo(image, None if alpha is None else torch.from_numpy(alpha)[None, None], path)
 
@@ -71,15 +72,17 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
         return picture.size
 
 
-def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
+def read_image(
+    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> torch.Tensor:
     """float32 [1,3,H,W] in [-1,1]: `read_photo` with transparent parts laid over white."""
-    photo = read_photo(path, max_pixels)
+    photo = read_photo(path, max_pixels, data)
     return _over_white(photo.image, photo.alpha)
 
 
-def read_crop(path: str | Path) -> torch.Tensor:
+def read_crop(path: str | Path, data: bytes | None = None) -> torch.Tensor:
     """float32 [1,3,S,S] in [-1,1]: `read_image` of a square. Raises InputError for any other."""
-    crop = read_image(path)
+    crop = read_image(path, data=data)
     check_square(path, crop.shape[-1], crop.shape[-2])
     return crop
 

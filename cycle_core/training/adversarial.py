@@ -51,7 +51,8 @@ def train(
         settings = fine_tuning(settings, start)
 
     def make(digest: str) -> AdversarialTrainer:
-        return AdversarialTrainer(open_all(folder, settings.resolution, digest), settings, start)
+        pictures = open_all(folder, settings.resolution, digest, settings.cond)
+        return AdversarialTrainer(pictures, settings, start)
 
     return loop.train(out, make, callback).average
 
@@ -59,13 +60,20 @@ def train(
 def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialTraining:
     """The settings of a training that begins at a generator: its size and layers.
 
-    Raises InputError for StyleGAN3, classes, pictures of other channels, and where nothing would
-    be trained."""
+    Raises InputError for StyleGAN3, pictures of other channels, classes without `cond` and the
+    other way round, and where nothing would be trained."""
     config = start.config
-    if not isinstance(config, GeneratorConfig) or config.c_dim or config.image_shape[0] != 3:
+    if not isinstance(config, GeneratorConfig) or config.image_shape[0] != 3:
         raise InputError(
             f"The generator {start.name} cannot be fine-tuned: only a StyleGAN2 of RGB pictures "
-            "without classes can."
+            "can."
+        )
+    if bool(config.c_dim) != settings.cond:
+        raise InputError(
+            f"The generator {start.name} has {config.c_dim} classes: give --cond, and pictures "
+            "with labels."
+            if config.c_dim
+            else f"The generator {start.name} has no classes: leave out --cond."
         )
     if config.const_size != (4, 4):
         raise InputError(f"The generator {start.name} is oblong; only square ones are fine-tuned.")
@@ -98,9 +106,15 @@ class AdversarialTrainer(GeneratorTrainer):
             w_dim=s.w_dim,
             mapping_layers=s.mapping_layers,
             channels=s.channels,
+            c_dim=0 if pictures.labels is None else pictures.labels.c_dim,
         )
         if start is not None:
             assert isinstance(start.config, GeneratorConfig)  # by `fine_tuning`
+            if start.config.c_dim != config.c_dim:
+                raise InputError(
+                    f"The generator {start.name} has {start.config.c_dim} classes, but the labels "
+                    f"of the pictures have {config.c_dim}: both must have the same."
+                )
             config = start.config
         super().__init__(s, config, s.noise, start, s.freeze)
         self.augment = Augmentation(s.ada, s.ada_images) if s.ada else None
@@ -108,8 +122,8 @@ class AdversarialTrainer(GeneratorTrainer):
         self.optimizer = torch.optim.Adam(self.trained, s.lr, (0.0, 0.99))
         self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), s.lr, (0.0, 0.99))
         self.path_mean = 0.0
-        order = Order(len(pictures), s.batch, s.seed)
-        self._real = Prefetcher(lambda step: pictures[order(step)[self.rows]])
+        self._order = Order(len(pictures), s.batch, s.seed)
+        self._real = Prefetcher(lambda step: pictures[self._order(step)[self.rows]])
 
     def update(self) -> Losses:
         s = self.settings
@@ -122,9 +136,10 @@ class AdversarialTrainer(GeneratorTrainer):
         real = torch.where(mirrored[:, None, None, None], real.flip(3), real).to(self.device)
 
         self.discriminator.requires_grad_(False)
-        fake = self._generate(self._codes(rng, self.rows))
+        c = self._conditions(rng, self.rows)
+        fake = self._generate(self._codes(rng, self.rows, c))
         with autocast(self.device, s.bf16):
-            logits = self.discriminator(self._augmented(fake, rng))
+            logits = self.discriminator(self._augmented(fake, rng), c)
         losses = {"generator": F.softplus(-logits.float()).mean()}
         loss = losses["generator"]
         if s.path_weight and number % s.path_interval == 0:
@@ -139,6 +154,7 @@ class AdversarialTrainer(GeneratorTrainer):
             self._augmented(real, rng),
             self.r1_weight(s.r1),
             s.bf16,
+            (c, self._of_pictures(self._order(number)[self.rows])),
         )
         if self.augment is not None:
             sure = distributed.mean({"real": float(losses["real"])})["real"]
@@ -153,14 +169,31 @@ class AdversarialTrainer(GeneratorTrainer):
             return images
         return self.augment(images, rng, self.rows, self.settings.batch)
 
-    def _codes(self, rng: torch.Generator, rows: Tensor) -> Tensor:
-        """w of random z, [len(rows), num_ws, w_dim]; some change to a second z on the way."""
+    def _of_pictures(self, indices: Tensor) -> Tensor | None:
+        """The conditions of pictures, [B, c_dim]; None where there are no classes."""
+        labels = self.pictures.labels
+        return None if labels is None else labels[self.pictures.places[indices]].to(self.device)
+
+    def draw_conditions(self, count: int, rng: torch.Generator) -> Tensor | None:
+        if self.pictures.labels is None:  # nothing is drawn, so that all else stays as it is
+            return None
+        return self._of_pictures(torch.randint(len(self.pictures), (count,), generator=rng))
+
+    def _conditions(self, rng: torch.Generator, rows: Tensor) -> Tensor | None:
+        """Those of random pictures, for the rows of a batch."""
+        c = self.draw_conditions(self.settings.batch, rng)
+        return None if c is None else c[rows.to(c.device)]
+
+    def _codes(self, rng: torch.Generator, rows: Tensor, c: Tensor | None) -> Tensor:
+        """w of random z, [len(rows), num_ws, w_dim]; some change to a second z on the way, of the
+        same class."""
         s, num_ws = self.settings, self.generator.num_ws
         z = torch.randn(2, s.batch, s.z_dim, generator=rng)[:, rows].to(self.device)
         mixed = torch.rand(s.batch, generator=rng) < s.style_mixing
         change = torch.randint(1, num_ws, (s.batch,), generator=rng)
         change = change.where(mixed, torch.full_like(change, num_ws))[rows].to(self.device)
-        first, second = self.generator.mapping(z.flatten(0, 1)).chunk(2)
+        twice = None if c is None else torch.cat([c, c])
+        first, second = self.generator.mapping(z.flatten(0, 1), twice).chunk(2)
         late = torch.arange(num_ws, device=self.device) >= change[:, None]  # [B, num_ws]
         return torch.where(late[..., None], second, first)
 
@@ -173,7 +206,7 @@ class AdversarialTrainer(GeneratorTrainer):
         """How far the path lengths |J^T y| are from their running mean, and their mean now
         (StyleGAN2, equation 4), over half a batch, in float32."""
         rows = self.rows[: max(1, len(self.rows) // 2)]
-        w = self._codes(rng, rows)
+        w = self._codes(rng, rows, self._conditions(rng, rows))
         w = w if w.requires_grad else w.requires_grad_()  # of a mapping network that stays
         noise = "random" if self.settings.noise else "none"
         image = self.generator.synthesis(w, noise=noise)
@@ -187,15 +220,25 @@ class AdversarialTrainer(GeneratorTrainer):
 
     @torch.no_grad()
     def validate(self, count: int | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Nothing measured, and a grid of pictures and of what the average generates."""
+        """Nothing measured, and a grid of pictures and of what the average generates; of each class
+        a row, if there are some, with the same z in a column."""
         rng = torch.Generator().manual_seed(2)
-        z = torch.randn(32, self.settings.z_dim, generator=rng).to(self.device)
-        images = [self.average.synthesis(self.average.mapping(part)) for part in z.split(8)]
-        real = self.pictures[torch.arange(min(8, len(self.pictures)))]
+        labels, places = self.pictures.labels, self.pictures.places
+        if labels is None:
+            z = torch.randn(32, self.settings.z_dim, generator=rng).to(self.device)
+            images = [self.average.synthesis(self.average.mapping(part)) for part in z.split(8)]
+            real = self.pictures[torch.arange(min(8, len(self.pictures)))]
+        else:
+            shown = labels.one_of_each(places, 8)
+            c, real = labels[shown].to(self.device), self.pictures.read(shown)
+            z = torch.randn(4, self.settings.z_dim, generator=rng).to(self.device)
+            images = [self.average(one.expand(len(c), -1), c) for one in z]
         return {}, {"picture": real, **{f"sample {i}": x for i, x in enumerate(images)}}
 
     def facts(self) -> list[str]:
-        return [f"{len(self.pictures):,} pictures to train on"]
+        labels = self.pictures.labels
+        classes = "" if labels is None else f", with {labels.c_dim} classes"
+        return [f"{len(self.pictures):,} pictures to train on{classes}"]
 
     def state(self) -> dict[str, Any]:
         ada = {} if self.augment is None else {"ada": self.augment.state()}

@@ -1,10 +1,9 @@
-"""The pictures of a training: a folder of picture files, packed shards, or rendered portraits; and
-the order in which they are seen."""
+"""The pictures of a training: picture files in a folder, a zip or an LMDB, packed shards, or
+rendered portraits; their labels; and the order in which they are seen."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +15,14 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, InputError
+from ..files.json import read_json
 from ..files.shards import INDEX, read_index, read_rows
-from ..images.io import check_square, list_images, read_crop, read_size
+from ..images.io import check_square, read_crop, read_size
 from ..images.resize import resize
 from ..runtime import distributed
+from .labels import Labels, read_labels
 from .renders import HELD_OUT, Renders
+from .sources import Folder, Source, open_source, read_labels_file
 
 T = TypeVar("T")
 
@@ -31,11 +33,13 @@ class Pictures:
 
     read: int64 [B] of places in the whole set -> float32 [B,3,S,S] in [-1,1].
     places: int64 [n], the ones that belong to this part (training or held out).
-    digest: 16 hex digits that stand for the whole set, by which a resumed run knows it again."""
+    digest: 16 hex digits that stand for the whole set, by which a resumed run knows it again.
+    labels: of the whole set, None where they are not asked for."""
 
     read: Callable[[Tensor], Tensor]
     places: Tensor
     digest: str = ""
+    labels: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -78,33 +82,40 @@ def open_pictures(
     return train, held
 
 
-def open_all(folder: str | Path, size: int, known: str | None = "") -> Pictures:
+def open_all(folder: str | Path, size: int, known: str | None = "", cond: bool = False) -> Pictures:
     """All pictures of a folder, at `size` pixels. None is mirrored.
 
-    folder: square picture files of any format that is read, in any nesting; or shards that
-    `cycle-core pack` made; or people that `make people` rendered.
+    folder: square picture files of any format that is read, in any nesting; or a zip of them; or
+    the LMDB of rosinality's prepare_data.py that holds this size; or shards that `cycle-core pack`
+    made; or people that `make people` rendered.
+    cond: with the labels of NVIDIA's `dataset.json`, which lies among the files or the shards.
     known: a digest; files that have it were looked through before and are not again, otherwise
     each is decoded once, divided among the processes of the run; None looks through nothing.
-    Raises InputError for a folder without pictures, and for files that are damaged or not square;
-    CheckpointError for damaged shards."""
+    Raises InputError for a folder without pictures, for files that are damaged or not square, and
+    for labels that are missing or out of range; CheckpointError for damaged shards."""
     folder = Path(folder)
     index = read_index(folder / INDEX)
+    source = labels = None
     if is_rendered(folder):
         data = Renders(folder, size)
         read, count, digest = lambda places: data.batch(places).images, len(data), data.digest
+        labels = read_labels(None, [], folder) if cond else None
     elif "pictures" in index or next(folder.glob("*-sources.json"), None):
         packed = Packed(folder)
         read, count = lambda places: resize(packed.batch(places), size), len(packed)
         digest = packed.digest
+        labels = read_labels(read_labels_file(folder), packed.names(), folder) if cond else None
     else:
-        paths = list_images(folder, nested=True)
-        names = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
-        digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()
-        if known is not None and digest[:16] != known:
-            with distributed.raise_everywhere():
-                check_pictures(distributed.own_items(paths))
-        read, count = _files(paths, size), len(paths)
-    return Pictures(read, torch.arange(count), digest[:16])
+        source = open_source(folder, size)
+        read, count, digest = _reader(source, size), len(source), source.digest
+        if cond:
+            labels = read_labels(source.labels(), [str(one[0]) for one in source.stamps], folder)
+    if labels is not None:
+        digest = hashlib.sha256(digest.encode() + labels.values.numpy().tobytes()).hexdigest()
+    if source is not None and known is not None and digest[:16] != known:
+        with distributed.raise_everywhere():
+            check_pictures(source)
+    return Pictures(read, torch.arange(count), digest[:16], labels)
 
 
 def is_rendered(folder: str | Path) -> bool:
@@ -134,10 +145,30 @@ class Packed:
     def __len__(self) -> int:
         return self._count
 
+    def names(self) -> list[str]:
+        """Of the files that were packed. Raises CheckpointError where they are not written."""
+        names: list[str] = []
+        for number in range(-(-len(self) // self.shard)):
+            path = sources_path(self.folder, number)
+            try:
+                names += [
+                    str(name) for name, *_ in read_json(path, {"sources": [[object]]})["sources"]
+                ]
+            except (OSError, InputError, ValueError) as error:
+                raise CheckpointError(f"{path} is missing or damaged: pack again.") from error
+        if len(names) != len(self):
+            raise CheckpointError(f"{self.folder} is not packed completely: pack again.")
+        return names
+
     def batch(self, places: Tensor) -> Tensor:
         """places: int64 [B]. Gives float32 [B,3,R,R] in [-1,1]."""
         rows = read_rows(self.folder, "images", places.numpy(), self.shard)
         return torch.from_numpy(rows).float() / 127.5 - 1
+
+
+def sources_path(folder: Path, number: int) -> Path:
+    """Where the names of the files of a shard are written."""
+    return folder / f"{number:05d}-sources.json"
 
 
 # ------------------------------------------------------------------ order
@@ -187,16 +218,24 @@ class Prefetcher(Generic[T]):
 
 
 # ------------------------------------------------------------------ picture files
-def check_pictures(paths: Sequence[Path]) -> None:
-    """Decode every file. Raises InputError, in one sentence for all, where there are files that are
-    broken or not square; at once, where their headers tell."""
-    check_headers(paths)
-    _check(paths, read_crop)
+def check_pictures(source: Source) -> None:
+    """Decode every file, divided among the processes. Raises InputError, in one sentence for all,
+    where there are files that are broken or not square; at once, where their headers tell."""
+    own = distributed.own_items(range(len(source)))
+    check_headers(source, own)
+    _check(source, lambda place: read_crop(source.paths[place], source.data(place)), own)
 
 
-def check_headers(paths: Sequence[Path]) -> None:
-    """Raise InputError for files that are no square pictures by what their headers say."""
-    _check(paths, lambda path: check_square(path, *read_size(path)))
+def check_headers(source: Source, places: Sequence[int] | None = None) -> None:
+    """Raise InputError for files that are no square pictures by what their headers say. Those in an
+    archive, which would be read whole for that, are left to who decodes them."""
+    if not isinstance(source, Folder):
+        return
+
+    def look(place: int) -> None:
+        check_square(source.paths[place], *read_size(source.paths[place]))
+
+    _check(source, look, range(len(source)) if places is None else places)
 
 
 def refuse(complaints: Sequence[str], count: int) -> None:
@@ -211,30 +250,29 @@ def refuse(complaints: Sequence[str], count: int) -> None:
 
 
 def in_parallel(
-    call: Callable[[Path], T], paths: Iterable[Path], workers: int | None = None
+    call: Callable[[int], T], places: Iterable[int], workers: int | None = None
 ) -> Iterator[T]:
-    """`call(path)` in the order of the paths, by threads: decoding releases Python's lock."""
+    """`call(place)` in the order of the places, by threads: decoding releases Python's lock."""
     pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
     try:
-        yield from pool.map(call, paths)
+        yield from pool.map(call, places)
     finally:
         pool.shutdown(cancel_futures=True)  # what has begun ends, also on Ctrl-C
 
 
-def _files(paths: Sequence[Path], size: int) -> Callable[[Tensor], Tensor]:
-    def read(places: Tensor) -> Tensor:
-        chosen = [paths[i] for i in places.tolist()]
-        return torch.cat(list(in_parallel(lambda path: resize(read_crop(path), size), chosen)))
+def _reader(source: Source, size: int) -> Callable[[Tensor], Tensor]:
+    def crop(place: int) -> Tensor:
+        return resize(read_crop(source.paths[place], source.data(place)), size)
 
-    return read
+    return lambda places: torch.cat(list(in_parallel(crop, places.tolist())))
 
 
-def _check(paths: Sequence[Path], look: Callable[[Path], object]) -> None:
-    def complaint(path: Path) -> str:
+def _check(source: Source, look: Callable[[int], object], places: Sequence[int]) -> None:
+    def complaint(place: int) -> str:
         try:
-            look(path)
+            look(place)
         except InputError as error:
             return str(error)
         return ""
 
-    refuse([found for found in in_parallel(complaint, paths) if found], len(paths))
+    refuse([found for found in in_parallel(complaint, places) if found], len(places))

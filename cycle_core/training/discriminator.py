@@ -1,6 +1,7 @@
 """The discriminator of the generators' trainings, and how it learns.
 
-Non-saturating loss and lazy R1 on the real pictures (StyleGAN2, section 4.1).
+Non-saturating loss and lazy R1 on the real pictures (StyleGAN2, section 4.1). With labels the logit
+is the projection of the features on an embedding of the condition (StyleGAN2-ADA).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..models.layers import Linear
+from ..models.layers import Linear, normalize
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
 from .loop import autocast
@@ -28,18 +29,23 @@ def train_discriminator(
     real: Tensor,
     r1_weight: float = 0.0,
     bf16: bool = False,
+    conditions: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> dict[str, Tensor]:
     """One update on fake and real pictures, [B,3,R,R] each; gives the losses, scalars.
 
-    r1_weight: of the mean squared gradient at the real pictures (float32); 0 leaves it out."""
+    r1_weight: of the mean squared gradient at the real pictures (float32); 0 leaves it out.
+    conditions: of the fake and the real ones, [B, c_dim] each, where there are classes."""
+    fake_c, real_c = conditions
     discriminator.requires_grad_(True)
     with autocast(real.device, bf16):
-        wrong, right = discriminator(fake), discriminator(real)
+        wrong, right = discriminator(fake, fake_c), discriminator(real, real_c)
     loss = F.softplus(wrong.float()).mean() + F.softplus(-right.float()).mean()
     losses = {"discriminator": loss, "real": right.float().sign().mean()}
     if r1_weight:
         real = real.requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+        (gradient,) = torch.autograd.grad(
+            discriminator(real, real_c).sum(), real, create_graph=True
+        )
         losses["r1"] = gradient.square().sum((1, 2, 3)).mean()
         loss = loss + losses["r1"] * r1_weight
     optimizer.zero_grad(set_to_none=True)
@@ -73,10 +79,12 @@ class Discriminator(nn.Module):
         )
         width = config.width(4)
         self.conv = EqualConv(width + 1, width, 3)
-        self.hidden, self.out = Linear(width * 16, width), Linear(width, 1)
+        self.cmap = ConditionMap(config.c_dim, width) if config.c_dim else None
+        self.hidden, self.out = Linear(width * 16, width), Linear(width, width if self.cmap else 1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """[B,3,R,R] -> logits [B,1]; high means real. B is a multiple of GROUP or less."""
+    def forward(self, image: Tensor, c: Tensor | None = None) -> Tensor:
+        """[B,3,R,R], and conditions [B, c_dim] where there are classes -> logits [B,1]; high means
+        real. B is a multiple of GROUP or less."""
         x = _act(self.from_rgb(image.contiguous(memory_format=torch.channels_last)))
         for block in self.blocks:
             x = block(x)
@@ -84,7 +92,27 @@ class Discriminator(nn.Module):
         deviation = x.reshape(group, -1, *x.shape[1:]).var(0, unbiased=False).add(1e-8).sqrt()
         deviation = deviation.mean((1, 2, 3)).repeat(group)[:, None, None, None]
         x = torch.cat([x, deviation.expand(-1, 1, 4, 4)], dim=1)
-        return self.out(_act(self.hidden(_act(self.conv(x)).flatten(1))))
+        x = self.out(_act(self.hidden(_act(self.conv(x)).flatten(1))))
+        if self.cmap is None:
+            return x
+        return (x * self.cmap(c)).sum(1, keepdim=True) / math.sqrt(x.shape[1])
+
+
+class ConditionMap(nn.Module):
+    """A condition as a direction of the features: the mapping network of StyleGAN2-ADA without z.
+    Its layers learn at a hundredth of the rate."""
+
+    def __init__(self, c_dim: int, width: int, layers: int = 8):
+        super().__init__()
+        self.embed = Linear(c_dim, width)
+        self.layers = nn.ModuleList(Linear(width, width, lr_multiplier=0.01) for _ in range(layers))
+
+    def forward(self, c: Tensor) -> Tensor:
+        """[B, c_dim] -> [B, width]."""
+        x = normalize(self.embed(c))
+        for layer in self.layers:
+            x = _act(layer(x))
+        return x
 
 
 class DiscriminatorBlock(nn.Module):

@@ -70,6 +70,10 @@ class GeneratorTrainer(loop.Trainer):
     def update(self) -> Losses:
         """One update of the networks; gives the losses, scalars."""
 
+    def draw_conditions(self, count: int, rng: torch.Generator) -> Tensor | None:
+        """Classes as often as the pictures have them, [count, c_dim]; None where there are none."""
+        return None
+
     def stretches(self) -> list[Stretch]:
         return [Stretch("training", 0, self.total, stride=self.settings.batch)]
 
@@ -100,7 +104,8 @@ class GeneratorTrainer(loop.Trainer):
         average = self.average
         rng = torch.Generator().manual_seed(3)
         z = torch.randn(20_000, average.config.z_dim, generator=rng).to(average.device)
-        average.mapping.w_avg.copy_(average.mapping(z)[:, 0].mean(0))
+        w = average.mapping(z, self.draw_conditions(len(z), rng))
+        average.mapping.w_avg.copy_(w[:, 0].mean(0))
         header = {
             "trained": f"{self.step} images, seed {self.settings.seed}",
             "settings": repr(self.settings),

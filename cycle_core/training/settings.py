@@ -142,6 +142,7 @@ class AdversarialTraining(GeneratorSettings):
     style_mixing: float = setting(0.9, "share of the codes that are made of two", low=0, high=1)
     half_life: int = setting(10_000, "of the average of the weights, in images", low=1)
     mirror: bool = setting(False, "show pictures as their mirror images, too")
+    cond: bool = setting(False, "learn the classes of the data's dataset.json")
     ada: float = setting(
         0.0, "ADA's target for the sign of real logits, 0.6 as published; 0: without", low=0, high=1
     )
