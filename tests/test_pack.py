@@ -81,6 +81,7 @@ OPTIONAL = {
     "exporting.py": {"onnx"},
     "recognition.py": {"onnxruntime"},
     "report.py": {"matplotlib"},
+    "sources.py": {"lmdb"},
     "statistics.py": {"scipy"},
 }
 
