@@ -113,7 +113,8 @@ class RefinePivot(io.ComfyNode):
                     "How many steps each picture gets; auto takes the preset's number, which is 15 "
                     "in the paper.",
                 ),
-                io.Int.Input(
+                host.advanced(
+                    io.Int.Input,
                     "seed",
                     **SEED,
                     tooltip="Chooses the generated pictures that hold the encoder in place; the "
@@ -211,7 +212,8 @@ class PivotTune(io.ComfyNode):
                     "Tuning ends when the perceptual distance (LPIPS) is this small; 0 never ends "
                     "it early, and auto takes the preset's value, which is 0.07 in the paper.",
                 ),
-                io.Float.Input(
+                host.advanced(
+                    io.Float.Input,
                     "locality",
                     default=1.0,
                     min=0.0,
@@ -221,7 +223,8 @@ class PivotTune(io.ComfyNode):
                     "multiple of the published weight: 0 is faster and comes nearer to the "
                     "picture, but edits worse.",
                 ),
-                io.Int.Input(
+                host.advanced(
+                    io.Int.Input,
                     "seed",
                     **SEED,
                     tooltip="Chooses the faces near the pivot that are kept as they were; the "

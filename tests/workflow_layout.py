@@ -283,14 +283,14 @@ def _height(schema: dict[str, Any], kind: str) -> int:
     texts = sum(one["type"].split(",")[0] == "STRING" for one in widgets if one not in folded)
     uploads = sum("upload" in one for one in widgets)
     canvas = 20 * rows + 24 * (len(widgets) + uploads) + 22
-    nodes_2 = 20 * rows + 28 * (len(widgets) - len(folded) + uploads) + 8 * texts + 38
+    nodes_2 = 20 * rows + 28 * (len(widgets) - len(folded) + uploads) + 18 * texts + 38
     return max(canvas, nodes_2 + 24 * bool(folded)) + 4
 
 
 ADVANCED = {
     "CycleLoadGenerator": ("precision", "keep_converted"),
     "CycleLoadEncoder": ("architecture", "keep_converted"),
-    "CycleRefinePivot": ("learning_rate",),
-    "CyclePivotTune": ("learning_rate",),
+    "CycleRefinePivot": ("seed", "learning_rate"),
+    "CyclePivotTune": ("locality", "seed", "learning_rate"),
     "CycleDiscoverDirections": ("samples",),
 }
