@@ -34,7 +34,7 @@ SET = """
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        comfy_page.opened(Path(folder), width=1180, height=700) as (page, address),
+        comfy_page.opened(Path(folder), width=1180, height=760) as (page, address),
     ):
         comfy_page.enter(page, address)
         comfy_page.show(page, workflow_files.read("live-edit"))
