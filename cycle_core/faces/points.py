@@ -17,7 +17,7 @@ from .choose import left_to_right
 from .frame import Face, ffhq_quad
 
 _LARGEST_FILE = 10_000_000  # bytes
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 EVERY = ""  # the name of points that were given without a picture's name
 
 
