@@ -131,7 +131,6 @@ def test_a_file_of_points_that_holds_something_else_is_refused_quickly(name, con
     [
         [1],
         {"settings": 5},
-        {"settings": {1: "x"}},
         {"settings": {"x": torch.zeros(1)}},
         {"settings": {}, "step": "1"},
         {"settings": {}, "digest": 5},
