@@ -187,7 +187,7 @@ def test_a_batch_that_does_not_divide_is_refused(command, tmp_path, capsys):
 
 
 def test_full_size_needs_the_published_networks_or_a_word(tmp_path, capsys):
-    config = GeneratorConfig(resolution=256, w_dim=512, z_dim=8, mapping_layers=1, channels=(1,) * 7)
+    config = GeneratorConfig(256, z_dim=8, mapping_layers=1, channels=(1,) * 7)
     generator = Generator(config)
     save_model(tmp_path / "g.safetensors", "generator", config, generator.state_dict())
     options = ["--generator", str(tmp_path / "g.safetensors"), "--data", "x", "--out", "y"]
