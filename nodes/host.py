@@ -164,11 +164,15 @@ def locate(kind: str, name: str) -> str:
 
 
 def notice(node: type[io.ComfyNode], sentence: str) -> None:
-    """Show a sentence on a node whose schema asks for `io.Hidden.unique_id`."""
+    """Show a sentence on a node whose schema asks for `io.Hidden.unique_id`; in the log where
+    ComfyUI's workflows are run without its server."""
     from server import PromptServer
 
-    if node.hidden is not None and node.hidden.unique_id is not None:
-        PromptServer.instance.send_progress_text(sentence, node.hidden.unique_id)
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        logging.warning(sentence)
+    elif node.hidden is not None and node.hidden.unique_id is not None:
+        server.send_progress_text(sentence, node.hidden.unique_id)
 
 
 def checked(find: Callable[..., object], *given: Any) -> bool | str:
