@@ -223,3 +223,10 @@ def test_items_that_are_set_on_what_is_no_dictionary(tmp_path):
     keys = dump(["0"])
     legacy = torch_legacy(dump(tensor(0, (4,), (1,))), keys, struct.pack("<q16x", 400))
     refused(tmp_path / "legacy.pt", legacy, "other sizes")
+
+
+@pytest.mark.parametrize("written", [b"I%s\n", b"L%sL\n"])
+def test_a_number_of_many_digits_is_not_read(written, tmp_path):
+    # its time is the square of its length, which Python limits from 3.10.7 on
+    content = torch_zip(dump(Raw(written % (b"7" * 3_000))), bytes(16))
+    refused(tmp_path / "digits.pt", content, "too many digits")

@@ -288,7 +288,7 @@ def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
         b"\x88": lambda m: m._push(True),
         b"\x89": lambda m: m._push(False),
         b"I": lambda m: m._push(_integer(m._line())),
-        b"L": lambda m: m._push(int(m._line().rstrip(b"L"))),
+        b"L": lambda m: m._push(_decimal(m._line().rstrip(b"L"))),
         b"F": lambda m: m._push(float(m._line())),
         b"J": lambda m: m._push(m._number(4, signed=True)),
         b"K": lambda m: m._push(m._number(1)),
@@ -359,7 +359,13 @@ def _index(line: bytes) -> int:
 
 
 def _integer(line: bytes) -> int | bool:
-    return line == b"01" if line in (b"00", b"01") else int(line)
+    return line == b"01" if line in (b"00", b"01") else _decimal(line)
+
+
+def _decimal(line: bytes) -> int:
+    if len(line) > 1000:  # the time is the square of the digits, which not every Python limits
+        raise Damaged("it holds a number of too many digits")
+    return int(line)
 
 
 def _small(size: int) -> int:
