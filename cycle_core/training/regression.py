@@ -93,7 +93,7 @@ class RegressionTrainer(GeneratorTrainer):
         adversarial = self.step >= s.regression_images
         begin = s.regression_images if adversarial else 0
         length = s.adversarial_images if adversarial else s.regression_images
-        left = 1 - (self.step - begin) / max(length, 1)
+        left = max(0.0, 1 - (self.step - begin) / max(length, 1))
         peak = s.adversarial_lr if adversarial else s.lr
         return peak * min(1.0, (self.step - begin + s.batch) / s.warm_up, left / s.decay)
 
