@@ -38,8 +38,7 @@ def main() -> int:
     run = show if a.dry_run else together
     data = a.data or a.folder / "portraits"
     if a.data is None:
-        count = str(PRESETS["cpu"].people)
-        rendering = ["cycle_core.portraits.dataset", str(data), "--count", count]
+        rendering = ["cycle_core.portraits.dataset", str(data), "--count", "40000"]
         if not run({"": [*rendering, "--workers", str(a.jobs), "--compile"]}, 1):
             return 1
     encoders, sets = a.folder / "encoders", a.folder / "sets"

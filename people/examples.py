@@ -1,6 +1,6 @@
 """The pictures that users begin with, in place of photographs.
 
-    python -m people.examples ../cycle_core/assets
+    python -m people.examples cycle_core/assets
 
 example_portrait.jpg (400x480), example_group.jpg (640x400, three people) and example_clip.webp
 (320x256, a head that turns, nods and speaks; its end meets its beginning).

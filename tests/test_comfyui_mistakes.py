@@ -70,7 +70,7 @@ def test_a_file_of_another_kind_is_told_what_it_is(comfy, folder):
     assert "encoder" in told(comfy, drawn_by("encoder.safetensors")).split("safetensors", 1)[1]
 
 
-def test_codes_and_encoders_of_another_generator_are_told(comfy, folder):
+def test_codes_and_encoders_of_another_generator_are_told(comfy, run, folder):
     from cycle_core.checkpoints.native import save_model
     from cycle_core.models.generator import Generator
     from cycle_core.models.stylegan2 import GeneratorConfig
@@ -87,6 +87,13 @@ def test_codes_and_encoders_of_another_generator_are_told(comfy, folder):
         **collect(x=("last", 0)),
     }
     assert re.match("CycleEncode: The encoder .* generator", told(comfy, encode))
+    encode["last"]["inputs"]["same_space"] = True  # on purpose
+    encode["drawn"] = node(
+        "CycleGenerate", generator=("other", 0), code=("last", 0), same_space=True
+    )
+    got = run({**encode, **collect(x=("last", 0), picture=("drawn", 0))})
+    assert got["x"].batch == 1
+    assert got["picture"].shape == (1, 64, 64, 3)
 
 
 def test_a_picture_without_a_face_is_told(comfy, run):
