@@ -16,6 +16,7 @@ from ..codes import Code
 from ..directions.editing import edit
 from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.atomic import write_atomically
+from ..files.json import read_json
 from ..images.io import save_image
 from ..invert.encode import check_pair, generate
 from ..invert.settings import TUNE_PRESETS, RefineSettings, TuneSettings
@@ -30,6 +31,17 @@ from .sets import NAMES, TestSet, open_set
 Progress = Callable[[str], object]
 _PARTS = frozenset(("facts", "pivot", "tuned", "edited"))
 NUMBERS = "numbers.json"
+_MEASURED = {str: [float]}
+_RESULT = {
+    **dict.fromkeys(("pivot", "tuned", "edited"), _MEASURED),
+    "edited tuned?": _MEASURED,
+    "costs?": {str: {"seconds": float}},
+    "facts": {
+        **dict.fromkeys(("seed", "pictures", "edited", "tuned", "steps"), int),
+        **dict.fromkeys(("method", "set", "tuning"), str),
+        "quick?": bool,
+    },
+}
 SHOWN = 3  # pictures of each set
 SHOWN_EDITS = ("yaw", "age")  # by one standard deviation, beside the true edit
 COLUMNS = ("picture", "pivot", "tuned", *(
@@ -287,9 +299,9 @@ def read_result(path: Path, parts: Set[str] = _PARTS) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        result = json.loads(path.read_text())
+        result = read_json(path)
         return result if parts <= result.keys() else None
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except InputError as error:
         raise CheckpointError(
             f"{path} is no result of this comparison: delete it, and it is made anew."
         ) from error
@@ -317,9 +329,13 @@ def read_numbers(path: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise MissingFileError(f"There is no file {path}: `cycle-core bench` writes {NUMBERS}.")
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        if all(result.keys() >= _PARTS for result in results):
-            return results
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        pass
-    raise CheckpointError(f"{path} does not hold the numbers of a comparison: give {NUMBERS}.")
+        results = read_json(path, [_RESULT])
+        for facts in (result["facts"] for result in results):
+            find(facts["method"])
+            if facts["set"] not in NAMES:
+                raise InputError(f"There is no set {facts['set']}.")
+    except InputError as error:
+        raise CheckpointError(
+            f"{path} does not hold the numbers of a comparison: give {NUMBERS}."
+        ) from error
+    return results
