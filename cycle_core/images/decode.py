@@ -34,7 +34,8 @@ _ROWS = 64  # converted at a time
 _TURNS = (0, 3, 1, 5, 4, 6, 2)
 
 Channels = tuple[np.ndarray, np.ndarray | None]  # colour [3,H,W] and alpha [H,W], float32 in 0..1
-Convert = Callable[["Image.Image", "Image.Image | None"], np.ndarray]
+Pack = Callable[["Image.Image"], np.ndarray]
+Convert = Callable[[np.ndarray, slice], np.ndarray]
 
 
 def decode(path: Path, max_pixels: int, data: bytes | None = None) -> Channels:
@@ -96,28 +97,64 @@ def opened(path: Path, max_pixels: int, data: bytes | None = None) -> Iterator[I
 
 
 def channels(picture: Image.Image, file: Callable[[], BinaryIO] | None = None) -> Channels:
-    """A picture's colours and alpha, upright and in sRGB. It may be changed on the way.
+    """A picture's colours and alpha, upright and in sRGB. It is closed on the way.
 
     file: opens its file, for the low bytes of 16-bit colours.
-    Some rows at a time, so that no more is held than the picture as it is stored and the result."""
+    What is decoded, at most 4 bytes a pixel, is kept in the last plane of the result and replaced
+    there row by row: no more is held than the larger of what the decoder takes and the result."""
     profile = foreign(picture)
-    picture.load()
-    vars(picture).pop("_decoder", None)  # that of WebP holds two pictures more
-    low = None if file is None else _low_bytes(file, picture)
-    for part in (picture, low):
-        if part is not None:
-            _turn_upright(part)
-    convert = _conversion(picture, low is not None, profile)
-    width, height = picture.size
+    low = None if file is None else _low_bytes(file, picture, profile)
     planes = None  # [3 or 4,H,W]
-    for top in range(0, height, _ROWS):
-        box = (0, top, width, min(top + _ROWS, height))
-        here = convert(picture.crop(box), None if low is None else low.crop(box))  # [h,W,C]
-        if planes is None:
-            planes = np.empty((max(here.shape[2], 3), height, width), np.float32)
-        planes[:, box[1] : box[3]] = np.moveaxis(here, -1, 0)
-    assert planes is not None  # no picture has a height of 0
+    if low is not None:
+        _turn_upright(low)
+        planes = np.empty((len(low.getbands()), low.height, low.width), np.float32)
+        low = _stored(low, planes[-2], np.asarray)
+    _load(picture)
+    _turn_upright(picture)
+    pack, convert, count = _conversion(picture, low, profile)
+    if planes is None:
+        planes = np.empty((count, picture.height, picture.width), np.float32)
+    high = _stored(picture, planes[-1], pack)
+    for rows in _bands(planes.shape[1]):
+        here = convert(high[rows], rows)  # [h,W,C]
+        planes[:, rows] = np.moveaxis(here, -1, 0)
     return planes[:3], planes[3] if len(planes) == 4 else None
+
+
+def _load(picture: Image.Image) -> None:
+    """Decode it. The decoders of WebP and AVIF hold up to two pictures more, and are let go before
+    Pillow makes its own."""
+    from PIL import ImageFile
+
+    if isinstance(picture, ImageFile.ImageFile):
+        prepare = picture.load_prepare
+
+        def lean() -> None:
+            vars(picture).pop("_decoder", None)
+            prepare()
+
+        picture.load_prepare = lean
+    picture.load()
+
+
+def _bands(height: int) -> Iterator[slice]:
+    return (slice(top, min(top + _ROWS, height)) for top in range(0, height, _ROWS))
+
+
+def _stored(picture: Image.Image, plane: np.ndarray, pack: Pack) -> np.ndarray:
+    """The picture, packed, in the memory of a plane [H,W] of 4 bytes a pixel: [H,W,C], each row
+    where the plane has it. The picture is closed."""
+    width, stored = picture.width, None
+    for rows in _bands(picture.height):
+        here = pack(picture.crop((0, rows.start, width, rows.stop)))  # [h,W] or [h,W,C]
+        here = here.reshape(*here.shape[:2], -1)
+        if stored is None:
+            flat = plane.view(here.dtype)[:, : width * here.shape[2]]
+            stored = flat.reshape(*plane.shape, here.shape[2])
+        stored[rows] = here
+    picture.close()
+    assert stored is not None  # no picture has a height of 0
+    return stored
 
 
 def readable() -> tuple[str, ...]:
@@ -158,43 +195,49 @@ def _formats() -> list[str]:
     return sorted({known[ending] for ending in readable() if ending in known})
 
 
-def _conversion(picture: Image.Image, deep: bool, profile: bytes | None) -> Convert:
-    """What makes values [h,W,1, 3 or 4] in 0..1 of a part of the picture and its low bytes."""
+def _conversion(
+    picture: Image.Image, low: np.ndarray | None, profile: bytes | None
+) -> tuple[Pack, Convert, int]:
+    """What packs a part of a picture into an array of at most 4 bytes a pixel, what makes values
+    [h,W,C] in 0..1 of these rows of it, and the number of planes that hold them."""
     if picture.mode.startswith("I") or picture.mode == "F":
         white, curves = _white(picture), Deep.of(profile, 1)
-        return lambda part, _: _deep_grey(part, white, curves)
-    curves = Deep.of(profile, 3) if deep else None
-    if deep and (profile is None or curves is not None):
-        return lambda part, low: _deep_colour(part, low, curves)
+        return np.asarray, lambda part, _: _deep_grey(part, white, curves), 3
+    if low is not None:
+        curves = Deep.of(profile, 3)
+        return np.asarray, lambda part, rows: _deep_colour(part, low[rows], curves), low.shape[2]
     transparent = picture.mode in ("LA", "PA", "RGBA", "La", "RGBa")
     transparent = transparent or "transparency" in picture.info
     grey = picture.mode in ("L", "LA", "La")
     mode = picture.mode if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else "RGB"
     mode = "L" if grey else mode
-    levels = (np.arange(256, dtype=np.float32) / 255)[:, None]
+    levels = np.arange(256, dtype=np.float32) / 255
     # Little CMS is levels off in the shadows of greys
     curves = Deep.of(profile, 1) if grey else None
-    levels = levels if curves is None else curves(levels).astype(np.float32)
+    colours = levels if curves is None else curves(levels[:, None])[:, 0].astype(np.float32)
     adapt = None if profile is None or curves is not None else to_srgb(mode, profile)
 
-    def convert(part: Image.Image, _: Image.Image | None) -> np.ndarray:
+    def pack(part: Image.Image) -> np.ndarray:
         alpha = None
         if transparent:
             part = part.convert("LA" if grey else "RGBA")
-            alpha = np.asarray(part.getchannel("A"), np.float32)[..., None] / 255
+            alpha = np.asarray(part.getchannel("A"))
         if part.mode != mode:
             part = part.convert(mode)
         if adapt is not None:
             part = adapt(part)
         elif mode not in ("L", "RGB"):
             part = part.convert("RGB")
-        colour = levels[:, 0][np.asarray(part)]
-        colour = colour if colour.ndim == 3 else colour[..., None]
-        if alpha is None:
-            return colour
-        return np.concatenate([np.broadcast_to(colour, (*alpha.shape[:2], 3)), alpha], axis=2)
+        packed = np.asarray(part)
+        return packed if alpha is None else np.dstack([packed, alpha])
 
-    return convert
+    def convert(part: np.ndarray, _: slice) -> np.ndarray:
+        if not transparent:
+            return colours[part]
+        colour = np.broadcast_to(colours[part[..., :-1]], (*part.shape[:2], 3))
+        return np.concatenate([colour, levels[part[..., -1:]]], axis=2)
+
+    return pack, convert, 3 + transparent
 
 
 def _white(picture: Image.Image) -> float:
@@ -207,31 +250,33 @@ def _white(picture: Image.Image) -> float:
     return next((white for white in whites if top <= white), top)
 
 
-def _deep_grey(part: Image.Image, white: float, curves: Deep | None) -> np.ndarray:
-    grey = np.nan_to_num(np.asarray(part).astype(np.float64))[..., None]
-    grey = np.clip(grey / white, 0, 1)
+def _deep_grey(part: np.ndarray, white: float, curves: Deep | None) -> np.ndarray:
+    grey = np.clip(np.nan_to_num(part.astype(np.float64)) / white, 0, 1)
     return grey if curves is None else curves(grey)
 
 
-def _deep_colour(high: Image.Image, low: Image.Image | None, curves: Deep | None) -> np.ndarray:
-    """Of the high and the low bytes."""
-    values = (np.asarray(high, np.uint16) * 256 + np.asarray(low, np.uint16)).astype(np.float32)
-    values /= 65535
+def _deep_colour(high: np.ndarray, low: np.ndarray, curves: Deep | None) -> np.ndarray:
+    values = (high.astype(np.uint16) * 256 + low).astype(np.float32) / 65535
     if curves is not None:
         values[..., :3] = curves(values[..., :3])
     return values
 
 
-def _low_bytes(file: Callable[[], BinaryIO], picture: Image.Image) -> Image.Image | None:
+def _low_bytes(
+    file: Callable[[], BinaryIO], picture: Image.Image, profile: bytes | None
+) -> Image.Image | None:
     """The low bytes of a 16-bit colour picture, of which Pillow decodes one byte a sample: it is
     decoded again as if the file had the other byte order.
 
-    None for other pictures and where the decoder does not know the layout."""
+    None for other pictures, for a profile that is applied to 8 bits, and where the decoder does not
+    know the layout."""
     from PIL import Image
 
     with file() as content, Image.open(content, formats=_formats()) as low:
         swapped = [_other_byte(tile) for tile in getattr(low, "tile", [])]
         if picture.mode not in ("RGB", "RGBA") or not swapped or None in swapped:
+            return None
+        if profile is not None and Deep.of(profile, 3) is None:
             return None
         low.tile = swapped  # type: ignore[attr-defined]
         try:
