@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -136,3 +141,35 @@ def test_the_command_line_blends_files(tmp_path, capsys):
     assert "would be lost" in capsys.readouterr().err
     assert main(["blend", *files, "--out", str(out), "--from", "4"]) == 2
     assert main(["blend", files[0], "portraits", "--out", str(out)]) == 2
+
+
+PEAK = """
+import resource, sys
+from cycle_core.cli import main
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def do(a, b, out):
+    assert main(["blend", a, b, "--amount", "0.5", "--out", out, "--quiet"]) == 0
+    assert main(["convert", a, out.replace(".safetensors", ".pt"), "--quiet"]) == 0
+
+do("s1.safetensors", "s2.safetensors", "s3.safetensors")
+before = peak()
+do("l1.safetensors", "l2.safetensors", "l3.safetensors")
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+def test_blending_and_converting_take_little_more_memory_than_one_generator(tmp_path):
+    for seed in (1, 2):
+        for name, config in (("s", SMALL), ("l", GeneratorConfig(64))):
+            state = made(config, seed).state_dict()
+            save_model(tmp_path / f"{name}{seed}.safetensors", "generator", config, state)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", PEAK]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert int(done.stdout) < 1.4 * (tmp_path / "l1.safetensors").stat().st_size

@@ -30,7 +30,7 @@ from ..models.stylegan2 import StyleGAN2Synthesis
 from ..models.stylegan3 import StyleGAN3Config
 from .building import State
 from .latents import load_code
-from .native import resolve
+from .native import resolve, unshared
 from .reading import read_file, reported
 from .registry import formats_of, load_generator
 
@@ -93,7 +93,8 @@ def export(path: str | Path, out: str | Path, layout: str | None = None) -> str:
 
 
 def rosinality_state(G: Generator) -> State:
-    """The state dict of rosinality's `Generator`, its constant buffers included.
+    """The state dict of rosinality's `Generator`, its constant buffers included; it shares
+    memory with G.
 
     Raises InputError for StyleGAN3, classes, and a z that is not normalised."""
     config: Any = G.config
@@ -127,12 +128,12 @@ def rosinality_state(G: Generator) -> State:
         out[f"{to}.bias"] = block.to_rgb.bias.reshape(1, -1, 1, 1)
         if b:
             out[f"{to}.upsample.kernel"] = blur
-    return _on_cpu(out)
+    return unshared(out)
 
 
 def nvidia_state(G: Generator) -> State:
     """The state dict of NVIDIA's `Generator`, its constant buffers included: StyleGAN2 as in
-    stylegan2-ada-pytorch and stylegan3, StyleGAN3 as in stylegan3.
+    stylegan2-ada-pytorch and stylegan3, StyleGAN3 as in stylegan3. It shares memory with G.
 
     Raises InputError for a z that is not normalised."""
     _check_mapping(G)
@@ -157,7 +158,7 @@ def nvidia_state(G: Generator) -> State:
             at = f"synthesis.b{2 ** (b + 2)}"
             names = [at, f"{at}.conv1"] + ([f"{at}.conv0"] if block.conv0 is not None else [])
             out |= {f"{name}.resample_filter": blur for name in names}
-    return _on_cpu(out)
+    return unshared(out)
 
 
 # ------------------------------------------------------------------ files
@@ -255,10 +256,6 @@ def _blur() -> Tensor:
 
 def _modules(modules: Any) -> list[Any]:
     return list(modules)
-
-
-def _on_cpu(state: State) -> State:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
 def _save_w(path: Path, w: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -51,7 +52,8 @@ def save_model(
         tensor = tensor.detach().cpu()
         if dtype is not None and tensor.is_floating_point() and tensor.ndim > 1:
             tensor = tensor.to(dtype)
-        tensors[name] = tensor.contiguous().clone()  # safetensors refuses shared storage
+        tensors[name] = tensor
+    tensors = unshared(tensors)
 
     def write(temporary: Path) -> None:
         try:
@@ -60,6 +62,34 @@ def save_model(
             raise OSError(None, _first_line(error)) from error
 
     write_atomically(path, write)
+
+
+def unshared(state: Mapping[str, Tensor]) -> State:
+    """The tensors on the CPU, without gaps, each alone in its storage, as files keep them: copied
+    only where they were not."""
+    out, taken = {}, set()
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage()
+        if storage.nbytes() != tensor.nbytes or storage.data_ptr() in taken:
+            tensor = tensor.clone()
+        taken.add(tensor.untyped_storage().data_ptr())
+        out[name] = tensor
+    return out
+
+
+def tensors_in_place(path: Path) -> Callable[[str], Tensor]:
+    """The float32 tensors of a file that `save_model` wrote, by name, mapped one at a time: what is
+    written to them is written to the file."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+
+    def tensor(name: str) -> Tensor:
+        start, shape = header[name]["data_offsets"][0], tuple(header[name]["shape"])
+        return torch.from_numpy(np.memmap(path, np.float32, "r+", 8 + size + start, shape))
+
+    return tensor
 
 
 def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict[str, str]]:

@@ -46,25 +46,33 @@ def add_commands(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from ..checkpoints.native import save_model
+    from ..checkpoints.native import save_model, tensors_in_place
     from ..checkpoints.registry import load_generator
     from ..directions.direction import parse_layers
-    from ..models.blend import blend, layers_from
+    from ..files.atomic import write_atomically
+    from ..models.blend import blend_into, layers_from
 
     out = output_file(arguments.out, [arguments.first, arguments.second])
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: the name of a generator's file ends in .safetensors.")
-    first, second = load_generator(arguments.first), load_generator(arguments.second)
+    first = load_generator(arguments.first)
     if arguments.above is not None:
         layers = layers_from(first, arguments.above)
     elif arguments.below is not None:
         layers = layers_from(first, arguments.below, below=True)
     else:
         layers = parse_layers(arguments.layers, first.num_ws)
-    mixed = blend(first, second, arguments.amount, layers)
     source = f"{arguments.first.name} blended with {arguments.second.name}"
-    save_model(out, "generator", mixed.config, mixed.state_dict(), {"source": source})
+
+    def write(part: Path) -> None:  # one generator after the other, for the memory of one
+        save_model(part, "generator", first.config, first.state_dict(), {"source": source})
+        first.to("meta")
+        second = load_generator(arguments.second)
+        mixed = tensors_in_place(part)
+        blend_into(lambda name: mixed(f"synthesis.{name}"), first, second, arguments.amount, layers)
+
+    write_atomically(out, write)
     named = "all layers" if layers is None else f"the layers {', '.join(map(str, layers))}"
     Console(arguments.quiet).say(
-        f"{out}: {first.name} with {arguments.amount:g} of {second.name} in {named}"
+        f"{out}: {first.name} with {arguments.amount:g} of {arguments.second.stem} in {named}"
     )

@@ -9,7 +9,7 @@ Network Interpolation", Wang et al. 2019).
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -31,6 +31,23 @@ def blend(
     other constants are a's up to an amount of 0.5, and b's above it.
     Raises MismatchError for generators of two shapes, InputError for an amount beyond 0 and 1, a
     layer that there is not, and a tuned generator with a map of detail."""
+    with torch.inference_mode(False):
+        mixed = copy.deepcopy(a).eval().requires_grad_(False)
+        blend_into(mixed.synthesis.state_dict().__getitem__, a, b, amount, layers)
+    mixed.name = f"{a.name}-{b.name}"
+    return mixed.tuned_from(a)
+
+
+@torch.no_grad()
+def blend_into(
+    tensor_of: Callable[[str], Tensor],
+    a: Generator,
+    b: Generator,
+    amount: float = 1.0,
+    layers: Collection[int] | None = None,
+) -> None:
+    """`blend` in place. tensor_of: gives the tensors of a's synthesis network by their names, to be
+    changed; a itself may be on the meta device."""
     check_blend(a, b)
     if not 0 <= amount <= 1:
         raise InputError(f"Two generators are blended by an amount from 0 to 1, not {amount:g}.")
@@ -39,20 +56,15 @@ def blend(
             f"The layers {', '.join(map(str, sorted(layers)))} were to be blended, but these "
             f"generators have the layers 0 to {a.num_ws - 1}."
         )
-    with torch.inference_mode(False), torch.no_grad():
-        mixed = copy.deepcopy(a).eval().requires_grad_(False)
-        theirs = b.synthesis.state_dict()
-        parameters = {name for name, _ in mixed.synthesis.named_parameters()}
-        for name, tensor in mixed.synthesis.state_dict().items():
-            if layers is not None and layer_of(a, name) not in layers:
-                continue
-            other = theirs[name].to(tensor)
-            if name in parameters or name.endswith("magnitude_ema"):
-                tensor.lerp_(other, amount)
-            elif amount > 0.5:
-                tensor.copy_(other)
-    mixed.name = f"{a.name}-{b.name}"
-    return mixed.tuned_from(a)
+    parameters = {name for name, _ in b.synthesis.named_parameters()}
+    for name, other in b.synthesis.state_dict().items():
+        if layers is not None and layer_of(a, name) not in layers:
+            continue
+        tensor = tensor_of(name)
+        if name in parameters or name.endswith("magnitude_ema"):
+            tensor.lerp_(other.to(tensor), amount)
+        elif amount > 0.5:
+            tensor.copy_(other)
 
 
 def layers_from(G: Generator, resolution: int, below: bool = False) -> tuple[int, ...]:
