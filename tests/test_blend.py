@@ -144,11 +144,12 @@ def test_the_command_line_blends_files(tmp_path, capsys):
 
 
 PEAK = """
-import resource, sys
+import torch
 from cycle_core.cli import main
+from cycle_core.runtime.devices import peak_memory
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory(torch.device('cpu'))
 
 def do(a, b, out):
     assert main(["blend", a, b, "--amount", "0.5", "--out", out, "--quiet"]) == 0
