@@ -127,8 +127,8 @@ def plainly(run: Any, optimizer: Ranger) -> Iterator[None]:
     its optimiser keeps, which is therefore another one."""
     losses = tuple(run.objective.networks)
     networks = [run.encoder, run.generator, *losses]
-    ours = run.synthesis, run.offsets, run.settings, run.optimizer
-    run.synthesis = lambda codes, noise: plain.synthesis(run.generator, codes)
+    ours = run.draw, run.offsets, run.settings, run.optimizer
+    run.draw = lambda codes: plain.synthesis(run.generator, codes)
     run.offsets = lambda image, stage: plain.encode(run.encoder, image, stage) - run.encoder.w_avg
     run.settings = replace(run.settings, bf16=False)
     run.optimizer = optimizer
@@ -136,7 +136,7 @@ def plainly(run: Any, optimizer: Ranger) -> Iterator[None]:
     try:
         yield
     finally:
-        run.synthesis, run.offsets, run.settings, run.optimizer = ours
+        run.draw, run.offsets, run.settings, run.optimizer = ours
         lay_out(networks, torch.channels_last)
 
 
@@ -168,7 +168,7 @@ def step_of(run: EncoderTrainer, phase: Phase) -> dict[str, float]:
             codes = run.encoder.w_avg + offsets
         codes_in = codes.detach().requires_grad_()
         with part("generator"):
-            made = run.synthesis(codes_in, noise="const")
+            made = run.draw(codes_in)
         made_in = made.detach().requires_grad_()
         with part("losses"):
             loss = run.objective(made_in, run.objective.target(image)).total.mean()

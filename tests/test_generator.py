@@ -14,6 +14,7 @@ from cycle_core.checkpoints.rosinality import from_rosinality
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.models.generator import Generator
+from cycle_core.models.layers import upsample
 from cycle_core.models.stylegan2 import GeneratorConfig
 
 SMALL = GeneratorConfig(resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
@@ -86,6 +87,18 @@ def test_noise_is_constant_absent_or_drawn(small):
     assert not torch.allclose(drawn, small.synthesis(w, noise="random"))
     torch.manual_seed(1)
     assert torch.equal(drawn, small.synthesis(w, noise="random"))
+
+
+def test_a_smaller_picture_is_what_the_lower_blocks_sum_up(small):
+    w, synthesis = small.mapping(torch.randn(2, 8)), small.synthesis
+    assert synthesis.sizes == (4, 8, 16)
+    assert torch.equal(synthesis(w, size=16), synthesis(w))
+    last = synthesis.blocks[2].to_rgb
+    last.weight.zero_()
+    last.bias.zero_()  # the last block adds nothing
+    assert torch.allclose(upsample(synthesis(w, size=8)), synthesis(w), atol=1e-6)
+    with pytest.raises(InputError, match="no pictures of 12 pixels, but of 4, 8, 16"):
+        synthesis(w, size=12)
 
 
 def test_truncation_goes_to_the_mean(small):

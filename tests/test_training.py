@@ -267,6 +267,25 @@ def test_warm_up_learns_the_known_w_of_generated_pictures(parts, tmp_path):
     assert lines[-1]["w"] < 0.9 * lines[0]["w"]
 
 
+def test_losses_on_smaller_pictures_let_the_upper_heads_rest(parts, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="--size 32 or more: the encoder reads 32 pixels"):
+        parts.train(tmp_path / "blurred", size=16)
+    monkeypatch.setattr(parts, "config", replace(parts.config, input_size=16))
+    settings = {"size": 16, "schedule": ScheduleSettings(phases="w+", delta=0.0, adv=0.0)}
+    with pytest.raises(Interrupted):
+        parts.train(tmp_path, interrupt_at(16), save_every=16, **settings)
+    early = load_encoder(tmp_path / "encoder.safetensors").state_dict()
+    late = parts.train(tmp_path, save_every=1000, **settings).state_dict()
+    moved = [i for i in range(8) if not torch.equal(early[key(i)], late[key(i)])]
+    assert moved == [0, 1, 2, 3, 4, 5]  # a picture of 16 pixels takes six styles
+    with pytest.raises(InputError, match="no pictures of 24 pixels"):
+        parts.train(tmp_path / "other", size=24)
+
+
+def key(head):
+    return f"styles.{head}.linear.weight"
+
+
 def test_heads_beyond_the_stage_are_not_trained(parts, tmp_path):
     only_w = ScheduleSettings(phases="w")
     with pytest.raises(Interrupted):

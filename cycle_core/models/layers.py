@@ -55,6 +55,20 @@ class Synthesis(nn.Module):
         """(channels, height, width) of the features after every block."""
         raise NotImplementedError
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the smaller pictures that `forward` draws by its lower blocks alone."""
+        return ()
+
+    def check_size(self, size: int) -> int:
+        """Gives it. Raises InputError where it is none of `sizes`."""
+        if size not in self.sizes:
+            raise InputError(
+                f"This generator draws no pictures of {size} pixels, but of "
+                f"{', '.join(map(str, self.sizes)) or 'its own size only'}."
+            )
+        return size
+
     def add_detail(self, size: int) -> nn.Parameter:
         """Begin a map of zeros after the last block whose features are at most of this size."""
         shapes = self.feature_shapes

@@ -112,6 +112,10 @@ class StyleGAN2Synthesis(Synthesis):
         return [(len(block.conv1.bias), *block.conv1.noise_const.shape) for block in blocks]
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(max(shape[1:]) for shape in self.feature_shapes)
+
+    @property
     def style_layers(self) -> list[StyleLayer]:
         """The layers of StyleSpace in the order of its paper: 26 at 1024."""
         layers: list[StyleLayer] = []
@@ -129,15 +133,17 @@ class StyleGAN2Synthesis(Synthesis):
         noise: str = "const",
         dtype: torch.dtype | None = None,
         offsets: Tensor | None = None,
+        size: int | None = None,
     ) -> Tensor:
         """w: float [B, num_ws, w_dim]. noise: "const" (the stored maps), "random" (sampled from
         torch's generator) or "none". dtype: of the convolutions, e.g. torch.bfloat16; the image
         is summed up in float32. offsets: float [B, sum(style_channels)], added to the styles.
+        size: one of `sizes`, at which to stop: nearly the whole picture made smaller.
         Gives [B, *image_shape], about [-1, 1], not clamped.
-        Raises InputError where the shape or the noise mode is wrong."""
+        Raises InputError where the shape, the noise mode or the size is wrong."""
         styles = self._of_blocks(self.styles(w, noise, offsets))
-        everything = range(len(self.blocks))
-        _, image = self._through(everything, self._start(w, dtype), None, styles, noise)
+        last = len(self.blocks) - 1 if size is None else self.sizes.index(self.check_size(size))
+        _, image = self._through(range(last + 1), self._start(w, dtype), None, styles, noise)
         assert image is not None  # there is at least one block
         return image
 

@@ -7,8 +7,8 @@ Cycle Encoding (Mao et al. 2022), section 3: the generator stays as it is, and t
 
     l2 * L2 + lpips * LPIPS + identity * ID + adv * L_adv + delta * sum_i ||D_i||_2
 
-at 256 px (or the generator's resolution, if that is smaller) over the stages and weights of
-`schedule`. The noise is constant and no picture is mirrored.
+at 256 px (or `size`, or the generator's resolution, if that is smaller) over the stages and weights
+of `schedule`. The noise is constant and no picture is mirrored.
 
 What a step does to a global batch does not depend on how many processes share it: every process
 makes all random numbers and takes its part, gradients are averaged, batch norms see all pictures
@@ -89,9 +89,8 @@ def train(
 
 
 class EncoderTrainer(loop.Trainer):
-    """The arguments are those of `train`; known: as `data.open_all` takes it.
-
-    Nothing that is passed in is changed. Raises InputError for settings that cannot be."""
+    """The arguments are those of `train`, known as `data.open_all` takes it; none is changed.
+    Raises InputError for settings that cannot be."""
 
     def __init__(
         self,
@@ -106,18 +105,19 @@ class EncoderTrainer(loop.Trainer):
     ):
         check_photos(generator)
         self.settings, self.device = settings, generator.device
-        phase_at(
-            0, generator.num_ws, settings.cycle_steps, settings.schedule
-        )  # a hopeless one ends here
+        phase_at(0, generator.num_ws, settings.cycle_steps, settings.schedule)  # is it hopeless?
         distributed.check_divides(settings.batch, settings.accumulate)
         if settings.warmup_steps:
             distributed.check_divides(settings.warmup_batch, settings.accumulate)
         self.fingerprint = generator.base_fingerprint
         self.generator = frozen_copy(generator)
-        self.synthesis: Any = self.generator.synthesis
-        if settings.compile:
-            self.synthesis = torch.compile(self.synthesis)
-        self.size = min(MAX_SIZE, generator.resolution)
+        config = config or EncoderConfig.for_generator(generator)
+        if settings.size and settings.size < (read := config.input_size):
+            raise InputError(f"Train with --size {read} or more: the encoder reads {read} pixels.")
+        synthesis: Any = self.generator.synthesis
+        smaller = {"size": synthesis.check_size(settings.size)} if settings.size else {}
+        self.draw = partial(torch.compile(synthesis) if settings.compile else synthesis, **smaller)
+        self.size = settings.size or min(MAX_SIZE, generator.resolution)
         self.pictures, self.held_out = open_pictures(data, self.size, settings.held_out, known)
         self.digest = self.pictures.digest
         self.validated = min(len(self.held_out), settings.held_out)
@@ -130,7 +130,7 @@ class EncoderTrainer(loop.Trainer):
         )
         with torch.random.fork_rng(devices=[]):  # the initialisation depends on the seed alone
             torch.manual_seed(settings.seed)
-            self.encoder = Encoder(config or EncoderConfig.for_generator(generator))
+            self.encoder = Encoder(config)
             discriminator = LatentDiscriminator(generator.w_dim)
         if body is not None:
             self.encoder.init_body(body)
@@ -203,7 +203,7 @@ class EncoderTrainer(loop.Trainer):
             w_avg = self.encoder.w_avg  # [N, w_dim]
             offsets = self.offsets(self.encoder.resize(image), phase.stage).to(w_avg.dtype)
             codes = w_avg + offsets  # [B, N, w_dim]
-            made = self.synthesis(codes, noise="const")
+            made = self.draw(codes)
             terms = self.objective(made, self.objective.target(image))
         losses = {"l2": terms.l2.mean(), "lpips": terms.lpips.mean(), "id": terms.identity.mean()}
         loss = terms.total.mean()
@@ -224,7 +224,7 @@ class EncoderTrainer(loop.Trainer):
             with autocast(self.device, self.settings.bf16):
                 with torch.no_grad():
                     codes = w[:, None].expand(-1, self.generator.num_ws, -1)
-                    image = self.synthesis(codes, noise="const").clamp(-1, 1)
+                    image = self.draw(codes).clamp(-1, 1)
                 offsets = self.offsets(self.encoder.resize(resize(image, self.size)), 0).float()
             error = self.encoder.w_avg[0] + offsets[:, 0] - w
             return {"loss": error.square().mean() / self._w_scale}
@@ -303,7 +303,7 @@ class EncoderTrainer(loop.Trainer):
 
     def _reconstruct(self, image: Tensor, stage: int) -> Tensor:
         codes = self.encoder.encode(image, stage)
-        return resize(self.synthesis(codes, noise="const").clamp(-1, 1), self.size)
+        return resize(self.draw(codes).clamp(-1, 1), self.size)
 
     def export(self, folder: Path, measured: dict[str, Any]) -> None:
         """Write `encoder.safetensors`, ready for `load_encoder`."""
