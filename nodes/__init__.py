@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import edit, editor, example, face, generate, host, invert, load, own, show
+from . import edit, editor, example, face, folders, generate, host, invert, load, own, show
 
 
 class CycleEncoding(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        host.register_folders()
+        folders.register_folders()
         host.name_errors()
-        host.tell_of_spaces()
+        folders.tell_of_spaces()
         subjects = (load, example, face, invert, own, edit, editor, generate, show)
         return [node for subject in subjects for node in subject.NODES]

@@ -18,8 +18,9 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..cycle_core.errors import CycleError, InputError
+from ..cycle_core.files.assets import ASSETS
 from ..cycle_core.runtime.cache import stamp
-from . import host
+from . import folders, host
 from .attributes import GROUPS
 from .load import named
 from .types import CODE, DIRECTION, GENERATOR, NUMBER
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..cycle_core.directions.base import BaseDirection
     from ..cycle_core.directions.text import Edit
 
-EMBEDDED = host.ASSETS / "directions.safetensors"
+EMBEDDED = ASSETS / "directions.safetensors"
 PLUGS = ("direction_1", "direction_2", "direction_3")
 NUMBERS = ("number_1", "number_2", "number_3", "number_4")
 MOST = {"sd": 3.0, "raw": 10.0}  # where the sliders end, by a direction's unit; numbers go beyond
@@ -101,7 +102,7 @@ class LatentEditor(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> Any:
-        return [stamp(host.locate("direction", file)) for file in _files()]
+        return [stamp(folders.locate("direction", file)) for file in _files()]
 
     @classmethod
     def execute(
@@ -165,7 +166,7 @@ def apply(edits: str, code: Code, G: Any, plugs: dict[str, Any]) -> Code:
 
 def embedded_sliders() -> list[dict[str, Any]]:
     """Those of the embedded directions, in their groups; what no group names comes last."""
-    entries = {entry["name"]: entry for entry in host.embedded_directions()}
+    entries = {entry["name"]: entry for entry in folders.embedded_directions()}
     rest = {name: name for name in entries if not any(name in x for x in GROUPS.values())}
     return [
         _slider(name, label, group, entries[name]["meaning"], entries[name]["unit"])
@@ -187,7 +188,7 @@ def known_sliders(G: Any, plugs: dict[str, Any]) -> list[dict[str, Any]]:
             label = direction.name or plug
             found.append(_slider(plug, label, "Connected", direction.meaning, direction.unit))
     for file in _files():
-        several = _directions_in(stamp(host.locate("direction", file)))
+        several = _directions_in(stamp(folders.locate("direction", file)))
         for direction in [x for x in several if _fits(x, mean)][:LISTED]:
             entry = direction.name.removeprefix(f"{Path(file).stem}:")
             name = file if len(several) == 1 else f"{file}:{entry}"
@@ -256,7 +257,7 @@ def _opened(name: str, *_: Any) -> BaseDirection:
 
 def _files() -> list[str]:
     """Direction files that an edit can name."""
-    files = folder_paths.get_filename_list(host.FOLDERS["direction"][0])
+    files = folder_paths.get_filename_list(folders.FOLDERS["direction"][0])
     return [file for file in files if not set(file) & set(",=:")]
 
 

@@ -4,18 +4,19 @@
 # (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
 from ..cycle_core.runtime.cache import stamp
-from . import host
+from . import folders, host
 
 
 def uploaded(kind: str) -> list[str]:
     """Files of the input folder, after an empty name that stands for none."""
-    files = sorted(path.name for path in host.Path(folder_paths.get_input_directory()).glob("*.*"))
+    files = sorted(path.name for path in Path(folder_paths.get_input_directory()).glob("*.*"))
     return ["", *folder_paths.filter_files_content_types(files, [kind])]
 
 
@@ -53,11 +54,11 @@ class Example(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, photo: str | None = "") -> bool | str:
-        return host.checked(host.saved_file, photo) if photo else True
+        return host.checked(folders.saved_file, photo) if photo else True
 
     @classmethod
     def fingerprint_inputs(cls, photo: str = "", **_: Any) -> Any:
-        return stamp(host.saved_file(photo)) if photo else ""
+        return stamp(folders.saved_file(photo)) if photo else ""
 
     @classmethod
     def execute(cls, which: str, photo: str = "") -> io.NodeOutput:
@@ -66,7 +67,7 @@ class Example(io.ComfyNode):
 
         own = bool(photo)
         return io.NodeOutput(
-            host.image(read_photo(host.saved_file(photo)).image if own else example(which))
+            host.image(read_photo(folders.saved_file(photo)).image if own else example(which))
         )
 
 
@@ -108,18 +109,18 @@ class Clip(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None = "") -> bool | str:
-        return host.checked(host.saved_file, file) if file else True
+        return host.checked(folders.saved_file, file) if file else True
 
     @classmethod
     def fingerprint_inputs(cls, file: str = "", **_: Any) -> Any:
-        return stamp(host.saved_file(file)) if file else ""
+        return stamp(folders.saved_file(file)) if file else ""
 
     @classmethod
     def execute(cls, file: str = "", video: Any = None) -> io.NodeOutput:
         if video is None and file:
             from comfy_api.latest import InputImpl
 
-            video = InputImpl.VideoFromFile(host.saved_file(file))
+            video = InputImpl.VideoFromFile(folders.saved_file(file))
         if video is not None:
             parts = video.get_components()
             return io.NodeOutput(parts.images, parts.audio, float(parts.frame_rate))

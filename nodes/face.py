@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..cycle_core.errors import NoFaceError
 from ..cycle_core.faces.detectors.registry import DETECTORS
-from . import host
+from . import folders, host
 from .automatic import NumberOrAuto, readable
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS
 
@@ -157,7 +157,7 @@ class Align(io.ComfyNode):
         from ..cycle_core.faces.video import align_again, align_all, cover
 
         photos = host.pictures(images)
-        host.know_folders()
+        folders.know_folders()
         side = SIZE.read(size) or (256 if generator is None else generator.module.resolution)
         progress = host.Progress(previews=False)
         if same_as is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..cycle_core.runtime.cache import shared, stamp
-from . import host
+from . import folders, host
 from .attributes import name_of, readable
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
 
@@ -31,8 +31,8 @@ class LoadGenerator(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=host.choices("generator"),
-                    tooltip="The embedded generator (a small world of rendered portraits), or a "
+                    options=folders.choices("generator"),
+                    tooltip="The embedded generator (rendered people), or a "
                     "file in models/stylegan.",
                 ),
                 host.advanced(
@@ -59,11 +59,11 @@ class LoadGenerator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
-        return host.checked(host.locate, "generator", name)
+        return host.checked(folders.locate, "generator", name)
 
     @classmethod
     def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
-        return stamp(host.locate("generator", name))
+        return stamp(folders.locate("generator", name))
 
     @classmethod
     def execute(cls, name: str, precision: str, keep_converted: bool) -> io.NodeOutput:
@@ -71,7 +71,7 @@ class LoadGenerator(io.ComfyNode):
 
         from ..cycle_core.checkpoints.registry import load_generator
 
-        path = host.locate("generator", name)
+        path = folders.locate("generator", name)
         dtype = torch.bfloat16 if precision == "half" else None
 
         def load() -> host.LoadedModel:
@@ -95,7 +95,7 @@ class LoadEncoder(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=host.choices("encoder"),
+                    options=folders.choices("encoder"),
                     tooltip="The embedded encoder, or a file in models/gan_encoders that was "
                     "trained for your generator.",
                 ),
@@ -126,11 +126,11 @@ class LoadEncoder(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
-        return host.checked(host.locate, "encoder", name)
+        return host.checked(folders.locate, "encoder", name)
 
     @classmethod
     def fingerprint_inputs(cls, name: str, **_: Any) -> Any:
-        return stamp(host.locate("encoder", name))
+        return stamp(folders.locate("encoder", name))
 
     @classmethod
     def execute(
@@ -144,7 +144,7 @@ class LoadEncoder(io.ComfyNode):
 
         from ..cycle_core.checkpoints.registry import load_encoder
 
-        path = host.locate("encoder", name)
+        path = folders.locate("encoder", name)
         given = None if generator is None else generator.module
         kind = None if architecture == "auto" else architecture
 
@@ -163,7 +163,7 @@ class LoadEncoder(io.ComfyNode):
 class LoadDirection(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        embedded, files = host.embedded("direction"), host.choices("direction")
+        embedded, files = folders.embedded("direction"), folders.choices("direction")
         own = [name for name in files if name not in embedded]
         return host.schema(
             "CycleLoadDirection",
@@ -245,8 +245,8 @@ class SavePivot(io.ComfyNode):
     def execute(cls, code: Any, filename_prefix: str) -> io.NodeOutput:
         from ..cycle_core.checkpoints.latents import save_code
 
-        path, result = host.new_file(filename_prefix, "pivot")
-        save_code(code, path, metadata=host.workflow(cls))
+        path, result = folders.new_file(filename_prefix, "pivot")
+        save_code(code, path, metadata=folders.workflow(cls))
         return io.NodeOutput(code, ui={"files": [result]})
 
 
@@ -263,7 +263,7 @@ class LoadPivot(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=host.saved_files("pivot", CODE_FILES),
+                    options=folders.saved_files("pivot", CODE_FILES),
                     tooltip="A file of the output or the input folder.",
                 )
             ],
@@ -272,17 +272,17 @@ class LoadPivot(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        return host.checked(host.saved_file, file)
+        return host.checked(folders.saved_file, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> Any:
-        return stamp(host.saved_file(file))
+        return stamp(folders.saved_file(file))
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         from ..cycle_core.checkpoints.latents import load_code
 
-        return io.NodeOutput(load_code(host.saved_file(file)))
+        return io.NodeOutput(load_code(folders.saved_file(file)))
 
 
 class SaveTunedGenerator(io.ComfyNode):
@@ -321,12 +321,12 @@ class SaveTunedGenerator(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tuned_files import save_tuned
 
-        path, result = host.new_file(filename_prefix, "tuned")
+        path, result = folders.new_file(filename_prefix, "tuned")
         save_tuned(
             host.tuning_of(tuned),
             path,
             original=None if original is None else original.module,
-            metadata=host.workflow(cls),
+            metadata=folders.workflow(cls),
         )
         return io.NodeOutput(tuned, ui={"files": [result]})
 
@@ -344,7 +344,7 @@ class LoadTunedGenerator(io.ComfyNode):
                 GENERATOR.Input("generator", tooltip="The generator that was tuned."),
                 io.Combo.Input(
                     "file",
-                    options=host.saved_files("tuned", {".safetensors"}),
+                    options=folders.saved_files("tuned", {".safetensors"}),
                     tooltip="A file of the output or the input folder.",
                 ),
                 host.same_space("what tuning changed"),
@@ -360,11 +360,11 @@ class LoadTunedGenerator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        return host.checked(host.saved_file, file)
+        return host.checked(folders.saved_file, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
-        return stamp(host.saved_file(file))
+        return stamp(folders.saved_file(file))
 
     @classmethod
     def execute(
@@ -372,7 +372,7 @@ class LoadTunedGenerator(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tuned_files import load_tuned
 
-        tuned = load_tuned(host.saved_file(file), generator.to_device(), same_space)
+        tuned = load_tuned(folders.saved_file(file), generator.to_device(), same_space)
         return io.NodeOutput(
             host.hold_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
         )
@@ -381,12 +381,12 @@ class LoadTunedGenerator(io.ComfyNode):
 def named(name: str, entry: str) -> list[str]:
     """The parts of a direction's name for the library, files among them with their paths."""
     rest = [part for part in entry.strip().split(":") if part]
-    name = name_of(name, host.embedded("direction"))
+    name = name_of(name, folders.embedded("direction"))
     if name == STYLE_CHANNEL:
         return ["S", *(part for part in rest if part != "S")]
     if rest and os.path.splitext(rest[0])[1] in CODE_FILES:  # StyleCLIP: the file of a text
-        rest[0] = host.locate("direction", rest[0])
-    return [host.locate("direction", name), *rest]
+        rest[0] = folders.locate("direction", rest[0])
+    return [folders.locate("direction", name), *rest]
 
 
 def _converted(path: str, kind: str, allow: bool) -> str:
