@@ -17,6 +17,7 @@ from limits import rights_count
 from PIL import Image, ImageCms, features
 
 from cycle_core.errors import InputError
+from cycle_core.images import decode
 from cycle_core.images import io as images
 from cycle_core.images.resize import resize
 from cycle_core.images.sheet import contact_sheet
@@ -230,6 +231,16 @@ print((peak() - before) / bytes_of)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+def test_jpeg_2000_has_a_limit_of_its_own_at_which_its_decoder_takes_as_much(tmp_path, monkeypatch):
+    path = tmp_path / "a.jp2"
+    Image.new("RGB", (16, 16)).save(path)
+    assert images.read_image(path).shape == (1, 3, 16, 16)
+    assert decode.MOST["JPEG2000"] * 20 <= images.MAX_PIXELS * 12
+    monkeypatch.setitem(decode.MOST, "JPEG2000", 255)
+    with pytest.raises(InputError, match=r"larger than the 0\.000255 million pixels"):
+        images.read_image(path)
+
+
 @pytest.mark.parametrize(
     "mode", ["RGB", "RGBA", "L", "P", "CMYK", "I;16", "F", "turned", "deep", "jpg", "webp", "jp2"]
 )

@@ -22,6 +22,8 @@ from .profile import Deep, foreign, to_srgb
 if TYPE_CHECKING:
     from PIL import Image
 
+# pixels of what takes more to decode than the picture: OpenJPEG's 20 bytes are 1.2 GB then, too
+MOST = {"JPEG2000": 60_000_000}
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
 HEIF = (".heic", ".heif", ".hif")  # that are read where pillow-heif is installed
 # what Pillow's decoders raise on damaged files
@@ -46,6 +48,10 @@ def decode(path: Path, max_pixels: int, data: bytes | None = None) -> Channels:
         return channels(picture, lambda: _file(path, data))
 
 
+def _too_large(most: int) -> str:
+    return f"is larger than the {most / 1e6:g} million pixels that are read: make it smaller first."
+
+
 @contextlib.contextmanager
 def opened(path: Path, max_pixels: int, data: bytes | None = None) -> Iterator[Image.Image]:
     """A picture file of which the header is read; InputError for what is wrong with it, or found
@@ -58,10 +64,6 @@ def opened(path: Path, max_pixels: int, data: bytes | None = None) -> Iterator[I
         raise InputError(f"{path} is a folder and a picture file is expected.")
     if (path.stat().st_size if data is None else len(data)) == 0:
         raise InputError(f"{path} is empty: 0 bytes, where a picture is expected.")
-    too_large = (
-        f"is larger than the {max_pixels / 1e6:g} million pixels that are read: make it smaller "
-        "first."
-    )
     try:
         with warnings.catch_warnings():
             # Pillow warns of large pictures and of odd metadata; what matters is reported below
@@ -72,11 +74,12 @@ def opened(path: Path, max_pixels: int, data: bytes | None = None) -> Iterator[I
                 path if data is None else io.BytesIO(data), formats=_formats()
             ) as picture:
                 width, height = picture.size
-                if width * height > max_pixels:
-                    raise InputError(f"{path} ({width}x{height}) {too_large}")
+                most = min(max_pixels, MOST.get(picture.format or "", max_pixels))
+                if width * height > most:
+                    raise InputError(f"{path} ({width}x{height}) {_too_large(most)}")
                 yield picture
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path} {too_large}") from error
+        raise InputError(f"{path} {_too_large(max_pixels)}") from error
     except UnidentifiedImageError as error:
         if _is_heif(path, data):
             raise InputError(

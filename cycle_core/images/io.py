@@ -20,7 +20,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 100_000_000  # width x height: 1.2 GB as float32; JPEG 2000 takes 2 GB meanwhile
+MAX_PIXELS = 100_000_000  # width x height: 1.2 GB as float32
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 FORMATS |= {".tif": "TIFF", ".tiff": "TIFF"}
 _SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95, "method": 4}}
