@@ -157,15 +157,3 @@ def gaussian_to_factors(n: np.ndarray) -> np.ndarray:
     u = ndtr(_SPREAD * np.asarray(n, np.float64) + _SHIFT)
     u = np.maximum(u - _ABSENT, 0) / (1 - _ABSENT)
     return (_LOW + (_HIGH - _LOW) * u).astype(np.float32)
-
-
-def factors_to_gaussian(factors: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Factors [B, COUNT] to the Gaussian codes float32 [B, COUNT] that make them.
-
-    A factor that is absent says nothing about its code except a bound: that code is drawn from the
-    part of the Gaussian that means "absent", with ``seed``.
-    """
-    share = np.clip((np.asarray(factors, np.float64) - _LOW) / (_HIGH - _LOW), 0, 1)
-    fill = np.random.Generator(np.random.PCG64(seed)).random(share.shape)
-    u = np.where((_ABSENT > 0) & (share <= 0), fill * _ABSENT, _ABSENT + (1 - _ABSENT) * share)
-    return ((ndtri(np.clip(u, 1e-6, 1 - 1e-6)) - _SHIFT) / _SPREAD).astype(np.float32)

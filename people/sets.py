@@ -59,7 +59,7 @@ def write_set(path: Path, name: str, count: int, split: str, renderer: Renderer)
     unit = sample_factors(20_000, _SEED - 1).std(0)
     columns = [index(attribute) for attribute in EDITED]
     middle = np.array([(FACTORS[i].low + FACTORS[i].high) / 2 for i in columns])
-    signs = np.where(factors[:, columns] > middle, -1, 1).astype(np.float32)
+    signs = np.where(factors[:, columns] > middle, -1, 1).astype(np.float32, order="C")
     files = []
     for person, worn, ways in zip(factors, extras, signs, strict=True):
         wearing = NONE

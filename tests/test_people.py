@@ -25,16 +25,6 @@ def test_every_factor_has_a_word_a_meaning_and_a_median_inside_its_range():
             assert median == pytest.approx(factor.default, abs=1e-5), factor.name
 
 
-def test_a_code_is_found_again_by_its_factors():
-    codes = factors.sample_gaussian(200, seed=3)
-    values = factors.gaussian_to_factors(codes)
-    again = factors.factors_to_gaussian(values, seed=1)
-    np.testing.assert_allclose(factors.gaussian_to_factors(again), values, atol=1e-4)
-    present = values > [f.low if f.absent else -np.inf for f in factors.FACTORS]
-    inside = present & (np.abs(codes) < 3)
-    np.testing.assert_allclose(again[inside], codes[inside], atol=5e-3)
-
-
 def test_people_without_beard_and_glasses_are_as_many_as_the_table_says():
     values = factors.sample_factors(20_000, seed=0)
     for factor in factors.FACTORS:

@@ -112,8 +112,11 @@ class FactorTable:
         share = ((factors - low) / (high - low)).clamp(0, 1)
         rng = rng or torch.Generator().manual_seed(0)
         fill = torch.rand(factors.shape, generator=rng).to(factors)
-        u = torch.where((absent > 0) & (share <= 0), fill * absent, absent + (1 - absent) * share)
-        return (torch.special.ndtri(u.clamp(_EPS, 1 - _EPS)) - shift) / spread
+        u = absent + (1 - absent) * share
+        n = (torch.special.ndtri(u.clamp(_EPS, 1 - _EPS)) - shift) / spread
+        bound = (torch.special.ndtri(absent) - shift) / spread
+        unseen = torch.special.ndtri((fill * torch.special.ndtr(bound)).clamp(min=_EPS))
+        return torch.where((absent > 0) & (share <= 0), unseen, n)
 
     def to_z(self, factors: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Factors [B, N] to the generator's input z [B, N]; see `to_gaussian`."""

@@ -1,5 +1,5 @@
 """The pictures of a training: picture files in a folder, a zip or an LMDB, packed shards, or
-rendered portraits; their labels; and the order in which they are seen."""
+rendered people; their labels; and the order in which they are seen."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def open_pictures(
 ) -> tuple[Pictures, Pictures]:
     """(training pictures, held-out pictures) of a folder, at `size` pixels.
 
-    folder, known: as `open_all` takes them. Of rendered portraits their own held-out ones are kept
+    folder, known: as `open_all` takes them. Of rendered people their own held-out ones are kept
     out, of other pictures `held_out`, but at most a tenth, evenly spread over the names.
     Raises as `open_all`, and InputError where there are too few pictures."""
     pictures = open_all(folder, size, known)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ from .settings import DirectionTraining
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
 # A readout of a smaller R2 knows next to nothing: its direction would leave the domain at once
 READABLE = 0.25
+# One that moves anything else by more, where it moves its own by 1, is not what it is called
+UNWANTED = 2.5
 HELD_OUT = 2000  # codes on which the readouts are judged
 
 
@@ -144,14 +146,19 @@ def train(
     rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
     unread = [d.name for d in directions if quality[d.name] < READABLE]
     directions = [d for d in directions if d.name not in unread]
-    if not directions:
-        raise InputError(
-            f"No factor can be read off the codes of {G.name}: train the generator for longer."
-        )
     if unread:
         say(f"left out, not readable off the generator's codes: {', '.join(unread)}")
     if settings.pictures:
         directions = _measure_all(G, attributes, directions, rows, settings)
+        blurred = [d.name for d in directions if not selective(rows[d.name])]
+        directions = [d for d in directions if d.name not in blurred]
+        if blurred:
+            names = ", ".join(blurred)
+            say(f"left out, they move another more than their own, or nothing: {names}")
+    if not directions:
+        raise InputError(
+            f"No factor can be read off the codes of {G.name}: train the generator for longer."
+        )
     seconds = round(time.monotonic() - begin, 1)
     origin = {
         "generator": G.base_fingerprint,
@@ -166,6 +173,11 @@ def train(
         write_atomically(table, lambda path: path.write_text(text + "\n", encoding="utf-8"))
     say(f"{len(directions)} directions in {seconds} s: {out}")
     return directions
+
+
+def selective(row: Mapping[str, Any]) -> bool:
+    """Whether a direction does what it is called, by what `measure` wrote of it."""
+    return row["unit"] == "sd" and max(map(abs, row["others"].values()), default=0) <= UNWANTED
 
 
 def _measure_all(

@@ -61,8 +61,8 @@ PRESETS = {
     "cpu": Preset(
         people=24_000,
         scenes=4_000,
-        perceptual=1_000,
-        identity=700,
+        perceptual=1_500,
+        identity=900,
         channels=(128, 128, 128, 96, 64, 32, 16),
         batch=16,
         stages=(
@@ -70,7 +70,7 @@ PRESETS = {
             Stage(128, 56_000, lr=6e-3),
             Stage(256, 100_000, 30_000, perceptual=1.0, lr=5e-3),
         ),
-        encoder=("--warmup-steps", "2000", "--steps", "3000", "--lr", "3e-4",
+        encoder=("--size", "128", "--warmup-steps", "1500", "--steps", "4500", "--lr", "3e-4",
                  "--lr-decay", "0.4"),
         landmarks=45,
         device=("--bf16",),

@@ -43,6 +43,8 @@ HARD |= {"skin_tone": 3.0, "brows": 4.0, "look_x": 4.0, "look_y": 4.0, "beard": 
 # What must be readable for a picture to be judged; R2 on held-out renders is reported for all.
 REQUIRED = ("yaw", "pitch", "smile", "open_mouth", "blink", "brows", "look_x", "age", "gender")
 REQUIRED += ("skin_tone", "hair_length", "hair_colour", "beard", "glasses", "light_direction")
+# What changes its sign in a mirror; all other factors stay as they are.
+MIRRORED = ("yaw", "look_x", "hair_part", "light_direction", "background_gradient")
 CLOTHES = ("clothes", "neckline")  # a person is the same in others
 DISTANCE = 0.5  # mean perceptual distance of two random renders, about LPIPS of two faces
 _PROJECTION_SEED = 7
@@ -91,6 +93,7 @@ class FeatureTrainer(loop.Trainer):
             self.data.refresh()
         places = self.data.train
         images, factors, _, _ = self.data.batch(places[self.order(step).numpy() % len(places)])
+        images, factors = mirror(images, factors, self.data.table, self.rng)
         images = augment(images, self.rng).to(self.device, memory_format=torch.channels_last)
         for group in self.optimizer.param_groups:
             group["lr"] = s.lr * _schedule(step / s.steps)
@@ -117,8 +120,10 @@ def make(settings: FeatureTraining, table: FactorTable) -> nn.Module:
     """The untrained network of a kind and role, from torch's random numbers."""
     loss = settings.role == "loss"
     if settings.kind == "perceptual":
-        widths = (32, 64, 96, 128) if loss else (32, 56, 112, 144)
-        return PortraitNet(PortraitNetConfig(table.factors, widths))
+        widths = (24, 48, 96, 128, 128) if loss else (28, 56, 112, 144, 144)
+        levels = settings.resolution.bit_length() - 3  # down to 4 x 4
+        config = PortraitNetConfig(table.factors, widths[-levels:], input_size=settings.resolution)
+        return PortraitNet(config)
     return IdentityNet(
         IdentityConfig(  # in the role "loss" the body is that of the embedded encoder
             widths=EMBEDDED_WIDTHS if loss else (20, 28, 56, 88, 144),
@@ -161,6 +166,16 @@ def identity_target(codes: Tensor, table: FactorTable) -> Tensor:
     rng = torch.Generator().manual_seed(_PROJECTION_SEED)
     basis, _ = torch.linalg.qr(torch.randn(64, len(person), generator=rng))
     return F.normalize(codes[:, person] @ basis.T.to(codes), dim=1)
+
+
+def mirror(
+    images: Tensor, factors: Tensor, table: FactorTable, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Half of the pictures [B, 3, H, W] as their mirror images, and the factors [B, N] of those."""
+    flip = torch.rand(len(images), generator=rng) < 0.5
+    signs = torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in table.names])
+    factors = torch.where(flip[:, None], factors * signs, factors)
+    return torch.where(flip[:, None, None, None], images.flip(3), images), factors
 
 
 def augment(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -233,6 +248,7 @@ def save(
     seconds = [json.loads(line)["seconds"] for line in (run / LOG).read_text().splitlines()]
     command = f"cycle-core train features {settings.kind} DATA --role {settings.role}"
     command += f" --seed {settings.seed} --steps {settings.steps} --batch {settings.batch}"
+    command += f" --resolution {settings.resolution}"
     metadata = {
         "command": f"{command} --lr {settings.lr}",
         "seed": str(settings.seed),

@@ -1,4 +1,4 @@
-"""Train a generator on rendered portraits, whose factors are known.
+"""Train a generator on rendered people, whose factors are known.
 
 Two phases. *Regression*: a render's factors are known, so z is known, and G(z) is compared with
 the render itself, by pixels and by the features of the losses' perceptual network, which heed what

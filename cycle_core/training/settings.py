@@ -53,6 +53,12 @@ class EncoderTraining(RunSettings):
     r1_gamma: float = setting(10.0, "of its R1 penalty", low=0)
     r1_interval: int = setting(16, "steps between two of them", low=1)
     pool: int = setting(50, "past codes that it remembers of each kind", low=0)
+    size: int | None = setting(
+        None,
+        "of the pictures that the losses see, which StyleGAN2 draws by its lower blocks; "
+        "256, or the generator's where that is less",
+        low=16,
+    )
     warmup_steps: int = setting(0, "regression of known w before the schedule", low=0)
     warmup_batch: int = setting(32, "pictures of such a step", low=1)
     warmup_lr: float = setting(
@@ -174,9 +180,14 @@ class FeatureTraining(RunSettings):
     kind: str = setting("perceptual", "what it compares", choices=KINDS)
     role: str = setting("loss", "who uses it: they differ in width and in seed", choices=ROLES)
     seed: int = setting(1, "of everything random", low=0)
-    steps: int = setting(600, "of the training", low=1)
+    steps: int = setting(2500, "of the training", low=1)
     batch: int = setting(64, "portraits of a step", low=2)
-    resolution: int = setting(64, "a divisor of that of the renders", low=16)
+    resolution: int = setting(
+        128,
+        "at which it sees people: a divisor of that of the renders",
+        low=16,
+        high=128,
+    )
     lr: float = setting(6e-3, "of Muon: a tenth of the steps to warm up, then a cosine", above=0)
     half_life: int = setting(4000, "of the average of the weights, in portraits", low=1)
     save_every: int = setting(250, "steps between two measurements and checkpoints", low=1)
