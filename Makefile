@@ -15,6 +15,8 @@ PEOPLE_SIZE    ?= 256
 PEOPLE_WORKERS ?= 2
 SCENES         ?= runs/scenes
 SCENES_COUNT   ?= 4000
+SETS           ?= runs/sets
+SPLIT          ?= test
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -25,7 +27,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check compare benchmark pictures thumbnails screenshots people scenes clean
+.PHONY: help demo test check compare benchmark pictures thumbnails screenshots people scenes sets clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +67,9 @@ people: $(PEOPLE_VENV)/.ready  ## render PEOPLE_COUNT people into PEOPLE; needs 
 scenes: $(PEOPLE_VENV)/.ready  ## render SCENES_COUNT scenes of people into SCENES, for `train landmarks`
 	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.scenes $(SCENES) --count $(SCENES_COUNT) \
 		--workers $(PEOPLE_WORKERS)
+
+sets: $(PEOPLE_VENV)/.ready  ## render the people that methods are compared on into SETS
+	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.sets $(SETS) --split $(SPLIT)
 
 $(PEOPLE_VENV)/.ready: people/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv $(PEOPLE_VENV)

@@ -3,8 +3,8 @@
     python benchmarks/embedded.py PORTRAITS --tune 200 --pictures docs/images \\
         --card docs/embedded-models.md
 
-PORTRAITS is a folder of `make people`; its first pictures, which no training
-saw, are the test set. Every network that measures here was kept out of all losses.
+PORTRAITS is a folder of `make people`; its first pictures, which no training saw, are the test set.
+Every network that measures here was kept out of all losses.
 --card writes the tables between the two `measured` marks of a Markdown file.
 """
 
@@ -33,6 +33,8 @@ from cycle_core.models.generator import Generator
 from cycle_core.training.features import REQUIRED
 from cycle_core.training.renders import Renders
 
+SAMPLES = 1000  # of the generator, and in each half of the renders that they are compared with
+
 
 @torch.no_grad()
 def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptual: Lpips) -> dict:
@@ -41,16 +43,16 @@ def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptu
     z = data.table.to_z(factors, torch.Generator().manual_seed(1))
     drawn = _batches(lambda part: G(part), z)
     error = (drawn.clamp(-1, 1) - renders).square().mean((1, 2, 3))
-    real = torch.cat([data.batch(at)[0] for at in _chunks(data.train[:4000])])
-    z = torch.randn(2000, len(data.table), generator=torch.Generator().manual_seed(2))
+    real = torch.cat([data.batch(at)[0] for at in _chunks(data.train[: 2 * SAMPLES])])
+    z = torch.randn(SAMPLES, len(data.table), generator=torch.Generator().manual_seed(2))
     samples = _batches(lambda part: G(part), z).clamp(-1, 1)
     features, fakes = (_batches(lambda x: pooled(x, perceptual), x) for x in (real, samples))
-    halves = metrics.frechet_distance(features[:2000], features[2000:])
+    halves = metrics.frechet_distance(features[:SAMPLES], features[SAMPLES:])
     return {
         "psnr": float((10 * torch.log10(4 / error)).mean()),
-        "frechet_samples": metrics.frechet_distance(features[:2000], fakes),
+        "frechet_samples": metrics.frechet_distance(features[:SAMPLES], fakes),
         "frechet_halves": halves,
-        "frechet_ratio": metrics.frechet_distance(features[:2000], fakes) / halves,
+        "frechet_ratio": metrics.frechet_distance(features[:SAMPLES], fakes) / halves,
         "r2_renders": r_squared(data.table, _batches(reader.factors, renders), factors),
         "r2_samples": r_squared(
             data.table, _batches(reader.factors, samples), data.table.from_z(z)
@@ -121,16 +123,16 @@ def pictures(G: Generator, data: Renders, folder: Path) -> None:
     """Sheets to look at: samples, and renders beside G(z) of the same factors."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
-        z = torch.randn(48, len(data.table), generator=torch.Generator().manual_seed(4))
+        z = torch.randn(24, len(data.table), generator=torch.Generator().manual_seed(4))
         samples = G(z).clamp(-1, 1)
-        renders, factors, _, _ = data.batch(data.held_out[:24])
+        renders, factors, _, _ = data.batch(data.held_out[:16])
         drawn = G(data.table.to_z(factors)).clamp(-1, 1)
-    save_image(contact_sheet([[*row.split(1)] for row in samples.split(8)], cell=128),
-               folder / "samples.png")  # fmt: skip
+    save_image(contact_sheet([[*row.split(1)] for row in samples.split(8)], cell=200),
+               folder / "samples.jpg")  # fmt: skip
     rows = []
     for a, b in zip(renders.split(8), drawn.split(8), strict=True):
         rows += [[*a.split(1)], [*b.split(1)]]
-    save_image(contact_sheet(rows, cell=128), folder / "renders-and-samples.png")
+    save_image(contact_sheet(rows, cell=200), folder / "renders-and-samples.jpg")
 
 
 def _batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 100) -> Tensor:

@@ -2,7 +2,7 @@
 
     python benchmarks/paper.py FOLDER --jobs 2
 
-Renders the training portraits, trains an encoder of every kind with every seed, all with the budget
+Renders the people, trains an encoder of every kind with every seed, all with the budget
 of the embedded one, then compares them with `cycle-core bench`; what follows `--` is given to that:
 
     python benchmarks/paper.py FOLDER -- --card docs/results.md --pictures docs/images
@@ -23,11 +23,14 @@ from pathlib import Path
 from cycle_core.bench.methods import TRAININGS
 from cycle_core.training.embedded import PRESETS
 
+_CLI = (sys.executable, "-m", "cycle_core.cli")
+_PROJECT = Path(__file__).resolve().parents[1]  # whose Makefile renders
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="for portraits, encoders and results")
-    parser.add_argument("--data", type=Path, help="rendered portraits, if there are some already")
+    parser.add_argument("folder", type=Path, help="for people, encoders and results")
+    parser.add_argument("--data", type=Path, help="rendered people, if there are some already")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
     parser.add_argument("--device", default="cpu")
@@ -35,19 +38,22 @@ def main() -> int:
     given = sys.argv[1:]
     cut = given.index("--") if "--" in given else len(given)
     a, more = parser.parse_args(given[:cut]), given[cut + 1 :]
+    a.folder = a.folder.absolute()
     run = show if a.dry_run else together
-    data = a.data or a.folder / "portraits"
-    if a.data is None:
-        rendering = ["cycle_core.portraits.dataset", str(data), "--count", "40000"]
-        if not run({"": [*rendering, "--workers", str(a.jobs), "--compile"]}, 1):
-            return 1
+    data = (a.data or a.folder / "people").absolute()
     encoders, sets = a.folder / "encoders", a.folder / "sets"
-    if not run({"": ["cycle_core.portraits.sets", str(sets), "--compile"]}, 1):
+    count = PRESETS["cpu"].people
+    rendering = ["make", "people", f"PEOPLE={data}", f"PEOPLE_COUNT={count}"]
+    if a.data is None and not run({"": [*rendering, f"PEOPLE_WORKERS={a.jobs}"]}, 1):
+        return 1
+    if not (sets / "person-test.safetensors").is_file() and not run(
+        {"": ["make", "sets", f"SETS={sets}"]}, 1
+    ):
         return 1
     if not run(trainings(encoders, data, a.seeds, a.device), a.jobs):
         return 1
     seeds = [str(seed) for seed in a.seeds]
-    comparing = ["cycle_core.cli", "bench", "--encoders", str(encoders), "--seeds", *seeds]
+    comparing = [*_CLI, "bench", "--encoders", str(encoders), "--seeds", *seeds]
     comparing += ["--sets", str(sets), "--out", str(a.folder / "bench")]
     comparing += ["--device", a.device, *more]
     return 0 if run({"": comparing}, 1) else 1
@@ -58,7 +64,7 @@ def trainings(folder: Path, data: Path, seeds: list[int], device: str) -> dict[s
     budget = ["--device", device, "--bf16", *PRESETS["cpu"].encoder]
     return {
         f"{training}-{seed}": [
-            "cycle_core.cli", "train", "encoder", "--generator", "portraits",
+            *_CLI, "train", "encoder", "--generator", "portraits",
             "--data", str(data), "--out", str(folder / f"{training}-{seed}"),
             "--seed", str(seed), *budget, *options,
         ]
@@ -69,7 +75,7 @@ def trainings(folder: Path, data: Path, seeds: list[int], device: str) -> dict[s
 
 def show(commands: dict[str, list[str]], jobs: int) -> bool:
     for command in commands.values():
-        print(f"python -m {shlex.join(command)}")
+        print(shlex.join(command))
     return True
 
 
@@ -84,7 +90,7 @@ def together(commands: dict[str, list[str]], jobs: int) -> bool:
         while waiting or running:
             while waiting and len(running) < jobs:
                 name, command = waiting.pop(0)
-                print(f"python -m {shlex.join(command)}", flush=True)
+                print(shlex.join(command), flush=True)
                 running.append((name, start(name, command, environment)))
             time.sleep(0.2)
             for name, process in list(running):
@@ -101,13 +107,13 @@ def together(commands: dict[str, list[str]], jobs: int) -> bool:
 
 
 def start(name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    whole = [sys.executable, "-m", *command]
     if not name:
-        return subprocess.Popen(whole, env=environment)
+        project = _PROJECT if command[0] == "make" else None
+        return subprocess.Popen(command, env=environment, cwd=project)
     log = Path(command[command.index("--out") + 1]).with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
-        return subprocess.Popen(whole, env=environment, stdout=stream, stderr=stream)
+        return subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/projection.py [--pictures 20] [--space W]
 
-Renders portraits of the embedded domain and projects them into the embedded generator with each of
+Takes people of the test set and projects them into the embedded generator with each of
 the settings below. Printed are the mean of the best LPIPS and of the best loss, the seconds of the
 CPU, and how many times less that is than the published schedule took.
 """

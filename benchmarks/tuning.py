@@ -91,7 +91,7 @@ def main() -> None:
     command.add_argument("--presets", nargs="+", default=list(PRESETS), metavar="PRESET",
                          help=f"some of: plain, {', '.join(PRESETS)}")  # fmt: skip
     command.add_argument("--sets", required=True,
-                         help="folder of cycle_core.portraits.sets, --split tuning")  # fmt: skip
+                         help="folder of `make sets SPLIT=tuning`")  # fmt: skip
     command.add_argument("--card", help="Markdown file that takes the table")
     command.set_defaults(run=presets)
     for command in commands.choices.values():

@@ -51,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """portrait.png: an aligned portrait of the embedded domain, 64 px, as an encoder takes it."""
+    """portrait.png: an aligned portrait of the embedded domain, 256 px, as an encoder takes it."""
     from cycle_core.bench.sets import open_set
     from cycle_core.images.io import save_image
 

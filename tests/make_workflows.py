@@ -17,8 +17,9 @@ from workflow_layout import Graph, Group, Node, Output
 
 SUBGRAPHS = workflow_files.FOLDER.parent / "subgraphs"
 OWN_FACE = (
-    "Photos of real people need a generator and an encoder for real faces, see the template "
-    "*own-generator-and-encoder*: the embedded ones know rendered portraits only."
+    "Your own photo works, too: smile, mouth, glasses, age and hair colour follow, a turn shows "
+    "the old hair. The embedded people are smooth; for pores and single hairs see the template "
+    "*own-generator-and-encoder*."
 )
 
 
@@ -98,7 +99,7 @@ def live_edit() -> Graph:
     refined, tuned = refined_and_tuned(g, aligned.crops, G, E)
     editor = g.node(
         "CycleLatentEditor", body=(640, 560), code=refined.pivot, generator=tuned.tuned,
-        edits="smile=+1.5,age=+1",
+        edits="smile=+1,glasses=+1.5",
     )  # fmt: skip
     face = g.node(
         "CycleGenerate", "Generate (the edited face)", code=editor.code, generator=tuned.tuned
@@ -228,7 +229,11 @@ def morph() -> Graph:
         for which, seed in (("first", 5), ("second", 26))
     ]
     mixed = g.node(
-        "CycleMixCodes", first=people[0].code, second=people[1].code, generator=G.generator
+        "CycleMixCodes",
+        first=people[0].code,
+        second=people[1].code,
+        generator=G.generator,
+        layers="4-13",
     )
     faces = g.node("CycleGenerate", code=mixed.code, generator=G.generator)
     strip = g.node("CycleStrip", images=faces.images, columns=5)

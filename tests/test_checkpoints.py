@@ -74,7 +74,7 @@ def test_a_folder_is_no_checkpoint(tmp_path):
 def test_a_folder_does_not_hide_an_embedded_model(tmp_path, monkeypatch):
     (tmp_path / "portraits").mkdir()  # of pictures to train on, as in docs/results.md
     monkeypatch.chdir(tmp_path)
-    assert load_generator("portraits").resolution == 64
+    assert load_generator("portraits").resolution == 256
 
 
 def test_another_kind_is_named(generator, tmp_path):

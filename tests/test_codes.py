@@ -166,7 +166,7 @@ def test_a_pivot_is_drawn_and_edited_by_a_generator_that_it_fits_and_refused_by_
 
 
 def test_the_command_line_takes_pivots_of_other_projects(tmp_path):
-    np.savez(tmp_path / "projected_w.npz", w=np.zeros((1, 10, 128), np.float32))
+    np.savez(tmp_path / "projected_w.npz", w=np.zeros((1, 14, 128), np.float32))
     pivot, out = str(tmp_path / "projected_w.npz"), tmp_path / "out.png"
     moved = tmp_path / "moved.safetensors"
     assert main(["edit", pivot, "--edit", "smile=1", "--out", str(moved)]) == 0

@@ -59,7 +59,7 @@ def test_a_photo_is_edited_and_keeps_its_size(run):
     got = run({**blueprint(EDITS[0], PHOTO), **collect(before=("photo", 0))})
     assert got["images"].shape == got["before"].shape
     assert 0 < (got["images"] - got["before"]).abs().amax(-1).gt(0.02).float().mean() < 0.7
-    assert got["face"].shape == (1, 64, 64, 3)
+    assert got["face"].shape == (1, 256, 256, 3)
 
 
 def test_all_faces_of_a_group_are_edited(run):

@@ -268,10 +268,10 @@ def test_the_keyboard_moves_sliders_and_the_host_s_undo_takes_back(page, world, 
 
 
 def test_a_double_click_and_the_buttons_take_back(page):
-    show(page, quick("live-edit", edits="smile=+1,mouth_open=+1,keep=age,yaw=-1"))
+    show(page, quick("live-edit", edits="smile=+1,open_mouth=+1,keep=age,yaw=-1"))
     comfy_page.click(page, slider("smile"), count=2)
-    until(page, f"{TEXT} === 'mouth_open=+1,keep=age,yaw=-1'")
-    page.evaluate(f"{slider('mouth_open', 'button')}.click()")
+    until(page, f"{TEXT} === 'open_mouth=+1,keep=age,yaw=-1'")
+    page.evaluate(f"{slider('open_mouth', 'button')}.click()")
     until(page, f"{TEXT} === 'yaw=-1'")
     page.evaluate(f"{PANEL}.querySelector('.bar button').click()")
     until(page, f"{TEXT} === ''")

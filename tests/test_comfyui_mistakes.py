@@ -34,7 +34,7 @@ def told(comfy, prompt):
     assert "Traceback" not in message
     assert 'File "' not in message
     assert "\n" not in message.strip()
-    assert comfy.run(PICTURE)["x"].shape == (1, 64, 64, 3)
+    assert comfy.run(PICTURE)["x"].shape == (1, 256, 256, 3)
     return message
 
 
@@ -75,7 +75,7 @@ def test_codes_and_encoders_of_another_generator_are_told(comfy, run, folder):
     from cycle_core.models.generator import Generator
     from cycle_core.models.stylegan2 import GeneratorConfig
 
-    config = GeneratorConfig(resolution=64, z_dim=39, w_dim=128, channels=(8,) * 5)
+    config = GeneratorConfig(resolution=256, z_dim=73, w_dim=128, channels=(8,) * 7)
     state = Generator(config).state_dict()
     save_model(folder / "another.safetensors", "generator", config, state)
     message = told(comfy, drawn_by("another.safetensors"))
@@ -93,7 +93,7 @@ def test_codes_and_encoders_of_another_generator_are_told(comfy, run, folder):
     )
     got = run({**encode, **collect(x=("last", 0), picture=("drawn", 0))})
     assert got["x"].batch == 1
-    assert got["picture"].shape == (1, 64, 64, 3)
+    assert got["picture"].shape == (1, 256, 256, 3)
 
 
 def test_a_picture_without_a_face_is_told(comfy, run):

@@ -277,6 +277,6 @@ def test_a_video_shares_one_generator_and_does_not_flicker(shaken):
 def test_flicker_would_be_seen(shaken):
     """Two generators that take turns: what happens where each frame is tuned by itself."""
     of, after, face, _ = shaken
-    other = pasted(of, edited(of.code, "glasses", 1.0))
+    other = pasted(of, edited(of.code, "glasses", -1.0))
     alternating = torch.stack([(after, other)[i % 2][i] for i in range(len(after))])
     assert trembling(alternating, face) > 1.25 * trembling(of.photo, face)

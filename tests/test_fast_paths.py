@@ -69,7 +69,8 @@ def test_the_spreading_convolution_has_exact_gradients_of_both_orders():
 def encoding(request, G):
     """(encoder, pictures, their codes in W+ as the plain way gives them)"""
     if request.param == "embedded":
-        E, pictures = load_encoder("portraits"), G.synthesis(sample(G, 2, seed=1).w).detach()
+        E = load_encoder("portraits")
+        pictures = E.resize(G.synthesis(sample(G, 2, seed=1).w).detach())
     else:
         torch.manual_seed(0)
         E = Encoder(EncoderConfig(input_size=128)).eval()

@@ -1,20 +1,18 @@
 import json
-from dataclasses import asdict
 
-import numpy as np
 import pytest
 import torch
+from people_data import FOLDER, TABLE, replace, write
 
 from cycle_core.cli import main
 from cycle_core.errors import InputError
-from cycle_core.portraits.dataset import Recipe
-from cycle_core.portraits.factors import TABLE, index, replace, sample_factors
 from cycle_core.training import features
 from cycle_core.training.features import (
     augment,
     calibrate,
     identity_target,
     make,
+    mirror,
     objective,
     train,
     visible_codes,
@@ -30,50 +28,54 @@ class Stopped(Exception):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Renders:
     """A folder in the layout of a data set, with noise for portraits: quick to make."""
-    folder = tmp_path_factory.mktemp("portraits")
-    recipe = Recipe(count=HELD_OUT + 100, shard=550)
-    rng = np.random.default_rng(0)
-    index = {"recipe": asdict(recipe), "factors": TABLE.rows()}
-    (folder / "index.json").write_text(json.dumps(index))
-    for i in range(recipe.shards):
-        arrays = {
-            "factors": sample_factors(550, seed=i).numpy(),
-            "points": np.zeros((550, 5, 2), np.float32),
-            "masks": np.zeros((550, 64, 64), np.uint8),
-            "images": rng.integers(0, 255, (550, 3, 64, 64), dtype=np.uint8),
-        }
-        for kind, array in arrays.items():
-            np.save(folder / f"{i:05d}-{kind}.npy", array)
-    return Renders(folder)
+    count, rng = HELD_OUT + 100, torch.Generator().manual_seed(0)
+    images = torch.randint(0, 255, (count, 3, 64, 64), dtype=torch.uint8, generator=rng)
+    return write(tmp_path_factory.mktemp("people"), count, 550, {"images": images})
 
 
 def test_absent_glasses_have_the_code_at_which_they_begin_to_be_seen():
-    factors = replace(sample_factors(5, seed=0), glasses=0.0)
+    factors = replace(TABLE.sample(5, seed=0), glasses=0.0)
     codes, bounds = visible_codes(factors, TABLE)
-    i = index("glasses")
+    i = TABLE.index("glasses")
     assert torch.equal(codes[:, i], bounds[i].expand(5))
     seen, _ = visible_codes(replace(factors, glasses=0.2), TABLE)
     assert (seen[:, i] > bounds[i]).all()
 
 
 def test_any_low_code_is_right_for_what_is_absent_and_a_high_one_is_wrong():
-    factors = replace(sample_factors(4, seed=0), glasses=0.0, beard=0.0, mouth_open=0.0)
+    factors = replace(TABLE.sample(4, seed=0), glasses=0.0, beard=0.0, open_mouth=0.0)
     codes, _ = visible_codes(factors, TABLE)
     low, high = codes.clone(), codes.clone()
-    low[:, index("glasses")] -= 2
-    high[:, index("glasses")] += 2
+    low[:, TABLE.index("glasses")] -= 2
+    high[:, TABLE.index("glasses")] += 2
     assert objective("perceptual", codes, factors, TABLE) == 0
     assert objective("perceptual", low, factors, TABLE) == 0
     assert objective("perceptual", high, factors, TABLE) > 0
 
 
 def test_a_person_keeps_the_identity_target_in_other_clothes_and_moods():
-    factors = sample_factors(6, seed=0)
-    other = replace(factors, smile=1.0, glasses=0.9, yaw=-0.5, light_az=1.0, bg_hue=0.1)
+    factors = TABLE.sample(6, seed=0)
+    other = replace(
+        factors, smile=1.0, glasses=0.9, yaw=-0.5, light_direction=1.0, background_hue=0.1
+    )
     target, same = (identity_target(visible_codes(f, TABLE)[0], TABLE) for f in (factors, other))
     assert torch.allclose(target, same)
     assert torch.allclose(target.norm(dim=1), torch.ones(6))
     assert (target @ target.T - torch.eye(6)).abs().max() < 0.9
+
+
+def test_a_mirrored_person_looks_and_turns_the_other_way_and_is_the_same():
+    people = Renders(FOLDER).batch([0, 1, 2, 3])
+    images, factors = mirror(people.images, people.factors, TABLE, torch.Generator().manual_seed(0))
+    flipped = (images == people.images.flip(3)).all((1, 2, 3))
+    assert 0 < flipped.sum() < 4
+    turned = [
+        factors[:, TABLE.index(n)] / people.factors[:, TABLE.index(n)] for n in ("yaw", "look_x")
+    ]
+    assert all(torch.equal(t < 0, flipped) for t in turned)
+    keep = [i for i, name in enumerate(TABLE.names) if name not in features.MIRRORED]
+    assert torch.equal(factors[:, keep], people.factors[:, keep])
+    assert torch.equal(images[~flipped], people.images[~flipped])
 
 
 def test_augmentation_moves_pictures_a_little_and_only_by_its_own_random_numbers():
@@ -85,7 +87,7 @@ def test_augmentation_moves_pictures_a_little_and_only_by_its_own_random_numbers
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path):
-    settings = FeatureTraining(steps=4, batch=8, save_every=2)
+    settings = FeatureTraining(resolution=64, steps=4, batch=8, save_every=2)
     whole = train(data, tmp_path / "whole", settings)
 
     def stop(step: int, total: int, preview: object) -> None:
@@ -103,14 +105,18 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path):
 
 
 def test_a_run_is_not_resumed_with_other_settings(data, tmp_path):
-    settings = FeatureTraining(kind="identity", steps=1, batch=8)
+    settings = FeatureTraining(kind="identity", resolution=64, steps=1, batch=8)
     train(data, tmp_path, settings)
     with pytest.raises(InputError, match="seed=1"):
-        train(data, tmp_path, FeatureTraining(kind="identity", seed=5, steps=1, batch=8))
+        train(
+            data,
+            tmp_path,
+            FeatureTraining(kind="identity", resolution=64, seed=5, steps=1, batch=8),
+        )
 
 
 def test_calibration_gives_every_level_the_same_share_of_the_distance(data):
-    net = make(FeatureTraining(role="metrics"), TABLE).eval()
+    net = make(FeatureTraining(role="metrics", resolution=64), TABLE).eval()
     calibrate(net, data)
     images, _, _, _ = data.batch(data.held_out[:200])
     distance = features.Lpips(net, "")(images[:100], images[100:])  # type: ignore[arg-type]

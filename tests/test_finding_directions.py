@@ -6,6 +6,7 @@ import known_directions
 import pytest
 import torch
 from known_directions import close
+from people_data import TABLE
 
 from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
@@ -79,11 +80,9 @@ def test_a_direction_that_does_nothing_to_the_attribute_stays_uncalibrated(G):
 # ------------------------------------------------------------------ the embedded ones
 @pytest.fixture
 def portraits():
-    from cycle_core.portraits.factors import Z_DIM
-
     config = GeneratorConfig(
         resolution=16,
-        z_dim=Z_DIM,
+        z_dim=len(TABLE),
         w_dim=128,
         mapping_layers=1,
         mapping_lr_multiplier=1.0,
@@ -94,15 +93,14 @@ def portraits():
 
 
 def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portraits):
-    from cycle_core.portraits.factors import NAMES, TABLE, factors_to_z, sample_factors
     from cycle_core.training.directions import DirectionTraining, fit
 
     found, quality = fit(portraits, TABLE, DirectionTraining(samples=3000))
-    assert [d.name for d in found] == list(NAMES)
+    assert [d.name for d in found] == list(TABLE.names)
     assert min(quality.values()) > 0.8
-    w = portraits.mapping(factors_to_z(sample_factors(50, seed=3)))
+    w = portraits.mapping(TABLE.to_z(TABLE.sample(50, seed=3)))
     code = Code(w, "W", portraits.fingerprint)
-    smile, others = found[NAMES.index("smile")], [d for d in found if d.name != "smile"]
+    smile, others = found[TABLE.index("smile")], [d for d in found if d.name != "smile"]
     moved = edit(code, smile, 1.0)
     assert close(smile.value(moved) - smile.value(code), 1.0)
     for other in others:
@@ -129,8 +127,7 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
 def test_measuring_gives_the_table_of_the_model_card(portraits):
     from cycle_core.measure.perceptual import PortraitNet, PortraitNetConfig
     from cycle_core.models.irse import IdentityConfig, IdentityNet
-    from cycle_core.portraits.factors import TABLE
-    from cycle_core.training.directions import DirectionTraining, fit, measure, sample
+    from cycle_core.training.directions import DirectionTraining, fit, measure, sample, selective
 
     found, _ = fit(portraits, TABLE, DirectionTraining(samples=1000))
     w, _ = sample(portraits, TABLE, 6, seed=1)
@@ -144,3 +141,7 @@ def test_measuring_gives_the_table_of_the_model_card(portraits):
     assert len(row["others"]) == 3
     assert found[0].name not in row["others"]
     assert -1 <= row["identity"] <= 1
+    sharp = {"unit": "sd", "others": {"age": -1.0}}
+    assert selective(sharp)
+    assert not selective({**sharp, "others": {"age": -2.6, "beard": 0.1}})
+    assert not selective({**sharp, "unit": "raw"})

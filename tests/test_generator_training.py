@@ -1,18 +1,16 @@
 """The training of the embedded generator: it learns, resumes to the bit and leaves a whole file."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
+from people_data import TABLE, write
 
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import InputError
 from cycle_core.images.resize import resize
 from cycle_core.models.layers import upsample
-from cycle_core.portraits.dataset import Recipe
-from cycle_core.portraits.factors import TABLE, sample_factors
 from cycle_core.training.regression import RegressionTrainer, feature_weights, pyramid_loss, train
 from cycle_core.training.renders import HELD_OUT, Renders
 from cycle_core.training.settings import RegressionTraining
@@ -32,27 +30,17 @@ SMALL = RegressionTraining(
 )
 
 
-def write(folder, count) -> Renders:
-    """Pictures of 16 px whose colour follows three factors, in the layout of the data set."""
-    recipe = Recipe(count, resolution=16, shard=count)
-    index = {"recipe": asdict(recipe), "factors": TABLE.rows()}
-    (folder / "index.json").write_text(json.dumps(index))
-    factors = sample_factors(count, seed=5)
-    colour = (factors[:, :3, None, None].expand(-1, -1, 16, 16) + 1) * 127.5
-    arrays = {
-        "images": colour.to(torch.uint8),
-        "factors": factors,
-        "points": torch.full((count, 5, 2), 8.0),
-        "masks": torch.full((count, 16, 16), 255, dtype=torch.uint8),
-    }
-    for kind, array in arrays.items():
-        np.save(folder / f"00000-{kind}.npy", array.numpy())
-    return Renders(folder)
+def coloured(folder, count) -> Renders:
+    """Pictures of 16 px whose colour follows three factors."""
+    low, high = torch.tensor([(f.low, f.high) for f in TABLE.factors[:3]]).T
+    share = (TABLE.sample(count, seed=5)[:, :3] - low) / (high - low)
+    images = (share * 255).to(torch.uint8)[..., None, None].expand(-1, -1, 16, 16)
+    return write(folder, count, count, {"images": images})
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("data"), HELD_OUT + 400)
+    return coloured(tmp_path_factory.mktemp("data"), HELD_OUT + 400)
 
 
 def test_a_resumed_run_ends_with_the_same_bits(data, tmp_path):
@@ -80,7 +68,7 @@ def test_another_runs_folder_is_refused(data, tmp_path):
 
 def test_a_data_set_without_training_portraits_is_refused(tmp_path):
     with pytest.raises(InputError, match="render more"):
-        train(write(tmp_path, 100), tmp_path / "run", SMALL)
+        train(coloured(tmp_path, 100), tmp_path / "run", SMALL)
 
 
 def test_the_pyramid_loss_is_zero_for_equal_pictures_and_heeds_the_weights():

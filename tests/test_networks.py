@@ -165,12 +165,13 @@ def people():
 
 @pytest.mark.parametrize("role", ["loss", "metrics"])
 @pytest.mark.parametrize("name", ["smile", "age", "yaw"])
-def test_the_attribute_network_sees_a_true_edit(people, role, name):
+def test_the_attribute_network_sees_a_true_edit(role, name):
+    people = open_set("inside")
     net, edit = load_attributes(role), people.attributes.index(name)
     i = net.config.names.index(name)
     change = net.factors(people.edited[:, edit])[:, i] - net.factors(people.images)[:, i]
     true = people.signs[:, edit] * people.deviations[people.table.index(name)]
-    assert (change / true).mean().item() == pytest.approx(1, abs=0.15)
+    assert (change / true).mean().item() == pytest.approx(1, abs=0.25)
 
 
 @pytest.mark.parametrize("role", ["loss", "metrics"])

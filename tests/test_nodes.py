@@ -81,7 +81,7 @@ def test_embedded_models_are_first_in_their_lists_and_files_follow(world):
     assert options["CycleLoadEncoder"] == ["portraits"]
     directions = options["CycleLoadDirection"]
     assert directions[0] == "smile"
-    assert {"age", "glasses", "turn (yaw)", "open mouth (mouth_open)"} < set(directions)
+    assert {"age", "glasses", "turn (yaw)", "open mouth (open_mouth)"} < set(directions)
 
 
 # ------------------------------------------------------------------ load

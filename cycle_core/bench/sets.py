@@ -93,10 +93,7 @@ def open_set(
     return test if count is None else test.part(0, count)
 
 
-_MORE = (
-    "render larger sets with `python -m cycle_core.portraits.sets FOLDER` and give the folder with "
-    "--sets"
-)
+_MORE = "render larger sets with `make sets SETS=FOLDER` in the project and give FOLDER with --sets"
 
 
 def read_set(path: Path) -> TestSet:

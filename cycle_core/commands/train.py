@@ -108,7 +108,7 @@ def _add_encoder(kinds: Any) -> None:
         choices=("auto", "published", "moco", "embedded"),
         default="auto",
         help="of LPIPS and identity: AlexNet and ArcFace (published); AlexNet and MoCo, for other "
-        "things than faces (moco); or those that know rendered portraits only (embedded) (default: "
+        "things than faces (moco); or those that know rendered people only (embedded) (default: "
         "auto, published for generators of 256 px and more, else embedded)",
     )
     command.add_argument(
@@ -203,7 +203,7 @@ def _add_generator(kinds: Any) -> None:
     command.add_argument(
         "data",
         type=Path,
-        help="folder of square pictures, of `pack`, or of rendered portraits; a zip, or "
+        help="folder of square pictures, of `pack`, or of rendered people; a zip, or "
         "the folder of an LMDB; classes for --cond are in their dataset.json",
     )
     add_out(command, "folder of the run")

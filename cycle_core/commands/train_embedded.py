@@ -20,7 +20,7 @@ def add_commands(kinds: Any) -> None:
         kinds,
         "features",
         train_features,
-        "train a network that compares or reads rendered portraits",
+        "train a network that compares or reads rendered people",
         "train features perceptual portraits --role metrics --seed 2 --out run",
     )
     command.add_argument("kind", choices=FeatureTraining.KINDS)
@@ -28,7 +28,7 @@ def add_commands(kinds: Any) -> None:
     command.add_argument("--role", choices=FeatureTraining.ROLES, required=True)
     command.add_argument("--out", type=Path, help="folder of the run (default: runs/KIND_ROLE)")
     command.add_argument("--save", type=Path, help="model file (default: the embedded one)")
-    add_settings(command, FeatureTraining, ("steps", "batch", "lr", "half_life"))
+    add_settings(command, FeatureTraining, ("steps", "batch", "resolution", "lr", "half_life"))
     add_machine(command, FeatureTraining, ("seed", "bf16", "log_every", "save_every"))
     add_device(command)
 
@@ -50,7 +50,7 @@ def add_commands(kinds: Any) -> None:
         kinds,
         "directions",
         train_directions,
-        "fit and calibrate a direction for every factor of rendered portraits",
+        "fit and calibrate a direction for every factor of rendered people",
         "train directions --generator portraits --out directions.safetensors",
     )
     command.add_argument("--generator", default="portraits", help="file, or an embedded one's name")

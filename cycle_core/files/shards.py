@@ -1,7 +1,7 @@
 """Many pictures on disk as a few large arrays, of which any row is read at once.
 
 A folder holds `index.json` and for each shard `00000-images.npy`, uint8 [n,3,R,R], all of one n but
-the last; other arrays may lie beside it, such as the factors of rendered portraits. Every file
+the last; other arrays may lie beside it, such as the factors of rendered people. Every file
 appears under its name only when it is whole, and nothing is changed in place: any number of
 processes may read while others write.
 """

@@ -135,6 +135,5 @@ TUNE_PRESETS = {
         threshold=0.0,
         locality_every=4,
         detail_steps=80,
-        detail_size=16,
     ),
 }

@@ -22,7 +22,7 @@ from .embedded import ROLES, check_choice, load_embedded
 # Encoding's fork of PTI. The others stand for the same distance: of VGG-16 what GANInverter reports
 # for PTI's results, whose MSE is .0082; of the embedded networks what they say where a tuning has
 # that MSE, by `python benchmarks/threshold.py`.
-THRESHOLDS = {"AlexNet": 0.07, "VGG16": 0.0817, "embedded": 0.03}
+THRESHOLDS = {"AlexNet": 0.07, "VGG16": 0.0817, "embedded": 0.035}
 
 
 # ------------------------------------------------------------------ distance

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ..commands.console import Console
 
 EDITS = (
-    "smile=+2",
-    "smile=-2",
-    "age=+1.5,keep=glasses",
-    "yaw=+1",
-    "glasses=+2",
-    "hair_color=+2",
+    "smile=+1",
+    "open_mouth=+1.5",
+    "age=+1,keep=glasses",
+    "glasses=+1.5",
+    "look_x=-2",
+    "light_direction=+1.5",
 )
 
 

@@ -1,1 +1,0 @@
-"""The embedded domain: procedural portraits whose causes are all known exactly."""
