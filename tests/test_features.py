@@ -64,7 +64,7 @@ def test_a_person_keeps_the_identity_target_in_other_clothes_and_moods():
     assert (target @ target.T - torch.eye(6)).abs().max() < 0.9
 
 
-def test_a_mirrored_person_looks_and_turns_the_other_way_and_is_the_same():
+def test_a_mirrored_person_looks_and_turns_the_other_way_and_nothing_else_changes():
     people = Renders(FOLDER).batch([0, 1, 2, 3])
     images, factors = mirror(people.images, people.factors, TABLE, torch.Generator().manual_seed(0))
     flipped = (images == people.images.flip(3)).all((1, 2, 3))

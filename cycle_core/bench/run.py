@@ -74,12 +74,12 @@ class BenchSettings:
 QUICK = BenchSettings(
     methods=("optimise-w", "optimise-w+", "cycle", "cycle-stale", "cycle-refined"),
     seeds=(0,),
-    inside=4,
-    outside=5,
+    inside=3,
+    outside=4,
     person=0,
-    edited=2,
-    tuned=2,
-    projected=5,
+    edited=1,
+    tuned=1,
+    projected=4,
     share=0.1,
     tune=TuneSettings(steps=30, learning_rate=3e-3, threshold=0.0),
 )

@@ -159,6 +159,8 @@ def train(
         raise InputError(
             f"No factor can be read off the codes of {G.name}: train the generator for longer."
         )
+    for name in rows.keys() - {d.name for d in directions}:
+        rows[name]["left_out"] = True
     seconds = round(time.monotonic() - begin, 1)
     origin = {
         "generator": G.base_fingerprint,
