@@ -182,8 +182,10 @@ class Unpickler:
         self._memo[index] = self._top()
 
     def _tuple(self, size: int) -> None:
-        items = [self._pop() for _ in range(size)]
-        self._push(tuple(reversed(items)))
+        first = len(self._stack) - size
+        if first < (self._marks[-1] if self._marks else 0):
+            raise Damaged("it is no whole pickle")
+        self._stack[first:] = [tuple(self._stack[first:])]
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
