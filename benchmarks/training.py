@@ -37,12 +37,11 @@ from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
 from cycle_core.models.stylegan2 import GeneratorConfig
-from cycle_core.runtime.devices import keep_memory, peak_memory
+from cycle_core.runtime.devices import autocast, keep_memory, peak_memory
 from cycle_core.runtime.optim import Ranger
 from cycle_core.training.data import Order
 from cycle_core.training.dry_run import gigabytes
 from cycle_core.training.encoder import EncoderTrainer, delta_loss
-from cycle_core.training.loop import autocast
 from cycle_core.training.schedule import Phase, ScheduleSettings
 from cycle_core.training.settings import EncoderTraining
 
@@ -112,7 +111,7 @@ def split(run: EncoderTrainer, stage: int, steps: int) -> list[dict[str, float]]
     weights = ScheduleSettings()
     phase = Phase("", stage, weights.delta, weights.adv)
     times: tuple[list[dict[str, float]], ...] = [], []
-    optimizer = Ranger(run.encoder.parameters(), run.settings.lr)
+    optimizer = Ranger(run.encoder.parameters(), run.settings.learning_rate)
     for _ in range(steps + 1):
         with plainly(run, optimizer):
             times[0].append(step_of(run, phase))

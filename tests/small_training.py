@@ -40,7 +40,7 @@ class Parts:
             save_image(picture, folder / f"{i}.png")
 
     def train(self, out, callback=None, **settings):
-        defaults = {"steps": 24, "batch": 2, "lr": 1e-3, "save_every": 7, "log_every": 5}
+        defaults = {"steps": 24, "batch": 2, "learning_rate": 1e-3, "save_every": 7, "log_every": 5}
         return train(
             self.generator,
             self.folder,

@@ -96,7 +96,7 @@ def test_samples_become_like_the_pictures(pictures, tmp_path):
 
 def test_two_processes_train_as_one_and_outlive_a_kill(pictures, tmp_path):
     # the noise maps are drawn by each process for itself
-    settings = replace(SMALL, noise=False, mirror=True, images=128, lr=2e-4)
+    settings = replace(SMALL, noise=False, mirror=True, images=128, learning_rate=2e-4)
     alone = train(pictures, tmp_path / "alone", settings)
     packed = tmp_path / "packed"
     pack(pictures, packed, 8)

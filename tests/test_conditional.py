@@ -193,7 +193,7 @@ def test_classes_are_learnt(tmp_path):
         path_weight=0.0,
         noise=False,
         half_life=200,
-        lr=4e-3,
+        learning_rate=4e-3,
         seed=2,
     )
     generator = train(path, tmp_path / "run", settings)

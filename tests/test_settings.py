@@ -8,6 +8,13 @@ import pytest
 from cycle_core.commands.options import add_settings, given
 from cycle_core.errors import InputError
 from cycle_core.runtime.settings import check, meaning, setting
+from cycle_core.training.schedule import ScheduleSettings
+from cycle_core.training.settings import (
+    AdversarialTraining,
+    EncoderTraining,
+    FeatureTraining,
+    RegressionTraining,
+)
 
 
 @dataclass(frozen=True)
@@ -61,3 +68,25 @@ def test_commands_take_every_setting_with_its_range_and_its_presets(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--rate", "2"])
     assert "'2' is not a number above 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "value", "name"),
+    [
+        (EncoderTraining, "lr", 0.01, "learning_rate"),
+        (EncoderTraining, "lr-decay", 0.5, "learning_rate_decay"),
+        (EncoderTraining, "discriminator-lr", 0.01, "discriminator_learning_rate"),
+        (EncoderTraining, "warmup-lr", 0.01, "warmup_learning_rate"),
+        (EncoderTraining, "warmup-samples", 10, "warmup_steps"),
+        (AdversarialTraining, "lr", 0.01, "learning_rate"),
+        (AdversarialTraining, "every", 10, "save_every"),
+        (RegressionTraining, "adversarial-lr", 0.01, "adversarial_learning_rate"),
+        (FeatureTraining, "lr", 0.01, "learning_rate"),
+        (ScheduleSettings, "path", "w=1k", "phases"),
+    ],
+)
+def test_old_spellings_of_options_are_taken_and_not_shown(kind, old, value, name):
+    parser = argparse.ArgumentParser()
+    add_settings(parser, kind, [name])
+    assert given(parser.parse_args([f"--{old}", str(value)]), kind) == {name: value}
+    assert f"--{old} " not in parser.format_help()

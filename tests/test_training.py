@@ -15,7 +15,7 @@ from cycle_core.errors import CheckpointError, CycleError, InputError
 from cycle_core.files.atomic import write_atomically
 from cycle_core.images.io import save_image
 from cycle_core.models.generator import Generator
-from cycle_core.runtime.optim import Muon, Ranger, orthogonalize
+from cycle_core.runtime.optim import Muon, Ranger, orthogonalize, update_average
 from cycle_core.training import loop
 from cycle_core.training.data import Order, Prefetcher
 from cycle_core.training.encoder import EncoderTrainer, train
@@ -181,7 +181,7 @@ def test_average_follows_parameters_and_copies_buffers():
     average, model = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     nn.init.constant_(model.weight, 3.0)
     model.get_buffer("running_mean").fill_(5.0)
-    loop.update_average(average, model, decay=0.75)
+    update_average(average, model, decay=0.75)
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.get_buffer("running_mean").tolist() == [5.0, 5.0]
 
@@ -260,7 +260,12 @@ def test_path_to_w_plus_ends_with_all_heads_and_changes_nothing_passed_in(parts,
 def test_warm_up_learns_the_known_w_of_generated_pictures(parts, tmp_path):
     with pytest.raises(Interrupted):
         parts.train(
-            tmp_path, interrupt_at(60), warmup_steps=60, lr=3e-3, log_every=10, save_every=1000
+            tmp_path,
+            interrupt_at(60),
+            warmup_steps=60,
+            learning_rate=3e-3,
+            log_every=10,
+            save_every=1000,
         )
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert {line["phase"] for line in lines} == {"warmup"}
@@ -300,8 +305,8 @@ def test_heads_beyond_the_stage_are_not_trained(parts, tmp_path):
 def test_other_settings_and_networks_do_not_resume_a_run(parts, tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         parts.train(tmp_path, interrupt_at(8))
-    with pytest.raises(InputError, match=r"lr=0\.001, but lr=0\.1"):
-        parts.train(tmp_path, lr=0.1)
+    with pytest.raises(InputError, match=r"learning_rate=0\.001, but learning_rate=0\.1"):
+        parts.train(tmp_path, learning_rate=0.1)
     with monkeypatch.context() as patch:
         patch.setattr(parts.identity, "name", "another")
         with pytest.raises(InputError, match=r"network=identity, but identity network=another"):
@@ -352,6 +357,9 @@ def test_checkpoints_from_before_a_setting_resume(parts, tmp_path):
     for name in ("accumulate", "compile", "tensorboard"):
         del settings[name]
     settings["warmup"] = settings.pop("warmup_steps")
+    for name in ("", "discriminator_", "warmup_"):
+        settings[f"{name}lr"] = settings.pop(f"{name}learning_rate")
+    settings["lr_decay"] = settings.pop("learning_rate_decay")
     schedule |= {"path": schedule.pop("phases"), "tighten": True}
     del state["digest"]
     loop.save_checkpoint(tmp_path, state)

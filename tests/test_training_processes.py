@@ -45,9 +45,9 @@ def command(tmp_path_factory) -> list[str]:
             save_image(picture, folder / "pictures" / f"{i}.png")
     options = {
         "generator": folder / "g.safetensors", "data": folder / "pictures", "device": "cpu",
-        "steps": 22, "batch": 8, "accumulate": 2, "lr": 1e-3, "pool": 10, "r1-interval": 4,
+        "steps": 22, "batch": 8, "accumulate": 2, "learning-rate": 1e-3, "pool": 10,
         # Muon and Adam make steps of the learning rate even of gradients that are rounding alone
-        "warmup-steps": 3, "warmup-batch": 8, "warmup-lr": 1e-5,
+        "r1-interval": 4, "warmup-steps": 3, "warmup-batch": 8, "warmup-learning-rate": 1e-5,
         "held-out": 20, "log-every": 5, "save-every": 6,
     }  # fmt: skip
     return [part for name, value in options.items() for part in (f"--{name}", str(value))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -58,7 +57,8 @@ def add_settings(
 
     What the user does not give is not in the parsed arguments either: see `given`. other: (when, a
     class that shares the options), whose other defaults the help tells, too. presets: settings by
-    name, whose values are the defaults. spelling: of options that are not named as their field."""
+    name, whose values are the defaults. spelling: of options that are not named as their field.
+    Old names, of the class's RENAMED, are taken too, which no help tells."""
     for name in names:
         one = kind.__dataclass_fields__[name]
         what = meaning(one)
@@ -87,8 +87,12 @@ def add_settings(
             known = "; ".join(text for text in defaults if text)
             known = f"default: {known}" if defaults[0] else known
             help += f" ({values}{known})" if known else ""
-        help = help.replace("%", "%%")
-        group.add_argument(option, dest=name, default=argparse.SUPPRESS, help=help, **reading)
+        reading |= {"dest": name, "default": argparse.SUPPRESS}
+        group.add_argument(option, help=help.replace("%", "%%"), **reading)
+        for old, new in getattr(kind, "RENAMED", {}).items():
+            if new == name:
+                old_option = "--" + old.replace("_", "-")
+                group.add_argument(old_option, help=argparse.SUPPRESS, **reading)
 
 
 def add_machine(
@@ -102,15 +106,6 @@ def add_machine(
     add_settings(group, kind, names, other)
     group.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
     return group
-
-
-def hide(command: argparse._ActionsContainer, old: str, new: str) -> None:
-    """Keep an option's old spelling, which no help tells."""
-    for action in list(command._actions):
-        if new in action.option_strings:
-            twin = copy.copy(action)
-            twin.option_strings, twin.help = [old], argparse.SUPPRESS
-            command._add_action(twin)
 
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:

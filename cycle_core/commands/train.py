@@ -24,7 +24,6 @@ from .options import (
     add_settings,
     device_of,
     given,
-    hide,
     positive,
 )
 
@@ -123,10 +122,7 @@ def _add_encoder(kinds: Any) -> None:
     add_settings(group, EncoderTraining, [n for n in _names(EncoderTraining) if n not in machine])
     add_machine(command, EncoderTraining, machine)
     add_device(command)
-    # what they were called once
-    hide(command, "--warmup-samples", "--warmup-steps")
-    hide(command, "--path", "--phases")
-    command.add_argument("--no-tightening", action="store_true", help=argparse.SUPPRESS)
+    command.add_argument("--no-tightening", action="store_true", help=argparse.SUPPRESS)  # as once
 
 
 def _train_encoder(arguments: argparse.Namespace, console: Console) -> None:
@@ -227,7 +223,6 @@ def _add_generator(kinds: Any) -> None:
         add_settings(group, kind, [name for name in names if name not in others])
     add_machine(command, AdversarialTraining, _MACHINE, also)
     add_device(command)
-    hide(command, "--every", "--save-every")
 
 
 def _train_generator(arguments: argparse.Namespace, console: Console) -> None:

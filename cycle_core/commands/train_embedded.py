@@ -28,7 +28,9 @@ def add_commands(kinds: Any) -> None:
     command.add_argument("--role", choices=FeatureTraining.ROLES, required=True)
     command.add_argument("--out", type=Path, help="folder of the run (default: runs/KIND_ROLE)")
     command.add_argument("--save", type=Path, help="model file (default: the embedded one)")
-    add_settings(command, FeatureTraining, ("steps", "batch", "resolution", "lr", "half_life"))
+    add_settings(
+        command, FeatureTraining, ("steps", "batch", "resolution", "learning_rate", "half_life")
+    )
     add_machine(command, FeatureTraining, ("seed", "bf16", "log_every", "save_every"))
     add_device(command)
 

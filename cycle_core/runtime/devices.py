@@ -92,6 +92,12 @@ def supported_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dt
     return None
 
 
+def autocast(device: torch.device, bf16: bool) -> torch.autocast:
+    """bfloat16 arithmetic where asked for: on CUDA, and on CPUs that multiply it in hardware. Some
+    virtual CPUs announce that they do, and trap."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
 def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
     """`torch.compile(function, **options)`, which is compiled when it is called first, or the
     function itself where the machine cannot do that."""

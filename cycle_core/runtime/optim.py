@@ -1,4 +1,5 @@
-"""The optimisers: Ranger trains and refines encoders, Muon trains the embedded generator."""
+"""The optimisers, and the average of weights: Ranger trains and refines encoders, Muon trains the
+embedded generator."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class _Lookahead(torch.optim.Optimizer):
@@ -144,3 +145,20 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
         polynomial = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         x = torch.addmm(x, polynomial, x, beta=3.4445)
     return x.mT if tall else x
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Exponential moving average of parameters; buffers (batch statistics) are copied.
+
+    average <- decay * average + (1 - decay) * model."""
+    for mean, now in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+    for mean, now in zip(average.buffers(), model.buffers(), strict=True):
+        mean.copy_(now)
+
+
+def average_decay(images: int, batch: int, half_life: int = 4000, ramp: float = 0.1) -> float:
+    """Decay of one step, after `images` images were seen: the half-life, in images, grows with
+    `ramp * images` up to `half_life`, so that an early average is not the initialisation."""
+    return 0.5 ** (batch / max(batch, min(half_life, images * ramp)))

@@ -20,13 +20,15 @@ from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
+from ..runtime.devices import autocast
+from ..runtime.optim import average_decay, update_average
 from ..runtime.progress import Callback
 from . import loop
 from .augment import Augmentation
 from .data import Order, Pictures, Prefetcher, open_all
 from .discriminator import train_discriminator
 from .generator import GeneratorTrainer
-from .loop import Losses, autocast, average_decay, update_average
+from .loop import Losses
 from .settings import AdversarialTraining
 
 _PATH_DECAY = 0.01  # of the running mean of path lengths
@@ -119,8 +121,10 @@ class AdversarialTrainer(GeneratorTrainer):
         super().__init__(s, config, s.noise, start, s.freeze)
         self.augment = Augmentation(s.ada, s.ada_images) if s.ada else None
         self.pictures, self.digest = pictures, pictures.digest
-        self.optimizer = torch.optim.Adam(self.trained, s.lr, (0.0, 0.99))
-        self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), s.lr, (0.0, 0.99))
+        self.optimizer = torch.optim.Adam(self.trained, s.learning_rate, (0.0, 0.99))
+        self.d_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), s.learning_rate, (0.0, 0.99)
+        )
         self.path_mean = 0.0
         self._order = Order(len(pictures), s.batch, s.seed)
         self._real = Prefetcher(lambda step: pictures[self._order(step)[self.rows]])

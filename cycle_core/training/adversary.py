@@ -34,21 +34,20 @@ from ..models.generator import Generator
 class Adversary:
     """A latent discriminator with its optimiser and pools.
 
-    rng: of the CPU, which the caller keeps. lr, r1_gamma, r1_interval, pool: 2e-5, 10, 16 and 50
-    in the published code."""
+    rng: of the CPU, which the caller keeps. The defaults are those of the published code."""
 
     def __init__(
         self,
         discriminator: LatentDiscriminator,
         generator: Generator,
         rng: torch.Generator,
-        lr: float = 2e-5,
+        learning_rate: float = 2e-5,
         r1_gamma: float = 10.0,
         r1_interval: int = 16,
         pool: int = 50,
     ):
         self.discriminator, self.generator, self.rng = discriminator, generator, rng
-        self.optimizer = torch.optim.Adam(discriminator.parameters(), lr)
+        self.optimizer = torch.optim.Adam(discriminator.parameters(), learning_rate)
         self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
         self.pools = {"real": CodePool(pool, seed=0), "fake": CodePool(pool, seed=1)}
 

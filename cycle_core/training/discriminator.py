@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..models.layers import Linear, normalize
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
-from .loop import autocast
+from ..runtime.devices import autocast
 
 GROUP = 8  # pictures whose deviations are pooled
 

@@ -33,7 +33,7 @@ class Stage:
     regression: int
     adversarial: int = 0
     perceptual: float = 0.0  # weight
-    lr: float = 8e-3
+    learning_rate: float = 8e-3
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ PRESETS = {
         batch=16,
         stages=(
             Stage(64, 110_000),
-            Stage(128, 56_000, lr=6e-3),
-            Stage(256, 100_000, 30_000, perceptual=1.0, lr=5e-3),
+            Stage(128, 56_000, learning_rate=6e-3),
+            Stage(256, 100_000, 30_000, perceptual=1.0, learning_rate=5e-3),
         ),
-        encoder=("--size", "128", "--warmup-steps", "1500", "--steps", "4500", "--lr", "3e-4",
-                 "--lr-decay", "0.4"),
+        encoder=("--size", "128", "--warmup-steps", "1500", "--steps", "4500",
+                 "--learning-rate", "3e-4", "--learning-rate-decay", "0.4"),
         landmarks=45,
         device=("--bf16",),
     ),
@@ -84,11 +84,11 @@ PRESETS = {
         batch=64,
         stages=(
             Stage(64, 1_000_000),
-            Stage(128, 1_000_000, lr=6e-3),
-            Stage(256, 2_000_000, 500_000, perceptual=1.0, lr=5e-3),
+            Stage(128, 1_000_000, learning_rate=6e-3),
+            Stage(256, 2_000_000, 500_000, perceptual=1.0, learning_rate=5e-3),
         ),
-        encoder=("--warmup-steps", "4000", "--steps", "30000", "--lr", "3e-4",
-                 "--lr-decay", "0.4"),
+        encoder=("--warmup-steps", "4000", "--steps", "30000", "--learning-rate", "3e-4",
+                 "--learning-rate-decay", "0.4"),
         landmarks=15,
         device=("--device", "cuda", "--bf16"),
     ),
@@ -125,7 +125,7 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
         channels = preset.channels[: stage.resolution.bit_length() - 2]
         steps[name] = [*train, "generator", data, "--out", out, *start,
                        "--resolution", stage.resolution, "--channels", "-".join(map(str, channels)),
-                       "--batch", preset.batch, "--lr", stage.lr,
+                       "--batch", preset.batch, "--learning-rate", stage.learning_rate,
                        "--perceptual-weight", stage.perceptual,
                        "--regression-images", stage.regression,
                        "--adversarial-images", stage.adversarial, *preset.device]  # fmt: skip

@@ -43,13 +43,14 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
+from ..runtime.devices import autocast
 from ..runtime.optim import Muon, Ranger
 from ..runtime.progress import Callback
 from ..runtime.session import channels_last, frozen_copy
 from . import loop
 from .adversary import Adversary, LatentDiscriminator, sample_w
 from .data import Order, Prefetcher, open_pictures
-from .loop import Losses, Stretch, autocast
+from .loop import Losses, Stretch
 from .schedule import Phase, phase_at, warmup_rate
 from .settings import EncoderTraining
 from .validation import reconstruction_errors
@@ -71,10 +72,9 @@ def train(
 
     data: folder of a portrait data set, or of square aligned pictures. perceptual, identity: the
     networks of the losses (`load_perceptual`, `load_identity` or `load_moco`), None for a loss
-    without them.
-    config: of the encoder; chosen by the resolution if None. body: an identity network from whose
-    body the encoder's starts.
-    callback: see `loop`; previews are reconstructions of held-out pictures.
+    without them. config: of the encoder; chosen by the resolution if None. body: an identity
+    network from whose body the encoder's starts. callback: see `loop`; previews are
+    reconstructions of held-out pictures.
     Gives the encoder, in evaluation mode, also written to `out/encoder.safetensors` with its last
     stage and the generator's fingerprint. Nothing that is passed in is changed.
     Raises InputError for impossible settings or another run's folder, MismatchError for a body of
@@ -142,12 +142,15 @@ class EncoderTrainer(loop.Trainer):
         self.rng = torch.Generator().manual_seed(settings.seed)
         self.rngs = {"run": self.rng}
         self.adversary = Adversary(
-            discriminator.to(self.device), self.generator, self.rng, settings.discriminator_lr,
-            settings.r1_gamma, settings.r1_interval, settings.pool,
+            discriminator.to(self.device), self.generator, self.rng,
+            settings.discriminator_learning_rate, settings.r1_gamma, settings.r1_interval,
+            settings.pool,
         )  # fmt: skip
-        self.optimizer = Ranger(self.encoder.parameters(), settings.lr)
-        self.warm_optimizer = Muon(self.encoder.parameters(), settings.warmup_lr)
-        self._w_scale = self._measure_w_scale()
+        self.optimizer = Ranger(self.encoder.parameters(), settings.learning_rate)
+        self.warm_optimizer = Muon(self.encoder.parameters(), settings.warmup_learning_rate)
+        with torch.no_grad():  # a regression that knows nothing loses 1
+            known_w = sample_w(self.generator, 1000, torch.Generator().manual_seed(0))
+        self._w_scale = known_w.var(0).mean()
         self._see(len(self.pictures))
 
     def join(self) -> None:
@@ -194,7 +197,7 @@ class EncoderTrainer(loop.Trainer):
             codes.append(distributed.gather(made.detach()))
             return losses
 
-        losses = self._update(self.optimizer, self._lr(), part_losses, batch)
+        losses = self._update(self.optimizer, self._learning_rate(), part_losses, batch)
         return losses | self.adversary.train(torch.cat(codes), phase.stage, self.step)
 
     def _losses(self, image: Tensor, phase: Phase) -> tuple[Tensor, Losses]:
@@ -229,19 +232,21 @@ class EncoderTrainer(loop.Trainer):
             error = self.encoder.w_avg[0] + offsets[:, 0] - w
             return {"loss": error.square().mean() / self._w_scale}
 
-        lr = self.settings.warmup_lr * warmup_rate(self.step / self.settings.warmup_steps)
-        return {"w": self._update(self.warm_optimizer, lr, part_losses, self._own_parts(w))["loss"]}
+        s = self.settings
+        learning_rate = s.warmup_learning_rate * warmup_rate(self.step / s.warmup_steps)
+        parts = self._own_parts(w)
+        return {"w": self._update(self.warm_optimizer, learning_rate, part_losses, parts)["loss"]}
 
     def _update(
         self,
         optimizer: torch.optim.Optimizer,
-        lr: float,
+        learning_rate: float,
         losses_of: Callable[[Tensor], Losses],
         parts: Sequence[Tensor],
     ) -> Losses:
         """One update by the mean gradient of a batch that is seen part by part; the mean losses."""
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = learning_rate
         optimizer.zero_grad(set_to_none=True)  # heads that are off must rest, see Ranger
         means: Losses = {}
         silent = getattr(self.offsets, "no_sync", contextlib.nullcontext)
@@ -255,10 +260,10 @@ class EncoderTrainer(loop.Trainer):
         optimizer.step()
         return means
 
-    def _lr(self) -> float:
-        settings = self.settings
-        left = (settings.total - self.step) / settings.cycle_steps
-        return settings.lr * (min(1.0, left / settings.lr_decay) if settings.lr_decay else 1.0)
+    def _learning_rate(self) -> float:
+        s, decay = self.settings, self.settings.learning_rate_decay
+        left = (s.total - self.step) / s.cycle_steps
+        return s.learning_rate * (min(1.0, left / decay) if decay else 1.0)
 
     def _own_parts(self, batch: Tensor) -> list[Tensor]:
         """Of each part of a global batch the rows of this process, so that what is in work at once
@@ -275,12 +280,6 @@ class EncoderTrainer(loop.Trainer):
             return pictures[torch.cat(parts)].split(len(parts[0]))
 
         self._batches = Prefetcher(read)
-
-    @torch.no_grad()
-    def _measure_w_scale(self) -> Tensor:
-        """Variance of w, the mean over its dimensions: a regression that knows nothing loses 1."""
-        rng = torch.Generator().manual_seed(0)
-        return sample_w(self.generator, 1000, rng).var(0).mean()
 
     # ------------------------------------------------------------------ while it trains
     def status(self) -> dict[str, Any]:
@@ -361,13 +360,10 @@ class EncoderTrainer(loop.Trainer):
 
     def _networks(self) -> dict[str, str]:
         """Which networks the losses have."""
+        networks, s = self.objective.networks, self.settings
         return {
-            "lpips network": _name(
-                self.objective.networks.perceptual if self.settings.lpips else None
-            ),
-            "identity network": _name(
-                self.objective.networks.identity if self.settings.identity else None
-            ),
+            "lpips network": _name(networks.perceptual if s.lpips else None),
+            "identity network": _name(networks.identity if s.identity else None),
         }
 
     def state(self) -> dict[str, Any]:

@@ -27,12 +27,13 @@ from ..measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from ..models.encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
 from ..models.factors import FactorTable
 from ..models.irse import IdentityConfig, IdentityNet
-from ..runtime.optim import Muon
+from ..runtime.devices import autocast
+from ..runtime.optim import Muon, average_decay, update_average
 from ..runtime.progress import Callback
 from . import loop
 from .data import Order
 from .log import LOG
-from .loop import Losses, autocast, average_decay, update_average
+from .loop import Losses
 from .renders import Renders
 from .settings import FeatureTraining
 
@@ -79,7 +80,7 @@ class FeatureTrainer(loop.Trainer):
         self.net = make(settings, data.table).to(device, memory_format=layout)  # type: ignore[call-overload]
         self.average = make(settings, data.table).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
-        self.optimizer = Muon(self.net.parameters(), lr=settings.lr)
+        self.optimizer = Muon(self.net.parameters(), lr=settings.learning_rate)
         self.rng = torch.Generator().manual_seed(settings.seed)
         self.rngs = {"augment": self.rng}
         self.order = Order(data.count, settings.batch, settings.seed)
@@ -96,7 +97,7 @@ class FeatureTrainer(loop.Trainer):
         images, factors = mirror(images, factors, self.data.table, self.rng)
         images = augment(images, self.rng).to(self.device, memory_format=torch.channels_last)
         for group in self.optimizer.param_groups:
-            group["lr"] = s.lr * _schedule(step / s.steps)
+            group["lr"] = s.learning_rate * _schedule(step / s.steps)
         self.net.train()
         with autocast(self.device, s.bf16):
             out = self.net(images)
@@ -250,7 +251,7 @@ def save(
     command += f" --seed {settings.seed} --steps {settings.steps} --batch {settings.batch}"
     command += f" --resolution {settings.resolution}"
     metadata = {
-        "command": f"{command} --lr {settings.lr}",
+        "command": f"{command} --learning-rate {settings.learning_rate}",
         "seed": str(settings.seed),
         "steps": str(settings.steps),
         "seconds": str(round(max(seconds, default=0.0))),

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from ..checkpoints.native import save_model
 from ..faces.landmarks import FINDER_SIZE, MIRRORED, LandmarkConfig, Landmarks, cells, face_size
-from ..runtime.optim import Muon
+from ..runtime.devices import autocast
+from ..runtime.optim import Muon, update_average
 from ..runtime.progress import Callback
 from . import loop
-from .loop import Losses, autocast, update_average
+from .loop import Losses
 from .scenes import FINDING, REFINING, People, Placement, Scenes, synthesise
 from .settings import LandmarkTraining
 
@@ -69,7 +70,7 @@ class LandmarkTrainer(loop.Trainer):
         self.digest = people.digest
         self.model = Landmarks(config).to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).requires_grad_(False)
-        self.optimizer = Muon(self.model.parameters(), s.rate)
+        self.optimizer = Muon(self.model.parameters(), s.learning_rate)
         self.spent, self._began = 0.0, time.monotonic()
         test_seed = 900_001 + s.seed
         self.finding = synthesise(held_out, s.checked, FINDING, test_seed)
@@ -96,7 +97,7 @@ class LandmarkTrainer(loop.Trainer):
     def advance(self) -> Losses:
         s, step = self.settings, self.step
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate() + 1e-5
+            group["lr"] = self._learning_rate() + 1e-5
         scenes, crops = self.pools[0].images(step), self.pools[1].images(step)  # in float32
         with autocast(self.device, s.bf16):
             heat, size, places = self.model.finder(scenes)
@@ -113,12 +114,12 @@ class LandmarkTrainer(loop.Trainer):
         update_average(self.average, self.model, min(0.998, self.step / (self.step + 20)))
         return losses
 
-    def _rate(self) -> float:
+    def _learning_rate(self) -> float:
         cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, self.done))
-        return self.settings.rate * min(1, (self.step + 1) / 150) * cosine
+        return self.settings.learning_rate * min(1, (self.step + 1) / 150) * cosine
 
     def status(self) -> dict[str, Any]:
-        return {"done": self.done, "rate": self._rate()}
+        return {"done": self.done, "learning_rate": self._learning_rate()}
 
     def validate(self, count: int | None = None) -> tuple[dict[str, float], dict[str, Tensor]]:
         if self.done >= 1:

@@ -328,27 +328,3 @@ def set_random_states(states: Mapping[str, Any], rngs: Mapping[str, torch.Genera
         torch.cuda.set_rng_state_all(states["cuda"])
     for name, rng in rngs.items():
         rng.set_state(states["named"][name])
-
-
-# ------------------------------------------------------------------ averages and numbers
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Exponential moving average of parameters; buffers (batch statistics) are copied.
-
-    average <- decay * average + (1 - decay) * model."""
-    for mean, now in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
-    for mean, now in zip(average.buffers(), model.buffers(), strict=True):
-        mean.copy_(now)
-
-
-def average_decay(images: int, batch: int, half_life: int = 4000, ramp: float = 0.1) -> float:
-    """Decay of one step, after `images` images were seen: the half-life, in images, grows with
-    `ramp * images` up to `half_life`, so that an early average is not the initialisation."""
-    return 0.5 ** (batch / max(batch, min(half_life, images * ramp)))
-
-
-def autocast(device: torch.device, bf16: bool) -> torch.autocast:
-    """bfloat16 arithmetic where asked for: on CUDA, and on CPUs that multiply it in hardware. Some
-    virtual CPUs announce that they do, and trap."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

@@ -26,12 +26,13 @@ from ..measure.perceptual import load_perceptual
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
-from ..runtime.optim import Muon
+from ..runtime.devices import autocast
+from ..runtime.optim import Muon, average_decay, update_average
 from ..runtime.progress import Callback
 from . import loop
 from .discriminator import train_discriminator
 from .generator import GeneratorTrainer
-from .loop import Losses, Stretch, autocast, average_decay, update_average
+from .loop import Losses, Stretch
 from .renders import HELD_OUT, Renders
 from .settings import RegressionTraining
 
@@ -77,9 +78,9 @@ class RegressionTrainer(GeneratorTrainer):
             if settings.perceptual_weight
             else None
         )
-        self.optimizer = Muon(self.trained, settings.lr)
+        self.optimizer = Muon(self.trained, settings.learning_rate)
         self.d_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), settings.adversarial_lr, (0.0, 0.99)
+            self.discriminator.parameters(), settings.adversarial_learning_rate, (0.0, 0.99)
         )
         synthesis = self.generator.synthesis
         self.synthesis: Callable[..., Tensor] = (
@@ -87,21 +88,21 @@ class RegressionTrainer(GeneratorTrainer):
         )
 
     @property
-    def lr(self) -> float:
+    def learning_rate(self) -> float:
         """Warm-up, constant, then linear to zero, within the phase that the run is in."""
         s = self.settings
         adversarial = self.step >= s.regression_images
         begin = s.regression_images if adversarial else 0
         length = s.adversarial_images if adversarial else s.regression_images
         left = max(0.0, 1 - (self.step - begin) / max(length, 1))
-        peak = s.adversarial_lr if adversarial else s.lr
+        peak = s.adversarial_learning_rate if adversarial else s.learning_rate
         return peak * min(1.0, (self.step - begin + s.batch) / s.warm_up, left / s.decay)
 
     def update(self) -> Losses:
         s = self.settings
         (target, z, weight), rng = self._batch()
         for group in self.optimizer.param_groups + self.d_optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.learning_rate
         dtype = torch.bfloat16 if s.bf16 else None
         adversarial = self.step >= s.regression_images
         # a render is one picture of its factors: what noise draws, only a discriminator can judge
@@ -144,7 +145,7 @@ class RegressionTrainer(GeneratorTrainer):
         return stretches
 
     def status(self) -> dict[str, Any]:
-        return {"lr": self.lr}
+        return {"learning_rate": self.learning_rate}
 
     def _indices(self, rng: torch.Generator) -> Tensor:
         if len(self.data) < HELD_OUT + VALIDATED:

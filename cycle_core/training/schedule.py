@@ -37,6 +37,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 from ..errors import InputError
 from ..runtime.settings import check, setting
@@ -60,6 +61,8 @@ _TIGHTEN_EVERY = 10_000  # steps of the schedule's own durations, however long t
 @dataclass(frozen=True)
 class ScheduleSettings:
     """The defaults are the published ones."""
+
+    RENAMED: ClassVar = {"path": "phases"}
 
     phases: str = setting(
         "cycle",

@@ -12,10 +12,10 @@ from .schedule import ScheduleSettings
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """What every training has. FREE: settings that may change when a run is resumed; RENAMED: what
-    they were called in older checkpoints."""
+    they were called in older checkpoints and command lines."""
 
     FREE: ClassVar[tuple[str, ...]] = ("log_every", "save_every", "tensorboard", "compile")
-    RENAMED: ClassVar[dict[str, str]] = {}
+    RENAMED: ClassVar[dict[str, str]] = {"lr": "learning_rate"}
 
     seed: int = setting(0, "of everything random", low=0)
     bf16: bool = setting(False, "multiply in bfloat16")
@@ -32,7 +32,14 @@ class RunSettings:
 class EncoderTraining(RunSettings):
     """An encoder; the defaults are those of the published code."""
 
-    RENAMED: ClassVar = {"warmup": "warmup_steps"}
+    RENAMED: ClassVar = {
+        **RunSettings.RENAMED,
+        "lr_decay": "learning_rate_decay",
+        "discriminator_lr": "discriminator_learning_rate",
+        "warmup": "warmup_steps",
+        "warmup_samples": "warmup_steps",
+        "warmup_lr": "warmup_learning_rate",
+    }
 
     steps: int | None = setting(
         None, "of the schedule, whose phases keep their shares; their sum if not given", low=1
@@ -41,15 +48,15 @@ class EncoderTraining(RunSettings):
     accumulate: int = setting(
         1, "parts in which a batch is seen one after the other, to save memory", low=1
     )
-    lr: float = setting(1e-4, "of Ranger", above=0)
-    lr_decay: float = setting(
+    learning_rate: float = setting(1e-4, "of Ranger", above=0)
+    learning_rate_decay: float = setting(
         0.0, "share at the end in which it falls to zero; the paper's is constant", low=0, high=1
     )
     l2: float = setting(1.0, "weight of the squared differences", low=0)
     lpips: float = setting(0.8, "weight of the perceptual distance; 0: without its network", low=0)
     identity: float = setting(0.1, "weight of the identity distance; 0: without its network", low=0)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)  # delta and adv too
-    discriminator_lr: float = setting(2e-5, "of Adam", above=0)
+    discriminator_learning_rate: float = setting(2e-5, "of Adam", above=0)
     r1_gamma: float = setting(10.0, "of its R1 penalty", low=0)
     r1_interval: int = setting(16, "steps between two of them", low=1)
     pool: int = setting(50, "past codes that it remembers of each kind", low=0)
@@ -61,7 +68,7 @@ class EncoderTraining(RunSettings):
     )
     warmup_steps: int = setting(0, "regression of known w before the schedule", low=0)
     warmup_batch: int = setting(32, "pictures of such a step", low=1)
-    warmup_lr: float = setting(
+    warmup_learning_rate: float = setting(
         6e-3, "of Muon, falling to zero: Ranger needs ten times the steps", above=0
     )
     held_out: int = setting(200, "pictures that are kept for validation, at most a tenth", low=1)
@@ -85,7 +92,11 @@ class GeneratorSettings(RunSettings):
         *RunSettings.FREE,
         *("images", "regression_images", "adversarial_images", "device", "bf16"),
     )
-    RENAMED: ClassVar = {"every": "save_every"}
+    RENAMED: ClassVar = {
+        **RunSettings.RENAMED,
+        "every": "save_every",
+        "adversarial_lr": "adversarial_learning_rate",
+    }
 
     channels: tuple[int, ...] | None = setting(
         None, "for 4, 8, 16, ... pixels, joined by -; by the resolution if not given"
@@ -93,7 +104,9 @@ class GeneratorSettings(RunSettings):
     w_dim: int = setting(512, "dimensions of w", low=1)
     mapping_layers: int = setting(8, "of z -> w", low=1)
     batch: int = setting(32, "pictures of a step, of all processes together", low=1)
-    lr: float = setting(2e-3, "of Adam; for renders: of Muon, in the first phase", above=0)
+    learning_rate: float = setting(
+        2e-3, "of Adam; for renders: of Muon, in the first phase", above=0
+    )
     r1_gamma: float | None = setting(
         None, "of the R1 penalty; by resolution and batch if not given", low=0
     )
@@ -113,13 +126,15 @@ class RegressionTraining(GeneratorSettings):
     w_dim: int = setting(128, "dimensions of w", low=1)
     resolution: int | None = setting(None, "a divisor of that of the renders, if not theirs", low=8)
     mapping_layers: int = setting(4, "of z -> w", low=1)
-    lr: float = setting(8e-3, "of Muon, regression", above=0)
+    learning_rate: float = setting(8e-3, "of Muon, regression", above=0)
     r1_gamma: float | None = setting(0.3, "of the R1 penalty", low=0)
     save_every: int = setting(10_000, "images between two checkpoints and sample grids", low=1)
     regression_images: int = setting(280_000, "length of the first phase", low=0)
     adversarial_images: int = setting(40_000, "length of the second phase", low=0)
     perceptual_weight: float = setting(1.0, "of the perceptual distance; 0: without", low=0)
-    adversarial_lr: float = setting(1e-3, "in the second phase: Muon for G, Adam for D", above=0)
+    adversarial_learning_rate: float = setting(
+        1e-3, "in the second phase: Muon for G, Adam for D", above=0
+    )
     adversarial_weight: float = setting(0.05, "of its loss beside the regression", low=0)
     noise: bool = setting(True, "noise maps for what is random in a picture; second phase")
     detail: float = setting(
@@ -188,7 +203,9 @@ class FeatureTraining(RunSettings):
         low=16,
         high=128,
     )
-    lr: float = setting(6e-3, "of Muon: a tenth of the steps to warm up, then a cosine", above=0)
+    learning_rate: float = setting(
+        6e-3, "of Muon: a tenth of the steps to warm up, then a cosine", above=0
+    )
     half_life: int = setting(4000, "of the average of the weights, in portraits", low=1)
     save_every: int = setting(250, "steps between two measurements and checkpoints", low=1)
 
@@ -201,11 +218,13 @@ class FeatureTraining(RunSettings):
 class LandmarkTraining(RunSettings):
     """The landmark networks; a run ends after `steps`, or after `minutes` where steps is 0."""
 
+    RENAMED: ClassVar = {"rate": "learning_rate"}
+
     steps: int = setting(0, "of the training, instead of --minutes", low=0)
     minutes: float = setting(45.0, "of the training, where no steps are given", above=0)
     finder_batch: int = setting(24, "scenes of a step of the finder", low=1)
     refiner_batch: int = setting(40, "scenes of a step of the refiner", low=1)
-    rate: float = setting(4e-3, "of Muon: peak of a cosine with a short warm-up", above=0)
+    learning_rate: float = setting(4e-3, "of Muon: peak of a cosine with a short warm-up", above=0)
     pool: int = setting(1200, "scenes rendered at a time, for each network", low=1)
     reuse: int = setting(5, "times that a pool is gone through", low=1)
     checked: int = setting(200, "held-out scenes on which errors are measured", low=1)
