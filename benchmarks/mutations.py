@@ -1,7 +1,8 @@
 """Deliberate errors in the method, and whether its tests catch them.
 
     python benchmarks/mutations.py            # all: prints a line for each, fails if one survives
-    python benchmarks/mutations.py refine:    # those whose name has this in it; encoder:, tune:
+    python benchmarks/mutations.py refine:    # those whose name has this in it; encoder:, tune:,
+                                              # project:, lpips:
 
 Each is made in a copy of the working tree, in which the tests that should notice it are run. A new
 one is a line of MUTATIONS.
@@ -23,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 ENCODER, ADVERSARY = "cycle_core/training/encoder.py", "cycle_core/training/adversary.py"
 SCHEDULE, OPTIM = "cycle_core/training/schedule.py", "cycle_core/runtime/optim.py"
 OBJECTIVE, SETTINGS = "cycle_core/invert/objective.py", "cycle_core/training/settings.py"
-GOLDEN = "tests/test_golden_encoder.py"
+MODEL, PERCEPTUAL = "cycle_core/models/encoder.py", "cycle_core/measure/perceptual.py"
+PROJECT, W_SCALE = "cycle_core/invert/project.py", "cycle_core/invert/w_scale.py"
 REFINE, TUNE = "cycle_core/invert/refine.py", "cycle_core/invert/tune.py"
 DESCENT, LOCALITY = "cycle_core/invert/descent.py", "cycle_core/invert/locality.py"
 INVERTING = "cycle_core/invert/settings.py"
@@ -38,7 +40,7 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
-    Mutation(f"encoder: {name}", file, old, new, GOLDEN)
+    Mutation(f"encoder: {name}", file, old, new, "tests/test_golden_encoder.py")
     for name, file, old, new in (
         ("no delta loss", ENCODER, "loss + phase.delta * losses", "loss + 0 * losses"),
         ("no adversarial loss", ENCODER, "loss + phase.adv * losses", "loss + 0 * losses"),
@@ -111,6 +113,76 @@ MUTATIONS = [
         ("Lookahead of all the way", OPTIM, "lookahead_alpha: float = 0.5",
          "lookahead_alpha: float = 1.0"),
         ("Adam's betas", OPTIM, "(0.95, 0.999)", "(0.9, 0.999)"),
+        ("delta loss, a mean over heads", ENCODER, "deltas.norm(dim=2).sum(1)",
+         "deltas.norm(dim=2).mean(1)"),
+        ("delta loss of whole vectors", ENCODER, "rows[:, 1 : stage + 1] - rows[:, :1]",
+         "rows[:, 1 : stage + 1]"),
+        ("delta loss of the wrong sign", ENCODER, "loss + phase.delta * losses",
+         "loss - phase.delta * losses"),
+        ("adversarial loss of the wrong sign", ADVERSARY, "F.softplus(-self.discriminator(active",
+         "F.softplus(self.discriminator(active"),
+        ("heads beyond the stage act", MODEL, "if i > stage:", "if False:"),
+        ("heads that are off go on by momentum", ENCODER, "optimizer.zero_grad(set_to_none=True)",
+         "optimizer.zero_grad(set_to_none=False)"),
+        ("another stage is recorded", ENCODER, "self.encoder.stage = phase.stage",
+         "self.encoder.stage = self.generator.num_ws - 1"),
+        ("a part counts as a batch", ENCODER, '(losses["loss"] / len(parts)).backward()',
+         'losses["loss"].backward()'),
+        ("pictures clamped before they are compared", ENCODER, "made = self.draw(codes)",
+         "made = self.draw(codes).clamp(-1, 1)"),
+        ("losses at full size", ENCODER, "min(MAX_SIZE, generator.resolution)",
+         "generator.resolution"),
+        ("encoder without w_avg", ENCODER, "self.encoder.w_avg.copy_(generator.w_avg.",
+         "self.encoder.w_avg.copy_(0 * generator.w_avg."),
+        ("absolute differences", OBJECTIVE, "target.image).square().mean(",
+         "target.image).abs().mean("),
+        ("sums of squares", OBJECTIVE, "target.image).square().mean(",
+         "target.image).square().sum("),
+        ("no LPIPS", OBJECTIVE, "self.lpips * lpips + ", ""),
+        ("never back to W", SCHEDULE, "w+=446k,tighten=146k,shrink=68k,w=36k", "w+=696k"),
+        ("tightened after the way back", SCHEDULE, "tighten=146k,shrink=68k,w=36k",
+         "shrink=68k,tighten=146k,w=36k"),
+        ("tightened 10k steps late", SCHEDULE, "tightened += 1 + done", "tightened += done"),
+        ("tightened on the way back too", SCHEDULE, 'if kind == "tighten":',
+         'if kind in ("tighten", "shrink"):'),
+        ("tightened every 5k steps", SCHEDULE, "_TIGHTEN_EVERY = 10_000",
+         "_TIGHTEN_EVERY = 5_000"),
+        ("delta loosened", SCHEDULE, "delta_factor: float = setting(1.2",
+         "delta_factor: float = setting(0.8"),
+        ("heads off all at once", SCHEDULE, "return stage - done * stage // length, 0",
+         "return 0, 0"),
+        ("real codes truncated", ADVERSARY, "generator.draw_inputs(count, rng))[:, 0]",
+         "generator.draw_inputs(count, rng), truncation=0.7)[:, 0]"),
+        ("discriminator's loss halved", ADVERSARY,
+         "F.softplus(-on_real).mean() + F.softplus(on_fake).mean()",
+         "(F.softplus(-on_real).mean() + F.softplus(on_fake).mean()) / 2"),
+        ("hinge loss", ADVERSARY, "F.softplus(-on_real).mean() + F.softplus(on_fake).mean()",
+         "F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()"),
+        ("ReLUs of another slope", ADVERSARY, "nn.LeakyReLU(0.2)", "nn.LeakyReLU(0.01)"),
+        ("three layers", ADVERSARY, "layers: int = 4", "layers: int = 3"),
+        ("pools always exchange", ADVERSARY, "generator=self._rng) < 0.5",
+         "generator=self._rng) < 1.0"),
+        ("one pool for real and fake", ADVERSARY, 'self.pools["fake"](fake)',
+         'self.pools["real"](fake)'),
+        ("R1 by the length of the slope", ADVERSARY, "gradient.square().sum(1).mean()",
+         "gradient.norm(dim=1).mean()"),
+        ("R1 a mean over dimensions", ADVERSARY, "gradient.square().sum(1).mean()",
+         "gradient.square().mean()"),
+        ("R1 at the interval's end", ADVERSARY, "step % self.r1_interval == 0",
+         "(step + 1) % self.r1_interval == 0"),
+        ("discriminator's Adam as StyleGAN's", ADVERSARY,
+         "discriminator.parameters(), learning_rate)",
+         "discriminator.parameters(), learning_rate, (0.0, 0.99))"),
+        ("no rectification", OPTIM, "class Ranger(_Lookahead, torch.optim.RAdam)",
+         "class Ranger(_Lookahead, torch.optim.Adam)"),
+        ("Ranger's epsilon", OPTIM, "eps: float = 1e-5,", "eps: float = 1e-8,"),
+        ("vectors centralised", OPTIM, "if p.grad.ndim > 1:", "if p.grad.ndim > 0:"),
+        ("centralised over all dimensions", OPTIM, "dim=tuple(range(1, p.grad.ndim))",
+         "dim=tuple(range(p.grad.ndim))"),
+        ("Lookahead every five steps", OPTIM, "lookahead_steps: int = 6",
+         "lookahead_steps: int = 5"),
+        ("Lookahead from the weights after the first step", OPTIM, 'state["slow"] = start[p]',
+         'state["slow"] = p.clone()'),
     )
 ]  # fmt: skip
 MUTATIONS += [
@@ -147,6 +219,33 @@ MUTATIONS += [
          "    identity: float = setting(0.1, \"weight of the identity loss\", low=0)\n    space",
          "lpips: float = setting(1.0, \"weight of LPIPS\", low=0)\n"
          "    identity: float = setting(0.1, \"weight of the identity loss\", low=0)\n    space"),
+        ("encoder not restored for the next picture", REFINE, "trainable_copy(E), generator",
+         'vars(attempt).setdefault("E", trainable_copy(E)), generator'),
+        ("rate falls", DESCENT, "        optimizer.step()\n",
+         '        optimizer.param_groups[0]["lr"] *= 0.9\n        optimizer.step()\n'),
+        ("one step fewer", DESCENT, "last = step == steps", "last = step == steps - 1"),
+        ("without the picture's own loss", REFINE, "            terms.total.sum().backward()",
+         "            (0 * terms.total.sum()).backward()"),
+        ("M of a batch drawn with repeats", REFINE,
+         "pictures[torch.randperm(len(pictures), generator=rng)[:count]]",
+         "pictures[torch.randint(len(pictures), (count,), generator=rng)]"),
+        ("the first M files", REFINE, "torch.randperm(len(files), generator=rng)[:count]",
+         "torch.arange(len(files))[:count]"),
+        ("always in W+", REFINE, "stage_of(E, settings.space)", 'stage_of(E, "W+")'),
+        ("only heads move", REFINE, "WarmRanger(E.parameters()",
+         "WarmRanger(E.styles.parameters()"),
+        ("samples not clamped", REFINE, "torch.cat(parts).clamp(-1, 1)", "torch.cat(parts)"),
+        ("samples with random noise", REFINE, 'G.synthesis(part, "const") for part',
+         'G.synthesis(part, "random") for part'),
+        ("losses at full size", OBJECTIVE, "networks, MAX_SIZE)", "networks, None)"),
+        ("losses at 128 pixels", OBJECTIVE, "MAX_SIZE = 256", "MAX_SIZE = 128"),
+        ("Lookahead of most of the way", OPTIM, "lookahead_alpha: float = 0.5",
+         "lookahead_alpha: float = 0.8"),
+        ("reg of 1", INVERTING, "reg: float = setting(7.0", "reg: float = setting(1.0"),
+        ("M of 3", INVERTING, "images: int = setting(7,", "images: int = setting(3,"),
+        ("20 steps", INVERTING, "steps: int = setting(15,", "steps: int = setting(20,"),
+        ("a preset that is not the paper's", INVERTING, '"paper": RefineSettings(),',
+         '"paper": RefineSettings(reg=1.0),'),
     )
 ]  # fmt: skip
 MUTATIONS += [
@@ -199,6 +298,66 @@ MUTATIONS += [
         ("never stops", TUNE, 'bool(threshold) and losses["lpips"] <= threshold', "False"),
         ("stops at the total loss", TUNE, 'losses["lpips"] <= threshold',
          'losses["total"] <= threshold'),
+        ("locality of the wrong sign", TUNE, "(settings.locality_every * value)",
+         "(-settings.locality_every * value)"),
+        ("alpha of the first style", LOCALITY, "length = way.norm()",
+         "length = way[:, 0].norm()"),
+        ("alpha of 3", INVERTING, "locality_alpha: float = setting(\n        30.0",
+         "locality_alpha: float = setting(\n        3.0"),
+        ("locality's truncation", INVERTING, "locality_truncation: float = setting(0.5",
+         "locality_truncation: float = setting(0.7"),
+        ("pivot brought to W", TUNE, "w = plain(pivot.w, G)",
+         "w = plain(pivot.w[:, :1].expand_as(pivot.w), G)"),
+        ("losses at 256 pixels", TUNE, "Objective(settings.l2, settings.lpips, networks=networks)",
+         "Objective(settings.l2, settings.lpips, networks=networks, max_size=256)"),
+        ("weight decay", TUNE, "rate, betas, fused=True",
+         "rate, betas, weight_decay=1e-2, fused=True"),
+        ("rate falls", DESCENT, "        optimizer.step()\n",
+         '        optimizer.param_groups[0]["lr"] *= 0.9\n        optimizer.step()\n'),
+        ("one step fewer", DESCENT, "last = step == steps", "last = step == steps - 1"),
+        ("stops below the threshold alone", TUNE, 'losses["lpips"] <= threshold',
+         'losses["lpips"] < threshold'),
+        ("one threshold for all networks", TUNE,
+         "networks.perceptual.threshold if networks.perceptual else 0.0", "0.07"),
+        ("AlexNet's threshold", PERCEPTUAL, '"AlexNet": 0.07', '"AlexNet": 0.06'),
+        ("another rate", INVERTING, "learning_rate: float = setting(3e-4",
+         "learning_rate: float = setting(1e-3"),
+        ("detail", INVERTING, "detail_steps: int = setting(0", "detail_steps: int = setting(80"),
+        ("a preset that is not the paper's", INVERTING, '"paper": TuneSettings(),',
+         '"paper": TuneSettings(locality=False),'),
+    )
+]  # fmt: skip
+MUTATIONS += [
+    Mutation(f"project: {name}", file, old, new, "tests/test_golden_project.py")
+    for name, file, old, new in (
+        ("no noise on w", PROJECT, "settings.wander * spread *", "0.0 * spread *"),
+        ("noise by the deviation of one dimension", W_SCALE, ".square().sum(1).mean().sqrt()",
+         ".square().mean().sqrt()"),
+        ("noise to the end", PROJECT, "done(step) / settings.settled", "done(step)"),
+        ("noise falls linearly", PROJECT, "settings.settled) ** 2", "settings.settled)"),
+        ("noise is not in the code", PROJECT, "rendered, (w,))",
+         "rendered, (free.expand(-1, G.num_ws, -1),))"),
+        ("rate does not rise", PROJECT, "return falling * (min(", "return falling + 0 * (min("),
+        ("rate does not fall", PROJECT, "0.5 - 0.5 * math.cos(falling * math.pi)", "1.0"),
+        ("rate falls linearly", PROJECT, "0.5 - 0.5 * math.cos(falling * math.pi)", "falling"),
+        ("another rate", INVERTING, "learning_rate: float = setting(0.1",
+         "learning_rate: float = setting(0.05"),
+        ("W+ in place of W", PROJECT, 'if settings.space == "W" else begin', "if False else begin"),
+        ("W in place of W+", PROJECT, 'if settings.space == "W" else begin', "if True else begin"),
+        ("starts at zero", PROJECT, "mean = G.w_avg.expand(", "mean = 0 * G.w_avg.expand("),
+        ("random noise maps", PROJECT, 'G.synthesis(w, "const")', 'G.synthesis(w, "random")'),
+        ("last state for best", DESCENT, 'found["total"] < log[best[row]]["total"]', "True"),
+        ("1000 steps", INVERTING, "steps: int = setting(1000", "steps: int = setting(500"),
+    )
+]  # fmt: skip
+MUTATIONS += [
+    Mutation(f"lpips: {name}", PERCEPTUAL, old, new, "tests/test_losses.py")
+    for name, old, new in (
+        ("features not of unit length", "x / (x.square()", "x + 0 / (x.square()"),
+        ("absolute differences", "(x - y).square() *", "(x - y).abs() *"),
+        ("all channels weigh the same", " * weight.view(-1, 1, 1)", ""),
+        ("mean over channels", "difference.sum(1)", "difference.mean(1)"),
+        ("sum over positions", ".mean((1, 2))", ".sum((1, 2))"),
     )
 ]  # fmt: skip
 

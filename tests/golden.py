@@ -11,6 +11,11 @@ from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 
+ENCODER = EncoderConfig(
+    num_ws=6, w_dim=8, input_size=16, widths=(4, 4, 4, 4, 8), units=(1, 1, 1, 1), reduction=2,
+    coarse=2, middle=4,
+)  # fmt: skip
+
 
 @pytest.fixture
 def double():
@@ -34,11 +39,7 @@ def G(double) -> Generator:
 
 @pytest.fixture
 def E(G) -> Encoder:
-    config = EncoderConfig(
-        num_ws=6, w_dim=8, input_size=16, widths=(4, 4, 4, 4, 8), units=(1, 1, 1, 1),
-        reduction=2, coarse=2, middle=4,
-    )  # fmt: skip
-    encoder = Encoder(config)
+    encoder = Encoder(ENCODER)
     with torch.no_grad():
         encoder.w_avg.copy_(G.w_avg.expand_as(encoder.w_avg))
         for _ in range(20):

@@ -12,43 +12,28 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+import golden
 import pytest
 import torch
 import torch.nn.functional as F
+from golden import IDENTITY, LPIPS, gradients
 from torch import Tensor
 
 from cycle_core.images.io import save_image
-from cycle_core.models.encoder import EncoderConfig
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.training.data import Order
 from cycle_core.training.encoder import EncoderTrainer
 from cycle_core.training.settings import EncoderTraining
 
+G, double = golden.G, golden.double
 STEPS, BATCH = 24, 4  # 16 steps of R1, and pools of 50 that are full after 13
 # (stage, tightenings) of every step: 20k, 34k, 446k, 146k, 68k and 36k of 750k in 24 parts, N = 6
 STAGES = [(0, 0), (2, 0), *[(5, 0)] * 14, (5, 1), (5, 4), (5, 7), (5, 10), (5, 13), (5, 15),
           (2, 15), (0, 15)]  # fmt: skip
-
-
-class Projected:
-    """A network that compares pictures by linear features; stands for LPIPS, and for identity."""
-
-    def __init__(self, seed: int, cosine: bool):
-        rng = torch.Generator().manual_seed(seed)
-        self.weight = torch.randn(3 * 16 * 16, 5, generator=rng).double() / 16
-        self.cosine = cosine
-
-    def features(self, image: Tensor) -> Tensor:
-        return image.flatten(1) @ self.weight
-
-    def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        return 1 - F.cosine_similarity(a, b) if self.cosine else (a - b).square().mean(1)
-
-
-LPIPS, IDENTITY = Projected(1, cosine=False), Projected(2, cosine=True)
 
 
 class Reference:
@@ -63,25 +48,27 @@ class Reference:
         self.pools = [(torch.Generator().manual_seed(i), []) for i in range(2)]
         self.slots: dict[Tensor, dict] = {}  # state of the optimisers
 
-    def step(self, image: Tensor, number: int, stage: int, tightenings: int) -> None:
+    def step(self, parts: Sequence[Tensor], number: int, stage: int, tightenings: int) -> None:
         delta, adv = 2e-4 * 1.2**tightenings, 0.1 * 0.5**tightenings
+        losses, codes = zip(*(self.losses(part, stage, delta, adv) for part in parts), strict=True)
+        mean, weights = sum(losses) / len(losses), list(self.E.parameters())
+        for p, g in zip(weights, gradients(mean, weights), strict=True):
+            if g is not None and g.any():  # a head that is off rests
+                self.ranger(p, g)
+        self.discriminate(torch.cat(codes).detach(), stage, number)
+
+    def losses(self, image: Tensor, stage: int, delta: float, adv: float) -> tuple[Tensor, Tensor]:
+        """(the encoder's loss, the codes)"""
         rows = self.E.train()(image, 5)  # w_0 + D_i of all heads
         deltas = (rows - rows[:, :1]) * (torch.arange(6) <= stage)[:, None]
         w = self.w_avg + rows[:, :1] + deltas
         made = self.G.synthesis(w, noise="const")
-        loss = (made - image).square().mean()
-        loss = loss + 0.8 * LPIPS.distance(LPIPS.features(made), LPIPS.features(image)).mean()
-        loss = (
-            loss + 0.1 * IDENTITY.distance(IDENTITY.features(made), IDENTITY.features(image)).mean()
-        )
+        loss = (made - image).square().mean() + 0.8 * LPIPS(made, image)
+        loss = loss + 0.1 * IDENTITY(made, image)
         loss = loss + adv * -F.logsigmoid(self.judge(w[:, : stage + 1].flatten(0, 1))).mean()
         if stage:
             loss = loss + delta * deltas[:, 1 : stage + 1].norm(dim=2).sum(1).mean()
-        names = list(self.E.parameters())
-        for p, g in zip(names, torch.autograd.grad(loss, names, allow_unused=True), strict=True):
-            if g is not None and g.any():  # a head that is off rests
-                self.ranger(p, g)
-        self.discriminate(w.detach(), stage, number)
+        return loss, w
 
     def judge(self, w: Tensor) -> Tensor:
         for weight, bias in (self.D[0:2], self.D[2:4], self.D[4:6]):  # plain layers
@@ -112,7 +99,7 @@ class Reference:
         return torch.stack(out)
 
     def update(self, loss: Tensor) -> None:
-        for p, g in zip(self.D, torch.autograd.grad(loss, self.D, allow_unused=True), strict=True):
+        for p, g in zip(self.D, gradients(loss, self.D), strict=True):
             if g is None:  # the last bias, in R1
                 continue
             t, m, v = self.moments(p, g, 0.9, 0.999)
@@ -142,42 +129,33 @@ class Reference:
         return slot["t"], slot["m"], slot["v"]
 
 
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def test_every_step_of_a_cycle_is_the_paper_s(tmp_path):
-    torch.manual_seed(0)
-    generator = Generator(
-        GeneratorConfig(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(6, 6, 6))
-    )
-    with torch.no_grad():
-        generator.w_avg.copy_(generator.mapping(torch.randn(1000, 8))[:, 0].mean(0) + 0.5)
-        for name, strength in generator.named_parameters():
-            if name.endswith("noise_strength"):
-                strength.fill_(0.3)
+@pytest.mark.parametrize("parts", [1, 2])  # in which a batch is seen, to save memory
+def test_every_step_of_a_cycle_is_the_papers(G, tmp_path, parts):
     pictures = torch.randn(20, 3, 16, 16).sign()  # exact in 8 bits and in float32
     for i, picture in enumerate(pictures):
         save_image(picture.float(), tmp_path / f"{i:02d}.png")
-    config = EncoderConfig(
-        num_ws=6, w_dim=8, input_size=16, widths=(4, 4, 4, 4, 8), units=(1, 1, 1, 1),
-        reduction=2, coarse=2, middle=4,
-    )  # fmt: skip
-    settings = EncoderTraining(steps=STEPS, batch=BATCH, seed=3)
-    trainer = EncoderTrainer(generator, tmp_path, settings, LPIPS, IDENTITY, config)
+    settings = EncoderTraining(steps=STEPS, batch=BATCH, accumulate=parts, seed=3)
+    trainer = EncoderTrainer(G, tmp_path, settings, LPIPS, IDENTITY, golden.ENCODER)
     reference = Reference(trainer, seed=3)
     seen = pictures[trainer.pictures.places]  # the others are for validation
     order = Order(len(seen), BATCH, seed=3)
     for number, (stage, tightenings) in enumerate(STAGES):
         trainer.advance()
-        reference.step(seen[order(number)], number, stage, tightenings)
+        reference.step(seen[order(number)].chunk(parts), number, stage, tightenings)
         encoders = (network.state_dict().values() for network in (trainer.encoder, reference.E))
         assert difference(*encoders) < 1e-10, f"after step {number}"
         discriminator = trainer.adversary.discriminator.parameters()
         assert difference(discriminator, reference.D) < 1e-10, f"after step {number}"
+        assert trainer.encoder.stage == stage  # which inference then uses
+
+
+def test_losses_are_taken_at_256_pixels(double, tmp_path):
+    large = Generator(GeneratorConfig(512, z_dim=8, w_dim=8, mapping_layers=1, channels=(2,) * 8))
+    for i in range(2):
+        save_image(torch.zeros(3, 512, 512), tmp_path / f"{i}.png")
+    config = replace(golden.ENCODER, num_ws=large.num_ws)
+    trainer = EncoderTrainer(large, tmp_path, EncoderTraining(), LPIPS, IDENTITY, config)
+    assert trainer.size == trainer.objective.max_size == 256
 
 
 def difference(a: Iterable[Tensor], b: Iterable[Tensor]) -> float:

@@ -173,7 +173,7 @@ def _others(
     def read() -> Tensor:
         chosen = torch.randperm(len(files), generator=rng)[:count]
         crops = [resize(read_crop(files[int(i)]), G.resolution) for i in chosen]
-        return torch.cat(crops).to(G.device)
+        return plain(torch.cat(crops), G)
 
     return read
 
