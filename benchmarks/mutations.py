@@ -364,6 +364,7 @@ MUTATIONS += [
 
 def main() -> int:
     torch.set_num_threads(1)
+    torch.optim.Adam([torch.zeros(1)]).zero_grad()  # imports what the children share
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [one for one in MUTATIONS if wanted in one.name]
     survivors = [one.name for one in chosen if not caught(one)]

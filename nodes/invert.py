@@ -210,7 +210,8 @@ class PivotTune(io.ComfyNode):
                 ),
                 EARLY_STOP.input(
                     "Tuning ends when the perceptual distance (LPIPS) is this small; 0 never ends "
-                    "it early, and auto takes the preset's value, which is 0.07 in the paper.",
+                    "it early, and auto takes the preset's value, which in the paper is 0.07 of "
+                    "AlexNet; other networks have what stands for it.",
                 ),
                 host.advanced(
                     io.Float.Input,
@@ -246,6 +247,7 @@ class PivotTune(io.ComfyNode):
                     tooltip="The pictures that it makes of the pivots.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -296,6 +298,8 @@ class PivotTune(io.ComfyNode):
         G, lpips = host.to_device(generator, perceptual, memory=memory)
         pivot = adopt(pivot, G) if same_space else pivot
         tuned = tune(G, pivot, crops, settings, host.Progress(), seed, lpips)
+        if tuned.note:
+            host.notice(cls, tuned.note)
         return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
 
 

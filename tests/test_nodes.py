@@ -206,6 +206,17 @@ def test_refining_and_tuning_work_in_inference_mode_and_show_how_far_they_are(
     assert same(before[1], E)
 
 
+def test_a_tuning_that_stops_before_its_first_step_says_so_on_the_node(run, tiny, world):
+    G, _ = tiny
+    (code,) = run("CycleSampleCodes", generator=G, seed=3)
+    (image,) = run("CycleGenerate", code=code, generator=G)
+    run("CyclePivotTune", images=image, generator=G, pivot=code, steps=1, early_stop=0)
+    assert world.comfy.notices == []
+    run("CyclePivotTune", images=image, generator=G, pivot=code, early_stop=1)
+    ((_, said),) = world.comfy.notices
+    assert said.startswith("Tuning took 0 steps")
+
+
 def test_the_same_seed_gives_the_same_pivot(run, portraits):
     G, E = portraits
     one, two, other = (

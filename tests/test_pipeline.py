@@ -103,6 +103,17 @@ def test_progress_names_the_steps_and_counts_them(photo, models, settings):
     ]  # fmt: skip
 
 
+def test_the_report_of_a_tuning_that_stopped_before_its_first_step_says_so(
+    photo, models, settings, inversion
+):
+    content = replace(settings, tune=replace(settings.tune, threshold=9.0))
+    content = replace(content, refine=replace(settings.refine, steps=0))
+    found = invert_picture(photo, CENTRE, models, content).report["tune"]
+    assert found["steps"] == 0
+    assert found["note"].startswith("Tuning took 0 steps")
+    assert "note" not in inversion.report["tune"]
+
+
 def test_an_exception_from_progress_ends_the_run_and_changes_no_model(photo, models, settings):
     before = models.fingerprint, models.generator.fingerprint
 

@@ -175,6 +175,7 @@ def test_dry_run_tells_schedule_memory_and_time_and_writes_nothing(command, tmp_
     phases = [line.split() for line in said.splitlines()]
     assert ["w", "24", "-", "25", "0", "0", "3.05e-06"] in phases
     assert ["grow", "4", "-", "5", "3", "0.0002", "0.1"] in phases
+    assert "W has a spread of " in said
     for part in ("parameters: encoder 1.80 M", "GB at most", "estimated from that", "for 25 steps"):
         assert part in said, said
     assert not out.exists()

@@ -77,8 +77,10 @@ def test_tuning_stops_when_lpips_is_small_enough_and_says_so(G, perceptual, capl
     assert steps == []
     assert len(tuned.history) == 1
     assert tuned.summary().startswith("0 steps")
-    assert "Tuning took 0 steps" in caplog.text
-    assert "threshold of 0.07" in caplog.text
+    assert tuned.note in caplog.text
+    assert tuned.note.startswith("Tuning took 0 steps")
+    assert "threshold of 0.07" in tuned.note
+    assert tune(G, pivot, G.synthesis(pivot.w), replace(settings, steps=0)).note == ""
 
 
 def test_the_threshold_is_that_of_the_network_unless_one_is_given(G, perceptual):

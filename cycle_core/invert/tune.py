@@ -35,6 +35,7 @@ class Tuned:
     history: the losses before each step and after the last one (total, l2, lpips, locality), means
         over the pictures; `best` is the index of the state that was kept.
     original: fingerprint of the generator that was tuned.
+    note: a sentence for the user where no step was made although some were asked for, else "".
     """
 
     generator: Generator
@@ -43,6 +44,7 @@ class Tuned:
     history: tuple[Losses, ...]
     best: int
     original: str
+    note: str = ""
 
     @property
     def code(self) -> Code:
@@ -144,14 +146,16 @@ def _tune(
         {name: losses[name] for name in ("total", "l2", "lpips", "locality") if name in losses}
         for losses in history
     )
+    note = ""
     if len(kept) == 1 and total:
-        say_once(
+        note = (
             f"Tuning took 0 steps: the LPIPS of the pivot, {kept[0]['lpips']:.4f}, is at most the "
             f"threshold of {settings.threshold:g}. Set the threshold (early_stop) to 0 to tune all "
             "the same."
         )
+        say_once(note)
     rendered = rendered.clamp(-1, 1) if settings.dtype is None else generate(tuned, pivot)
-    return Tuned(tuned, pivot, rendered, kept, best, G.fingerprint)
+    return Tuned(tuned, pivot, rendered, kept, best, G.fingerprint, note)
 
 
 def _tune_weights(

@@ -34,3 +34,12 @@ def in_spreads(
         "delta": delta * spread,
         "r1_gamma": r1_gamma / spread**2,
     }
+
+
+def scale_note(G: Generator, delta: float, r1_gamma: float) -> str:
+    """What a training's numbers are in this W, in one line."""
+    found = in_spreads(G, delta=delta, r1_gamma=r1_gamma)
+    return (
+        f"W has a spread of {found['spread']:.3g}, in which the delta weight is "
+        f"{found['delta']:.2g} and R1's gamma {found['r1_gamma']:.2g}"
+    )

@@ -124,6 +124,8 @@ def invert_clip(
         "lpips": after["lpips"],
         "seconds": clock.lap(),
     }
+    if tuned.note:
+        report["tune"]["note"] = tuned.note
     return ClipInversion(clip, targets, codes, tuned, how.smoothing, report)
 
 

@@ -229,6 +229,8 @@ def invert_picture(
     )  # fmt: skip
     images["tune"] = tuned.image
     report["tune"] = {"steps": tuned.best, "seconds": clock.lap()}
+    if tuned.note:
+        report["tune"]["note"] = tuned.note
 
     for step, image in images.items():
         report[step] |= judge.compare(crop, image)

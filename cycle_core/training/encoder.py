@@ -38,6 +38,7 @@ from ..errors import InputError
 from ..images.resize import resize
 from ..invert.encode import check_photos
 from ..invert.objective import MAX_SIZE, Objective
+from ..invert.w_scale import scale_note
 from ..measure.networks import Distance, Networks
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
@@ -326,7 +327,9 @@ class EncoderTrainer(loop.Trainer):
             first += count
 
     def facts(self) -> list[str]:
-        return [f"{len(self.pictures):,} pictures to train on, {len(self.held_out):,} held out"]
+        pictures = f"{len(self.pictures):,} pictures to train on, {len(self.held_out):,} held out"
+        settings = self.settings
+        return [pictures, scale_note(self.generator, settings.schedule.delta, settings.r1_gamma)]
 
     def models(self) -> dict[str, nn.Module]:
         models = {
