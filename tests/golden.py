@@ -51,6 +51,8 @@ def E(G) -> Encoder:
 class Features:
     """A network that compares pictures by linear features; stands for LPIPS, and for identity."""
 
+    threshold: float  # where tuning stops, for who needs it
+
     def __init__(self, seed: int, cosine: bool):
         rng = torch.Generator().manual_seed(seed)
         self.weight = torch.randn(3 * 16 * 16, 5, generator=rng, dtype=torch.float64) / 16

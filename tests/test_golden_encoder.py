@@ -51,7 +51,7 @@ class Reference:
     def step(self, parts: Sequence[Tensor], number: int, stage: int, tightenings: int) -> None:
         delta, adv = 2e-4 * 1.2**tightenings, 0.1 * 0.5**tightenings
         losses, codes = zip(*(self.losses(part, stage, delta, adv) for part in parts), strict=True)
-        mean, weights = sum(losses) / len(losses), list(self.E.parameters())
+        mean, weights = torch.stack(losses).mean(), list(self.E.parameters())
         for p, g in zip(weights, gradients(mean, weights), strict=True):
             if g is not None and g.any():  # a head that is off rests
                 self.ranger(p, g)
