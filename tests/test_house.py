@@ -19,9 +19,7 @@ def test_nothing_lies_loose_and_nothing_is_imported_in_a_circle():
 
 def test_no_file_grows_beyond_what_can_be_read_at_once():
     assert not {name: lines for name, lines in house().lengths.items() if lines > LONGEST}
-    tests = {
-        path.name: len(path.read_text("utf-8").splitlines()) for path in HERE.glob("test_*.py")
-    }
+    tests = {path.name: len(path.read_text("utf-8").splitlines()) for path in HERE.rglob("*.py")}
     assert not {name: lines for name, lines in tests.items() if lines > LONGEST_TESTS}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import blueprint_files
 import make_workflows
 import node_texts
 import pytest
@@ -65,7 +66,7 @@ def test_every_link_of_a_blueprint_joins_what_fits(make):
     file = make().file()
     (whole,), (outer,) = file["definitions"]["subgraphs"], file["nodes"]
     nodes = {node["id"]: node for node in whole["nodes"]}
-    ends = {make_workflows.INPUT: whole["inputs"], make_workflows.OUTPUT: whole["outputs"]}
+    ends = {blueprint_files.INPUT: whole["inputs"], blueprint_files.OUTPUT: whole["outputs"]}
     for link in whole["links"]:
         source, target = link["origin_id"], link["target_id"]
         start = ends.get(source) or nodes[source]["outputs"]

@@ -116,7 +116,7 @@ class Graph:
     width: int = 300  # of a node
     nodes: list[Node] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
-    app: dict[str, Any] = field(default_factory=dict)
+    app: tuple[list[tuple[Node, str]], list[Node]] | None = None  # what it asks for, what it shows
 
     def node(
         self,
@@ -199,6 +199,10 @@ class Graph:
                 taken.setdefault((source.node.id, source.index), []).append(number)
         for order, node in enumerate(self.nodes):
             entries.append(_entry(node, order, links, taken))
+        form = self.app and {
+            "inputs": [[node.id, name] for node, name in self.app[0]],
+            "outputs": [node.id for node in self.app[1]],
+        }
         seed = uuid.uuid5(uuid.NAMESPACE_URL, f"cycle-encoding/{self.name}")
         return {
             "id": str(seed),
@@ -215,16 +219,9 @@ class Graph:
                 for number, group in enumerate(self.groups, 1)
             ],
             "config": {},
-            "extra": {"linearData": self._form()} if self.app else {},
+            "extra": {"linearData": form} if form else {},
             "version": 0.4,
         }  # fmt: skip
-
-    def _form(self) -> dict[str, Any]:
-        """What the app view asks for and shows."""
-        return {
-            "inputs": [[node.id, name] for node, name in self.app["inputs"]],
-            "outputs": [node.id for node in self.app["outputs"]],
-        }
 
 
 def _entry(
