@@ -19,7 +19,7 @@ class Code:
 
     w: float32 [B, num_ws, w_dim]; in space "W" the num_ws vectors of a row are equal.
     space: "W" or "W+".
-    generator: fingerprint of the generator whose space this is ("" if unknown).
+    generator_id: fingerprint of the generator whose space this is ("" if unknown).
     stage: the encoder stage that made it (0 is W, num_ws - 1 is all of W+), None if no encoder did.
     origin: fingerprint of the generator that it was made for, where `adopt` took it as a code of
         another one; else "".
@@ -29,7 +29,7 @@ class Code:
 
     w: torch.Tensor
     space: str
-    generator: str = ""
+    generator_id: str = ""
     stage: int | None = None
     offsets: torch.Tensor | None = None
     origin: str = ""

@@ -38,7 +38,7 @@ def code_file(path: Path, **changes: object) -> Path:
     fields = {
         "w": generator.w_avg.expand(1, generator.num_ws, -1),
         "space": "W",
-        "generator": generator.fingerprint,
+        "generator_id": generator.fingerprint,
         **changes,
     }
     save_code(Code(**fields), path)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def E(G) -> Encoder:
         encoder.w_avg.copy_(G.w_avg.expand_as(encoder.w_avg))
         for _ in range(20):
             encoder(torch.randn(4, 3, 16, 16))  # statistics of batch norms
-    encoder.generator = G.fingerprint
+    encoder.generator_id = G.fingerprint
     return encoder.eval().requires_grad_(False)
 
 

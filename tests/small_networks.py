@@ -42,7 +42,7 @@ def E(G):
         head_width=16,
     )
     encoder = Encoder(config).eval().requires_grad_(False)
-    encoder.generator = G.fingerprint
+    encoder.generator_id = G.fingerprint
     encoder.w_avg += torch.randn(16)
     return encoder
 

@@ -79,7 +79,7 @@ def tiny(world):
         )
     )
     E.eval().requires_grad_(False)
-    E.generator = G.fingerprint
+    E.generator_id = G.fingerprint
     held = world.part("nodes.host").LoadedModel
     return held.of(G, "portraits"), held.of(E, "portraits")
 

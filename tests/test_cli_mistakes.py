@@ -136,7 +136,7 @@ def test_a_photo_is_turned_upright_before_it_is_aligned(photos, tmp_path):
 
 # ------------------------------------------------------------------ models that do not fit
 def test_a_code_of_another_generator_is_refused(tmp_path, capsys):
-    code = code_file(tmp_path / "code.safetensors", generator="0123456789abcdef")
+    code = code_file(tmp_path / "code.safetensors", generator_id="0123456789abcdef")
 
     told = refused(capsys, "generate", code, "--out", tmp_path / "a.png")
 
@@ -144,7 +144,7 @@ def test_a_code_of_another_generator_is_refused(tmp_path, capsys):
 
 
 def test_a_code_of_the_wrong_size_is_refused(tmp_path, capsys):
-    code = code_file(tmp_path / "code.safetensors", w=torch.zeros(1, 3, 5), generator="")
+    code = code_file(tmp_path / "code.safetensors", w=torch.zeros(1, 3, 5), generator_id="")
 
     assert "3 styles of 5 dimensions" in refused(
         capsys, "generate", code, "--out", tmp_path / "a.png"

@@ -29,7 +29,11 @@ def test_a_saved_code_comes_back_to_the_bit_with_all_that_is_known_about_it(code
     save_code(code, tmp_path / "code.safetensors")
     back = load_code(tmp_path / "code.safetensors")
     assert torch.equal(back.w, code.w)
-    assert (back.space, back.generator, back.stage) == (code.space, code.generator, code.stage)
+    assert (back.space, back.generator_id, back.stage) == (
+        code.space,
+        code.generator_id,
+        code.stage,
+    )
 
 
 def test_one_code_of_a_batch_is_a_batch_of_one(code):
@@ -98,7 +102,7 @@ def test_latents_are_read_in_every_shape_and_container(kind, shape, dtype, tmp_p
     assert code.w.shape == (shape[0] if len(shape) == 3 else 1, 18, 512)
     assert code.w.dtype == torch.float32
     assert torch.equal(code.w.flatten(), latents.float().flatten())
-    assert (code.space, code.generator, code.stage) == ("W+", "", None)
+    assert (code.space, code.generator_id, code.stage) == ("W+", "", None)
 
 
 def test_latents_whose_styles_are_all_equal_are_in_w(pivot, tmp_path):

@@ -77,9 +77,9 @@ def test_layers_that_cannot_be_used_are_refused(layers):
 
 
 def test_directions_of_another_generator_are_refused(code):
-    code = replace(code, generator="a" * 16)
+    code = replace(code, generator_id="a" * 16)
     with pytest.raises(MismatchError, match="belongs to the generator b"):
-        edit(code, Direction("x", unit((0, 1.0)), generator="b" * 16), 1.0)
+        edit(code, Direction("x", unit((0, 1.0)), generator_id="b" * 16), 1.0)
     with pytest.raises(MismatchError, match="styles of 12"):
         edit(code, Direction("x", torch.ones(512)), 1.0)
 
@@ -216,6 +216,6 @@ def test_the_arc_between_a_code_and_itself_is_that_code(code):
 
 
 def test_codes_of_two_generators_do_not_mix(code):
-    a, b = replace(code, generator="a" * 16), replace(code, generator="b" * 16)
+    a, b = replace(code, generator_id="a" * 16), replace(code, generator_id="b" * 16)
     with pytest.raises(MismatchError, match="two generators"):
         mix(a, b, "0")

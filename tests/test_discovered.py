@@ -45,7 +45,7 @@ def test_a_seed_gives_the_same_codes_in_w():
     one, two, other = (sample(G, 3, seed) for seed in (1, 1, 2))
     assert torch.equal(one.w, two.w)
     assert not torch.equal(one.w, other.w)
-    assert (one.space, one.generator, one.batch) == ("W", G.fingerprint, 3)
+    assert (one.space, one.generator_id, one.batch) == ("W", G.fingerprint, 3)
 
 
 def test_truncation_zero_gives_the_mean():

@@ -118,7 +118,7 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
     command = ["train", "directions", "--generator"]
     options = ["--out", str(out), "--samples", "500", "--pictures", "0", "--device", "cpu"]
     assert main([*command, str(tmp_path / "portraits.safetensors"), *options]) == 0
-    assert load_direction(f"{out}:glasses").generator == portraits.fingerprint
+    assert load_direction(f"{out}:glasses").generator_id == portraits.fingerprint
     out.unlink()
     assert main([*command, str(tmp_path / "other.safetensors"), *options]) == 2
     assert not out.exists()

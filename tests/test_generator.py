@@ -159,7 +159,7 @@ def test_the_fingerprint_changes_with_any_weight_and_not_with_a_copy(small):
 
 
 def test_a_code_fits_its_generator_and_the_ones_tuned_from_it(small):
-    code = Code(torch.zeros(1, 6, 12), "W", generator=small.fingerprint)
+    code = Code(torch.zeros(1, 6, 12), "W", generator_id=small.fingerprint)
     tuned = Generator(SMALL).tuned_from(small)
     small.check_code(code)
     tuned.check_code(code)

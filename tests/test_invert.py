@@ -111,7 +111,7 @@ def test_convolutions_in_bfloat16_draw_nearly_the_same(G):
 
 def test_a_code_of_another_generator_is_not_drawn(G):
     with pytest.raises(MismatchError, match="made for"):
-        generate(G, replace(code_of(G, 1), generator="f" * 16))
+        generate(G, replace(code_of(G, 1), generator_id="f" * 16))
 
 
 # ------------------------------------------------------------------ refine
@@ -208,6 +208,6 @@ def test_an_interrupted_refinement_leaves_everything_as_it_was(E, G, image, perc
 
 
 def test_an_encoder_of_another_generator_is_refused(E, G, image, perceptual):
-    E.generator = "f" * 16
+    E.generator_id = "f" * 16
     with pytest.raises(MismatchError, match="trained for"):
         refine(E, G, image, REFINE, perceptual=perceptual)

@@ -104,7 +104,7 @@ def test_an_adopted_code_says_where_it_is_from(tmp_path, caplog):
     assert adopted.origin == parent.fingerprint
     save_code(adopted, tmp_path / "code.safetensors")
     assert load_code(tmp_path / "code.safetensors").origin == parent.fingerprint
-    of_parent = Direction("x", torch.randn(8), generator=parent.fingerprint)
+    of_parent = Direction("x", torch.randn(8), generator_id=parent.fingerprint)
     of_parent.check(adopted)  # the parent's directions keep their meaning
     assert adopt(code, parent) is code
 

@@ -64,7 +64,7 @@ def test_in_w_all_styles_are_equal_and_in_w_plus_they_are_not(G, image, perceptu
         found = project(G, image[:1], replace(SETTINGS, space=space), perceptual=perceptual)
         w = found.code.w
         assert found.code.space == space
-        assert found.code.generator == G.base_fingerprint
+        assert found.code.generator_id == G.base_fingerprint
         assert torch.equal(w, w[:, :1].expand_as(w)) == (space == "W")
 
 
@@ -206,7 +206,7 @@ def test_the_command_line_projects_crops_into_one_file(own, G):
     command += ["--generator", str(own / "own.safetensors"), "--device", "cpu", "--quiet"]
     assert main([*command, "--steps", "3", "--space", "W+", "--samples", "20"]) == 0
     code = load_code(out)
-    assert (code.batch, code.space, code.generator) == (2, "W+", G.base_fingerprint)
+    assert (code.batch, code.space, code.generator_id) == (2, "W+", G.base_fingerprint)
     more = str(own / "more.safetensors")
     assert (
         main([*command[:3], "--out", more, *command[5:], "--steps", "2", "--start", str(out)]) == 0
@@ -226,7 +226,7 @@ def test_the_whole_way_without_an_encoder(own, G):
     folder = own / "out" / "crop"
     report = json.loads((folder / "report.json").read_text("utf-8"))
     assert report["steps"]["encode"]["projected in steps"] == 3
-    assert load_code(folder / "refine.safetensors").generator == G.base_fingerprint
+    assert load_code(folder / "refine.safetensors").generator_id == G.base_fingerprint
     assert (folder / "photo_round+2.png").is_file()
     command += ["--edit", f"{own}/round.pt=-1"]  # from the files that are there
     assert main([*command, "--out", str(own / "out")]) == 0

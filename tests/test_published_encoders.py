@@ -182,7 +182,7 @@ def test_a_pyramid_gives_the_code_of_its_heads_around_the_mean(kind, reduction, 
     rows = written_out(state, image, deltas=kind == "e4e")
     code = encode(E, image)
     assert torch.allclose(code.w, G.w_avg + rows, atol=1e-5)
-    assert (code.space, code.stage, code.generator) == ("W+", NUM_WS - 1, G.fingerprint)
+    assert (code.space, code.stage, code.generator_id) == ("W+", NUM_WS - 1, G.fingerprint)
     assert E.config.reduction == reduction
 
 
@@ -272,7 +272,7 @@ def test_the_mean_code_is_given_once_or_for_each_style(shape, save, image):
     state = small()
     E = load_encoder(save(state, latent_avg=average))
     assert torch.allclose(encode(E, image).w, average + written_out(state, image, True), atol=1e-5)
-    assert encode(E, image).generator == ""  # the file does not know
+    assert encode(E, image).generator_id == ""  # the file does not know
 
 
 @torch.no_grad()
@@ -288,7 +288,7 @@ def test_without_a_mean_code_it_is_asked_for_or_the_given_generators(save, G):
         load_encoder(path)
     E = load_encoder(path, generator=G)
     assert torch.equal(E.w_avg, G.w_avg.expand(NUM_WS, -1))
-    assert E.generator == G.fingerprint
+    assert E.generator_id == G.fingerprint
 
 
 def test_a_mean_code_of_another_shape_is_refused(save):
@@ -299,7 +299,7 @@ def test_a_mean_code_of_another_shape_is_refused(save):
 def test_the_generator_in_the_file_is_the_encoders(save, G, image):
     path = save(small(), "e4e", G)
     E, inside = load_encoder(path), load_generator(path)
-    assert E.generator == inside.fingerprint == G.fingerprint
+    assert E.generator_id == inside.fingerprint == G.fingerprint
     inside.check_code(encode(E, image, generator=inside))
     other = Generator(G.config)
     with pytest.raises(MismatchError, match="trained for the generator"):
@@ -337,7 +337,7 @@ def test_a_converted_encoder_is_the_same(kind, changes, save, G, image, tmp_path
     E = load_encoder(path)
     assert convert(path, tmp_path / "ours.safetensors", "encoder") == "encoder"
     ours = load_encoder(tmp_path / "ours.safetensors")
-    assert (ours.config, ours.generator) == (E.config, E.generator)
+    assert (ours.config, ours.generator_id) == (E.config, E.generator_id)
     for name, tensor in E.state_dict().items():
         assert torch.equal(ours.state_dict()[name], tensor)
     before, after = encode(E, image, generator=G), encode(ours, image, generator=G)
@@ -370,7 +370,7 @@ def test_the_command_line_encodes_with_both_networks_of_one_file(save, G, noise,
     models = ["--encoder", str(path), "--generator", str(path)]
     assert main(["encode", str(noise), "--out", str(out), *models]) == 0
     code = load_code(out)
-    assert (code.space, code.generator) == ("W+", G.fingerprint)
+    assert (code.space, code.generator_id) == ("W+", G.fingerprint)
 
 
 # ------------------------------------------------------------------ what cannot be used

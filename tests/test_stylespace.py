@@ -89,7 +89,9 @@ def test_a_channel_moves_by_so_many_of_its_deviations_and_nothing_else_does(
     assert moved.space == "W"
     drawn = generate(G, moved)
     assert torch.allclose(
-        drawn, generate(biased(G, layer, channel, amount), replace(code, generator="")), atol=1e-5
+        drawn,
+        generate(biased(G, layer, channel, amount), replace(code, generator_id="")),
+        atol=1e-5,
     )
     assert not torch.allclose(drawn, generate(G, code), atol=1e-3)
 
@@ -157,7 +159,7 @@ def test_the_channels_of_another_generator_are_refused(G, code):
     with pytest.raises(MismatchError, match="50 style channels, but the code 49"):
         edit(moved, style_channel(G, 3, 1), 1.0)
     with pytest.raises(MismatchError, match="belongs to the generator"):
-        edit(replace(code, generator="a" * 16), style_channel(G, 3, 1), 1.0)
+        edit(replace(code, generator_id="a" * 16), style_channel(G, 3, 1), 1.0)
 
 
 def test_offsets_have_one_row_for_each_code(code):
@@ -311,7 +313,7 @@ def test_a_code_and_a_direction_in_s_come_back_from_their_files(G, code, tmp_pat
     save_directions([channel, style_channel(G, 0, 0)], tmp_path / "channels.safetensors")
     again = channels_of(f"{tmp_path / 'channels.safetensors'}:S:3_1")
     assert torch.equal(again.vectors, channel.vectors)
-    assert (again.space, again.unit, again.generator) == ("S", "sd", G.fingerprint)
+    assert (again.space, again.unit, again.generator_id) == ("S", "sd", G.fingerprint)
 
 
 def test_the_command_line_edits_in_stylespace(tmp_path):

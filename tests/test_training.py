@@ -236,7 +236,7 @@ def test_finished_training_leaves_an_encoder_log_and_grids(parts, tmp_path):
     trained = parts.train(tmp_path)
     encoder = load_encoder(tmp_path / "encoder.safetensors")
     assert encoder.stage == 0  # the cycle ended in W
-    assert encoder.generator == parts.generator.fingerprint
+    assert encoder.generator_id == parts.generator.fingerprint
     image = torch.zeros(1, 3, 32, 32)
     assert torch.allclose(encoder.encode(image), trained.encode(image), atol=1e-5)
     assert torch.equal(encoder.w_avg[3], parts.generator.w_avg)

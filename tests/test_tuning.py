@@ -305,7 +305,7 @@ def test_pictures_and_pivots_must_be_as_many(G, perceptual):
 
 
 def test_a_pivot_of_another_generator_is_refused(G, perceptual):
-    pivot = replace(code_of(G, 1), generator="f" * 16)
+    pivot = replace(code_of(G, 1), generator_id="f" * 16)
     with pytest.raises(MismatchError):
         tune(G, pivot, torch.zeros(1, 3, 32, 32), TUNE, perceptual=perceptual)
 

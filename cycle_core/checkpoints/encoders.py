@@ -131,7 +131,7 @@ def load(
         state = {_renamed(name, {"linear": "styles.0.linear"}): state[name] for name in state}
     state["w_avg"] = _average(parts, config, source, generator).clone()
     build(encoder, state, source)
-    encoder.generator = generator.base_fingerprint if generator else ""
+    encoder.generator_id = generator.base_fingerprint if generator else ""
     return encoder
 
 

@@ -76,7 +76,7 @@ def convert(path: str | Path, out: str | Path, kind: str | None = None, **option
         model: Generator | Encoder = one.load(
             contents, **(options if one.kind == "encoder" else {})
         )
-    facts = {"generator": model.generator} if isinstance(model, Encoder) else {}
+    facts = {"generator": model.generator_id} if isinstance(model, Encoder) else {}
     if isinstance(model, Generator):
         facts = {"fingerprint": model.fingerprint}
     metadata = {
@@ -141,7 +141,7 @@ def _facts(contents: Contents, one: Format) -> dict[str, Any]:
             "dimensions": loaded.config.w_dim,
             "spaces": list(loaded.spaces),
             "stage": loaded.stage,
-            "generator": loaded.generator or "not known",
+            "generator": loaded.generator_id or "not known",
         }
     if isinstance(loaded, Generator | Encoder):
         facts["parameters"] = sum(parameter.numel() for parameter in loaded.parameters())

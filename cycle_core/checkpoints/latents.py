@@ -30,7 +30,7 @@ def save_code(
             "The code holds values that are not finite numbers and was not saved: look at the "
             "picture or the model that it came from."
         )
-    config = {"space": code.space, "generator": code.generator, "stage": code.stage}
+    config = {"space": code.space, "generator": code.generator_id, "stage": code.stage}
     if code.origin:
         config["origin"] = code.origin
     state = {"w": code.w.float()}
@@ -150,7 +150,7 @@ def _describe(code: Code) -> dict[str, Any]:
         "styles": styles,
         "dimensions": dimensions,
         "space": code.space,
-        "generator": code.generator or "not known",
+        "generator": code.generator_id or "not known",
         **({"made for": code.origin} if code.origin else {}),
     }
 

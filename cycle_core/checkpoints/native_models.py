@@ -34,7 +34,7 @@ def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     with torch.device("meta"):  # 267 million weights need not be initialised to be replaced
         encoder = Encoder(config)
     build(encoder, state, contents.path)
-    encoder.generator = metadata.get("generator", "")
+    encoder.generator_id = metadata.get("generator", "")
     return encoder
 
 

@@ -34,7 +34,7 @@ class BaseDirection(ABC):
         channels) over the domain. "raw": a strength of 1 is the move as it was found, such as
         InterFaceGAN's unit normal.
     range: the strengths, from the domain's mean, between which the domain lies, None if unknown.
-    generator: fingerprint of the generator whose space it is, "" if unknown.
+    generator_id: fingerprint of the generator whose space it is, "" if unknown.
     curve: measured (strength, change of the attribute in standard deviations), see `calibrate`.
     meaning: what it does, in a few words.
     """
@@ -45,7 +45,7 @@ class BaseDirection(ABC):
     _: KW_ONLY
     unit: str = "raw"
     range: tuple[float, float] | None = None
-    generator: str = ""
+    generator_id: str = ""
     curve: tuple[tuple[float, float], ...] = ()
     meaning: str = ""
 
@@ -78,11 +78,11 @@ class BaseDirection(ABC):
     def check(self, code: Code) -> None:
         """Raise MismatchError unless the direction lies in the code's latent space."""
         self.check_shape(code)
-        spaces = [space for space in (code.generator, code.origin) if space]
-        if self.generator and spaces and not any(same(self.generator, one) for one in spaces):
+        spaces = [space for space in (code.generator_id, code.origin) if space]
+        if self.generator_id and spaces and not any(same(self.generator_id, one) for one in spaces):
             raise MismatchError(
-                f"The direction {self.name!r} belongs to the generator {short(self.generator)}, "
-                f"but the code to {short(code.generator)}: use directions of the code's generator."
+                f"The direction {self.name!r} belongs to the generator {short(self.generator_id)}, but "
+                f"the code to {short(code.generator_id)}: use directions of the code's generator."
             )
 
     def value(self, code: Code) -> Tensor:

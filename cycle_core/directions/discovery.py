@@ -24,7 +24,7 @@ def fit_directions(
     labels: Mapping[str, Tensor],
     independent: bool = True,
     ridge: float = 1e-3,
-    generator: str = "",
+    generator_id: str = "",
 ) -> list[Direction]:
     """One calibrated direction for each label, from codes whose labels are known.
 
@@ -42,7 +42,7 @@ def fit_directions(
     Raises InputError for labels that are constant, not finite or of another number."""
     if not isinstance(codes, Tensor):
         code = as_code(codes)
-        codes, generator = code.w.mean(1), code.generator or generator
+        codes, generator_id = code.w.mean(1), code.generator_id or generator_id
     w = codes.detach().cpu().double()  # [K, D]
     names = list(labels)
     if w.ndim != 2 or len(w) < 3 or not names:
@@ -75,7 +75,7 @@ def fit_directions(
             readout=a[:, k].float(),
             bias=-float(mean @ a[:, k]),
             range=(float(limits[0, k]), float(limits[1, k])),
-            generator=generator,
+            generator_id=generator_id,
         )
         for k, name in enumerate(names)
     ]
@@ -98,7 +98,7 @@ def ganspace(
         if deviation < 1e-7:
             break  # the codes have fewer dimensions than w
         found.append(component_direction(f"ganspace:{k}", component, mean, deviation))
-    return [replace(d, layers=chosen, generator=G.base_fingerprint) for d in found]
+    return [replace(d, layers=chosen, generator_id=G.base_fingerprint) for d in found]
 
 
 def w_statistics(G: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -136,7 +136,7 @@ def sefa(G: Generator, layers: Layers = None, count: int = 20) -> list[Direction
             name=f"sefa:{k}",
             vectors=_upright(vectors[:, -1 - k]).float(),
             layers=chosen,
-            generator=G.base_fingerprint,
+            generator_id=G.base_fingerprint,
         )
         for k in range(min(count, vectors.shape[1]))
     ]

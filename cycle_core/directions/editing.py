@@ -228,12 +228,12 @@ def _pair(a: Code | HasCode, b: Code | HasCode) -> tuple[Code, Code]:
 
 def check_pair(a: Code, b: Code) -> None:
     """Raise MismatchError for codes of two generators."""
-    foreign = a.generator and b.generator and not same(a.generator, b.generator)
+    foreign = a.generator_id and b.generator_id and not same(a.generator_id, b.generator_id)
     channels = {x.offsets.shape[1] for x in (a, b) if x.offsets is not None}
     if foreign or a.w.shape[1:] != b.w.shape[1:] or len(channels) > 1:
         raise MismatchError(
-            f"The codes belong to two generators ({a.generator or tuple(a.w.shape)} and "
-            f"{b.generator or tuple(b.w.shape)}): use codes of one."
+            f"The codes belong to two generators ({a.generator_id or tuple(a.w.shape)} and "
+            f"{b.generator_id or tuple(b.w.shape)}): use codes of one."
         )
 
 

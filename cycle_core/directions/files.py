@@ -145,6 +145,7 @@ def save_directions(
         tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
         state |= {f"{i}.{key}": tensor for key, tensor in tensors.items()}
         plain = {key: value for key, value in values.items() if key not in tensors}
+        plain["generator"] = plain.pop("generator_id")  # as files call it
         described.append({**plain, "space": direction.space})
     save_model(path, "direction", {"directions": described}, state, metadata)
 
@@ -167,6 +168,7 @@ def _restored(
 ) -> BaseDirection:
     kind = KINDS[entry.get("space", "W")]
     names = {one.name for one in fields(kind)}
+    entry = {**entry, "generator_id": entry.get("generator", "")}
     values = {key: _as_tuple(value) for key, value in entry.items() if key in names}
     tensors = {key: state[f"{index}.{key}"] for key in names if f"{index}.{key}" in state}
     return make_config(kind, {**values, **tensors}, path)

@@ -48,4 +48,4 @@ def direction_from_pictures(
         codes.append(encode(E, pictures, space, generator, batch, report))
     w = torch.cat([code.w.mean(1) for code in codes])
     labels = torch.cat([torch.ones(counts[0]), torch.zeros(counts[1])])
-    return fit_directions(w, {name: labels}, generator=codes[0].generator)[0]
+    return fit_directions(w, {name: labels}, generator_id=codes[0].generator_id)[0]

@@ -108,7 +108,7 @@ def style_channel(
     index = sum(sizes[:layer]) + channel
     vectors[index] = deviations[index]
     name = f"S:{layer}_{channel}"
-    return StyleDirection(name, vectors, unit="sd", generator=G.base_fingerprint)
+    return StyleDirection(name, vectors, unit="sd", generator_id=G.base_fingerprint)
 
 
 def global_direction(
@@ -160,7 +160,7 @@ def global_direction(
     deviations = style_deviations(G) if deviations is None else _of_all(G, deviations)
     vectors = torch.zeros(len(convolutions))
     vectors[convolutions] = scores.float() * deviations[convolutions]
-    return StyleDirection(name, vectors, unit="sd", generator=G.base_fingerprint)
+    return StyleDirection(name, vectors, unit="sd", generator_id=G.base_fingerprint)
 
 
 def _convolution_mask(G: Generator) -> Tensor:

@@ -69,7 +69,7 @@ def encode(
             codes.append(code)
             if callback is not None:
                 callback(sum(map(len, codes)), len(image), part)
-    fingerprint = E.generator or (generator.base_fingerprint if generator else "")
+    fingerprint = E.generator_id or (generator.base_fingerprint if generator else "")
     space = "W" if stage == 0 else "W+"
     return Code(torch.cat(codes), space, fingerprint, stage, origin=E.origin)
 
@@ -130,9 +130,9 @@ def check_pair(E: Encoder, G: Generator) -> None:
             f"The encoder makes codes of {own[0]} styles of {own[1]} dimensions, but the "
             f"generator takes {wanted[0]} of {wanted[1]}: load the pair that was trained together."
         )
-    if E.generator and not G.has_space_of(E.generator):
+    if E.generator_id and not G.has_space_of(E.generator_id):
         raise MismatchError(
-            f"The encoder was trained for the generator {short(E.generator)}, but this is "
+            f"The encoder was trained for the generator {short(E.generator_id)}, but this is "
             f"{short(G.base_fingerprint)}: load the pair that was trained together, or, if one "
             "generator was trained from the other, take them as they are (--same-space)."
         )

@@ -45,7 +45,7 @@ def save_tuned(
         "original": tuned.original,
         "difference": original is not None,
         "space": tuned.pivot.space,
-        "generator": tuned.pivot.generator,
+        "generator": tuned.pivot.generator_id,
         "stage": tuned.pivot.stage,
         **({"origin": tuned.pivot.origin} if tuned.pivot.origin else {}),
         "history": tuned.history,
@@ -70,7 +70,7 @@ def load_tuned(path: str | Path, generator: Generator, same_space: bool = False)
         w = state.pop("pivot.w").to(generator.device)
         known = config["space"], config["generator"], config["stage"]
         pivot = Code(w, *known, origin=config.get("origin", ""))
-        if not isinstance(pivot.generator, str) or not isinstance(pivot.origin, str):
+        if not isinstance(pivot.generator_id, str) or not isinstance(pivot.origin, str):
             raise TypeError("a generator is named by a text")
         pivot = adopt(pivot, generator) if same_space else pivot
         with torch.inference_mode(False):

@@ -111,7 +111,7 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig | None = None):
         super().__init__()
         self.config = config = config or EncoderConfig()
-        self.generator = ""  # fingerprint of the generator that it was trained for
+        self.generator_id = ""  # fingerprint of the generator that it was trained for
         self.origin = ""  # of the one before `adopt` took it for another
         self.input_layer, self.body = make_body(
             config.widths,

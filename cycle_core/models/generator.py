@@ -118,9 +118,9 @@ class Generator(nn.Module):
                 f"The code moves {code.offsets.shape[1]} style channels, but this generator has "
                 f"{channels}: use the generator that the code was made for."
             )
-        if code.generator and not self.has_space_of(code.generator):
+        if code.generator_id and not self.has_space_of(code.generator_id):
             raise MismatchError(
-                f"The code was made for the generator {short(code.generator)}, but this is "
+                f"The code was made for the generator {short(code.generator_id)}, but this is "
                 f"{short(self.base_fingerprint)}: load the generator that the code was made for, "
                 "encode the picture again with this one, or, if one was trained from the other, "
                 "take the code as it is (--same-space)."

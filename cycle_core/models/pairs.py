@@ -30,18 +30,18 @@ def adopt(what: T, generator: Generator) -> T:
             f"A space of {given[0]} styles of {given[1]} dimensions and one of {wanted[0]} of "
             f"{wanted[1]} are never the same: take a generator that was trained from the other."
         )
-    if not what.generator or generator.has_space_of(what.generator):
+    if not what.generator_id or generator.has_space_of(what.generator_id):
         return what
-    origin = what.origin or what.generator
+    origin = what.origin or what.generator_id
     name = "The code" if isinstance(what, Code) else "The encoder"
     say_once(
         f"{name} was made for the generator {short(origin)} and is used with "
         f"{short(generator.base_fingerprint)} as if their spaces were the same, as you asked."
     )
     if isinstance(what, Code):
-        return replace(what, generator=generator.base_fingerprint, origin=origin)
+        return replace(what, generator_id=generator.base_fingerprint, origin=origin)
     made = copy.copy(what)
-    made.generator, made.origin = generator.base_fingerprint, origin
+    made.generator_id, made.origin = generator.base_fingerprint, origin
     return made
 
 

@@ -59,7 +59,7 @@ def fit(
         )
     w, factors = sample(G, table, settings.samples + HELD_OUT, settings.seed)
     labels = {name: factors[:-HELD_OUT, i] for i, name in enumerate(table.names)}
-    found = fit_directions(w[:-HELD_OUT], labels, generator=G.base_fingerprint)
+    found = fit_directions(w[:-HELD_OUT], labels, generator_id=G.base_fingerprint)
     meanings = {factor.name: factor.meaning for factor in table.factors}
     found = [replace(direction, meaning=meanings[direction.name]) for direction in found]
     test = Code(w[-HELD_OUT:, None].repeat(1, G.num_ws, 1), "W", G.base_fingerprint)

@@ -136,7 +136,7 @@ class EncoderTrainer(loop.Trainer):
         if body is not None:
             self.encoder.init_body(body)
         self.encoder.w_avg.copy_(generator.w_avg.expand_as(self.encoder.w_avg))
-        self.encoder.generator = self.fingerprint
+        self.encoder.generator_id = self.fingerprint
         _check_fits(self.encoder, generator)
         self.encoder = channels_last(self.encoder.to(self.device))
         self.offsets: nn.Module = self.encoder  # in several processes, what averages its gradients

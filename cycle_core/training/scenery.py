@@ -14,25 +14,25 @@ from torch import Tensor
 
 
 class Dice:
-    """Random numbers of one generator."""
+    """Random numbers of one source."""
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+    def __init__(self, rng: torch.Generator) -> None:
+        self.rng = rng
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self.generator)
+        return low + (high - low) * torch.rand(shape, generator=self.rng)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return self.uniform(math.log(low), math.log(high), *shape).exp()
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator)
+        return torch.randn(shape, generator=self.rng)
 
     def chance(self, probability: float, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=self.generator) < probability).float()
+        return (torch.rand(shape, generator=self.rng) < probability).float()
 
     def whole(self, low: int, high: int, *shape: int) -> Tensor:
-        return torch.randint(low, high, shape, generator=self.generator)
+        return torch.randint(low, high, shape, generator=self.rng)
 
 
 def background(b: int, n: int, grid: Tensor, dice: Dice) -> Tensor:

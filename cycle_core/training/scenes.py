@@ -71,7 +71,7 @@ class People:
                 "crop): render scenes at a higher resolution."
             )
         weights = possible / each.clamp(min=1)[self._set]
-        return torch.multinomial(weights, count, replacement=True, generator=dice.generator)
+        return torch.multinomial(weights, count, replacement=True, generator=dice.rng)
 
     def around(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """The points [B,MOST,5,2] of all faces in the pictures of these, which come first, NaN
