@@ -42,7 +42,7 @@ def test_directions_come_back_from_their_file_with_all_that_is_known_about_them(
     assert back.readout is not None
     assert known.readout is not None
     assert torch.equal(back.readout, known.readout)
-    for field in ("name", "layers", "unit", "bias", "range", "generator", "curve", "meaning"):
+    for field in ("name", "layers", "unit", "bias", "range", "generator_id", "curve", "meaning"):
         assert getattr(back, field) == getattr(known, field), field
     assert [d.name for d in list_directions(path)] == ["age", "smile"]
 

@@ -81,8 +81,9 @@ class BaseDirection(ABC):
         spaces = [space for space in (code.generator_id, code.origin) if space]
         if self.generator_id and spaces and not any(same(self.generator_id, one) for one in spaces):
             raise MismatchError(
-                f"The direction {self.name!r} belongs to the generator {short(self.generator_id)}, but "
-                f"the code to {short(code.generator_id)}: use directions of the code's generator."
+                f"The direction {self.name!r} belongs to the generator "
+                f"{short(self.generator_id)}, but the code to {short(code.generator_id)}: use "
+                "directions of the code's generator."
             )
 
     def value(self, code: Code) -> Tensor:
