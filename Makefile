@@ -4,6 +4,7 @@
 
 VENV   ?= .venv
 OUT    ?= demo-output
+ARCHIVE ?= dist/cycle-encoding.zip
 COMFYUI_PYTHON ?= python3
 TEST_WORKERS ?= 2
 PYTHON ?= # the first of python3.11, 3.12, 3.13, 3.10 and python3 that is new enough
@@ -27,7 +28,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check compare benchmark pictures thumbnails screenshots people scenes sets clean
+.PHONY: help demo test check compare benchmark pictures thumbnails screenshots archive people scenes sets clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +60,11 @@ screenshots:  ## renew the README's pictures of the Latent Editor, there and in 
 	$(COMFYUI_PYTHON) tests/comfy_pictures.py
 
 figures: pictures thumbnails screenshots  ## renew all of these at once
+
+archive:  ## write ARCHIVE, which the registry hands out: the last commit but for .comfyignore's lines
+	@mkdir -p $(dir $(ARCHIVE))
+	@git archive --format=zip -o $(ARCHIVE) HEAD . $$(sed -n 's,^/\(.*[^/]\)/*$$,:(exclude)\1,p' .comfyignore)
+	@du --apparent-size -B 100KB $(ARCHIVE) | awk '{ print $$2 ": " $$1 / 10 " MB" }'
 
 people: $(PEOPLE_VENV)/.ready  ## render PEOPLE_COUNT people into PEOPLE; needs libegl1, libgl1-mesa-dri
 	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.dataset $(PEOPLE) --count $(PEOPLE_COUNT) \

@@ -45,6 +45,21 @@ def test_half_precision_files_give_float32(generator, tmp_path):
     assert torch.allclose(loaded.synthesis(w), generator.synthesis(w), atol=0.05)
 
 
+def test_weights_in_8_bits_are_half_a_step_away_at_most_each_channel_by_its_own_scale(tmp_path):
+    weight = torch.randn(3, 4, 3, 3) * torch.tensor([1e-3, 1.0, 0.0]).view(3, 1, 1, 1)
+    state = {"weight": weight, "bias": torch.randn(3), "num_batches_tracked": torch.tensor(7)}
+    path = tmp_path / "a.safetensors"
+    save_model(path, "encoder", {}, state, dtype=torch.int8)
+    _, loaded, _ = read_model(path, "encoder")
+    assert loaded.keys() == state.keys()
+    assert torch.equal(loaded["bias"], state["bias"])
+    step = weight.abs().amax((1, 2, 3), keepdim=True) / 127
+    assert ((loaded["weight"] - weight).abs() <= 0.501 * step).all()
+    save_model(path, "encoder", {}, loaded, dtype=torch.int8)  # once more changes nothing
+    _, again, _ = read_model(path, "encoder")
+    assert torch.allclose(again["weight"], loaded["weight"], rtol=1e-6)
+
+
 def test_vectors_beyond_half_precision_are_kept(tmp_path):
     state = {"running_var": torch.tensor([1e6, 1e-9]), "weight": torch.randn(2, 2)}
     save_model(tmp_path / "a.safetensors", "encoder", {}, state, dtype=torch.float16)

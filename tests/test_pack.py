@@ -153,6 +153,11 @@ def test_the_archive_holds_what_the_pack_shows_and_nothing_of_its_making(unpacke
     assert len(sorted((unpacked / "subgraphs").glob("*.json"))) == 4
 
 
+def test_the_archive_is_fetched_soon(unpacked, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "pack"), "zip", unpacked)
+    assert Path(archive).stat().st_size < 20e6
+
+
 def test_the_pack_works_from_where_the_archive_is_unpacked(unpacked):
     nodes, _, _ = json.loads(printed_by(LOAD, ROOT / "tests", unpacked))
     assert nodes

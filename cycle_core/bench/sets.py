@@ -83,7 +83,11 @@ def open_set(
         )
     path = (ASSETS / "sets" if folder is None else Path(folder)) / f"{name}-{split}.safetensors"
     if not path.is_file():
-        raise MissingFileError(f"There is no test set {path}: {_MORE}.")
+        raise MissingFileError(
+            f"There is no test set {path}. The archives of the node pack have none: take the "
+            "folder cycle_core/assets/sets out of a clone of the project and give it with --sets, "
+            f"or {_MORE}."
+        )
     test = read_set(path)
     if count is not None and count > len(test):
         raise InputError(

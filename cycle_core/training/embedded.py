@@ -155,10 +155,12 @@ def make(folder: Path, preset: Preset) -> None:
 
 
 def compress(source: Path, target: Path, kind: str) -> None:
-    """Write a model in half precision, with the header that it has."""
+    """Write a model in 8 bits, with the header that it has. A generator, which every code and
+    direction was made for, is kept in half precision."""
     config, state, metadata = read_model(source, kind)
     metadata = {k: v for k, v in metadata.items() if k not in ("kind", "config")}
-    save_model(target, kind, config, state, metadata, dtype=torch.float16)
+    dtype = torch.float16 if kind == "generator" else torch.int8
+    save_model(target, kind, config, state, metadata, dtype)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -245,7 +245,7 @@ def table(quality: Mapping[str, float]) -> str:
 def save(
     path: Path, net: nn.Module, settings: FeatureTraining, run: Path, quality: Mapping[str, float]
 ) -> None:
-    """Write a trained network as a model file, in half precision, with how it was made."""
+    """Write a trained network as a model file, in 8 bits, with how it was made."""
     seconds = [json.loads(line)["seconds"] for line in (run / LOG).read_text().splitlines()]
     command = f"cycle-core train features {settings.kind} DATA --role {settings.role}"
     command += f" --seed {settings.seed} --steps {settings.steps} --batch {settings.batch}"
@@ -258,7 +258,7 @@ def save(
         "quality": json.dumps({k: round(v, 4) for k, v in quality.items()}),
     }
     state = net.state_dict()
-    save_model(path, settings.kind, net.config, state, metadata, dtype=torch.float16)
+    save_model(path, settings.kind, net.config, state, metadata, dtype=torch.int8)
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ class LandmarkTrainer(loop.Trainer):
             "command": command + " --bf16" * s.bf16,
         }
         state = model.state_dict()
-        save_model(folder / WEIGHTS, "landmarks", model.config, state, metadata, torch.float16)
+        save_model(folder / WEIGHTS, "landmarks", model.config, state, metadata, torch.int8)
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "spent": self.spent}
