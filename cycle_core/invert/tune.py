@@ -78,9 +78,9 @@ def tune(
 
     Detail (after DHR, "What Decreases Editing Capability?", Cao et al. 2023): when the weights
     are done, a map that is added to the features of one layer is fitted to the picture by the same
-    two losses. It takes what the weights cannot learn in few steps, and stays where it is when
-    the code is edited. One map cannot be the detail of several pictures: their weights take the
-    steps that it would have had.
+    two losses. It takes what the weights cannot learn in few steps. When the code is edited
+    it goes where its places go (`models.flow`), unless `detail_moves` is off. One map cannot be the
+    detail of several pictures: their weights take the steps that it would have had.
 
     pivot: a Code (or what `refine` gives) of as many rows as pictures.
     image: float [B,3,H,W] in [-1,1]; resized to the generator's resolution.
@@ -127,6 +127,8 @@ def _tune(
         locality = Locality(frozen(G), w, settings, networks, seed) if settings.locality else None
         tuned = trainable_copy(G).tuned_from(G)
         tuned.requires_grad_(False)
+        if len(w) == 1:
+            tuned.synthesis.rest_detail(w)
         tuned.synthesis.gradient_checkpointing = settings.low_memory
 
         total = settings.steps + settings.detail_steps
@@ -195,13 +197,14 @@ def _tune_weights(
 
 def _fit_detail(G: Generator, loss: PivotLoss, settings: TuneSettings, report: Report) -> Descent:
     """Move the map of one layer while the weights rest, and leave the best one in the generator."""
-    synthesis = G.synthesis.requires_grad_(False)
+    synthesis, code = G.synthesis.requires_grad_(False), loss.codes[0]
     detail = synthesis.detail  # of a generator that was tuned before
     if detail is None:
         detail = synthesis.add_detail(settings.detail_size)
+    synthesis.detail_code = code if settings.detail_moves else None
     detail.requires_grad_(True)
     optimizer = _adam([detail], settings.detail_rate)
-    above = synthesis.above_detail(loss.codes[0], settings.dtype)
+    above = synthesis.above_detail(code, settings.dtype)
     above = compiled(above) if settings.compile else above
 
     def evaluate(step: int, learn: bool) -> Evaluation:

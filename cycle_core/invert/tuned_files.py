@@ -52,7 +52,10 @@ def save_tuned(
         "best": tuned.best,
         "detail_at": synthesis.detail_at,
     }
-    save_model(path, "delta", config, {**weights, "pivot.w": tuned.pivot.w.float()}, metadata)
+    codes = {"pivot.w": tuned.pivot.w.float()}
+    if synthesis.detail_code is not None:
+        codes["detail.code"] = synthesis.detail_code.float()
+    save_model(path, "delta", config, {**weights, **codes}, metadata)
 
 
 def load_tuned(path: str | Path, generator: Generator, same_space: bool = False) -> Tuned:
@@ -78,6 +81,10 @@ def load_tuned(path: str | Path, generator: Generator, same_space: bool = False)
             if "detail" in state and tuned.synthesis.detail is None:
                 values = torch.zeros_like(state["detail"], device=generator.device)
                 tuned.synthesis.put_detail(config["detail_at"], values).requires_grad_(False)
+            code = state.pop("detail.code", None)  # files of before know no detail that moves
+            if code is not None and code.shape != (1, generator.num_ws, generator.w_dim):
+                raise ValueError(f"the detail's code has the shape {list(code.shape)}")
+            tuned.synthesis.detail_code = None if code is None else code.to(w)
             weights = dict(tuned.synthesis.named_parameters())
             if weights.keys() != state.keys():
                 raise KeyError("other weights than the generator's")

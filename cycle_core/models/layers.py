@@ -15,6 +15,7 @@ from torch.nn.grad import conv2d_weight
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import InputError
+from .flow import flow, moved
 
 NOISE_MODES = ("const", "random", "none")
 SLOPE = 0.2  # of every leaky ReLU
@@ -39,15 +40,20 @@ class Synthesis(nn.Module):
     instead of kept: a quarter more time and a tenth to a fifth less memory (docs/performance.md).
     The gradients are the same.
     detail: float [1,C,s,s], added to the features after block `detail_at`, or None: what a tuned
-    generator renders of one picture beyond what weights and code say, see `tune`."""
+    generator renders of one picture beyond what weights and code say, see `tune`.
+    detail_code: float [1, num_ws, w_dim], the code of that picture: where another code is rendered,
+    the detail goes where its place went (`flow`), and fades where that is nowhere. None: it stays
+    where it is."""
 
     detail: nn.Parameter | None
+    detail_code: Tensor | None
 
     def __init__(self, num_ws: int, w_dim: int):
         super().__init__()
         self.num_ws, self.w_dim = num_ws, w_dim
         self.gradient_checkpointing = False
         self.register_parameter("detail", None)
+        self.register_buffer("detail_code", None)
         self.detail_at = -1
 
     @property
@@ -91,6 +97,34 @@ class Synthesis(nn.Module):
             )
         self.detail, self.detail_at = nn.Parameter(values), block
         return self.detail
+
+    def with_detail_code(self, w: Tensor, offsets: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The codes behind the detail's own, where the detail moves for any of them: what is
+        rendered of the first row tells `moved_detail` from where. Else as they are."""
+        code = self.detail_code
+        if self.detail is None or code is None or (offsets is None and bool((w == code).all())):
+            return w, offsets
+        return torch.cat([code.to(w), w]), None if offsets is None else F.pad(offsets, (0, 0, 1, 0))
+
+    @torch.no_grad()
+    def rest_detail(self, w: Tensor) -> None:
+        """Make the map the detail of another code, [1, num_ws, w_dim]: as it has moved there."""
+        if self.detail is None or self.detail_code is None or bool((w == self.detail_code).all()):
+            return
+        rows, _ = self.with_detail_code(w, None)
+        self.detail.copy_(self.moved_detail(self.detail_features(rows)))
+        self.detail_code = w
+
+    def detail_features(self, w: Tensor) -> Tensor:
+        """The features to which the detail is added, [B,C,s,s], float32, with constant noise."""
+        raise NotImplementedError
+
+    def moved_detail(self, features: Tensor) -> Tensor:
+        """The detail for each row but the first, whose picture it belongs to, from the features
+        [1 + B, C, s, s] at its place; [B, C, s, s]."""
+        assert self.detail is not None
+        found, likeness = flow(features[:1], features[1:])
+        return moved(self.detail, found) * likeness
 
     def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
         """A function that renders w, as `forward` with constant noise, with the detail as it is at

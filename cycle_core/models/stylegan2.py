@@ -141,19 +141,49 @@ class StyleGAN2Synthesis(Synthesis):
         size: one of `sizes`, at which to stop: nearly the whole picture made smaller.
         Gives [B, *image_shape], about [-1, 1], not clamped.
         Raises InputError where the shape, the noise mode or the size is wrong."""
-        styles = self._of_blocks(self.styles(w, noise, offsets))
         last = len(self.blocks) - 1 if size is None else self.sizes.index(self.check_size(size))
-        _, image = self._through(range(last + 1), self._start(w, dtype), None, styles, noise)
+        rows = w
+        if last >= self.detail_at:
+            rows, offsets = self.with_detail_code(w, offsets)
+        styles, first = self._of_blocks(self.styles(rows, noise, offsets)), 0
+        x, image = self._start(rows, dtype), None
+        if len(rows) > len(w):
+            x, image, styles = self._with_moved_detail(x, styles, noise)
+            first = self.detail_at + 1
+        _, image = self._through(range(first, last + 1), x, image, styles, noise)
         assert image is not None  # there is at least one block
         return image
+
+    def _with_moved_detail(
+        self, x: Tensor, styles: list[list[Tensor]], noise: str
+    ) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
+        """Features and image after the block of the detail, and the styles, all without the first
+        row, whose picture says where the detail moves."""
+        x, image = self._at_detail(x, styles, noise)
+        detail = self.moved_detail(x)
+        styles = [[style[1:] for style in one] for one in styles]
+        image = None if image is None else image[1:]
+        block: Any = self.blocks[self.detail_at]
+        x, image = block.add_rgb(x[1:], image, styles[self.detail_at], detail)
+        return x, image, styles
+
+    def _at_detail(self, x: Tensor, styles: list[list[Tensor]], noise: str) -> tuple[Tensor, Any]:
+        """The features to which the detail is added, and the image of the blocks below."""
+        at = self.detail_at
+        x, image = self._through(range(at), x, None, styles, noise)
+        block: Any = self.blocks[at]
+        return block.features(x, styles[at], noise), image
+
+    def detail_features(self, w: Tensor) -> Tensor:
+        styles = self._of_blocks(self.styles(w, "const", None))
+        return self._at_detail(self._start(w, None), styles, "const")[0]
 
     @torch.no_grad()
     def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
         at, above = self.detail_at, range(self.detail_at + 1, len(self.blocks))
         styles = self._of_blocks(self.styles(w, "const", None))
-        x, image = self._through(range(at), self._start(w, dtype), None, styles, "const")
+        x, image = self._at_detail(self._start(w, dtype), styles, "const")
         block: Any = self.blocks[at]
-        x = block.features(x, styles[at], "const")
 
         def render() -> Tensor:
             features, below = block.add_rgb(x, image, styles[at], self.detail)

@@ -173,9 +173,15 @@ class StyleGAN3Synthesis(Synthesis):
         of the convolutions, e.g. torch.bfloat16. offsets: float [B, sum(style_channels)], added to
         the styles. Gives float32 [B, *image_shape], about [-1, 1], not clamped.
         Raises InputError where the shape or the noise mode is wrong."""
-        first, *styles = self.styles(w, noise, offsets)
-        x = self.input(first)
-        x = self._through(range(len(styles)), x.to(dtype or x.dtype), styles)
+        rows, offsets = self.with_detail_code(w, offsets)
+        first, *styles = self.styles(rows, noise, offsets)
+        x, begin = self.input(first), 0
+        x = x.to(dtype or x.dtype)
+        if len(rows) > len(w):  # the first row says where the detail moves
+            x = self._at_detail(x, styles)
+            x = x[1:] + self.moved_detail(x).to(x.dtype)
+            styles, begin = [style[1:] for style in styles], self.detail_at + 1
+        x = self._through(range(begin, len(styles)), x, styles)
         return x.float() * self.output_scale
 
     @torch.no_grad()
@@ -183,8 +189,7 @@ class StyleGAN3Synthesis(Synthesis):
         at = self.detail_at
         first, *styles = self.styles(w, "none", None)
         x = self.input(first)
-        x = self._through(range(at), x.to(dtype or x.dtype), styles)
-        x = self.layers[at](x, styles[at])
+        x = self._at_detail(x.to(dtype or x.dtype), styles)
 
         def render() -> Tensor:
             features = self._through(range(at + 1, len(styles)), self._detailed(at, x), styles)
@@ -197,6 +202,15 @@ class StyleGAN3Synthesis(Synthesis):
         for i in layers:
             x = self._detailed(i, self.run(self.layers[i], x, styles[i]))
         return x
+
+    def _at_detail(self, x: Tensor, styles: list[Tensor]) -> Tensor:
+        """The features to which the detail is added."""
+        at = self.detail_at
+        return self.layers[at](self._through(range(at), x, styles), styles[at])
+
+    def detail_features(self, w: Tensor) -> Tensor:
+        first, *styles = self.styles(w, "none", None)
+        return self._at_detail(self.input(first), styles)
 
     def _detailed(self, layer: int, x: Tensor) -> Tensor:
         detail = self.detail_of(layer)
