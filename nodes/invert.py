@@ -237,6 +237,15 @@ class PivotTune(io.ComfyNode):
                     advanced=True,
                 ),
                 host.same_space("the pivots"),
+                host.advanced(
+                    io.Boolean.Input,
+                    "detail_moves",
+                    optional=True,  # workflows of before do not name it
+                    default=True,
+                    tooltip="What the picture has beyond the generator, such as a hat or strands "
+                    "of hair, goes along when an edit turns or moves the head; off leaves it where "
+                    "it is.",
+                ),
             ],
             outputs=[
                 GENERATOR.Output(
@@ -274,6 +283,7 @@ class PivotTune(io.ComfyNode):
         seed: int,
         learning_rate: str | float,
         same_space: bool = False,
+        detail_moves: bool = True,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tune import tune
         from ..cycle_core.models.pairs import adopt
@@ -291,6 +301,7 @@ class PivotTune(io.ComfyNode):
             locality=settings.locality and locality > 0,
             locality_l2=settings.locality_l2 * locality,
             locality_lpips=settings.locality_lpips * locality,
+            detail_moves=detail_moves,
             dtype=generator.dtype,
         )
         perceptual, _ = host.losses(generator)

@@ -88,7 +88,7 @@ class TuneSettings:
     detail_steps: int = setting(0, "steps of the detail, the map of one layer", low=0)
     detail_rate: float = setting(0.01, "learning rate of the detail, falling to 0", above=0)
     detail_size: int = setting(64, "size of the detail's layer, at most", low=1)
-    detail_moves: bool = setting(True, "edits carry the detail along; else it stays in its place")
+    detail_moves: bool = setting(True, "the detail going where edits move what it lies on")
     batch: int = setting(4, "pictures at once; fewer need less memory and change nothing", low=1)
     dtype: Any = setting(  # noqa: RUF009 - torch.dtype or None, without importing torch
         None, "torch.bfloat16 for the convolutions; weights and Adam stay in float32"
