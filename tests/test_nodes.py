@@ -210,6 +210,7 @@ def test_a_tuning_that_stops_before_its_first_step_says_so_on_the_node(run, tiny
     G, _ = tiny
     (code,) = run("CycleSampleCodes", generator=G, seed=3)
     (image,) = run("CycleGenerate", code=code, generator=G)
+    world.comfy.notices.clear()  # of the tests before
     run("CyclePivotTune", images=image, generator=G, pivot=code, steps=1, early_stop=0)
     assert world.comfy.notices == []
     run("CyclePivotTune", images=image, generator=G, pivot=code, early_stop=1)
