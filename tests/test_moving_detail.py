@@ -184,6 +184,7 @@ def test_files_of_before_keep_their_map_in_its_place(G, perceptual, tmp_path):
 
 
 # ------------------------------------------------------------------ people
+@torch.no_grad()
 def test_what_is_drawn_on_a_face_turns_with_the_head():
     """A spot of detail on the cheek of a person, who turns: it lies on the cheek afterwards."""
     from cycle_core.codes import Code
