@@ -21,6 +21,7 @@ CHANNELS = 16  # principal ones, in which features are compared
 WINDOW = 1.5  # deviation in pixels of the Gaussian over which a place is compared
 NOISE = 0.3  # variance of what differs without a move, of features of variance 1
 SMOOTH = 2.0  # deviation in pixels of the Gaussian that smooths the flow
+SURE = 16.0  # how sharply it is told whether moving explains a place better than staying
 
 
 @torch.no_grad()
@@ -31,7 +32,7 @@ def flow(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
     layer. Gives float32 [B,2,H,W], pixels to the right and down, such that after(x, y) resembles
     before(x + flow[0], y + flow[1]), and the likeness [B,1,H,W], 1 where nothing differs, falling
     to 0. By iterated least squares over a pyramid (Lucas and Kanade 1981) in the principal
-    components of the features; where those are the same, the flow is 0."""
+    components of the features; where moving explains them no better than staying, it is 0."""
     size = after.shape[-2:]
     pair = before.float(), after.float()
     while max(pair[0].shape[-2:]) > SIDE:
@@ -45,8 +46,10 @@ def flow(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         found = _grown(found, after.shape[-2:])
         for _ in range(ITERATIONS):
             found = _blur(found + _step(moved(before, found), after), SMOOTH)
-    rest = (after - moved(before, found)).square().mean(1, keepdim=True)
-    likeness = torch.exp(-_blur(rest, 1.0))
+    found = found * torch.sigmoid(
+        SURE * (_unlike(before, after) - _unlike(moved(before, found), after)) - 1
+    )
+    likeness = torch.exp(-_unlike(moved(before, found), after))
     return _grown(found, size), F.interpolate(likeness, size=size, mode="bilinear")
 
 
@@ -93,6 +96,11 @@ def _step(now: Tensor, after: Tensor) -> Tensor:
     xx, yy = xx + NOISE, yy + NOISE
     step = torch.stack([yy * right - xy * down, xx * down - xy * right], 1)
     return (step / (xx * yy - xy * xy)[:, None]).clamp(-MOST, MOST)
+
+
+def _unlike(now: Tensor, after: Tensor) -> Tensor:
+    """How much features differ around each place, [B,1,H,W]."""
+    return _blur((after - now).square().mean(1, keepdim=True), 1.0)
 
 
 def _blur(x: Tensor, deviation: float) -> Tensor:
