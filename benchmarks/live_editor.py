@@ -2,9 +2,10 @@
 
     COMFYUI_DIR=... python benchmarks/live_editor.py [MOVES]
 
-From a slider's input event to the frame after the new picture was drawn, with the embedded models
-on the CPU, in the workflow live-edit after its first run, with a rest after each move; then the
-pictures in a second while a slider is dragged. COMFYUI_FRONT_END names another front end than the
+From a slider's input event to the frame after the new picture was drawn, smaller while it moves,
+and from letting go to that of full size, with the embedded models on the CPU, in the workflow
+live-edit after its first run, with a rest after each move; then the pictures in a second while a
+slider is dragged. COMFYUI_FRONT_END names another front end than the
 installed one. Needs an interpreter that has ComfyUI's requirements."""
 
 from __future__ import annotations
@@ -24,19 +25,22 @@ MOVE = """
   const editor = document.querySelector(".cycle-latent-editor");
   const slider = editor.querySelector("input[type=range]");
   const picture = editor.querySelector(".picture");
-  const drawn = new Promise((done) => {
-    const look = () => picture.classList.contains("old") || done();
-    new MutationObserver(look).observe(picture, { attributeFilter: ["class"] });
-  });
+  const until = async (kind, not) => {
+    const start = performance.now();
+    slider.dispatchEvent(new Event(kind, { bubbles: true }));
+    await new Promise((done) => {
+      const look = () => picture.matches(not) || done();
+      new MutationObserver(look).observe(picture, { attributeFilter: ["class"] });
+      look();
+    });
+    await new Promise(requestAnimationFrame);
+    return performance.now() - start;
+  };
   slider.value = VALUE;
-  const start = performance.now();
-  slider.dispatchEvent(new Event("input", { bubbles: true }));
-  await drawn;
-  await new Promise(requestAnimationFrame);
-  const passed = performance.now() - start;
-  slider.dispatchEvent(new Event("change", { bubbles: true }));
+  const moved = await until("input", ".old");
+  const rested = await until("change", ".old, .small");
   await new Promise((done) => setTimeout(done, REST)); // the host is still busy with its queue
-  return passed;
+  return [moved, rested];
 })()
 """
 DRAG = """
@@ -75,8 +79,9 @@ def main(moves: int) -> None:
         moving = MOVE.replace("REST", str(REST))
         times = [page.evaluate(moving.replace("VALUE", str(value))) for value in values]
         rate = page.evaluate(DRAG)
-    late = quantiles(times, n=10)[-1]
-    print(f"{moves} moves: median {median(times):.0f} ms, nine of ten in {late:.0f} ms")
+    for what, waited in zip(("a move", "full size at rest"), zip(*times, strict=True), strict=True):
+        late = quantiles(waited, n=10)[-1]
+        print(f"{what}: median {median(waited):.0f} ms, nine of ten in {late:.0f} ms")
     print(f"while dragging: {rate:.0f} pictures a second")
 
 

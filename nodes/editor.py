@@ -36,6 +36,10 @@ NUMBERS = ("number_1", "number_2", "number_3", "number_4")
 MOST = {"sd": 3.0, "raw": 10.0}  # where the sliders end, by a direction's unit; numbers go beyond
 LISTED = 24  # directions of one file: components come by the hundred, the strongest first
 FEW_PIXELS = 128  # a side: so many are sooner seen as they are than a file of them
+# what the front end adds to this node in a prompt while a slider moves. It is no input of the
+# schema: no widget shows it and no workflow keeps it; but results are kept apart by it, as the host
+# caches them by all that a prompt says.
+MOVING = "moving"
 NOTHING_KNOWN = (
     "No directions are known for this generator: connect one, such as that of Discover Directions, "
     "or put a direction file into models/gan_directions."
@@ -98,6 +102,7 @@ class LatentEditor(io.ComfyNode):
                 host.same_space("the codes"),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The edited codes.")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -122,11 +127,13 @@ class LatentEditor(io.ComfyNode):
         numbers = {name: plugs.pop(name, None) for name in NUMBERS}
         edited = apply(with_numbers(edits, numbers), code, G, plugs)
         index = min(shown, edited.batch - 1)
-        generated = generate(G, edited.one(index), dtype=generator.dtype)
+        size = size_while_moving(G) if is_moving(cls) else None
+        generated = generate(G, edited.one(index), dtype=generator.dtype, size=size)
         sliders = known_sliders(G, plugs)
         state = {
             "edits": edits,
             "image": picture(generated),
+            "small": size is not None,
             "shown": index,
             "batch": edited.batch,
             # None: the front end has these from the schema
@@ -134,6 +141,20 @@ class LatentEditor(io.ComfyNode):
             "says": "" if sliders else NOTHING_KNOWN,
         }
         return io.NodeOutput(host.to_cpu(edited), ui={"latent_editor": [state]})
+
+
+def is_moving(node: type[io.ComfyNode]) -> bool:
+    """Whether the picture is soon to be followed by another one."""
+    if node.hidden is None or not node.hidden.prompt:
+        return False
+    return bool(node.hidden.prompt.get(node.hidden.unique_id, {}).get("inputs", {}).get(MOVING))
+
+
+def size_while_moving(G: Any) -> int | None:
+    """The side of a picture that is shown by its pixels, where the generator can stop there; None
+    where it cannot, or gives no larger one."""
+    fitting = [size for size in G.synthesis.sizes if size <= FEW_PIXELS]
+    return fitting[-1] if fitting and fitting[-1] < G.synthesis.sizes[-1] else None
 
 
 def with_numbers(edits: str, numbers: dict[str, float | None]) -> str:

@@ -155,7 +155,7 @@ def click(page: Page, element: str, count: int = 1) -> None:
 
 
 def picture(page: Page) -> str:
-    """Wait until the picture is of what is set; it, as a data URL."""
+    """Wait until the picture is of what is set, in full size; it, as a data URL."""
     image = f"{PANEL}?.querySelector('.picture')"
-    until(page, f"{image} && !{image}.hidden && !{image}.classList.contains('old')")
+    until(page, f"{image} && !{image}.hidden && !{image}.matches('.old, .small')")
     return page.evaluate(SEEN)

@@ -146,7 +146,7 @@ def install(folder: Path) -> Host:
         Video=_type("VIDEO"),
         Audio=_type("AUDIO"),
         UploadType=SimpleNamespace(image="image_upload", video="video_upload"),
-        Hidden=SimpleNamespace(unique_id="UNIQUE_ID"),
+        Hidden=SimpleNamespace(prompt="PROMPT", unique_id="UNIQUE_ID"),
         Combo=_widget("COMBO", "options", "control_after_generate", "upload"),
         Int=_widget("INT", "min", "max", "step", "control_after_generate", "display_mode"),
         Float=_widget("FLOAT", "min", "max", "step", "round", "display_mode"),

@@ -6,6 +6,7 @@ import base64
 import importlib
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 import small_pack
@@ -60,6 +61,27 @@ def test_the_sliders_text_is_the_library_s_edit_and_so_is_the_picture(
         (drawn,) = run("CycleGenerate", code=expected, generator=G)
         assert state["image"] == world.part("nodes.editor").picture(from_comfy(drawn))
         assert state["edits"] == text
+
+
+def test_while_a_slider_moves_the_picture_is_smaller_and_the_codes_are_the_same(
+    edit_live, portraits, world, tiny, monkeypatch
+):
+    node, G = world.nodes["CycleLatentEditor"], portraits[0].module
+    full, state = edit_live("smile=2")
+    assert not state["small"]
+    inputs = {"edits": "smile=2", "moving": True}
+    hidden = SimpleNamespace(prompt={"7": {"inputs": inputs}}, unique_id="7")
+    monkeypatch.setattr(node, "hidden", hidden)
+    codes, moving = edit_live("smile=2")
+    assert torch.equal(codes.w, full.w)
+    assert moving["small"]
+    assert moving["image"]["width"] == 128 < state["image"]["width"]
+    smaller = G.synthesis(codes.w, size=128).clamp(-1, 1)
+    assert moving["image"] == world.part("nodes.editor").picture(smaller)
+    _, moving = edit_live("", generator=tiny[0])  # is small enough
+    assert not moving["small"]
+    hidden.prompt["7"]["inputs"].pop("moving")
+    assert edit_live("smile=2")[1] == state
 
 
 def test_a_small_picture_is_shown_by_its_pixels(world):

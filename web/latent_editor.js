@@ -8,6 +8,7 @@ import { Panel } from "./panel.js";
 const NODE = "CycleLatentEditor";
 const KNOWN = "cycle_sliders"; // property: those of the generator, where it is not the embedded one
 const SIZE = [640, 440];
+const REST = 250; // milliseconds after which a slider that is still held rests
 let embedded = [];
 const shown = new Map(); // what was seen in each node: undoing makes nodes anew
 const STORE = "cycle-latent-editor "; // and what a reload of the page is to keep, by the node
@@ -32,17 +33,25 @@ function addEditor(node) {
   const panel = new Panel({ change, choose, undo: () => host("Undo"), redo: () => host("Redo") });
   const live = new Live(node, (sentence) => {
     panel.say(sentence || state?.says || "");
-    panel.setOld(state?.edits !== edits.value);
+    drawn.then(() => panel.setOld(state?.edits !== edits.value));
   });
+  let drawn = Promise.resolve(); // the picture of `state`
+  let resting;
   let state; // what the last run gave
   let removed = false; // as the nodes of a workflow that is left are, while they run
 
   function change(text, finished) {
-    if (edits.value !== text) {
+    const changed = edits.value !== text;
+    if (changed) {
       edits.value = text;
       panel.setText(text);
       panel.setOld(true);
-      live.ask();
+    }
+    // small pictures while a slider moves, and one of full size where it rests
+    if (changed || (finished && live.moving)) {
+      clearTimeout(resting);
+      if (!finished) resting = setTimeout(() => live.ask(), REST);
+      live.ask(!finished);
     }
     if (finished) remember();
   }
@@ -73,8 +82,7 @@ function addEditor(node) {
     if (given.sliders) node.properties[KNOWN] = given.sliders;
     else delete node.properties[KNOWN]; // the embedded ones
     panel.setSliders(given.sliders ?? embedded);
-    panel.show(given);
-    panel.setOld(given.edits !== edits.value);
+    drawn = panel.show(given).then(() => panel.setOld(state.edits !== edits.value));
     panel.say(given.says);
   }
 

@@ -18,29 +18,33 @@ let quiet;
 export class Live {
   #wanted = false;
   #busy = false;
+  moving = false; // whether what was asked for last is a picture that another one is to follow
 
   /** tell(sentence): what went wrong, or "" where nothing did; called at the end of each run. */
   constructor(node, tell) {
     Object.assign(this, { node, tell });
   }
 
-  async ask() {
+  /** moving: for a smaller picture, in less time. */
+  async ask(moving = false) {
+    this.moving = moving;
     this.#wanted = true;
     if (this.#busy) return;
     this.#busy = true;
     while (this.#wanted) {
       this.#wanted = false;
-      this.tell(await run(this.node).catch(reason));
+      this.tell(await run(this.node, this.moving).catch(reason));
     }
     this.#busy = false;
   }
 }
 
 /** Run a node, and what it needs that is not cached; "" or a sentence that says what went wrong. */
-async function run(node) {
+async function run(node, moving) {
   const prompt = await app.graphToPrompt();
   const targets = executionIds(node).filter((id) => id in prompt.output);
   if (!targets.length) return "This node is muted or bypassed, so there is no picture.";
+  if (moving) for (const id of targets) prompt.output[id].inputs.moving = true;
   sending += 1;
   clearTimeout(quiet);
   document.body.classList.add(LIVE);

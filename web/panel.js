@@ -85,9 +85,8 @@ export class Panel {
     this.#update();
   }
 
-  /** A picture and the place of its code: {image, shown, batch}. */
-  show({ image, shown, batch }) {
-    this.#draw(image).catch(() => this.say(t("The picture that came cannot be shown.")));
+  /** A picture and the place of its code: {image, small, shown, batch}. Resolved when it is seen. */
+  async show({ image, small, shown, batch }) {
     this.batch.hidden = batch < 2;
     const step = (by, sign, label) => {
       const button = make("button", { type: "button", textContent: sign, title: label });
@@ -100,6 +99,7 @@ export class Panel {
       step(1, "\u203a", t("The next one"))
     );
     this.#update();
+    await this.#draw(image, small).catch(() => this.say(t("The picture that came cannot be shown.")));
   }
 
   /** Whether the picture is of something older than what is set. */
@@ -136,7 +136,7 @@ export class Panel {
 
   /** image: {width, height} and, in base64, its pixels ("rgb") or a file ("jpeg"). Pixels are seen at
    * once: to open a file takes a browser longer than drawing a small face takes us. */
-  async #draw(image) {
+  async #draw(image, small) {
     this.#latest = image;
     const { width, height, rgb, jpeg } = image;
     const source = rgb ? pixels(rgb, width, height) : await opened(jpeg);
@@ -145,6 +145,7 @@ export class Panel {
     const context = this.image.getContext("2d");
     if (rgb) context.putImageData(source, 0, 0);
     else context.drawImage(source, 0, 0);
+    this.image.classList.toggle("small", Boolean(small)); // soon followed by a larger one
     this.image.hidden = false;
     this.hint.hidden = true;
   }

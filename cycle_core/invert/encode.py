@@ -84,6 +84,7 @@ def generate(
     batch: int = BATCH,
     callback: Callback | None = None,
     compile: bool = False,
+    size: int | None = None,
 ) -> Tensor:
     """The pictures of a code: float32 [B,3,R,R], clamped to [-1,1].
 
@@ -93,8 +94,9 @@ def generate(
     batch: pictures at once, fewer where memory is not enough (`devices.in_parts`).
     callback(done, total, pictures): after each batch; what it raises ends this.
     compile: with torch.compile, which takes minutes before the first picture: for very many.
+    size: one of `G.synthesis.sizes`, for smaller pictures in less time.
     Raises MismatchError where the code belongs to another generator, InputError for a noise mode
-    that there is not."""
+    or a size that there is not."""
     code = as_code(code)
     G.check_code(code)
     w, offsets = code.w.to(G.device), code.offsets
@@ -102,13 +104,14 @@ def generate(
         w = torch.lerp(G.w_avg.to(w), w, truncation)
         offsets = None if offsets is None else offsets * truncation
     dtype = supported_dtype(dtype, w.device)
+    smaller = {} if size is None else {"size": G.synthesis.check_size(size)}
     fast = compiled(G.synthesis, **COMPILING.get(w.device.type, {})) if compile else G.synthesis
 
     def run(generator: Generator, rows: slice) -> Tensor:
         synthesis = fast if generator is G else generator.synthesis
         part = w[rows].to(generator.device)
         moved = None if offsets is None else offsets[rows].to(part)
-        return synthesis(part, noise, dtype, offsets=moved).clamp(-1, 1).to(w.device)
+        return synthesis(part, noise, dtype, offsets=moved, **smaller).clamp(-1, 1).to(w.device)
 
     images: list[Tensor] = []
     devices = [w.device] if w.device.type == "cuda" else []
