@@ -20,8 +20,8 @@ def invert_and_edit() -> Graph:
         "**Begin here: one edit of one photo**\n\n"
         "Press **Run**: the face is found and inverted, edited along a direction, and put back "
         "into the photo. Everything runs with the embedded models, on a CPU, in half a minute. "
-        "Then change *strength* or the direction and run again, which takes a moment, or choose your "
-        "own picture in *photo*.\n\n"
+        "Then change *strength* or the direction and run again, which takes a moment, or choose "
+        "your own picture in *photo*.\n\n"
         f"{OWN_FACE}",
         250,
     )
