@@ -70,7 +70,7 @@ people: $(PEOPLE_VENV)/.ready  ## render PEOPLE_COUNT people into PEOPLE; needs 
 	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.dataset $(PEOPLE) --count $(PEOPLE_COUNT) \
 		--resolution $(PEOPLE_SIZE) --workers $(PEOPLE_WORKERS)
 
-scenes: $(PEOPLE_VENV)/.ready  ## render SCENES_COUNT scenes of people into SCENES, for `train landmarks`
+scenes: $(PEOPLE_VENV)/.ready  ## render SCENES_COUNT scenes of people into SCENES, for the landmark network
 	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.scenes $(SCENES) --count $(SCENES_COUNT) \
 		--workers $(PEOPLE_WORKERS)
 

@@ -30,8 +30,8 @@ from cycle_core.measure.perceptual import Lpips, PortraitNet, load_attributes, l
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
-from cycle_core.training.features import REQUIRED
 from cycle_core.training.renders import Renders
+from people.training.features import REQUIRED
 
 SAMPLES = 1000  # of the generator, and in each half of the renders that they are compared with
 

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from cycle_core.bench.methods import TRAININGS
-from cycle_core.training.embedded import PRESETS
+from people.training.embedded import PRESETS
 
 _CLI = (sys.executable, "-m", "cycle_core.cli")
 _PROJECT = Path(__file__).resolve().parents[1]  # whose Makefile renders

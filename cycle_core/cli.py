@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from .errors import CycleError, InputError
@@ -25,8 +25,12 @@ _STOPS = [stop for stop in signal.Signals if stop.name in ("SIGINT", "SIGTERM", 
 _PATIENCE = 3.0  # seconds for tidying up, in which pressing Ctrl-C again changes nothing
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code. argv: without the program's name, default sys.argv."""
+def main(
+    argv: Sequence[str] | None = None,
+    make_parser: Callable[[], argparse.ArgumentParser] | None = None,
+) -> int:
+    """Run one command; gives the exit code. argv: without the program's name, default sys.argv.
+    make_parser: of other commands than `cycle-core` has, as they are made here."""
     program = argv is None
     if program:  # before torch reads it:
         # on a busy machine torch's threads lose minutes by spinning while they wait for each other
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _stopping(stopped, lasting=program), no_empty_folders():
             _check_not_empty(argv)
-            arguments = parser().parse_args(argv)
+            arguments = (make_parser or parser)().parse_args(argv)
             _load_torch()
             if program:
                 from .runtime.devices import keep_memory  # it imports torch

@@ -10,8 +10,8 @@ from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
 from cycle_core.models.stylegan2 import GeneratorConfig
-from cycle_core.training.features import make
-from cycle_core.training.settings import FeatureTraining
+from people.training.features import make
+from people.training.settings import FeatureTraining
 
 TINY = EncoderConfig(
     num_ws=10, w_dim=16, input_size=64, widths=(8, 8, 8, 16, 16), units=(1, 1, 1, 1), reduction=4

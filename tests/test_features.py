@@ -7,7 +7,8 @@ from people_data import FOLDER, TABLE, replace, write
 from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.training import features
-from cycle_core.training.features import (
+from cycle_core.training.renders import HELD_OUT, Renders
+from people.training.features import (
     augment,
     calibrate,
     identity_target,
@@ -17,8 +18,7 @@ from cycle_core.training.features import (
     train,
     visible_codes,
 )
-from cycle_core.training.renders import HELD_OUT, Renders
-from cycle_core.training.settings import FeatureTraining
+from people.training.settings import FeatureTraining
 
 
 class Stopped(Exception):

@@ -93,7 +93,7 @@ def portraits():
 
 
 def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portraits):
-    from cycle_core.training.directions import DirectionTraining, fit
+    from people.training.directions import DirectionTraining, fit
 
     found, quality = fit(portraits, TABLE, DirectionTraining(samples=3000))
     assert [d.name for d in found] == list(TABLE.names)
@@ -127,7 +127,7 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
 def test_measuring_gives_the_table_of_the_model_card(portraits):
     from cycle_core.measure.perceptual import PortraitNet, PortraitNetConfig
     from cycle_core.models.irse import IdentityConfig, IdentityNet
-    from cycle_core.training.directions import DirectionTraining, fit, measure, sample, selective
+    from people.training.directions import DirectionTraining, fit, measure, sample, selective
 
     found, _ = fit(portraits, TABLE, DirectionTraining(samples=1000))
     w, _ = sample(portraits, TABLE, 6, seed=1)

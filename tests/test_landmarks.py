@@ -20,10 +20,10 @@ from cycle_core.faces import landmarks
 from cycle_core.faces.detectors.embedded import find as find_faces
 from cycle_core.faces.frame import Face, ffhq_quad
 from cycle_core.faces.landmarks import face_size
-from cycle_core.training.landmarks import finder_losses, refiner_losses, train
 from cycle_core.training.renders import Renders
-from cycle_core.training.scenes import FINDING, REFINING, People, synthesise
-from cycle_core.training.settings import LandmarkTraining
+from people.training.landmarks import finder_losses, refiner_losses, train
+from people.training.scenes import FINDING, REFINING, People, synthesise
+from people.training.settings import LandmarkTraining
 
 # `python -m people.dataset people --count 6 --resolution 128`, and
 # `python -m people.scenes scenes --count 4 --resolution 160`

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from cycle_core.cli import parser
-from cycle_core.training.embedded import PRESETS, commands
+from cycle_core import cli
 from people import dataset, factors, scenes, sets
 from people.mesh import Head
 from people.shapes import TARGETS
+from people.training import __main__ as training
+from people.training.embedded import PRESETS, commands
 
 
 def test_every_factor_has_a_word_a_meaning_and_a_median_inside_its_range():
@@ -91,9 +92,11 @@ def test_a_larger_test_set_begins_with_a_smaller_one_and_splits_share_nobody():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_command_that_makes_everything_gives_options_that_exist(preset, tmp_path):
-    known = parser()
+    known = {"cycle_core.cli": cli.parser(), "people.training": training.parser()}
     for command in commands(tmp_path, PRESETS[preset]).values():
         if command[0] == "make":
             assert command[1] in ("people", "scenes")
         else:
-            known.parse_args(command[3:])  # ends the program for an option that there is not
+            known[command[2]].parse_args(
+                command[3:]
+            )  # ends the program for an option that there is not

@@ -12,9 +12,9 @@ from cycle_core.training.schedule import ScheduleSettings
 from cycle_core.training.settings import (
     AdversarialTraining,
     EncoderTraining,
-    FeatureTraining,
     RegressionTraining,
 )
+from people.training.settings import FeatureTraining
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,19 @@ _hints = cache(get_type_hints)  # which evaluates texts: once, and not for every
 
 
 def add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], None], summary: str, example: str
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    summary: str,
+    example: str,
+    program: str = "cycle-core",
 ) -> argparse.ArgumentParser:
     """A new command with the options that every command has."""
     command = commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"Example: cycle-core {example}",
+        epilog=f"Example: {program} {example}",
     )
     command.set_defaults(command=run)
     command.add_argument("--quiet", action="store_true", help="no progress, no messages but errors")

@@ -14,7 +14,6 @@ from ..errors import InputError, MissingFileError
 from ..runtime.settings import meaning
 from ..training.schedule import ScheduleSettings
 from ..training.settings import AdversarialTraining, EncoderTraining, RegressionTraining
-from . import train_embedded
 from .console import Console
 from .options import (
     add_command,
@@ -61,7 +60,6 @@ def add_commands(commands: Any) -> None:
     )
     _add_encoder(kinds)
     _add_generator(kinds)
-    train_embedded.add_commands(kinds)
 
 
 def pack(arguments: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Train the embedded landmark networks on renders of people, in small synthetic scenes.
 
     python -m people.scenes runs/scenes --count 4000 --resolution 320 --workers 2
-    cycle-core train landmarks runs/scenes runs/people --out runs/landmarks --minutes 45
+    python -m people.training landmarks runs/scenes runs/people --out runs/landmarks --minutes 45
 
 Folders may be of `people.scenes` (turned and hatted heads, several in a picture) and of
 `people.dataset` (aligned portraits, many people), in any resolutions; each is as often looked at as
@@ -26,13 +26,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoints.native import save_model
-from ..faces.landmarks import FINDER_SIZE, MIRRORED, LandmarkConfig, Landmarks, cells, face_size
-from ..runtime.devices import autocast
-from ..runtime.optim import Muon, update_average
-from ..runtime.progress import Callback
-from . import loop
-from .loop import Losses
+from cycle_core.checkpoints.native import save_model
+from cycle_core.faces.landmarks import (
+    FINDER_SIZE,
+    MIRRORED,
+    LandmarkConfig,
+    Landmarks,
+    cells,
+    face_size,
+)
+from cycle_core.runtime.devices import autocast
+from cycle_core.runtime.optim import Muon, update_average
+from cycle_core.runtime.progress import Callback
+from cycle_core.training import loop
+from cycle_core.training.loop import Losses
+
 from .scenes import FINDING, REFINING, People, Placement, Scenes, synthesise
 from .settings import LandmarkTraining
 
@@ -129,7 +137,7 @@ class LandmarkTrainer(loop.Trainer):
     def export(self, folder: Path, measured: dict[str, Any]) -> None:
         s, model = self.settings, self.average
         length = f"--steps {s.steps}" if s.steps else f"--minutes {s.minutes:g}"
-        command = f"cycle-core train landmarks FOLDERS {length} --seed {s.seed}"
+        command = f"python -m people.training landmarks FOLDERS {length} --seed {s.seed}"
         metadata = {
             "steps": str(self.step),
             "data": "renders of people in synthetic scenes",
@@ -296,11 +304,3 @@ def _vary(scenes: Scenes, at: Tensor, rng: torch.Generator) -> tuple[Tensor, Ten
     images = images.clamp(min=1e-3) ** torch.exp(0.5 * (u[0] - 0.5))
     grain = torch.randn(images.shape, generator=rng)
     return (images + 0.02 * u[1] * grain).clamp(0, 1), points, scenes.sure[at]
-
-
-if __name__ == "__main__":
-    import runpy
-    import sys
-
-    sys.argv[1:1] = ["train", "landmarks"]
-    runpy.run_module("cycle_core.cli", run_name="__main__")

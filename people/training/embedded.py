@@ -1,6 +1,6 @@
 """Make every embedded model, from seeds, by one command.
 
-    python -m cycle_core.training.embedded FOLDER --preset cpu
+    python -m people.training.embedded FOLDER --preset cpu
 
 Renders the people, then trains, in the order in which they need each other, the networks that read
 people, the generator, which grows, the encoder, the directions and the landmark network. Each step
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.native import read_model, save_model
-from ..errors import CycleError, InputError
-from ..files.assets import ASSETS
+from cycle_core.checkpoints.native import read_model, save_model
+from cycle_core.errors import CycleError, InputError
+from cycle_core.files.assets import ASSETS
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
     """{step: command}, in the order in which they run."""
     data, scenes = folder / "people", folder / "scenes"
     train = [sys.executable, "-m", "cycle_core.cli", "train"]
+    build = [sys.executable, "-m", "people.training"]
     steps: dict[str, list[object]] = {
         "people": ["make", "people", f"PEOPLE={data}", f"PEOPLE_COUNT={preset.people}",
                    f"PEOPLE_SIZE={preset.resolution}"],
@@ -115,7 +116,7 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
     for role in ("loss", "metrics"):
         for kind, count in (("perceptual", preset.perceptual), ("identity", preset.identity)):
             name = f"{kind}_{role}"
-            steps[name] = [*train, "features", kind, data, "--role", role,
+            steps[name] = [*build, "features", kind, data, "--role", role,
                            "--out", folder / name, "--steps", count, *preset.device]  # fmt: skip
     start: list[object] = []
     for stage in preset.stages:
@@ -132,10 +133,10 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
         start = ["--start", out / "generator.safetensors"]
     steps["encoder"] = [*train, "encoder", "--generator", "portraits", "--data", data,
                         "--out", folder / "encoder", *preset.encoder, *preset.device]  # fmt: skip
-    steps["directions"] = [*train, "directions", "--generator", "portraits",
+    steps["directions"] = [*build, "directions", "--generator", "portraits",
                            "--out", ASSETS / "directions.safetensors",
                            "--table", folder / "directions.json"]  # fmt: skip
-    steps["landmarks"] = [*train, "landmarks", scenes, data, "--out", folder / "landmarks",
+    steps["landmarks"] = [*build, "landmarks", scenes, data, "--out", folder / "landmarks",
                           "--minutes", preset.landmarks,
                           *(x for x in preset.device if x == "--bf16")]  # fmt: skip
     return {name: [str(part) for part in step] for name, step in steps.items()}
@@ -165,7 +166,7 @@ def compress(source: Path, target: Path, kind: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m cycle_core.training.embedded",
+        prog="python -m people.training.embedded",
         description="Make every embedded model again; run it again to continue.",
     )
     parser.add_argument("folder", type=Path, help="for data and runs")

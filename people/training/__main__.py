@@ -1,27 +1,45 @@
-"""`train features`, `train landmarks`, `train directions`: the networks of the embedded world."""
+"""The commands that train the networks of the embedded world.
+
+python -m people.training features | landmarks | directions --help
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ..files.assets import ASSETS
-from ..training.settings import DirectionTraining, FeatureTraining, LandmarkTraining
-from .console import Console
-from .options import add_command, add_device, add_machine, add_out, add_settings, device_of, given
+from cycle_core.cli import Parser, main
+from cycle_core.commands.console import Console
+from cycle_core.commands.options import (
+    add_command,
+    add_device,
+    add_machine,
+    add_out,
+    add_settings,
+    device_of,
+    given,
+)
+from cycle_core.files.assets import ASSETS
 
+from .settings import DirectionTraining, FeatureTraining, LandmarkTraining
+
+_PROGRAM = "python -m people.training"
 _DATA = "of `make people`"
 
 
-def add_commands(kinds: Any) -> None:
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog=_PROGRAM, description=__doc__.splitlines()[0])
+    kinds = top.add_subparsers(metavar="NETWORK", required=True, parser_class=Parser)
     command = add_command(
         kinds,
         "features",
         train_features,
         "train a network that compares or reads rendered people",
-        "train features perceptual portraits --role metrics --seed 2 --out run",
+        "features perceptual portraits --role metrics --seed 2 --out run",
+        _PROGRAM,
     )
     command.add_argument("kind", choices=FeatureTraining.KINDS)
     command.add_argument("data", type=Path, help=f"folder {_DATA}")
@@ -39,7 +57,8 @@ def add_commands(kinds: Any) -> None:
         "landmarks",
         train_landmarks,
         "train the landmark networks on rendered people in synthetic scenes",
-        "train landmarks scenes people --minutes 45 --out run",
+        "landmarks scenes people --minutes 45 --out run",
+        _PROGRAM,
     )
     command.add_argument(
         "data", type=Path, nargs="+", help="folders of `make scenes` and `make people`"
@@ -53,7 +72,8 @@ def add_commands(kinds: Any) -> None:
         "directions",
         train_directions,
         "fit and calibrate a direction for every factor of rendered people",
-        "train directions --generator portraits --out directions.safetensors",
+        "directions --generator portraits --out directions.safetensors",
+        _PROGRAM,
     )
     command.add_argument("--generator", default="portraits", help="file, or an embedded one's name")
     add_out(command, "file of the directions", str(ASSETS / "directions.safetensors"))
@@ -61,13 +81,15 @@ def add_commands(kinds: Any) -> None:
     add_settings(command, DirectionTraining, ("samples", "pictures"))
     add_machine(command, DirectionTraining, ("seed",))
     add_device(command)
+    return top
 
 
 def train_features(arguments: argparse.Namespace) -> None:
     import torch
 
-    from ..training import features
-    from ..training.renders import Renders
+    from cycle_core.training.renders import Renders
+
+    from . import features
 
     torch.set_num_threads(arguments.threads)
     values: dict[str, Any] = {"seed": 1 + FeatureTraining.ROLES.index(arguments.role)}
@@ -86,8 +108,8 @@ def train_features(arguments: argparse.Namespace) -> None:
 def train_landmarks(arguments: argparse.Namespace) -> None:
     import torch
 
-    from ..training import landmarks
-    from ..training.scenes import People
+    from . import landmarks
+    from .scenes import People
 
     torch.set_num_threads(arguments.threads)
     settings = LandmarkTraining(**given(arguments, LandmarkTraining))
@@ -101,7 +123,7 @@ def train_landmarks(arguments: argparse.Namespace) -> None:
 def train_directions(arguments: argparse.Namespace) -> None:
     import torch
 
-    from ..training import directions
+    from . import directions
 
     torch.set_num_threads(arguments.threads)
     settings = DirectionTraining(**given(arguments, DirectionTraining))
@@ -114,3 +136,7 @@ def train_directions(arguments: argparse.Namespace) -> None:
             device_of(arguments),
             console.say,
         )
+
+
+if __name__ == "__main__":
+    sys.exit(main(make_parser=parser))

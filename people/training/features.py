@@ -1,6 +1,6 @@
 """Train the networks that compare and read people of the embedded world: perceptual and identity.
 
-    cycle-core train features perceptual DATA --role metrics --out runs/p --seed 2
+    python -m people.training features perceptual DATA --role metrics --out runs/p --seed 2
 
 DATA is a folder of `make people`; it may still be growing. The perceptual network
 learns to read every factor as its Gaussian code; its features are the distance. The identity
@@ -21,20 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoints.native import save_model
-from ..errors import InputError
-from ..measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
-from ..models.encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
-from ..models.factors import FactorTable
-from ..models.irse import IdentityConfig, IdentityNet
-from ..runtime.devices import autocast
-from ..runtime.optim import Muon, average_decay, update_average
-from ..runtime.progress import Callback
-from . import loop
-from .data import Order
-from .log import LOG
-from .loop import Losses
-from .renders import Renders
+from cycle_core.checkpoints.native import save_model
+from cycle_core.errors import InputError
+from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
+from cycle_core.models.encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
+from cycle_core.models.factors import FactorTable
+from cycle_core.models.irse import IdentityConfig, IdentityNet
+from cycle_core.runtime.devices import autocast
+from cycle_core.runtime.optim import Muon, average_decay, update_average
+from cycle_core.runtime.progress import Callback
+from cycle_core.training import loop
+from cycle_core.training.data import Order
+from cycle_core.training.log import LOG
+from cycle_core.training.loop import Losses
+from cycle_core.training.renders import Renders
+
 from .settings import FeatureTraining
 
 # Few pixels show these, yet an edit of them must be measured: they weigh more in the regression.
@@ -247,7 +248,7 @@ def save(
 ) -> None:
     """Write a trained network as a model file, in 8 bits, with how it was made."""
     seconds = [json.loads(line)["seconds"] for line in (run / LOG).read_text().splitlines()]
-    command = f"cycle-core train features {settings.kind} DATA --role {settings.role}"
+    command = f"python -m people.training features {settings.kind} DATA --role {settings.role}"
     command += f" --seed {settings.seed} --steps {settings.steps} --batch {settings.batch}"
     command += f" --resolution {settings.resolution}"
     metadata = {
@@ -259,11 +260,3 @@ def save(
     }
     state = net.state_dict()
     save_model(path, settings.kind, net.config, state, metadata, dtype=torch.int8)
-
-
-if __name__ == "__main__":
-    import runpy
-    import sys
-
-    sys.argv[1:1] = ["train", "features"]
-    runpy.run_module("cycle_core.cli", run_name="__main__")

@@ -1,6 +1,6 @@
 """Make the embedded directions: one for every factor of the renders, fitted and calibrated.
 
-    cycle-core train directions --generator portraits
+    python -m people.training directions --generator portraits
 
 Of the embedded generator's inputs z the factors are known, so directions need no labelling: codes
 of random z are fitted to the factors' Gaussian codes, all at once, so that each direction moves its
@@ -21,20 +21,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.registry import load_generator
-from ..codes import Code
-from ..directions.direction import Direction
-from ..directions.discovery import fit_directions, responses, with_curve
-from ..directions.editing import edit
-from ..directions.files import save_directions
-from ..errors import InputError
-from ..files.atomic import write_atomically
-from ..invert.encode import generate
-from ..measure.perceptual import PortraitNet, load_attributes
-from ..measure.recognition import load_identity
-from ..models.factors import FactorTable
-from ..models.generator import Generator
-from ..models.irse import IdentityNet
+from cycle_core.checkpoints.registry import load_generator
+from cycle_core.codes import Code
+from cycle_core.directions.direction import Direction
+from cycle_core.directions.discovery import fit_directions, responses, with_curve
+from cycle_core.directions.editing import edit
+from cycle_core.directions.files import save_directions
+from cycle_core.errors import InputError
+from cycle_core.files.atomic import write_atomically
+from cycle_core.invert.encode import generate
+from cycle_core.measure.perceptual import PortraitNet, load_attributes
+from cycle_core.measure.recognition import load_identity
+from cycle_core.models.factors import FactorTable
+from cycle_core.models.generator import Generator
+from cycle_core.models.irse import IdentityNet
+
 from .settings import DirectionTraining
 
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
@@ -201,11 +202,3 @@ def _measure_all(
         rows[direction.name].update(row)
         calibrated.append(measured)
     return calibrated
-
-
-if __name__ == "__main__":
-    import runpy
-    import sys
-
-    sys.argv[1:1] = ["train", "directions"]
-    runpy.run_module("cycle_core.cli", run_name="__main__")

@@ -1,0 +1,1 @@
+"""Trains the networks that only the embedded models have, on renders of people."""
