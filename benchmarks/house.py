@@ -3,7 +3,9 @@
     python benchmarks/house.py
 
 Exits 1 where a rule of the house does not hold: four files at the top of `cycle_core`, no circle
-of imports (those for type checkers alone excepted), no file longer than 400 lines.
+of imports (those for type checkers alone excepted), no file longer than 400 lines. Below that, what
+a further format, direction type and so on would touch: the files of the library and the nodes that
+import or name one that is there; its test and generated texts come to that.
 """
 
 from __future__ import annotations
@@ -17,6 +19,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent / "cycle_core"
 AT_THE_TOP = {"__init__.py", "cli.py", "codes.py", "errors.py"}
 LONGEST = 400
+# one of each kind, by the name that registers it
+EXAMPLES = {
+    "format": "checkpoints.tensorflow",
+    "direction type": "directions.mapper",
+    "detector": "yunet",
+    "metric": "ms_ssim",
+    "schedule": "w-decay",
+    "node": "CycleMixCodes",
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,19 @@ def _reached(name: str, imports: dict[str, set[str]]) -> set[str]:
     return seen
 
 
+def naming(word: str, root: Path = ROOT) -> list[str]:
+    """The files of the library and the nodes that import the module `word`, or have the text."""
+    found = []
+    for path in (*modules(root), *modules(root.parent / "nodes")):
+        name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
+        texts = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+        texts = {node.value for node in texts if isinstance(node, ast.Constant)}
+        inside = name.removeprefix(f"{root.name}.")
+        if word in texts or word == inside or word in imported(path, inside, root.name):
+            found.append(str(path.relative_to(root.parent)))
+    return found
+
+
 def _for_types(node: ast.If) -> bool:
     return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
@@ -108,6 +132,9 @@ def main() -> int:
     print(f"circles of imports       {len(built.circles)}")
     print(f"files, lines             {len(built.lengths)}, {sum(built.lengths.values())}")
     print(f"longest file             {lines} ({name})")
+    for kind, example in EXAMPLES.items():
+        found = naming(example)
+        print(f"{kind + ',':<15} {example + ':':<23} {len(found)} ({', '.join(found)})")
     for fault in built.faults():
         print(f"FAULT  {fault}")
     return bool(built.faults())

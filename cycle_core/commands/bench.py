@@ -13,10 +13,8 @@ from ..errors import InputError
 from .console import Console
 from .options import (
     add_command,
-    add_device,
-    add_generator,
+    add_options,
     add_out,
-    add_preset,
     device_of,
     non_negative_int,
     number,
@@ -58,7 +56,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--card", type=Path, help="Markdown file that takes the tables")
     command.add_argument("--plot", type=Path, help="picture file of the trade-off; matplotlib")
     command.add_argument("--pictures", type=Path, help="folder for pictures side by side")
-    add_device(command)
+    add_options(command, "device")
 
     domain = command.add_argument_group("on the embedded domain")
     domain.add_argument("--quick", action="store_true",
@@ -85,12 +83,12 @@ def add_commands(commands: Any) -> None:
     photos = command.add_argument_group("on photographs")
     photos.add_argument("--photos", type=Path, metavar="FOLDER", help="of aligned square pictures")
     photos.add_argument("--count", type=positive, metavar="N", help="only the first N, by name")
-    add_generator(photos)
+    add_options(photos, "generator")
     photos.add_argument("--directions", nargs="+", metavar="DIRECTION",
                         help="names or files of edits (default: five of SeFa)")  # fmt: skip
     photos.add_argument("--strength", type=number,
                         help="of the edits, in standard deviations (default: 2)")  # fmt: skip
-    add_preset(photos)
+    add_options(photos, "preset")
     command.set_defaults(generator=None, preset=None)  # tells whether they were given
 
 

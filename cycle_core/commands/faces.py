@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .console import Console
 from .options import (
+    FACE,
     add_command,
-    add_device,
-    add_face,
-    add_generator,
+    add_options,
     add_out,
     device_of,
     output_file,
@@ -35,15 +34,14 @@ def add_commands(commands: Any) -> None:
     align.add_argument("photo", type=Path, help="a picture file")
     align.add_argument("--size", type=positive, help="pixels (default: of the generator)")
     add_out(align, "the crop; its place in the photo goes beside it, into NAME.frame.json")
-    add_face(align)
+    add_options(align, *FACE)
     align.add_argument(
         "--face-mask", type=Path, help="a picture, white where the faces are that are meant"
     )
     align.add_argument(
         "--frame", type=Path, help="the .frame.json of another picture: the same crop of this one"
     )
-    add_generator(align)
-    add_device(align)
+    add_options(align, "generator", "device")
 
     paste = add_command(
         commands,

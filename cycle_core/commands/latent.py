@@ -13,14 +13,10 @@ from ..invert.settings import REFINE_PRESETS, TUNE_PRESETS, RefineSettings, Tune
 from .console import Console
 from .options import (
     add_command,
-    add_device,
     add_edit,
     add_encoder,
-    add_generator,
+    add_options,
     add_out,
-    add_preset,
-    add_same_space,
-    add_seed,
     add_settings,
     count,
     device_of,
@@ -52,10 +48,7 @@ def add_commands(commands: Any) -> None:
     encode.add_argument("crop", type=Path, help="an aligned crop, as `align` makes it")
     add_out(encode, "the code")
     add_encoder(encode)
-    add_generator(encode)
-    add_same_space(encode)
-    add_space(encode)
-    add_device(encode)
+    add_options(encode, "generator", "same-space", "space", "device")
 
     refine = add_command(
         commands,
@@ -74,10 +67,7 @@ def add_commands(commands: Any) -> None:
         help="aligned crops that hold the encoder in place (default: samples of the generator)",
     )
     add_encoder(refine)
-    add_generator(refine)
-    add_same_space(refine)
-    add_space(refine)
-    add_preset(refine)
+    add_options(refine, "generator", "same-space", "space", "preset")
     add_settings(
         refine.add_argument_group("in place of the preset's"),
         RefineSettings,
@@ -85,8 +75,7 @@ def add_commands(commands: Any) -> None:
         presets=REFINE_PRESETS,
         spelling={"images": "--m"},
     )
-    add_seed(refine)
-    add_device(refine)
+    add_options(refine, "seed", "device")
 
     tune = add_command(
         commands,
@@ -109,17 +98,14 @@ def add_commands(commands: Any) -> None:
         type=non_negative_int,
         help="of weights and detail, at most, in the shares of the preset (default: the preset's)",
     )
-    add_generator(tune)
-    add_same_space(tune)
-    add_preset(tune)
+    add_options(tune, "generator", "same-space", "preset")
     add_settings(
         tune.add_argument_group("in place of the preset's"),
         TuneSettings,
         _fields(TuneSettings, without=("steps", "betas", "dtype")),
         presets=TUNE_PRESETS,
     )
-    add_seed(tune)
-    add_device(tune)
+    add_options(tune, "seed", "device")
 
     edit = add_command(
         commands,
@@ -131,8 +117,7 @@ def add_commands(commands: Any) -> None:
     edit.add_argument("code", type=Path, help="a code")
     add_edit(edit, repeated=False)
     add_out(edit, "the edited code")
-    add_generator(edit)  # whose channels a direction in StyleSpace moves
-    add_same_space(edit)
+    add_options(edit, "generator", "same-space")
 
     generate = add_command(
         commands,
@@ -143,10 +128,7 @@ def add_commands(commands: Any) -> None:
     )
     generate.add_argument("code", type=Path, help="a code")
     add_out(generate, "the picture; several are numbered")
-    generate.add_argument("--tuned", type=Path, help="what `tune` wrote (default: the generator)")
-    add_generator(generate)
-    add_same_space(generate)
-    add_device(generate)
+    add_options(generate, "tuned", "generator", "same-space", "device")
 
     sample = add_command(
         commands,
@@ -157,33 +139,18 @@ def add_commands(commands: Any) -> None:
     )
     add_out(sample, "the folder: pictures, a sheet of them and their codes")
     sample.add_argument("--count", type=count, default=16, help="pictures (default: 16)")
-    sample.add_argument(
-        "--class",
-        dest="label",
-        type=non_negative_int,
-        help="number of the class, from 0 on, of a class-conditional generator (default: random)",
-    )
+    add_options(sample, "class")
     sample.add_argument(
         "--truncation",
         type=number,
         default=0.7,
         help="1 gives the whole variety, 0 the mean face (default: 0.7)",
     )
-    add_generator(sample)
-    add_seed(sample)
-    add_device(sample)
+    add_options(sample, "generator", "seed", "device")
 
 
 def _fields(kind: type, without: Sequence[str]) -> list[str]:
     return [one.name for one in fields(kind) if one.name not in without]
-
-
-def add_space(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--space",
-        choices=("W", "W+"),
-        help="of the code (default: the one that the encoder was trained last in)",
-    )
 
 
 def run_encode(arguments: argparse.Namespace) -> None:

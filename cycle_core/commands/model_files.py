@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError
 from .console import Console
 from .inventory import table
-from .options import add_architecture, add_command, output_file
+from .options import add_command, add_options, output_file
 
 
 def add_commands(commands: Any) -> None:
@@ -53,7 +53,7 @@ def add_commands(commands: Any) -> None:
         choices=("generator", "encoder"),
         help="which one to take of a file that holds both",
     )
-    add_architecture(convert)
+    add_options(convert, "architecture")
     convert.add_argument(
         "--generator", help="of an encoder whose file lacks the mean code or the number of styles"
     )

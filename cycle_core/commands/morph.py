@@ -12,10 +12,8 @@ from ..run.video_settings import MorphSettings
 from .console import Console
 from .options import (
     add_command,
-    add_device,
-    add_generator,
+    add_options,
     add_out,
-    add_same_space,
     add_settings,
     device_of,
     given,
@@ -41,10 +39,7 @@ def add_commands(commands: Any) -> None:
     add_out(command, "a video (.mp4, .mov, .mkv) or an animated .webp or .gif")
     command.add_argument("--fps", type=number, default=24.0, help="a second (default: 24)")
     add_settings(command, MorphSettings, ("frames", "easing", "path", "loop", "hold"))
-    command.add_argument("--tuned", type=Path, help="what `tune` wrote (default: the generator)")
-    add_generator(command)
-    add_same_space(command)
-    add_device(command)
+    add_options(command, "tuned", "generator", "same-space", "device")
 
 
 def run(arguments: argparse.Namespace) -> None:

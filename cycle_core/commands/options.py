@@ -156,20 +156,6 @@ def add_out(command: argparse.ArgumentParser, what: str, default: str | None = N
     )
 
 
-def add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, mps"
-    )
-
-
-def add_generator(command: argparse._ActionsContainer) -> None:
-    command.add_argument(
-        "--generator",
-        default="portraits",
-        help="path of a generator, or the name of an embedded one (default: portraits)",
-    )
-
-
 def add_encoder(command: argparse.ArgumentParser, needed: bool = True) -> None:
     """needed: whether there is no way without one."""
     where = "" if needed else " for the embedded generator; without one pictures are projected"
@@ -178,66 +164,7 @@ def add_encoder(command: argparse.ArgumentParser, needed: bool = True) -> None:
         default="portraits" if needed else None,
         help=f"path of an encoder, or the name of an embedded one (default: portraits{where})",
     )
-    add_architecture(command)
-
-
-def add_architecture(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--architecture",
-        choices=("e4e", "psp"),
-        help="of an encoder whose file does not say it (default: as the file says)",
-    )
-
-
-def add_same_space(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--same-space",
-        action="store_true",
-        help="take what was made for another generator of the same shape, such as the one that "
-        "this generator was fine-tuned from or blended with; codes say so afterwards",
-    )
-
-
-def add_seed(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--seed", type=non_negative_int, default=0, help="of everything random (default: 0)"
-    )
-
-
-def add_preset(command: argparse._ActionsContainer) -> None:
-    command.add_argument(
-        "--preset",
-        choices=("auto", "paper", "fast", "embedded"),
-        default="auto",
-        help="how long to refine and tune: as the paper does, fast, or as suits the small embedded "
-        "models (default: auto, which is embedded for those and paper for any other)",
-    )
-
-
-def add_face(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--detector",
-        choices=("auto", *DETECTORS),
-        default="auto",
-        help="what finds faces (default: auto, the best that is here)",
-    )
-    command.add_argument(
-        "--face",
-        default="largest",
-        help="largest (default), smallest, all, numbers from the left (0, or 0+2), the one at a "
-        "point x,y, or those in a box x0,y0,x1,y1, in pixels",
-    )
-    command.add_argument(
-        "--points",
-        help="points by hand in place of a detector: x,y of eye, eye, nose, mouth corner, mouth "
-        "corner, or a text or JSON file of them",
-    )
-    command.add_argument(
-        "--no-face",
-        choices=("error", "centre", "skip"),
-        default="error",
-        help="without a face: stop (default), take the centre of the picture, or leave it out",
-    )
+    add_options(command, "architecture")
 
 
 def add_edit(command: argparse.ArgumentParser, repeated: bool) -> None:
@@ -283,6 +210,74 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number")
     return value
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "architecture": {
+        "choices": ("e4e", "psp"),
+        "help": "of an encoder whose file does not say it (default: as the file says)",
+    },
+    "class": {
+        "dest": "label",
+        "type": non_negative_int,
+        "help": "number of the class, from 0 on, of a conditional generator (default: random)",
+    },
+    "detector": {
+        "choices": ("auto", *DETECTORS),
+        "default": "auto",
+        "help": "what finds faces (default: auto, the best that is here)",
+    },
+    "device": {
+        "default": "auto",
+        "help": "auto (default: a GPU where there is one), cpu, cuda, mps",
+    },
+    "face": {
+        "default": "largest",
+        "help": "largest (default), smallest, all, numbers from the left (0, or 0+2), the one at a "
+        "point x,y, or those in a box x0,y0,x1,y1, in pixels",
+    },
+    "generator": {
+        "default": "portraits",
+        "help": "path of a generator, or the name of an embedded one (default: portraits)",
+    },
+    "no-face": {
+        "choices": ("error", "centre", "skip"),
+        "default": "error",
+        "help": "without a face: stop (default), take the centre of the picture, or leave it out",
+    },
+    "points": {
+        "help": "points by hand in place of a detector: x,y of eye, eye, nose, mouth corner, mouth "
+        "corner, or a text or JSON file of them",
+    },
+    "preset": {
+        "choices": ("auto", "paper", "fast", "embedded"),
+        "default": "auto",
+        "help": "how long to refine and tune: as the paper does, fast, or as suits the small "
+        "embedded models (default: auto, which is embedded for those and paper for any other)",
+    },
+    "same-space": {
+        "action": "store_true",
+        "help": "take what was made for another generator of the same shape, such as the one that "
+        "this generator was fine-tuned from or blended with; codes say so afterwards",
+    },
+    "seed": {
+        "type": non_negative_int,
+        "default": 0,
+        "help": "of everything random (default: 0)",
+    },
+    "space": {
+        "choices": ("W", "W+"),
+        "help": "of the code (default: the one that the encoder was trained last in)",
+    },
+    "tuned": {"type": Path, "help": "what `tune` wrote (default: the generator)"},
+}
+FACE = ("detector", "face", "points", "no-face")
+
+
+def add_options(command: argparse._ActionsContainer, *names: str) -> None:
+    """Some of OPTIONS, in this order."""
+    for name in names:
+        command.add_argument(f"--{name}", **OPTIONS[name])
 
 
 def device_of(arguments: argparse.Namespace) -> torch.device:

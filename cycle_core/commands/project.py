@@ -11,15 +11,11 @@ from ..invert.settings import ProjectSettings
 from .console import Console
 from .options import (
     add_command,
-    add_device,
-    add_generator,
+    add_options,
     add_out,
-    add_preset,
-    add_seed,
     add_settings,
     device_of,
     given,
-    non_negative_int,
     output_file,
 )
 
@@ -41,16 +37,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--start", type=Path, help="codes to start at, such as an encoder's (default: the mean)"
     )
-    command.add_argument(
-        "--class",
-        dest="label",
-        type=non_negative_int,
-        help="of the samples, of a conditional generator",
-    )
-    add_preset(command)
-    add_generator(command)
-    add_seed(command)
-    add_device(command)
+    add_options(command, "class", "preset", "generator", "seed", "device")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,16 +11,12 @@ from ..errors import InputError
 from ..run.video_settings import ClipSettings
 from .console import Console
 from .options import (
+    FACE,
     add_command,
-    add_device,
     add_edit,
     add_encoder,
-    add_face,
-    add_generator,
+    add_options,
     add_out,
-    add_preset,
-    add_same_space,
-    add_seed,
     add_settings,
     device_of,
     given,
@@ -53,16 +49,13 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--tune-steps", type=non_negative_int, help="at most (default: of the preset)"
     )
-    add_preset(command)
-    add_face(command)
+    add_options(command, "preset", *FACE)
     command.add_argument(
         "--project-steps", type=non_negative_int, help="without an encoder (default: of the preset)"
     )
-    add_generator(command)
+    add_options(command, "generator")
     add_encoder(command, needed=False)
-    add_same_space(command)
-    add_seed(command)
-    add_device(command)
+    add_options(command, "same-space", "seed", "device")
     add_settings(command.add_argument_group("videos"), ClipSettings, ("smoothing", "key_frames"))
 
     demo = add_command(
@@ -73,8 +66,7 @@ def add_commands(commands: Any) -> None:
         "demo --out demo-output",
     )
     add_out(demo, "the folder of the results", default="demo-output")
-    add_seed(demo)
-    add_device(demo)
+    add_options(demo, "seed", "device")
 
 
 def run(arguments: argparse.Namespace) -> None:

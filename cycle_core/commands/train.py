@@ -17,8 +17,8 @@ from ..training.settings import AdversarialTraining, EncoderTraining, Regression
 from .console import Console
 from .options import (
     add_command,
-    add_device,
     add_machine,
+    add_options,
     add_out,
     add_settings,
     device_of,
@@ -119,7 +119,7 @@ def _add_encoder(kinds: Any) -> None:
     group = command.add_argument_group("training")
     add_settings(group, EncoderTraining, [n for n in _names(EncoderTraining) if n not in machine])
     add_machine(command, EncoderTraining, machine)
-    add_device(command)
+    add_options(command, "device")
     command.add_argument("--no-tightening", action="store_true", help=argparse.SUPPRESS)  # as once
 
 
@@ -220,7 +220,7 @@ def _add_generator(kinds: Any) -> None:
         group = command.add_argument_group(title)
         add_settings(group, kind, [name for name in names if name not in others])
     add_machine(command, AdversarialTraining, _MACHINE, also)
-    add_device(command)
+    add_options(command, "device")
 
 
 def _train_generator(arguments: argparse.Namespace, console: Console) -> None:

@@ -15,8 +15,8 @@ from cycle_core.cli import Parser, main
 from cycle_core.commands.console import Console
 from cycle_core.commands.options import (
     add_command,
-    add_device,
     add_machine,
+    add_options,
     add_out,
     add_settings,
     device_of,
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         command, FeatureTraining, ("steps", "batch", "resolution", "learning_rate", "half_life")
     )
     add_machine(command, FeatureTraining, ("seed", "bf16", "log_every", "save_every"))
-    add_device(command)
+    add_options(command, "device")
 
     command = add_command(
         kinds,
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--table", type=Path, help="file for what was measured, JSON")
     add_settings(command, DirectionTraining, ("samples", "pictures"))
     add_machine(command, DirectionTraining, ("seed",))
-    add_device(command)
+    add_options(command, "device")
     return top
 
 
