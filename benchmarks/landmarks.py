@@ -2,7 +2,7 @@
 
     python benchmarks/landmarks.py PHOTOS --card docs/embedded-models.md
 
-PHOTOS is a folder of pictures; YuNet's file must be where `cycle_core.weights` looks for it. Every
+PHOTOS is a folder of pictures; YuNet's file must be where `files/weights.py` looks for it. Every
 face that YuNet is sure of counts, profiles excepted, first in its photo, then cut out, scaled and
 turned before a picture without people. YuNet finds other points in a photo than in its mirror
 image, or in the same photo turned a little: the mean over forty such looks is what counts as true,

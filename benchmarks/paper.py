@@ -20,9 +20,17 @@ import sys
 import time
 from pathlib import Path
 
-from cycle_core.bench.methods import TRAININGS
 from people.training.embedded import PRESETS
 
+# training -> its options of `cycle-core train encoder`
+TRAININGS = {
+    "w": ("--phases", "w"),
+    "w+": ("--phases", "w+"),
+    "cycle": (),
+    "untightened": ("--delta-factor", "1", "--adv-factor", "1"),
+    "w-decay": ("--phases", "w-decay"),
+    "cycle-delta": ("--adv-factor", "1"),
+}
 _CLI = (sys.executable, "-m", "cycle_core.cli")
 _PROJECT = Path(__file__).resolve().parents[1]  # whose Makefile renders
 

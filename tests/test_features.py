@@ -6,8 +6,9 @@ from people_data import FOLDER, TABLE, replace, write
 
 from cycle_core.cli import main
 from cycle_core.errors import InputError
-from cycle_core.training import features
 from cycle_core.training.renders import HELD_OUT, Renders
+from people.training import features
+from people.training.__main__ import parser
 from people.training.features import (
     augment,
     calibrate,
@@ -132,21 +133,16 @@ def test_the_roles_have_networks_of_different_width():
 
 
 def test_bad_input_is_answered_with_one_sentence_and_exit_code_2(tmp_path, capsys):
-    assert (
-        main(
-            [
-                "train",
-                "features",
-                "identity",
-                str(tmp_path),
-                "--role",
-                "loss",
-                "--out",
-                str(tmp_path / "r"),
-            ]
-        )
-        == 2
-    )
+    command = [
+        "features",
+        "identity",
+        str(tmp_path),
+        "--role",
+        "loss",
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    assert main(command, parser) == 2
     assert "index.json" in capsys.readouterr().err
     with pytest.raises(InputError, match="perceptual, identity"):
         FeatureTraining(kind="landmarks")

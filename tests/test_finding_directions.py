@@ -110,17 +110,18 @@ def test_the_directions_of_a_generator_of_portraits_move_one_factor_each(portrai
 def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits, G, tmp_path):
     from cycle_core.checkpoints.native import save_model
     from cycle_core.cli import main
+    from people.training.__main__ import parser
 
     for name, model in (("portraits", portraits), ("other", G)):
         path = tmp_path / f"{name}.safetensors"
         save_model(path, "generator", model.config, model.state_dict())
     out = tmp_path / "directions.safetensors"
-    command = ["train", "directions", "--generator"]
+    command = ["directions", "--generator"]
     options = ["--out", str(out), "--samples", "500", "--pictures", "0", "--device", "cpu"]
-    assert main([*command, str(tmp_path / "portraits.safetensors"), *options]) == 0
+    assert main([*command, str(tmp_path / "portraits.safetensors"), *options], parser) == 0
     assert load_direction(f"{out}:glasses").generator_id == portraits.fingerprint
     out.unlink()
-    assert main([*command, str(tmp_path / "other.safetensors"), *options]) == 2
+    assert main([*command, str(tmp_path / "other.safetensors"), *options], parser) == 2
     assert not out.exists()
 
 

@@ -29,8 +29,8 @@ class BenchModels:
 
 @dataclass(frozen=True)
 class Method:
-    """key: in file names; encoder: which training it uses, one of TRAININGS, "" for none;
-    space: of its codes; steps: how many, which --quick shortens."""
+    """key: in file names; encoder: which training it uses, a folder's name (see docs/results.md),
+    "" for none; space: of its codes; steps: how many, which --quick shortens."""
 
     key: str
     title: str
@@ -42,17 +42,6 @@ class Method:
     def pivots(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
         """Codes of pictures float32 [N,3,R,R] in [-1,1]."""
         return self.run(models, images, steps, seed)
-
-
-# training -> its options of `cycle-core train encoder`
-TRAININGS = {
-    "w": ("--phases", "w"),
-    "w+": ("--phases", "w+"),
-    "cycle": (),
-    "untightened": ("--delta-factor", "1", "--adv-factor", "1"),
-    "w-decay": ("--phases", "w-decay"),
-    "cycle-delta": ("--adv-factor", "1"),
-}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..checkpoints.native import resolve
 from ..checkpoints.registry import load_encoder, load_generator
 from ..directions.editing import edit
 from ..errors import CycleError, InputError
-from ..files.atomic import write_atomically
+from ..files.atomic import write_json
 from ..files.weights import sha256
 from ..images.io import list_images, read_crop, save_image
 from ..invert.encode import check_pair, generate
@@ -141,8 +141,7 @@ def compare_photos(
         method.key: method.title for method in methods if method.encoder or settings.projected
     }
     compared = Compared(results, failed, facts, titles, sheets)
-    text = json.dumps({"facts": facts, "results": results, "failed": failed}, indent=1)
-    write_atomically(out / "report.json", lambda to: to.write_text(text + "\n"))
+    write_json(out / "report.json", {"facts": facts, "results": results, "failed": failed})
     if not results:
         reason = failed[0]["reason"] if failed else "no method is left that measures one"
         raise InputError(f"None of the {len(pictures)} pictures could be measured: {reason}")
@@ -197,9 +196,8 @@ class _Bench:
             return {"failed": str(error)}
         if strip is not None:
             save_image(strip, self.file(method, path, ".png"))
-        text = json.dumps({"facts": facts, **record}, indent=1)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, lambda to: to.write_text(text + "\n"))
+        write_json(file, {"facts": facts, **record})
         return record
 
     def measure(

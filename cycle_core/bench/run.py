@@ -15,7 +15,7 @@ from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.editing import edit
 from ..errors import CheckpointError, InputError, MissingFileError
-from ..files.atomic import write_atomically
+from ..files.atomic import write_atomically, write_json
 from ..files.json import read_json
 from ..images.io import save_image
 from ..invert.encode import check_pair, generate
@@ -124,8 +124,7 @@ def compare(
             result["facts"] = wanted
             if pictures is not None:
                 save_image(pictures, path.with_suffix(".png"))
-            text = json.dumps(result, indent=1)
-            write_atomically(path, lambda to, text=text: to.write_text(text + "\n"))
+            write_json(path, result)
         results.append(result)
     write_numbers(results, out / NUMBERS)
     return results

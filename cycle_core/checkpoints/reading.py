@@ -4,7 +4,7 @@
     contents.container, contents.data           # "pickle", {"G_ema": PersistentObject(...), ...}
     state = load_tensors(module_state(contents.data["G_ema"]))     # {name: float32 tensor}
 
-The data is made of dict, list, tuple, set, str, bytes, numbers, None and the records of `records`.
+The data is made of dict, list, tuple, str, bytes, numbers, None and the records of `lazy_tensors`.
 Tensors and numpy arrays are `StoredTensor`s, which stay in the file until `load_tensors` (a state
 dict), `load_all` (anything small) or `.tensor()` read them.
 

@@ -313,7 +313,7 @@ def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
         b"]": lambda m: m._push([]),
         b"}": lambda m: m._push({}),
         b")": lambda m: m._push(()),
-        b"\x8f": lambda m: m._push([]),  # a set, see `names`
+        b"\x8f": lambda m: m._push([]),  # a set, see `pickle_globals`
         b"(": lambda m: m._marks.append(len(m._stack)),
         b"l": lambda m: m._push(m._pop_mark()),
         b"t": lambda m: m._push(tuple(m._pop_mark())),

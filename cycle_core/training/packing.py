@@ -2,7 +2,7 @@
 
     cycle-core pack PICTURES --out SHARDS --size 256
 
-Beside each shard (see `cycle_core.shards`) lies `00000-sources.json` with the names and sizes of
+Beside each shard (see `files/shards.py`) lies `00000-sources.json` with the names and sizes of
 its files and its SHA-256; it is written after the shard and declares it whole. `index.json` is
 written last, and without it nothing opens: {"pictures": {resolution, shard}, "count": pictures,
 "sha256": of the checksums of all shards}. The same command again packs what is missing, what has

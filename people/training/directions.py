@@ -28,7 +28,7 @@ from cycle_core.directions.discovery import fit_directions, responses, with_curv
 from cycle_core.directions.editing import edit
 from cycle_core.directions.files import save_directions
 from cycle_core.errors import InputError
-from cycle_core.files.atomic import write_atomically
+from cycle_core.files.atomic import write_json
 from cycle_core.invert.encode import generate
 from cycle_core.measure.perceptual import PortraitNet, load_attributes
 from cycle_core.measure.recognition import load_identity
@@ -172,8 +172,7 @@ def train(
     }
     save_directions(directions, out, {"training": json.dumps(origin)})
     if table is not None:
-        text = json.dumps({**origin, "directions": rows}, indent=1)
-        write_atomically(table, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_json(table, {**origin, "directions": rows})
     say(f"{len(directions)} directions in {seconds} s: {out}")
     return directions
 
