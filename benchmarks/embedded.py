@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from frechet import frechet_distance
 from torch import Tensor
 
 import cycle_core as cc
@@ -47,12 +48,12 @@ def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptu
     z = torch.randn(SAMPLES, len(data.table), generator=torch.Generator().manual_seed(2))
     samples = _batches(lambda part: G(part), z).clamp(-1, 1)
     features, fakes = (_batches(lambda x: pooled(x, perceptual), x) for x in (real, samples))
-    halves = metrics.frechet_distance(features[:SAMPLES], features[SAMPLES:])
+    halves = frechet_distance(features[:SAMPLES], features[SAMPLES:])
     return {
         "psnr": float((10 * torch.log10(4 / error)).mean()),
-        "frechet_samples": metrics.frechet_distance(features[:SAMPLES], fakes),
+        "frechet_samples": frechet_distance(features[:SAMPLES], fakes),
         "frechet_halves": halves,
-        "frechet_ratio": metrics.frechet_distance(features[:SAMPLES], fakes) / halves,
+        "frechet_ratio": frechet_distance(features[:SAMPLES], fakes) / halves,
         "r2_renders": r_squared(data.table, _batches(reader.factors, renders), factors),
         "r2_samples": r_squared(
             data.table, _batches(reader.factors, samples), data.table.from_z(z)

@@ -63,10 +63,7 @@ def from_tensorflow(
             img_channels=variables[f"{sizes[-1]}x{sizes[-1]}/ToRGB/weight"].shape[3],
             const_size=(const.shape[2], const.shape[3]),
         )
-        state = {
-            "mapping.w_avg": variables["dlatent_avg"],
-            "synthesis.const": const[0],
-        }
+        state = {"mapping.w_avg": variables["dlatent_avg"], "synthesis.const": const[0]}
         dense = {f"Dense{i}": f"mapping.layers.{i}" for i in range(layers)}
         if embed is not None:
             dense["LabelEmbed"] = "mapping.embed"

@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import Console
-from .options import (
-    FACE,
-    add_command,
-    add_options,
-    add_out,
-    device_of,
-    output_file,
-    positive,
-)
+from .options import FACE, add_command, add_options, add_out, device_of, output_file, positive
 
 if TYPE_CHECKING:
     from ..faces.frame import Face, Frame

@@ -247,7 +247,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "points": {
         "help": "points by hand in place of a detector: x,y of eye, eye, nose, mouth corner, mouth "
-        "corner, or a text or JSON file of them",
+        "corner, or a text or JSON file of them"
     },
     "preset": {
         "choices": ("auto", "paper", "fast", "embedded"),
@@ -260,11 +260,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "take what was made for another generator of the same shape, such as the one that "
         "this generator was fine-tuned from or blended with; codes say so afterwards",
     },
-    "seed": {
-        "type": non_negative_int,
-        "default": 0,
-        "help": "of everything random (default: 0)",
-    },
+    "seed": {"type": non_negative_int, "default": 0, "help": "of everything random (default: 0)"},
     "space": {
         "choices": ("W", "W+"),
         "help": "of the code (default: the one that the encoder was trained last in)",

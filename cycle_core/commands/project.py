@@ -9,15 +9,7 @@ from typing import Any
 
 from ..invert.settings import ProjectSettings
 from .console import Console
-from .options import (
-    add_command,
-    add_options,
-    add_out,
-    add_settings,
-    device_of,
-    given,
-    output_file,
-)
+from .options import add_command, add_options, add_out, add_settings, device_of, given, output_file
 
 
 def add_commands(commands: Any) -> None:

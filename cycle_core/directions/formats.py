@@ -11,28 +11,11 @@ from ..checkpoints.native import NATIVE, is_native
 from ..checkpoints.reading import Contents
 from .base import BaseDirection
 from .files import is_direction, list_directions
-from .foreign import (
-    is_relevance,
-    is_statistics,
-    load_style_deviations,
-    load_vectors,
-)
-
-
-def _is_foreign_direction(contents: Contents) -> bool:
-    return contents.container != "safetensors" and is_direction(contents.data)
+from .foreign import is_relevance, is_statistics, load_style_deviations, load_vectors
 
 
 def _load_directions(contents: Contents) -> list[BaseDirection]:
     return list_directions(contents.path)
-
-
-def _load_relevance(contents: Contents) -> Tensor:
-    return load_vectors(contents.path, "a row for each convolution channel")
-
-
-def _load_statistics(contents: Contents) -> Tensor:
-    return load_style_deviations(contents.path)
 
 
 def _describe_table(table: Tensor) -> dict[str, Any]:
@@ -53,7 +36,7 @@ FORMATS = (
     Format(
         "InterFaceGAN, GANSpace, SeFa, StyleCLIP",
         "direction",
-        _is_foreign_direction,
+        lambda contents: contents.container != "safetensors" and is_direction(contents.data),
         _load_directions,
         _describe_directions,
     ),
@@ -61,14 +44,14 @@ FORMATS = (
         "StyleCLIP",
         "table of relevances",
         lambda contents: is_relevance(contents.data),
-        _load_relevance,
+        lambda contents: load_vectors(contents.path, "a row for each convolution channel"),
         _describe_table,
     ),
     Format(
         "StyleCLIP",
         "table of style statistics",
         lambda contents: is_statistics(contents.data),
-        _load_statistics,
+        lambda contents: load_style_deviations(contents.path),
         _describe_table,
     ),
 )

@@ -107,11 +107,7 @@ def face_mask(size: int, feather: float = FEATHER) -> torch.Tensor:
 
 
 def _own(
-    here: torch.Tensor,
-    shown: torch.Tensor,
-    grid: torch.Tensor,
-    flow: torch.Tensor,
-    frame: Frame,
+    here: torch.Tensor, shown: torch.Tensor, grid: torch.Tensor, flow: torch.Tensor, frame: Frame
 ) -> torch.Tensor:
     """[1,3,h,w]: what the photo has and the generator's picture lacks, moved as the edit moves."""
     if float(flow.abs().max()) == 0:

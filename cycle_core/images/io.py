@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -280,14 +281,8 @@ def _reraise(error: OSError) -> None:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """img2 before img10: runs of digits compare as numbers."""
-    parts: list[tuple[int, str]] = []
-    run = ""
-    for sign in name.lower() + "\0":
-        if run and (sign == "\0" or sign.isdecimal() != run[-1].isdecimal()):
-            parts.append((int(run), "") if run.isdecimal() else (-1, run))
-            run = ""
-        run += sign
-    return parts
+    runs = re.findall(r"\d+|\D+", name.lower())
+    return [(int(run), "") if run.isdecimal() else (-1, run) for run in runs]
 
 
 def _why(error: OSError) -> str:

@@ -200,12 +200,7 @@ class StyleGAN2Synthesis(Synthesis):
         return x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
 
     def _through(
-        self,
-        blocks: range,
-        x: Tensor,
-        image: Tensor | None,
-        styles: list[list[Tensor]],
-        noise: str,
+        self, blocks: range, x: Tensor, image: Tensor | None, styles: list[list[Tensor]], noise: str
     ) -> tuple[Tensor, Any]:
         """The features and the image after some blocks, from those before them."""
         for i in blocks:

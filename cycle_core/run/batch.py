@@ -26,14 +26,7 @@ from ..runtime.progress import StepCallback
 from .clips import ClipInversion, edit_clip, invert_clip, read_clip, write_clip
 from .inputs import Inputs, summarise, text
 from .picture_files import read_inversion, write_edited, write_inversion, write_sheet
-from .pipeline import (
-    Inversion,
-    Models,
-    RunSettings,
-    edit_picture,
-    find_targets,
-    invert_picture,
-)
+from .pipeline import Inversion, Models, RunSettings, edit_picture, find_targets, invert_picture
 from .results import (
     check_report,
     files_of,
