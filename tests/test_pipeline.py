@@ -19,10 +19,10 @@ from cycle_core.run.pipeline import (
     Models,
     RunSettings,
     edit_picture,
+    find_targets,
     invert_picture,
     load_models,
     preset,
-    run_picture,
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -95,7 +95,12 @@ def test_progress_names_the_steps_and_counts_them(photo, models, settings):
     tune = replace(settings.tune, steps=2, detail_steps=1)
     short = replace(settings, refine=replace(settings.refine, steps=2), tune=tune)
 
-    run_picture(photo, models, [parse_edit("smile=1")], short, lambda *step: told.append(step))
+    def tell(*step):
+        told.append(step)
+
+    (target,) = find_targets(photo, short)
+    short_inversion = invert_picture(photo, target, models, short, tell)
+    edit_picture(short_inversion, [parse_edit("smile=1")], models, tell)
 
     assert told == [
         ("refine", 1, 2), ("refine", 2, 2), ("tune", 1, 3), ("tune", 2, 3), ("tune", 3, 3),
@@ -122,18 +127,18 @@ def test_an_exception_from_progress_ends_the_run_and_changes_no_model(photo, mod
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_picture(photo, models, (), settings, stop)
+        invert_picture(photo, find_targets(photo, settings)[0], models, settings, stop)
 
     fresh = Models(**{name: getattr(models, name) for name in models.__dataclass_fields__})
     assert (fresh.fingerprint, models.generator.fingerprint) == before
 
 
-def test_nothing_is_found_in_an_empty_picture(models):
+def test_nothing_is_found_in_an_empty_picture():
     grey = Photo(torch.zeros(1, 3, 96, 128))
 
     with pytest.raises(NoFaceError, match="No face"):
-        run_picture(grey, models, settings=RunSettings())
-    assert run_picture(grey, models, settings=RunSettings(no_face="skip")) == []
+        find_targets(grey, RunSettings())
+    assert find_targets(grey, RunSettings(no_face="skip")) == []
 
 
 def test_an_encoder_of_another_generator_is_refused(models, tmp_path):

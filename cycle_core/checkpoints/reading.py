@@ -31,28 +31,13 @@ from .containers import read_container
 from .lazy_tensors import (
     Damaged,
     FileBytes,
-    OpaqueObject,
     PersistentObject,
     Region,
     StoredTensor,
-    TFNetwork,
     Unsupported,
     check_unfolded,
 )
 from .unpickling import Limits
-
-__all__ = [
-    "Contents",
-    "OpaqueObject",
-    "PersistentObject",
-    "StoredTensor",
-    "TFNetwork",
-    "load_all",
-    "load_tensors",
-    "module_state",
-    "read_file",
-    "reported",
-]
 
 MAX_PREFIX = 500  # characters of the names of modules in modules
 

@@ -21,9 +21,8 @@ from .state_dicts import find
 
 NAMES = ("mapping.fc0.weight", "synthesis.input.weight", "synthesis.input.affine.weight")
 
-LAYER = re.compile(
-    r"synthesis\.(L(\d{1,3})_(\d{1,5})_(\d{1,5}))\.(.+)"
-)  # index, size, channels, tensor
+# index, size, channels, tensor
+LAYER = re.compile(r"synthesis\.(L(\d{1,3})_(\d{1,5})_(\d{1,5}))\.(.+)")
 # what the tensors do not show; where a file does not say it, it is the default of both projects
 SETTINGS = {
     "num_critical": int,

@@ -168,9 +168,7 @@ def ffhq_quad(points: torch.Tensor) -> torch.Tensor:
         eyes, mouth = p[:2], p[3:]
     e2e = eyes[1] - eyes[0]
     e2m = mouth.mean(0) - eyes.mean(0)
-    quarter = torch.tensor(
-        [-1.0, 1.0], dtype=p.dtype
-    )  # v.flip(0) * quarter: v turned by 90 degrees
+    quarter = torch.tensor([-1.0, 1.0], dtype=p.dtype)  # v.flip(0) * quarter: v turned by 90
     x = e2e - e2m.flip(0) * quarter
     length = x.norm()
     if float(length) < 1e-3 or float(torch.maximum(e2e.norm(), e2m.norm())) < 1e-3:

@@ -29,27 +29,14 @@ from ..errors import CheckpointError, MissingFileError
 from .assets import ASSETS
 from .catalogue import CATALOGUE, Weight
 
-__all__ = [
-    "CATALOGUE",
-    "Weight",
-    "add_folder",
-    "cache_folder",
-    "fetch",
-    "find",
-    "folders",
-    "offline",
-    "sha256",
-]
-
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all or None
 
 
 _CHUNK = 1 << 18
 _PATIENCE = 30  # seconds to wait for the next byte
 _LONGEST = 4 * 3600  # seconds of one download
-_LARGEST = (
-    8 << 30
-)  # bytes of a file whose size is not known; the largest of the catalogue has 1.2e9
+# bytes of a file whose size is not known; the largest of the catalogue has 1.2e9
+_LARGEST = 8 << 30
 _MEMBERS = 1000  # of an archive
 _registered: list[tuple[str, Path]] = []  # (kind or "", folder), of `add_folder`
 

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 Curve = Callable[[np.ndarray], np.ndarray]  # stored value 0..1 -> light
 
-_SAME = (
-    2  # levels of 255 by which a profile may differ from sRGB in 8 bits and still be taken as it
-)
+# levels of 255 by which a profile may differ from sRGB in 8 bits and still be taken as it
+_SAME = 2
 # sRGB's primaries as light under D50, the white of profiles: what its own profiles hold
 _SRGB = np.array(
     [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.7141]]

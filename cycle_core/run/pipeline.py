@@ -3,8 +3,8 @@
 photo -> detect, align -> crop -> encode -> refine -> pivot -> tune -> generator'
 pivot -> edit -> code' -> generator' -> edited crop -> paste -> photo'
 
-`run_picture` goes the whole way. `invert_picture` and `edit_picture` are its two halves: the first
-takes seconds to minutes, the second can be repeated for any number of edits.
+`invert_picture` and `edit_picture` are its two halves: the first takes seconds to minutes, the
+second can be repeated for any number of edits.
 """
 
 from __future__ import annotations
@@ -168,25 +168,6 @@ def _preset_name(name: str, generator: str | Path) -> str:
     if name not in TUNE_PRESETS:
         raise InputError(f"The presets are auto, {', '.join(TUNE_PRESETS)}, not {name!r}.")
     return name
-
-
-def run_picture(
-    photo: Photo,
-    models: Models,
-    edits: Sequence[Edit] = (),
-    settings: RunSettings | None = None,
-    progress: StepCallback | None = None,
-) -> list[tuple[Inversion, list[Edited]]]:
-    """Detect, align, encode, refine, tune, edit, generate, paste: for each face that is chosen.
-
-    photo: of any size; edits: what to make of each face; progress(step's name, done, total).
-    Raises NoFaceError (by settings.no_face), and what the steps raise."""
-    settings = settings or RunSettings()
-    results = []
-    for target in find_targets(photo, settings):
-        inversion = invert_picture(photo, target, models, settings, progress)
-        results.append((inversion, edit_picture(inversion, edits, models, progress)))
-    return results
 
 
 def find_targets(
