@@ -198,11 +198,13 @@ def side_by_side(out: str | Path, results: Sequence[Result], name: str, picture:
     """One picture of a set with every method, of the first training seed: float32 [1,3,H,W].
 
     out: the folder of `compare`. Raises MissingFileError where a picture is gone."""
-    seed = min(result["facts"]["seed"] for result in results)
+    facts = [result["facts"] for result in results]
+    seed = min(one["seed"] for one in facts)
+    measured = {(one["method"], one["seed"], one["set"]) for one in facts}
     strips = {
         method.title: Path(out) / f"{method.key}-{seed}-{name}.png"
         for method in METHODS
-        if any(_is(result, method.key, seed, name) for result in results)
+        if (method.key, seed, name) in measured
     }
     return stacked(strips, COLUMNS, TITLES[name], picture)
 
@@ -221,11 +223,6 @@ def stacked(
         row = strip[:, :, side * number : side * (number + 1)]
         rows.append(list(row.split(side, dim=3)))
     return contact_sheet(rows, columns, list(strips), title, cell=128)
-
-
-def _is(result: Result, method: str, seed: int, name: str) -> bool:
-    facts = result["facts"]
-    return (facts["method"], facts["seed"], facts["set"]) == (method, seed, name)
 
 
 # ------------------------------------------------------------------ photographs

@@ -139,10 +139,6 @@ def _load(contents: Contents) -> Code:
     return _read_ours(contents) if contents.metadata.get("kind") else _read_latents(contents)
 
 
-def _is_foreign(contents: Contents) -> bool:
-    return "kind" not in contents.metadata and bool(latents_in(contents.data))
-
-
 def _describe(code: Code) -> dict[str, Any]:
     _, styles, dimensions = code.w.shape
     return {
@@ -160,7 +156,7 @@ FORMATS = (
     Format(
         "PTI, STIT, e4e, ReStyle, HyperStyle, projectors of NVIDIA and rosinality",
         "code",
-        _is_foreign,
+        lambda contents: "kind" not in contents.metadata and bool(latents_in(contents.data)),
         _load,
         _describe,
     ),

@@ -52,6 +52,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run_align(arguments: argparse.Namespace) -> None:
+    from ..checkpoints.registry import load_generator
     from ..faces.frame import align
     from ..images.io import read_photo, save_image
     from ..run.picture_files import write_frame
@@ -60,7 +61,7 @@ def run_align(arguments: argparse.Namespace) -> None:
     out = output_file(arguments.out, [arguments.photo])
     photo = read_photo(arguments.photo)
     photo = replace(photo, image=photo.image.to(device_of(arguments)))
-    size = arguments.size or _resolution(arguments.generator)
+    size = arguments.size or load_generator(arguments.generator).resolution
     chosen = _places(photo, arguments)
     if not chosen:
         console.say(f"{arguments.photo}: no face, left out")
@@ -108,9 +109,3 @@ def run_paste(arguments: argparse.Namespace) -> None:
     photo = read_photo(arguments.photo)
     save_image(paste(photo, read_image(arguments.crop), frame, reference=reference), out)
     console.say(str(out))
-
-
-def _resolution(generator: str) -> int:
-    from ..checkpoints.registry import load_generator
-
-    return load_generator(generator).resolution

@@ -129,7 +129,9 @@ def lec(
 
 
 def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(similarity, contrast and structure alone), means over positions and channels, [B] each."""
+    """(similarity, contrast and structure alone), means over positions and channels, [B] each.
+
+    kornia's `ssim` gives the first alone, and MS-SSIM needs both."""
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # the range of [-1, 1] is 2
     mean_a, mean_b = _blur(a), _blur(b)
     var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2

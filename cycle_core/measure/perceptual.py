@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -84,7 +83,8 @@ def load_perceptual(role: str = "loss", network: str = "embedded") -> Lpips:
         kind, features, heads = _PUBLISHED["alex" if network == "auto" else network]
         files = find(features), find(heads)
         if files[0] and files[1]:
-            net = _load_published(kind(), files[0], files[1])
+            net, states = kind(), [open_model(file, "perceptual") for file in files]
+            build(net, states[0] | states[1], files[0])
             name = f"LPIPS ({kind.__name__})"
             return Lpips(net, name, THRESHOLDS[kind.__name__]).eval().requires_grad_(False)
         if network != "auto":
@@ -284,8 +284,3 @@ _PUBLISHED: dict[str, tuple[type[AlexNet | VGG16], str, str]] = {
     "alex": (AlexNet, "alexnet", "lpips-alex"),
     "vgg": (VGG16, "vgg16", "lpips-vgg"),
 }
-
-
-def _load_published(net: _Published, features: Path, heads: Path) -> _Published:
-    build(net, open_model(features, "perceptual") | open_model(heads, "perceptual"), features)
-    return net

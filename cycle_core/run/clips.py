@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,9 +97,9 @@ def invert_clip(
     shape = (len(targets), G.num_ws, G.w_dim)
     codes = np.lib.format.open_memmap(work / "codes.npy", "w+", np.float32, shape)
     code_of, first = _coder(models, settings), None
-    for i, (image, target) in enumerate(_with_targets(clip, targets)):
+    for i, (frame, target) in enumerate(zip(clip, targets, strict=False)):
         if target is not None:
-            crop, _ = align(image.to(G.device), target, G.resolution)
+            crop, _ = align(frame.image.to(G.device), target, G.resolution)
             code = code_of(crop)
             codes[i] = code.w[0].cpu().numpy()
             first = first or code
@@ -214,16 +214,11 @@ def smoothed_code(codes: np.ndarray, targets: Sequence[Target], index: int, sigm
     return smooth_over_time(around, sigma)[index - first] if sigma > 0 else around[index - first]
 
 
-def _with_targets(clip: Clip, targets: Sequence[Target]) -> Iterator[tuple[Tensor, Target]]:
-    for frame, target in zip(clip, targets, strict=False):
-        yield frame.image, target
-
-
 # ------------------------------------------------------------------ files
 def write_clip(folder: Path, inversion: ClipInversion, original: Generator) -> None:
     """Write what `read_clip` reads, beside codes.npy, which is there."""
     save_tuned(inversion.tuned, folder / "tuned.safetensors", original=original)
-    places = [None if x is None else _place_of(x) for x in inversion.targets]
+    places = [x.points.tolist() if isinstance(x, Face) else x for x in inversion.targets]
     text = json.dumps({"smoothing": inversion.smoothing, "targets": places})
     write_atomically(folder / "targets.json", lambda part: part.write_text(text, "utf-8"))
 
@@ -239,7 +234,7 @@ def read_clip(folder: Path, clip: Clip, models: Models, report: dict[str, Any]) 
     tuned = load_tuned(folder / "tuned.safetensors", G)
     try:
         stored = read_json(folder / "targets.json", _TARGETS)
-        targets = [None if x is None else _target_of(x) for x in stored["targets"]]
+        targets = [manual(x) if isinstance(x, list) else x for x in stored["targets"]]
         codes = map_array(folder / "codes.npy")
         if codes.shape != (len(targets), G.num_ws, G.w_dim) or codes.dtype != np.float32:
             raise ValueError("other codes")
@@ -250,11 +245,3 @@ def read_clip(folder: Path, clip: Clip, models: Models, report: dict[str, Any]) 
             "folder, or choose another --out."
         ) from error
     return ClipInversion(clip, targets, codes, tuned, smoothing, report["steps"])
-
-
-def _place_of(target: Face | str) -> Any:
-    return target if isinstance(target, str) else target.points.tolist()
-
-
-def _target_of(place: Any) -> Face | str:
-    return place if isinstance(place, str) else manual(torch.tensor(place))

@@ -55,7 +55,8 @@ def in_parts(
             continue
         if lacking:
             say_once(f"{device} lacks an operator: the CPU goes on, which is slower.")
-            networks, moved = [_on_cpu(net) for net in networks], True
+            networks = [None if net is None else copy.deepcopy(net).cpu() for net in networks]
+            moved = True
             continue
         batch = (rows.stop - rows.start) // 2
         if batch == 0:
@@ -111,7 +112,7 @@ def compiled(function: Callable[..., T], **options: Any) -> Callable[..., T]:
                 with torch._dynamo.config.patch(recompile_limit=KINDS):
                     return fast(*given, **named)
             except Exception as error:
-                if not _about_compiling(error):
+                if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
                     raise
             _not_compiled()
             fast = function
@@ -204,14 +205,6 @@ def _convolves(dtype: torch.dtype, device: torch.device) -> bool:
     except (RuntimeError, TypeError):
         return False
     return True
-
-
-def _on_cpu(network: nn.Module | None) -> nn.Module | None:
-    return None if network is None else copy.deepcopy(network).cpu()
-
-
-def _about_compiling(error: Exception) -> bool:
-    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
 
 
 def _not_compiled() -> None:
