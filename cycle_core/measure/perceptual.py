@@ -81,15 +81,15 @@ def load_perceptual(role: str = "loss", network: str = "embedded") -> Lpips:
     check_choice("network", network, ("embedded", *_PUBLISHED, "auto"))
     if network != "embedded":
         kind, features, heads = _PUBLISHED["alex" if network == "auto" else network]
-        files = find(features), find(heads)
-        if files[0] and files[1]:
-            net, states = kind(), [open_model(file, "perceptual") for file in files]
-            build(net, states[0] | states[1], files[0])
+        lower, upper = find(features), find(heads)
+        if lower and upper:
+            net = kind()
+            build(net, open_model(lower, "perceptual") | open_model(upper, "perceptual"), lower)
             name = f"LPIPS ({kind.__name__})"
             return Lpips(net, name, THRESHOLDS[kind.__name__]).eval().requires_grad_(False)
         if network != "auto":
             raise MissingFileError(
-                f"LPIPS with {kind.__name__} needs the file `{heads if files[0] else features}`, "
+                f"LPIPS with {kind.__name__} needs the file `{heads if lower else features}`, "
                 'which is not on this machine: fetch it or use network="embedded".'
             )
     net = load_attributes(role)

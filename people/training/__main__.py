@@ -31,7 +31,7 @@ _DATA = "of `make people`"
 
 
 def parser() -> argparse.ArgumentParser:
-    top = Parser(prog=_PROGRAM, description=__doc__.splitlines()[0])
+    top = Parser(prog=_PROGRAM, description="Train a network of the embedded world.")
     kinds = top.add_subparsers(metavar="NETWORK", required=True, parser_class=Parser)
     command = add_command(
         kinds,
