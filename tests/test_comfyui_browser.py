@@ -71,7 +71,7 @@ def watch(page):
 
 def with_batch(count):
     """The editor over so many sampled codes, and nothing else."""
-    workflow = quick("live-edit", edits="smile=+1,age=+1")
+    workflow = quick("live-edit", edits="smile=+1.5,age=+1")
     nodes = {node["type"]: node for node in workflow["nodes"]}
     sample = {
         "id": 40, "type": "CycleSampleCodes", "pos": [0, 600], "size": [300, 200], "mode": 0,
@@ -129,7 +129,7 @@ def test_a_workflow_opens_without_missing_nodes(page, name):
 
 
 def test_run_works_and_its_result_is_shown(page, world):
-    show(page, quick("live-edit", edits="smile=+1,age=+1"))
+    show(page, quick("live-edit", edits="smile=+1.5,age=+1"))
     button = "[...document.querySelectorAll('button')].find((one) => "
     button += "one.textContent.trim() === 'Run')"
     comfy_page.click(page, button)
@@ -142,7 +142,7 @@ def test_run_works_and_its_result_is_shown(page, world):
 
 # ------------------------------------------------------------------ the Latent Editor
 def test_a_slider_changes_the_text_and_the_picture_and_runs_that_node_alone(page, world):
-    show(page, quick("live-edit", edits="smile=+1,age=+1"))
+    show(page, quick("live-edit", edits="smile=+1.5,age=+1"))
     watch(page)
     comfy_page.drag(page, "smile", 2.5)
     first = picture(page)
@@ -297,7 +297,7 @@ def test_a_double_click_and_the_buttons_take_back(page):
 
 
 def test_a_copy_has_the_values_and_its_own_life(page):
-    show(page, quick("live-edit", edits="smile=+1,age=+1"))
+    show(page, quick("live-edit", edits="smile=+1.5,age=+1"))
     comfy_page.drag(page, "smile", 2.5)
     first, text = picture(page), page.evaluate(TEXT)
     page.evaluate(f"app.canvas.selectNode({NODE})")
