@@ -21,6 +21,8 @@ def test_lpips_is_the_weighted_square_of_unit_features():
     lpips = Lpips(Pixels(), "pixels")
     assert lpips(red, green).tolist() == pytest.approx([1.0 + 2.0])
     assert lpips(red, 3 * red).tolist() == pytest.approx([0.0])
+    both = red + green / 25  # halfway between them: 1 / sqrt(2) of each
+    assert lpips(red, both).tolist() == pytest.approx([(1 - 0.5**0.5) ** 2 + 2 * 0.5])
 
 
 def test_lpips_compares_one_kept_target_with_a_batch():
