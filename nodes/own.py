@@ -74,6 +74,13 @@ class Project(io.ComfyNode):
                 CODE.Input(
                     "start", optional=True, tooltip="Codes to begin at, such as an encoder's."
                 ),
+                io.Boolean.Input(
+                    "noise_maps",
+                    optional=True,  # workflows of before do not name it
+                    default=False,
+                    tooltip="Optimises noise maps beside the code, which take up what differs from "
+                    "pixel to pixel; the code alone is kept.",
+                ),
             ],
             outputs=[
                 CODE.Output(display_name="pivot", tooltip="The codes that were found."),
@@ -101,6 +108,7 @@ class Project(io.ComfyNode):
         seed: int,
         label: str | float,
         start: Any = None,
+        noise_maps: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.project import project
         from ..cycle_core.run.pipeline import project_preset
@@ -113,6 +121,7 @@ class Project(io.ComfyNode):
             steps=STEPS.read(steps) or settings.steps,
             samples=samples,
             starts=starts,
+            noise_maps=noise_maps,
         )
         perceptual, identity = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torchrun import start
 
 from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_generator
@@ -23,6 +24,7 @@ from cycle_core.training.adversarial import AdversarialTrainer, train
 from cycle_core.training.data import open_all
 from cycle_core.training.discriminator import Discriminator
 from cycle_core.training.labels import Labels
+from cycle_core.training.loop import load_checkpoint
 from cycle_core.training.packing import pack
 from cycle_core.training.settings import AdversarialTraining
 
@@ -206,6 +208,28 @@ def test_classes_are_learnt(tmp_path):
     assert blue[2] - red[2] > 0.5
 
 
+def test_two_processes_train_classes_as_one_does(pictures, tmp_path):
+    """Augmented, too, whose probability follows what both see."""
+    command = ["train", "generator", str(pictures), "--cond", "--device", "cpu", "--quiet"]
+    command += ["--resolution", "16", "--channels", "8-8-8", "--z-dim", "4", "--w-dim", "8"]
+    command += ["--mapping-layers", "2", "--images", "128", "--batch", "16", "--no-noise"]
+    command += ["--learning-rate", "2e-4", "--ada", "0.01", "--ada-images", "256"]
+    assert main([*command, "--out", str(tmp_path / "one")]) == 0
+    job = start(2, "-m", "cycle_core.cli", *command, "--out", tmp_path / "two")
+    _, told = job.communicate(timeout=600)
+    assert job.returncode == 0, told
+    one, two = (load_generator(tmp_path / n / "generator.safetensors") for n in ("one", "two"))
+    for name, value in one.state_dict().items():
+        assert torch.allclose(two.state_dict()[name], value, atol=1e-4), name
+    states = [load_checkpoint(tmp_path / name) for name in ("one", "two")]
+    assert states[0] is not None
+    assert states[1] is not None
+    assert states[0]["ada"] == states[1]["ada"]
+    assert states[0]["ada"]["p"] > 0
+    for name, value in states[0]["discriminator"].items():
+        assert torch.allclose(states[1]["discriminator"][name], value, atol=1e-3), name
+
+
 def test_both_codes_of_a_mixed_style_have_one_class(pictures):
     settings = replace(SMALL, style_mixing=1.0)
     trainer = AdversarialTrainer(open_all(pictures, 16, None, True), settings)
@@ -234,24 +258,24 @@ def test_the_discriminator_projects_on_the_condition():
 
 # ------------------------------------------------------------------ fine-tuning, command line
 def test_a_generator_with_these_classes_is_fine_tuned(pictures, straight, tmp_path):
-    start = load_generator(straight[0] / "generator.safetensors")
+    parent = load_generator(straight[0] / "generator.safetensors")
     settings = replace(SMALL, images=32, freeze=2)
-    child = train(pictures, tmp_path / "child", settings, start=start)
-    ours, theirs = (one.mapping.state_dict()["embed.weight"] for one in (child, start))
+    child = train(pictures, tmp_path / "child", settings, start=parent)
+    ours, theirs = (one.mapping.state_dict()["embed.weight"] for one in (child, parent))
     assert torch.equal(ours, theirs)
     with pytest.raises(InputError, match="has 3 classes: give --cond"):
-        train(pictures, tmp_path / "plain", replace(settings, cond=False), start=start)
+        train(pictures, tmp_path / "plain", replace(settings, cond=False), start=parent)
     two = labelled(tmp_path / "two.zip", pairs(0, 1, 1), count=3)
     with pytest.raises(InputError, match=r"has 3 classes, but the labels .* have 2"):
-        train(two, tmp_path / "two", settings, start=start)
-    plain = Generator(replace(start.config, c_dim=0))
+        train(two, tmp_path / "two", settings, start=parent)
+    plain = Generator(replace(parent.config, c_dim=0))
     with pytest.raises(InputError, match="has no classes: leave out --cond"):
         train(pictures, tmp_path / "none", settings, start=plain)
 
 
 def test_the_command_line_trains_by_class(pictures, straight, tmp_path, capsys):
-    start = straight[1]
-    save_model(tmp_path / "G.safetensors", "generator", start.config, start.state_dict())
+    parent = straight[1]
+    save_model(tmp_path / "G.safetensors", "generator", parent.config, parent.state_dict())
     command = ["train", "generator", str(pictures), "--start", str(tmp_path / "G.safetensors")]
     command += ["--cond", "--images", "16", "--batch", "8", "--device", "cpu"]
     assert main([*command, "--out", str(tmp_path / "run"), "--quiet"]) == 0

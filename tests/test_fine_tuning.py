@@ -16,7 +16,7 @@ from cycle_core.models.blend import layer_of
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.training.adversarial import fine_tuning, train
-from cycle_core.training.augment import INTERVAL, Augmentation
+from cycle_core.training.augment import INTERVAL, Augmentation, _Draws, _octaves, _uncut
 from cycle_core.training.settings import AdversarialTraining
 
 torch.set_num_threads(1)
@@ -102,8 +102,11 @@ def test_the_command_line_fine_tunes(pictures, tmp_path):
 
 
 # ------------------------------------------------------------------ augmentation
-def augmented(p: float, images: torch.Tensor, seed: int = 0, rows=None) -> torch.Tensor:
-    augment = Augmentation(0.6, 1000)
+ALL = AdversarialTraining.PIPES[-1]
+
+
+def augmented(p: float, images, seed: int = 0, rows=None, pipe: str = "bgc") -> torch.Tensor:
+    augment = Augmentation(0.6, 1000, pipe)
     augment.p = p
     rows = torch.arange(len(images)) if rows is None else rows
     rng = torch.Generator().manual_seed(seed)
@@ -114,33 +117,71 @@ def some(count: int = 16) -> torch.Tensor:
     return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def test_without_probability_pictures_stay_and_with_it_about_as_many_change():
-    images = some(64)
-    assert torch.equal(augmented(0.0, images), images)
-    for p in (0.05, 1.0):
-        changed = (augmented(p, images) - images).abs().amax((1, 2, 3)) > 1e-4
-        expected = 1 - (1 - p) ** 11  # of twelve changes that can each leave a picture as it was
-        assert float(changed.float().mean()) == pytest.approx(expected, abs=0.2)
+@pytest.mark.parametrize(
+    ("pipe", "changes"), list(zip(AdversarialTraining.PIPES, (3, 7, 12, 16, 17, 18), strict=True))
+)
+def test_without_probability_pictures_stay_and_with_it_about_as_many_change(pipe, changes):
+    images = some(256)
+    assert torch.equal(augmented(0.0, images, pipe=pipe), images)
+    changed = (augmented(0.05, images, pipe=pipe) - images).abs().amax((1, 2, 3)) > 1e-4
+    # half of the flips and inverted lumas, and a quarter of the turns, leave a picture as it was
+    same = {"b": 1.25}.get(pipe, 1.25 if len(pipe) < 3 else 1.75)
+    expected = 1 - 0.95 ** (changes - same)
+    assert float(changed.float().mean()) == pytest.approx(expected, abs=0.1)
 
 
-def test_a_row_is_changed_alike_whichever_process_has_it():
+@pytest.mark.parametrize("pipe", AdversarialTraining.PIPES)
+def test_a_row_is_changed_alike_whichever_process_has_it(pipe):
     images, rows = some(), torch.tensor([1, 5, 9])
     assert torch.allclose(
-        augmented(1.0, images, rows=rows), augmented(1.0, images)[rows], atol=1e-6
+        augmented(1.0, images, rows=rows, pipe=pipe),
+        augmented(1.0, images, pipe=pipe)[rows],
+        atol=1e-5,
     )
 
 
 def test_gradients_flow_through_it():
     images = some().requires_grad_()
-    augmented(1.0, images).square().sum().backward()
+    augmented(1.0, images, pipe=ALL).square().sum().backward()
     assert images.grad is not None
     assert float(images.grad.abs().sum()) > 0
 
 
+def test_blits_move_pixels_and_make_no_new_ones():
+    images = some()
+    moved = augmented(1.0, images, pipe="b")
+    assert not torch.allclose(moved, images, atol=0.1)
+    for before, after in zip(images, moved, strict=True):
+        near = (after.flatten()[:, None] - before.flatten()[None]).abs().amin(1)
+        assert float(near.max()) < 1e-4
+
+
 def test_a_grey_picture_keeps_its_grey_or_gets_another():
-    moved = augmented(1.0, torch.full((16, 3, 16, 16), 0.25))
+    moved = augmented(1.0, torch.full((16, 3, 16, 16), 0.25), pipe="bgcf")
     assert torch.allclose(moved, moved.mean(1, keepdim=True).expand_as(moved), atol=1e-4)
     assert torch.allclose(moved, moved[:, :, :1, :1].expand_as(moved), atol=1e-4)
+
+
+def test_octaves_together_are_the_picture_and_each_holds_its_own():
+    for count, taps in ((2, 7), (3, 19), (4, 43)):
+        filters = _octaves(count)
+        whole = torch.zeros(taps)
+        whole[taps // 2] = 1
+        assert torch.allclose(filters.sum(0), whole, atol=1e-6)
+        spectra = torch.fft.rfft(filters, 64).abs()  # [count, 33]
+        assert spectra[:, 0].tolist() == pytest.approx([1] + [0] * (count - 1), abs=1e-5)
+        assert spectra[:, -1].tolist() == pytest.approx([0] * (count - 1) + [1], abs=1e-5)
+
+
+def test_noise_and_a_missing_square_are_of_the_published_sizes():
+    grey = torch.zeros(256, 3, 32, 32)
+    deviations = augmented(1.0, grey, pipe="bgcfn").std((1, 2, 3))
+    assert float(deviations.square().mean().sqrt()) == pytest.approx(0.1, rel=0.15)
+    draws = _Draws(torch.rand(2, 24, 64, generator=torch.Generator().manual_seed(0)), 1.0)
+    gone = 1 - _uncut(32, draws)
+    sides = gone.amax(2).sum(2).flatten(), gone.amax(3).sum(2).flatten()
+    assert max(float(side.max()) for side in sides) == 16  # half, or less at the border
+    assert min(float(side.min()) for side in sides) >= 8
 
 
 @pytest.mark.parametrize(("real", "rises"), [(0.9, True), (0.2, False)])

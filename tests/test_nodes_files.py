@@ -87,7 +87,10 @@ def test_pictures_are_projected_without_an_encoder(run, tiny, space):
     )
     assert shown.shape == (2, 32, 32, 3)
     assert same(before, generator)
-    again, _ = run("CycleProject", images=pictures(2), generator=generator, start=code, **options)
+    again, _ = run(
+        "CycleProject", images=pictures(2), generator=generator, start=code, noise_maps=True,
+        **options,
+    )  # fmt: skip
     assert again.batch == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from cycle_core.errors import InputError, MismatchError
 from cycle_core.images.io import save_image
 from cycle_core.invert.encode import generate
 from cycle_core.invert.nearest import nearest_codes
+from cycle_core.invert.noise_maps import NoiseMaps
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.project import project
 from cycle_core.invert.settings import ProjectSettings
@@ -25,6 +27,7 @@ from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan3 import StyleGAN3Config
 
 SETTINGS = ProjectSettings(steps=12, identity=0.0)
 
@@ -115,6 +118,20 @@ def test_it_works_under_inference_mode_and_leaves_the_generator_as_it_was(G, ima
     assert all(torch.equal(before[name], tensor) for name, tensor in G.state_dict().items())
 
 
+def test_a_relative_rate_knows_how_wide_w_is(G, image, perceptual):
+    """A W ten times as wide, whose codes give the same pictures, takes as many steps."""
+    wide = copy.deepcopy(G)
+    for name, parameter in wide.named_parameters():
+        if name.startswith("mapping.layers.1."):
+            parameter.mul_(10)
+        elif name.endswith("affine.weight"):
+            parameter.div_(10)
+    wide.mapping.w_avg.mul_(10)
+    settings = replace(SETTINGS, learning_rate=0.02, relative=True, wander=0.0)
+    found, wider = (project(one, image, settings, perceptual=perceptual) for one in (G, wide))
+    torch.testing.assert_close(wider.code.w / 10, found.code.w, rtol=1e-2, atol=1e-3)
+
+
 def test_every_step_is_told_and_can_end_it(G, image, perceptual):
     told = []
 
@@ -190,6 +207,54 @@ def test_samples_are_of_the_class_that_is_asked_for(perceptual):
         project(conditional, image, SETTINGS, label=3)
 
 
+# ------------------------------------------------------------------ noise maps
+@pytest.fixture(scope="module")
+def noisy(G):
+    """The generator, with noise that shows."""
+    other = copy.deepcopy(G)
+    for name, strength in other.named_parameters():
+        if name.endswith("noise_strength"):
+            strength.fill_(0.2)
+    return other
+
+
+def test_noise_maps_are_optimised_and_the_code_alone_is_kept(noisy, image, perceptual):
+    before = noisy.fingerprint
+    longer = replace(SETTINGS, steps=60)
+    settings = replace(longer, noise_maps=True, noise_reg=0.0)  # they may show the picture itself
+    found = project(noisy, image, settings, perceptual=perceptual)
+    torch.testing.assert_close(found.image, generate(noisy, found.code))
+    without = project(noisy, image, longer, perceptual=perceptual)
+    for ours, theirs in zip(found.history, without.history, strict=True):
+        assert min(e["total"] for e in ours) < min(e["total"] for e in theirs)
+    assert noisy.fingerprint == before
+    apart = project(noisy, image[1:2], settings, perceptual=perceptual)
+    assert apart.image.shape == (1, 3, 32, 32)
+
+
+def test_noise_stays_noise(noisy):
+    """White maps cost nothing nearly, smooth ones much; each map has mean 0 and deviation 1."""
+    maps = NoiseMaps(noisy, [torch.Generator().manual_seed(i) for i in range(2)])
+    white = maps.penalty().detach()
+    for one in maps.tensors:
+        if one.shape[-1] > 8:
+            one.data[1] = one.data[1] + torch.linspace(0, 6, one.shape[-1])
+    smooth = maps.penalty().detach()
+    assert float(smooth[0]) == pytest.approx(float(white[0]))
+    assert float(smooth[1]) > 20 * float(white[1])
+    maps.render(noisy.w_avg.expand(2, noisy.num_ws, -1))
+    for one in maps.tensors:
+        assert one.mean((1, 2, 3)).abs().max() < 1e-5
+        assert one.var((1, 2, 3), unbiased=False).tolist() == pytest.approx([1, 1], abs=1e-4)
+
+
+def test_a_generator_without_noise_maps_is_told(image, perceptual):
+    config = StyleGAN3Config(resolution=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
+    third = Generator(config).eval().requires_grad_(False)
+    with pytest.raises(InputError, match="has no noise maps"):
+        project(third, image, replace(SETTINGS, noise_maps=True), perceptual=perceptual)
+
+
 # ------------------------------------------------------------------ the command line
 @pytest.fixture
 def own(G, tmp_path):
@@ -204,7 +269,7 @@ def test_the_command_line_projects_crops_into_one_file(own, G):
     out = own / "codes.safetensors"
     command = ["project", str(own / "crop.png"), str(own / "crop.png"), "--out", str(out)]
     command += ["--generator", str(own / "own.safetensors"), "--device", "cpu", "--quiet"]
-    assert main([*command, "--steps", "3", "--space", "W+", "--samples", "20"]) == 0
+    assert main([*command, "--steps", "3", "--space", "W+", "--samples", "20", "--noise-maps"]) == 0
     code = load_code(out)
     assert (code.batch, code.space, code.generator_id) == (2, "W+", G.base_fingerprint)
     more = str(own / "more.safetensors")

@@ -25,6 +25,7 @@ def add_commands(commands: Any) -> None:
     )
     add_out(command, "the codes, one row for each crop")
     names = ("space", "steps", "samples", "starts", "learning_rate", "l2", "lpips", "identity")
+    names += ("noise_maps",)
     add_settings(command, ProjectSettings, names)
     command.add_argument(
         "--start", type=Path, help="codes to start at, such as an encoder's (default: the mean)"

@@ -27,14 +27,18 @@ def nearest_codes(
 ) -> Tensor:
     """For each picture the `count` nearest of `samples` random codes: [B, count, N, w_dim].
 
-    image: float [B,3,H,W] in [-1,1]. Small versions choose among all samples, the objective among
-    what is left. Only the codes of a batch are rendered at once."""
+    image: float [B,3,H,W] in [-1,1]. Small versions choose among all samples, which the lower
+    blocks of a StyleGAN2 render alone, the objective among what is left. Only the codes of a batch
+    are rendered at once."""
     rng = torch.Generator().manual_seed(seed)
     small = resize(image, min(_COMPARED, G.resolution)).flatten(1)  # [B, P]
+    size = _COMPARED if _COMPARED in G.synthesis.sizes else None
     codes, distances = [], []
     for first in range(0, samples, batch):
         w = G.mapping(*inputs(G, min(batch, samples - first), rng, label))
-        rendered = resize(G.synthesis(w, "const").clamp(-1, 1), min(_COMPARED, G.resolution))
+        rendered = resize(
+            G.synthesis(w, "const", size=size).clamp(-1, 1), min(_COMPARED, G.resolution)
+        )
         codes.append(w[:, 0])
         distances.append(torch.cdist(small, rendered.flatten(1)))
     kept = min(_RANKED * count, samples)

@@ -7,6 +7,7 @@ round: the two ends that an encoder is measured against.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
 from .descent import Descent, Evaluation, Report, descend, reporter
 from .encode import check_image, check_photos
 from .nearest import nearest_codes
+from .noise_maps import NoiseMaps
 from .objective import Objective
 from .refine import Refined
 from .sampling import inputs
@@ -100,7 +102,11 @@ def _project_batch(
     free = begin.mean(1, keepdim=True) if settings.space == "W" else begin
     free = free.clone().requires_grad_()  # [b, 1 or N, w_dim]
     rngs = [torch.Generator().manual_seed(seed) for seed in seeds[: len(image)]]
-    optimizer = torch.optim.Adam([free])
+    maps = NoiseMaps(G, rngs) if settings.noise_maps else None
+    groups = [{"params": [free], "deviation": spread if settings.relative else 1.0}]
+    if maps:
+        groups.append({"params": maps.tensors, "deviation": 1.0})
+    optimizer = torch.optim.Adam(groups, betas=settings.betas)
 
     def done(step: int) -> float:
         return step / settings.steps if settings.steps else 1.0  # 0 steps give the start itself
@@ -109,16 +115,25 @@ def _project_batch(
         wander = settings.wander * spread * max(0.0, 1 - done(step) / settings.settled) ** 2
         noise = torch.stack([torch.randn(free.shape[1:], generator=rng) for rng in rngs])
         w = (free + wander * noise.to(free)).expand(-1, G.num_ws, -1)
-        rendered = G.synthesis(w, "const")
+        rendered = maps.render(w) if maps else G.synthesis(w, "const")
         terms = objective(rendered, target)
         if learn:
-            terms.total.sum().backward()
+            loss = terms.total.sum()
+            if maps:
+                loss = loss + settings.noise_reg * maps.penalty().sum()
+            loss.backward()
         return Evaluation(terms, rendered, (w,))
 
     def set_rate(step: int) -> None:
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate(done(step), settings)
+        rate = settings.learning_rate * _rate(done(step), settings)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["deviation"]
 
-    return descend(evaluate, optimizer, settings.steps, before_update=set_rate, report=report)
+    found = descend(evaluate, optimizer, settings.steps, before_update=set_rate, report=report)
+    if maps:  # which are not kept: the picture is that of the code alone
+        with torch.no_grad():
+            found = replace(found, image=G.synthesis(found.state[0], "const"))
+    return found
 
 
 def _rate(done: float, settings: ProjectSettings) -> float:

@@ -39,7 +39,7 @@ class RefineSettings:
 @dataclass(frozen=True)
 class ProjectSettings:
     """Projection: the published schedule, with the losses of `RefineSettings` so that methods can
-    be compared. Noise maps stay constant and are not optimised."""
+    be compared. Noise maps stay constant unless `noise_maps` says otherwise."""
 
     space: str = setting("W", "space of the code", choices=SPACES)
     steps: int = setting(1000, "steps for each picture", low=0)
@@ -48,6 +48,8 @@ class ProjectSettings:
     )
     starts: int = setting(1, "starts for each picture, of which the best result is kept", low=1)
     learning_rate: float = setting(0.1, "highest learning rate of Adam", above=0)
+    relative: bool = setting(False, "measure the learning rate of w in deviations of W")
+    betas: tuple[float, float] = setting((0.9, 0.999), "of Adam", low=0, high=0.99999)
     rise: float = setting(0.05, "share of the steps in which the rate grows", low=0, high=1)
     fall: float = setting(0.25, "share of the last steps in which it falls to 0", low=0, high=1)
     wander: float = setting(0.05, "noise on w at the start, in deviations of W", low=0)
@@ -56,6 +58,10 @@ class ProjectSettings:
     lpips: float = setting(0.8, "weight of LPIPS", low=0)
     identity: float = setting(0.1, "weight of the identity loss", low=0)
     batch: int = setting(8, "pictures at once; fewer need less memory and change nothing", low=1)
+    noise_maps: bool = setting(
+        False, "optimise noise maps beside the code, as published; the code alone is kept"
+    )
+    noise_reg: float = setting(1e5, "weight of what keeps noise maps noise", low=0)
 
     __post_init__ = check
 
@@ -121,11 +127,11 @@ REFINE_PRESETS = {
     "fast": RefineSettings(steps=10, images=3, reg=3.0),
     "embedded": RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0),
 }
-PROJECT_PRESETS = {
-    "paper": ProjectSettings(),
-    "fast": ProjectSettings(steps=200),
-    "embedded": ProjectSettings(steps=200),
-}
+# a rate that knows how wide W is, a short memory of Adam, no noise: docs/performance.md
+_PROJECT_FAST = ProjectSettings(
+    steps=180, learning_rate=0.02, relative=True, betas=(0.8, 0.95), rise=0.0, fall=1.0, wander=0.0
+)
+PROJECT_PRESETS = {"paper": ProjectSettings(), "fast": _PROJECT_FAST, "embedded": _PROJECT_FAST}
 TUNE_PRESETS = {
     "paper": TuneSettings(),
     "fast": TuneSettings(steps=50, learning_rate=1e-3, locality_every=4, detail_steps=100),

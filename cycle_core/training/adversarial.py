@@ -119,7 +119,7 @@ class AdversarialTrainer(GeneratorTrainer):
                 )
             config = start.config
         super().__init__(s, config, s.noise, start, s.freeze)
-        self.augment = Augmentation(s.ada, s.ada_images) if s.ada else None
+        self.augment = Augmentation(s.ada, s.ada_images, s.augpipe) if s.ada else None
         self.pictures, self.digest = pictures, pictures.digest
         self.optimizer = torch.optim.Adam(self.trained, s.learning_rate, (0.0, 0.99))
         self.d_optimizer = torch.optim.Adam(
@@ -161,7 +161,7 @@ class AdversarialTrainer(GeneratorTrainer):
             (c, self._of_pictures(self._order(number)[self.rows])),
         )
         if self.augment is not None:
-            sure = distributed.mean({"real": float(losses["real"])})["real"]
+            sure = distributed.mean({"real": float(losses["real"].detach())})["real"]
             self.augment.observe(sure, number, s.batch)
             losses["ada_p"] = torch.tensor(self.augment.p, device=self.device)
         decay = average_decay(self.step + s.batch, s.batch, s.half_life, ramp=0.05)

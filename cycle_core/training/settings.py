@@ -154,6 +154,10 @@ class RegressionTraining(GeneratorSettings):
 class AdversarialTraining(GeneratorSettings):
     """A generator of pictures; the defaults are those of StyleGAN2 for 256 pixels."""
 
+    # b: flips, quarter turns, whole pixels; g: scales, turns, fractions; c: colours; f: octaves
+    # filtered; n: noise; the last c: a square cut out
+    PIPES: ClassVar = ("b", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc")
+
     resolution: int = setting(256, "a power of two", low=1)
     z_dim: int = setting(512, "dimensions of z", low=1)
     noise: bool = setting(True, "noise maps for what is random in a picture")
@@ -168,6 +172,7 @@ class AdversarialTraining(GeneratorSettings):
         0.0, "ADA's target for the sign of real logits, 0.6 as published; 0: without", low=0, high=1
     )
     ada_images: int = setting(500_000, "in which ADA's probability can rise from 0 to 1", low=1)
+    augpipe: str = setting("bgc", "ADA's changes, as the paper names them", choices=PIPES)
     freeze: int = setting(
         0, "lower layers that stay as they are in --start, with the mapping network", low=0
     )
