@@ -4,22 +4,22 @@
     python benchmarks/detail.py --pictures 10 --card docs/results.md --sheet docs/images/detail.jpg
 
 Portraits inside the domain and outside of it are refined and tuned once, by the preset `embedded`;
-then every attribute is moved, with the map of detail staying in its place, moving along (what
-`tune` does) and left out. Edits are judged against the renders of the true ones.
+then every attribute is moved by a strength of 1, which is meant to be one deviation, with the map
+of detail staying in its place, moving along (what `tune` does) and left out. Edits are judged
+against the renders of the true ones, in which the attribute has moved by one deviation.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
 import torch
+import torch.nn.functional as F
 
-from cycle_core.bench.measures import Numbers, Rulers, editability
+from cycle_core.bench.measures import Rulers
 from cycle_core.bench.report import put
 from cycle_core.bench.sets import TestSet, open_set
 from cycle_core.checkpoints.registry import load_encoder, load_generator
@@ -31,6 +31,7 @@ from cycle_core.invert.encode import generate
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.invert.tune import Tuned, tune
+from cycle_core.measure import metrics
 from cycle_core.models.generator import Generator
 
 MEASURES = (  # heading, measure
@@ -83,9 +84,9 @@ def main() -> None:
             ways = Ways(tuned)
             for way in Ways.names:
                 began = time.process_time()
-                for attribute, numbers in edits(rulers, ways(way), tuned.pivot, one):
-                    for measure, value in numbers.items():
-                        found.setdefault((attribute, way, measure), []).extend(value)
+                for measure, values in edits(rulers, ways(way), tuned.pivot, one).items():
+                    for attribute, value in zip(people.attributes, values.tolist(), strict=True):
+                        found.setdefault((attribute, way, measure), []).append(value)
                 seconds[way].append(time.process_time() - began)
             if i < 1 + (name == "outside"):
                 rows += shown(rulers, ways, tuned, one)
@@ -100,19 +101,30 @@ def main() -> None:
         save_image(contact_sheet(rows, columns, labels, cell=256), a.sheet)
 
 
-def edits(
-    rulers: Rulers, G: Generator, pivot: Code, person: TestSet
-) -> Iterator[tuple[str, Numbers]]:
-    """What `editability` measures of each attribute alone."""
-    for i, attribute in enumerate(person.attributes):
-        alone = replace(
-            person,
-            attributes=(attribute,),
-            signs=person.signs[:, i : i + 1],
-            edited=person.edited[:, i : i + 1],
-        )
-        one = replace(rulers, directions=(rulers.directions[i],))
-        yield attribute, editability(one, G, pivot, alone)
+@torch.no_grad()
+def edits(rulers: Rulers, G: Generator, pivot: Code, person: TestSet) -> dict[str, torch.Tensor]:
+    """What moving each attribute by a strength of 1 does: measure -> one number for each.
+
+    The codes are the same in every way, so that only the detail differs."""
+    reader, signs = rulers.attributes, person.signs[0]
+    assert reader is not None  # in the embedded domain
+    names = reader.config.names
+    unit = person.deviations[[person.table.index(name) for name in names]]
+    steps = zip(rulers.directions, signs.tolist(), strict=True)
+    moved = [edit(pivot, direction, sign) for direction, sign in steps]
+    before = generate(G, pivot)
+    image = generate(G, pivot.with_w(torch.cat([code.w for code in moved]), moved[0].space))
+    change = (reader.factors(image) - reader.factors(before)) / unit  # [E, A]
+    own = F.one_hot(torch.tensor([names.index(name) for name in person.attributes]), len(names))
+    others = change.square().masked_fill(own.bool(), 0).sum(1) / (len(names) - 1)
+    truth, networks = person.edited[0], rulers.networks
+    return {
+        "achieved": (change * own).sum(1) * signs,
+        "unwanted": others.sqrt(),
+        "kept": metrics.identity(before.expand_as(image), image, networks.identity),
+        "true_mse": metrics.mse(truth, image),
+        "true_lpips": metrics.lpips(truth, image, networks.perceptual),
+    }
 
 
 def table(name: str, found: dict[tuple[str, str, str], list[float]]) -> list[str]:
