@@ -22,7 +22,9 @@ portraits, tiny = small_pack.portraits, small_pack.tiny
 @pytest.fixture
 def hidden(world):
     for node in world.nodes.values():
-        node.hidden = SimpleNamespace(prompt={"1": {}}, extra_pnginfo={"workflow": {"nodes": []}})
+        node.hidden = SimpleNamespace(
+            prompt={"1": {}}, extra_pnginfo={"workflow": {"nodes": []}}, unique_id="7"
+        )
     yield
     sys.modules["comfy.cli_args"].args.disable_metadata = False
 
