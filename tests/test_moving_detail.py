@@ -186,7 +186,7 @@ def test_files_of_before_keep_their_map_in_its_place(G, perceptual, tmp_path):
 # ------------------------------------------------------------------ people
 @torch.no_grad()
 def test_what_is_drawn_on_the_hair_turns_with_the_head():
-    """A spot of detail beside the temple of a person, who turns: it is drawn where the hair went."""
+    """A spot beside the temple of a person, who turns: it is drawn where the hair went."""
     from cycle_core.codes import Code
     from cycle_core.directions.editing import edit
     from cycle_core.directions.files import load_direction
