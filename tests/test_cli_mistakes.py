@@ -47,6 +47,10 @@ pytestmark = pytest.mark.usefixtures("only_embedded")
         (["paste", "{noise}", "{noise}", "{noise}", "--out", "{tmp}/a.png"], "place of a crop"),
         (["sample", "--truncation", "nan", "--out", "{tmp}/s"], "'nan' is not a number"),
         (["sample", "--count", "0", "--out", "{tmp}/s"], "is not a number from 1"),
+        (
+            ["morph", "a", "b", "--out", "{tmp}/m.webp", "--easing", "bounce"],
+            "is not one of linear",
+        ),
         (["directions", "{noise}"], "cannot be read as a model file"),
         (["models", "--fetch", "everything"], "not one of the known files"),
     ],

@@ -132,8 +132,8 @@ def _reader(hint: Any, what: Meaning) -> Callable[[str], Any]:
         except ValueError:
             value = None
         if value is None or not what.accepts(value):
-            kind = {int: "a whole number", float: "a number"}.get(hint, "a choice")
-            raise argparse.ArgumentTypeError(f"{text!r} is not {kind} {what.range()}".rstrip())
+            kind = {int: "a whole number ", float: "a number "}.get(hint, "")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {kind}{what.range()}".rstrip())
         return value
 
     return read
