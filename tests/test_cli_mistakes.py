@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("only_embedded")
         (["sample", "--truncation", "nan", "--out", "{tmp}/s"], "'nan' is not a number"),
         (["sample", "--count", "0", "--out", "{tmp}/s"], "is not a number from 1"),
         (
-            ["morph", "a", "b", "--out", "{tmp}/m.webp", "--easing", "bounce"],
+            ["morph", "a", "b", "--out", "{tmp}/m", "--easing", "bounce"],
             "is not one of linear",
         ),
         (["directions", "{noise}"], "cannot be read as a model file"),
