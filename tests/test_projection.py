@@ -248,9 +248,24 @@ def test_noise_stays_noise(noisy):
         assert one.var((1, 2, 3), unbiased=False).tolist() == pytest.approx([1, 1], abs=1e-4)
 
 
-def test_a_generator_without_noise_maps_is_told(image, perceptual):
+@pytest.fixture
+def third():
     config = StyleGAN3Config(resolution=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
-    third = Generator(config).eval().requires_grad_(False)
+    return Generator(config).eval().requires_grad_(False)
+
+
+def test_stylegan3_which_draws_no_smaller_pictures_begins_among_samples_too(
+    third, image, perceptual
+):
+    settings = replace(SETTINGS, steps=0, wander=0.0, samples=20)
+    near = project(third, image, settings, perceptual=perceptual)
+    mean = project(third, image, replace(settings, samples=0), perceptual=perceptual)
+    assert near.history[0][0]["total"] < mean.history[0][0]["total"]
+    with pytest.raises(InputError, match="no pictures of 16 pixels"):
+        generate(third, near, size=16)
+
+
+def test_a_generator_without_noise_maps_is_told(third, image, perceptual):
     with pytest.raises(InputError, match="has no noise maps"):
         project(third, image, replace(SETTINGS, noise_maps=True), perceptual=perceptual)
 

@@ -104,14 +104,13 @@ def generate(
         w = torch.lerp(G.w_avg.to(w), w, truncation)
         offsets = None if offsets is None else offsets * truncation
     dtype = supported_dtype(dtype, w.device)
-    smaller = {} if size is None else {"size": G.synthesis.check_size(size)}
     fast = compiled(G.synthesis, **COMPILING.get(w.device.type, {})) if compile else G.synthesis
 
     def run(generator: Generator, rows: slice) -> Tensor:
         synthesis = fast if generator is G else generator.synthesis
         part = w[rows].to(generator.device)
         moved = None if offsets is None else offsets[rows].to(part)
-        return synthesis(part, noise, dtype, offsets=moved, **smaller).clamp(-1, 1).to(w.device)
+        return synthesis(part, noise, dtype, offsets=moved, size=size).clamp(-1, 1).to(w.device)
 
     images: list[Tensor] = []
     devices = [w.device] if w.device.type == "cuda" else []

@@ -168,11 +168,15 @@ class StyleGAN3Synthesis(Synthesis):
         noise: str = "const",
         dtype: torch.dtype | None = None,
         offsets: Tensor | None = None,
+        size: int | None = None,
     ) -> Tensor:
         """w: float [B, num_ws, w_dim]. noise: StyleGAN3 has none, every mode gives the same. dtype:
         of the convolutions, e.g. torch.bfloat16. offsets: float [B, sum(style_channels)], added to
         the styles. Gives float32 [B, *image_shape], about [-1, 1], not clamped.
-        Raises InputError where the shape or the noise mode is wrong."""
+        Raises InputError where the shape or the noise mode is wrong, and for any `size`: no block
+        of StyleGAN3 but the last one gives a picture."""
+        if size is not None:
+            self.check_size(size)
         rows, offsets = self.with_detail_code(w, offsets)
         first, *styles = self.styles(rows, noise, offsets)
         x, begin = self.input(first), 0
