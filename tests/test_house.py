@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from house import LONGEST, circles, house
+from mutations import cannot_be_made
 
 HERE, LONGEST_TESTS = Path(__file__).parent, 450
 
@@ -21,6 +22,10 @@ def test_no_file_grows_beyond_what_can_be_read_at_once():
     assert not {name: lines for name, lines in house().lengths.items() if lines > LONGEST}
     tests = {path.name: len(path.read_text("utf-8").splitlines()) for path in HERE.rglob("*.py")}
     assert not {name: lines for name, lines in tests.items() if lines > LONGEST_TESTS}
+
+
+def test_every_deliberate_error_in_the_method_can_be_made():
+    assert cannot_be_made() == []
 
 
 def test_faults_are_found(tmp_path: Path):
