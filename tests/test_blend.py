@@ -137,6 +137,9 @@ def test_the_command_line_blends_files(tmp_path, capsys):
         expected = tensors(blend(made(SMALL, 1), made(SMALL, 2), 0.5, layers))
         written = tensors(load_generator(out))
         assert all(torch.equal(written[name], expected[name]) for name in expected)
+    parent = made(SMALL, 1)
+    code = Code(parent.mapping(torch.randn(1, 16)), "W", parent.fingerprint)
+    load_generator(out).check_code(code)
     assert main(["blend", *files, "--out", files[0]]) == 2
     assert "would be lost" in capsys.readouterr().err
     assert main(["blend", *files, "--out", str(out), "--from", "4"]) == 2

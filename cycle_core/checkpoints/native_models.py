@@ -19,10 +19,11 @@ from .reading import Contents
 
 
 def _load_generator(contents: Contents) -> Generator:
-    config, state, _ = model_of(contents, "generator")
+    config, state, metadata = model_of(contents, "generator")
     # a StyleGAN2 configuration does not name its architecture
     kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else GeneratorConfig
-    return assemble(make_config(kind, config, contents.path), state, contents.path)
+    generator = assemble(make_config(kind, config, contents.path), state, contents.path)
+    return generator.in_space(metadata.get("space", ""))
 
 
 def _load_encoder(contents: Contents, **_: Any) -> Encoder:

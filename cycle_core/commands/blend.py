@@ -62,10 +62,13 @@ def run(arguments: argparse.Namespace) -> None:
         layers = layers_from(first, arguments.below, below=True)
     else:
         layers = parse_layers(arguments.layers, first.num_ws)
-    source = f"{arguments.first.name} blended with {arguments.second.name}"
+    header = {
+        "source": f"{arguments.first.name} blended with {arguments.second.name}",
+        "space": first.base_fingerprint,
+    }
 
     def write(part: Path) -> None:  # one generator after the other, for the memory of one
-        save_model(part, "generator", first.config, first.state_dict(), {"source": source})
+        save_model(part, "generator", first.config, first.state_dict(), header)
         first.to("meta")
         second = load_generator(arguments.second)
         mixed = tensors_in_place(part)

@@ -110,7 +110,8 @@ def _convert_tuned(arguments: argparse.Namespace, out: Path) -> str:
             f"{arguments.tuned} holds a map of detail, which belongs to one picture and has no "
             "place in a generator's file: keep it as it is, or tune with --preset paper."
         )
-    save_model(out, "generator", G.config, G.state_dict(), {"source": arguments.tuned.name})
+    header = {"source": arguments.tuned.name, "space": G.base_fingerprint}
+    save_model(out, "generator", G.config, G.state_dict(), header)
     return "generator"
 
 

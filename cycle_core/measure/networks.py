@@ -126,5 +126,5 @@ def in_embedded_domain(G: Generator) -> bool:
 @lru_cache(maxsize=1)
 def _embedded_generators() -> frozenset[str]:
     return frozenset(
-        load_generator(file).fingerprint for file in ASSETS.glob("*_generator.safetensors")
+        load_generator(file).base_fingerprint for file in ASSETS.glob("*_generator.safetensors")
     )

@@ -101,7 +101,11 @@ class Generator(nn.Module):
 
     def tuned_from(self, base: Generator) -> Generator:
         """Record that this generator was tuned from `base`, so that its codes fit; gives self."""
-        self._base_fingerprint = base.base_fingerprint
+        return self.in_space(base.base_fingerprint)
+
+    def in_space(self, fingerprint: str) -> Generator:
+        """`tuned_from` by a fingerprint, "" for its own."""
+        self._base_fingerprint = fingerprint or None
         return self
 
     def check_code(self, code: Code) -> None:

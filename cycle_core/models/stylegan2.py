@@ -191,6 +191,23 @@ class StyleGAN2Synthesis(Synthesis):
 
         return render
 
+    def upper(
+        self,
+        w: Tensor,
+        first: int,
+        cut: Callable[[Tensor], Tensor],
+        noise: str,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """What the blocks from `first` on, 1 or more, make of a part of the features and of the
+        image before them, which `cut` chooses. noise: "random" or "none". Gradients reach these
+        blocks alone. Raises InputError as `forward`."""
+        styles = self._of_blocks(self.styles(w, noise, None))
+        with torch.no_grad():
+            x, image = self._through(range(first), self._start(w, dtype), None, styles, noise)
+        above = range(first, len(self.blocks))
+        return self._through(above, cut(x), cut(image), styles, noise)[1]
+
     def _of_blocks(self, styles: list[Tensor]) -> list[list[Tensor]]:
         """The styles of each block: two at 4x4, which has one convolution, and three elsewhere."""
         return [styles[max(3 * i - 1, 0) : 3 * i + 2] for i in range(len(self.blocks))]

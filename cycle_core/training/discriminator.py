@@ -23,7 +23,7 @@ GROUP = 8  # pictures whose deviations are pooled
 
 
 def train_discriminator(
-    discriminator: Discriminator,
+    discriminator: nn.Module,
     optimizer: torch.optim.Optimizer,
     fake: Tensor,
     real: Tensor,
@@ -43,9 +43,9 @@ def train_discriminator(
     losses = {"discriminator": loss, "real": right.float().sign().mean()}
     if r1_weight:
         real = real.requires_grad_()
-        (gradient,) = torch.autograd.grad(
-            discriminator(real, real_c).sum(), real, create_graph=True
-        )
+        logits = discriminator(real, real_c)
+        patches = math.sqrt(logits[0].numel())  # each of them is penalised, not their sum
+        (gradient,) = torch.autograd.grad(logits.sum() / patches, real, create_graph=True)
         losses["r1"] = gradient.square().sum((1, 2, 3)).mean()
         loss = loss + losses["r1"] * r1_weight
     optimizer.zero_grad(set_to_none=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checkpoints.native import save_model
 from ..models.blend import layer_of
@@ -33,6 +33,7 @@ class GeneratorTrainer(loop.Trainer):
     make. noise: whether the noise maps are trained."""
 
     unit = "images"
+    space: str = ""  # fingerprint of the generator whose W stays as it is, "" where W is learnt
     optimizer: torch.optim.Optimizer
     d_optimizer: torch.optim.Optimizer
 
@@ -61,10 +62,13 @@ class GeneratorTrainer(loop.Trainer):
                 if layer_of(self.generator, name) < freeze:
                     parameter.requires_grad_(False)
         self.trained = [p for p in self.generator.parameters() if p.requires_grad]
-        self.discriminator = Discriminator(config).to(self.device)
+        self.discriminator = self.make_discriminator(config).to(self.device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         # the rows of a batch that are this process's
         self.rows = torch.arange(settings.batch)[distributed.rank() :: distributed.world_size()]
+
+    def make_discriminator(self, config: GeneratorConfig) -> nn.Module:
+        return Discriminator(config)
 
     @abstractmethod
     def update(self) -> Losses:
@@ -107,6 +111,7 @@ class GeneratorTrainer(loop.Trainer):
         w = average.mapping(z, self.draw_conditions(len(z), rng))
         average.mapping.w_avg.copy_(w[:, 0].mean(0))
         header = {
+            "space": self.space,
             "trained": f"{self.step} images, seed {self.settings.seed}",
             "settings": repr(self.settings),
             **{name: f"{value:.2f}" for name, value in measured.items()},

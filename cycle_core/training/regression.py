@@ -2,9 +2,9 @@
 
 Two phases. *Regression*: a render's factors are known, so z is known, and G(z) is compared with
 the render itself, by pixels and by the features of the losses' perceptual network, which heed what
-few pixels show; this fixes what each code means. *Adversarial*: a discriminator (non-saturating
-loss, lazy R1; StyleGAN2, section 4.1) sharpens what regression averages, while the regression goes
-on, so that no attribute is traded for sharpness. Each phase ends with its learning rate at zero.
+few pixels show; this fixes what each code means. *Adversarial*: a discriminator of patches draws
+again what regression averages (see `texture`), while the regression goes on, so that no attribute
+is traded for sharpness. Each phase ends with its learning rate at zero.
 
 A generator grows: one of 64 pixels is the `start` of one of 128, whose new blocks first add nothing
 to the picture, so that what the small one cost in a day is not paid again at the large one's price.
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..measure.perceptual import load_perceptual
@@ -35,6 +35,7 @@ from .generator import GeneratorTrainer
 from .loop import Losses, Stretch
 from .renders import HELD_OUT, Renders
 from .settings import RegressionTraining
+from .texture import Crops, PatchDiscriminator, begin_noise
 
 VALIDATED = 200  # pictures
 
@@ -71,6 +72,8 @@ class RegressionTrainer(GeneratorTrainer):
         super().__init__(settings, config, noise=settings.noise)
         if start is not None:
             grow(start, self.generator)
+            if not settings.regression_images:  # texture alone
+                self.space = start.base_fingerprint
             self.average.load_state_dict(self.generator.state_dict())
         self.data = data
         self.perceptual = (
@@ -98,42 +101,58 @@ class RegressionTrainer(GeneratorTrainer):
         peak = s.adversarial_learning_rate if adversarial else s.learning_rate
         return peak * min(1.0, (self.step - begin + s.batch) / s.warm_up, left / s.decay)
 
+    def make_discriminator(self, config: GeneratorConfig) -> nn.Module:
+        return PatchDiscriminator()
+
     def update(self) -> Losses:
         s = self.settings
-        (target, z, weight), rng = self._batch()
         for group in self.optimizer.param_groups + self.d_optimizer.param_groups:
             group["lr"] = self.learning_rate
-        dtype = torch.bfloat16 if s.bf16 else None
-        adversarial = self.step >= s.regression_images
-        # a render is one picture of its factors: what noise draws, only a discriminator can judge
-        torch.manual_seed((s.seed << 40 | self.step) + distributed.rank())
-        noise = "random" if adversarial and s.noise else "none"
-        image = self.synthesis(self.generator.mapping(z), noise=noise, dtype=dtype)
-        loss = pyramid_loss(image, target, weight, s.detail if adversarial else 1.0)
-        losses = {"regression": loss}
-        if self.perceptual is not None:
-            with autocast(self.device, s.bf16):
-                losses["perceptual"] = self.perceptual(image, target).mean()
-            loss = loss + s.perceptual_weight * losses["perceptual"]
-        if adversarial:
-            self.discriminator.requires_grad_(False)
-            with autocast(self.device, s.bf16):
-                logits = self.discriminator(image)
-            losses["generator"] = F.softplus(-logits.float()).mean()
-            loss = loss + s.adversarial_weight * losses["generator"]
-        self.update_generator(loss)
-        if adversarial:
-            real = self.data.batch(self._indices(rng)[self.rows])[0].to(self.device)
-            losses |= train_discriminator(
-                self.discriminator,
-                self.d_optimizer,
-                image.detach(),
-                real,
-                self.r1_weight(s.r1_gamma or 0.0),
-                s.bf16,
-            )
+        step = self._adversarial_step if self.step >= s.regression_images else self._regression_step
+        losses = step(torch.bfloat16 if s.bf16 else None)
         update_average(self.average, self.generator, average_decay(self.step + s.batch, s.batch))
         return losses
+
+    def _regression_step(self, dtype: torch.dtype | None) -> Losses:
+        (target, z, weight), _ = self._batch()
+        # a render is one picture of its factors: what noise draws, only a discriminator can judge
+        image = self.synthesis(self.generator.mapping(z), noise="none", dtype=dtype)
+        loss = pyramid_loss(image, target, weight)
+        losses = {"regression": loss}
+        if self.perceptual is not None:
+            with autocast(self.device, dtype is not None):
+                losses["perceptual"] = self.perceptual(image, target).mean()
+            loss = loss + self.settings.perceptual_weight * losses["perceptual"]
+        self.update_generator(loss)
+        return losses
+
+    def _adversarial_step(self, dtype: torch.dtype | None) -> Losses:
+        s = self.settings
+        if self.step == s.regression_images and s.noise:
+            begin_noise(self.generator)
+            begin_noise(self.average)
+        (target, z, weight), rng = self._batch()
+        torch.manual_seed((s.seed << 40 | self.step) + distributed.rank())
+        crops = Crops(self.generator, len(z), rng)
+        with torch.no_grad():
+            w = self.generator.mapping(z)
+        image = crops.draw(w, "random" if s.noise else "none", dtype)
+        target, weight = crops.of(target), crops.of(weight)
+        losses = {"regression": pyramid_loss(image, target, weight, s.detail)}
+        self.discriminator.requires_grad_(False)
+        with autocast(self.device, s.bf16):
+            logits = self.discriminator(image)
+        losses["generator"] = F.softplus(-logits.float()).mean()
+        self.update_generator(losses["regression"] + s.adversarial_weight * losses["generator"])
+        real = self.data.batch(self._indices(rng)[self.rows]).images.to(self.device)
+        return losses | train_discriminator(
+            self.discriminator,
+            self.d_optimizer,
+            image.detach(),
+            Crops(self.generator, len(real), rng).of(real),
+            self.r1_weight(s.r1_gamma or 0.0),
+            s.bf16,
+        )
 
     def stretches(self) -> list[Stretch]:
         s, first = self.settings, 0
@@ -167,7 +186,8 @@ class RegressionTrainer(GeneratorTrainer):
     @torch.no_grad()
     def validate(self, count: int | None = None) -> tuple[dict[str, float], dict[str, Tensor]]:
         """PSNR (dB, peak to peak 2) of the averaged generator on held-out renders, on their faces
-        alone and on renders that it was trained on, and a grid."""
+        alone and on renders that it was trained on; the same for its share of their finest detail;
+        and a grid."""
         self.data.refresh()  # it may still be rendered
         measured: dict[str, float] = {}
         images, shown = torch.zeros(0), torch.zeros(0)
@@ -176,6 +196,7 @@ class RegressionTrainer(GeneratorTrainer):
             z = self.data.table.to_z(factors, torch.Generator().manual_seed(1)).to(self.device)
             images = torch.cat([self._draw(part) for part in z.split(25)]).clamp(-1, 1).cpu()
             error = (images - target).square().mean(1, keepdim=True)
+            measured[f"detail{name and '_' + name}"] = float(_finest(images) / _finest(target))
             measured[f"psnr{name and '_' + name}"] = _psnr(error.mean((1, 2, 3)))
             if not name:
                 share = (error * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp(min=1)
@@ -211,6 +232,12 @@ def grow(start: Generator, generator: Generator) -> None:
 def _psnr(error: Tensor) -> float:
     """error: mean squares [B] of pictures in [-1, 1]."""
     return float((10 * torch.log10(4 / error)).mean())
+
+
+def _finest(images: Tensor) -> Tensor:
+    """Mean absolute value of the finest band of a Laplacian pyramid."""
+    coarse = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="nearest")
+    return (images - coarse).abs().mean()
 
 
 def pyramid_loss(image: Tensor, target: Tensor, weight: Tensor, detail: float = 1.0) -> Tensor:

@@ -127,18 +127,19 @@ class RegressionTraining(GeneratorSettings):
     resolution: int | None = setting(None, "a divisor of that of the renders, if not theirs", low=8)
     mapping_layers: int = setting(4, "of z -> w", low=1)
     learning_rate: float = setting(8e-3, "of Muon, regression", above=0)
-    r1_gamma: float | None = setting(0.3, "of the R1 penalty", low=0)
+    r1_gamma: float | None = setting(0.02, "of the R1 penalty", low=0)
+    r1_interval: int = setting(8, "steps between two of them", low=1)
     save_every: int = setting(10_000, "images between two checkpoints and sample grids", low=1)
     regression_images: int = setting(280_000, "length of the first phase", low=0)
     adversarial_images: int = setting(40_000, "length of the second phase", low=0)
     perceptual_weight: float = setting(1.0, "of the perceptual distance; 0: without", low=0)
     adversarial_learning_rate: float = setting(
-        1e-3, "in the second phase: Muon for G, Adam for D", above=0
+        1.5e-3, "in the second phase: Muon for G, Adam for D", above=0
     )
-    adversarial_weight: float = setting(0.05, "of its loss beside the regression", low=0)
+    adversarial_weight: float = setting(0.1, "of its loss beside the regression", low=0)
     noise: bool = setting(True, "noise maps for what is random in a picture; second phase")
     detail: float = setting(
-        0.3, "weight of the finest bands in the second phase, whose detail it judges", low=0
+        0.1, "weight of the finest bands in the second phase, whose detail it judges", low=0
     )
     warm_up: int = setting(2_000, "images until the learning rate is reached", low=1)
     decay: float = setting(0.4, "share of a phase in which it falls to zero", above=0, high=1)
