@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,8 +20,7 @@ from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main as cycle_core
 from cycle_core.images.io import to_pil
-from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.blend import lower_blocks
 from cycle_core.training.renders import Renders
 
 SIZE, COUNT, COLOURS = 32, 300, 12
@@ -39,17 +37,6 @@ def paint(renders: Path, out: Path) -> None:
         picture.resize((SIZE, SIZE)).save(out / f"{i:05d}.png")
 
 
-def cut(path: Path) -> None:
-    """The lower blocks of the embedded generator as a generator."""
-    whole = load_generator("portraits")
-    assert isinstance(whole.config, GeneratorConfig)
-    channels = tuple(map(whole.config.width, (4, 8, 16, 32)))
-    small = Generator(replace(whole.config, resolution=SIZE, channels=channels))
-    theirs = whole.state_dict()
-    state = {name: theirs[name] for name in small.state_dict()}
-    save_model(path, "generator", small.config, state)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("renders", type=Path)
@@ -60,7 +47,8 @@ def main() -> None:
     paintings, start = arguments.out / "paintings", arguments.out / "parent.safetensors"
     if not start.exists():
         paint(arguments.renders, paintings)
-        cut(start)
+        small = lower_blocks(load_generator("portraits"), SIZE)
+        save_model(start, "generator", small.config, small.state_dict())
     torch.set_num_threads(1)
     run = arguments.out / "run"
     command = ["train", "generator", str(paintings), "--start", str(start), "--out", str(run)]

@@ -1,6 +1,6 @@
 """Projection to equal LPIPS: the preset `fast` against the published projector.
 
-    python benchmarks/projection.py [--pictures 20] [--published 20] [--path published.json]
+    python benchmarks/projection.py [--pictures 20] [--published 20] [--size 128] [--path FILE]
 
 Projects people of the test set into W of the embedded generator, by the loss of the published
 projector, the perceptual distance alone, measured by one network for both. Its noise maps are left
@@ -9,7 +9,8 @@ both, the first step at which each has reached what the other ends with, and how
 seconds of the CPU the preset takes to the published end.
 
 --published: of so many pictures the published projector is run, which takes minutes for each; its
-path is kept in the file --path, and taken from there another time.
+path is kept in the file --path, and taken from there another time. --size: of the pictures, which
+the lower blocks of the generator draw.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.invert.project import project
 from cycle_core.invert.settings import PROJECT_PRESETS
+from cycle_core.models.blend import lower_blocks
 from cycle_core.models.generator import Generator
 
 BATCH = 2
@@ -40,11 +42,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--published", type=int, default=20)
+    parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--path", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    G = load_generator("portraits")
-    pictures = open_set("inside", arguments.pictures).images
+    G = lower_blocks(load_generator("portraits"), arguments.size)
+    pictures = open_set("inside", arguments.pictures).resized(arguments.size).images
     if arguments.path and arguments.path.exists():
         old = json.loads(arguments.path.read_text("utf-8"))
     else:

@@ -258,6 +258,14 @@ def test_other_settings_are_measured_anew(folder, results):
     assert len(said) == 1
 
 
+def test_smaller_pictures_are_drawn_by_the_lower_blocks(tmp_path):
+    small = replace(TINY, methods=("optimise-w",), size=64, outside=0, edited=1, tuned=1)
+    (result,) = compare(tmp_path, small)
+    assert result["facts"]["size"] == 64
+    (picture,) = tmp_path.glob("*.png")
+    assert read_image(picture).shape[2:] == (64, 64 * len(COLUMNS))
+
+
 def test_an_encoder_that_is_not_there_is_said_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="--encoders"):
         compare(tmp_path, replace(TINY, methods=("e4e",)))

@@ -16,7 +16,7 @@ from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.invert.encode import generate
-from cycle_core.models.blend import blend, layer_of, layer_sizes, layers_from
+from cycle_core.models.blend import blend, layer_of, layer_sizes, layers_from, lower_blocks
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.models.stylegan3 import StyleGAN3Config
@@ -101,6 +101,17 @@ def test_codes_and_edits_of_the_first_fit_the_mixture(pair):
     mixed.check_code(Code(a.mapping(torch.randn(1, 16)), "W", a.fingerprint))
     with pytest.raises(MismatchError):
         mixed.check_code(Code(b.mapping(torch.randn(1, 16)), "W", b.fingerprint))
+
+
+def test_the_lower_blocks_draw_the_picture_at_which_the_whole_passes_by():
+    G = made(SMALL, 1)
+    small, z = lower_blocks(G, 16), torch.randn(2, 16)
+    assert torch.equal(small(z), G.synthesis(G.mapping(z), size=16))
+    assert small.has_space_of(G.fingerprint)
+    with pytest.raises(InputError, match="no pictures of 24 pixels"):
+        lower_blocks(G, 24)
+    with pytest.raises(InputError, match="not a StyleGAN2"):
+        lower_blocks(made(ALIAS_FREE, 1), 16)
 
 
 def test_what_cannot_be_blended_is_refused(pair):

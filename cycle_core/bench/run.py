@@ -22,6 +22,7 @@ from ..invert.encode import check_pair, generate
 from ..invert.settings import TUNE_PRESETS, RefineSettings, TuneSettings
 from ..invert.tune import tune
 from ..measure.networks import Networks
+from ..models.blend import lower_blocks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from .measures import Clock, Numbers, Rulers, consistency, distance_to_w, distortion, editability
@@ -40,6 +41,7 @@ _RESULT = {
         **dict.fromkeys(("seed", "pictures", "edited", "tuned", "steps"), int),
         **dict.fromkeys(("method", "set", "tuning"), str),
         "quick?": bool,
+        "size?": int,
     },
 }
 SHOWN = 3  # pictures of each set
@@ -64,6 +66,7 @@ class BenchSettings:
     projected: int = 50  # and so many inverted, where a method optimises every picture for itself
     share: float = 1.0  # of the steps of every method; below 1 it is a quick look
     tune: TuneSettings = TUNE_PRESETS["embedded"]
+    size: int | None = None  # of the pictures, which the generator's lower blocks draw; None: its
     device: str = "cpu"
 
     def pictures(self, name: str) -> int:
@@ -105,11 +108,15 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     tell = say or (lambda sentence: None)
     G = load_generator("portraits", settings.device)
+    if settings.size:
+        G = lower_blocks(G, settings.size)
     losses = Networks.for_loss(embedded=True).to(settings.device)
     cells = list(_cells(settings))
     found = {m.encoder: _encoder(encoders, m.encoder, seed, G) for m, seed, _ in cells if m.encoder}
     del found  # what is missing is said before hours are spent
-    tests = {name: open_set(name, settings.pictures(name), sets) for name in NAMES}
+    tests = {
+        name: open_set(name, settings.pictures(name), sets).resized(G.resolution) for name in NAMES
+    }
     rulers = Rulers.load(G, tests[NAMES[0]].attributes)
     results = []
     for number, (method, seed, name) in enumerate(cells, start=1):
@@ -276,6 +283,7 @@ def _facts(method: Method, seed: int, name: str, settings: BenchSettings) -> dic
         "tuned": settings.tuned,
         "tuning": unlike(settings.tune, TuneSettings()),
         "steps": steps,
+        **({"size": settings.size} if settings.size else {}),
         **({"quick": True} if settings.share < 1 else {}),
     }
 

@@ -28,6 +28,7 @@ from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.assets import ASSETS
 from ..files.json import parse_json
 from ..images.io import from_pil
+from ..images.resize import resize
 from ..models.factors import FactorTable
 
 NAMES = ("inside", "outside", "person")
@@ -67,6 +68,11 @@ class TestSet:
         """Some of the people. Those of a set outside take turns in what is unusual."""
         rows = ("images", "factors", "extras", "signs", "edited")
         return replace(self, **{row: getattr(self, row)[start:stop] for row in rows})
+
+    def resized(self, size: int) -> TestSet:
+        """The same with smaller pictures."""
+        edited = resize(self.edited.flatten(0, 1), size).unflatten(0, self.edited.shape[:2])
+        return replace(self, images=resize(self.images, size), edited=edited)
 
 
 def open_set(

@@ -31,6 +31,7 @@ _DOMAIN = (
     "outside",
     "person",
     "edited",
+    "size",
     "sets",
 )
 _PHOTOS = ("generator", "directions", "count", "strength", "preset")
@@ -77,6 +78,9 @@ def add_commands(commands: Any) -> None:
         domain.add_argument(
             f"--{name}", type=non_negative_int, metavar="N", help=f"number of {what}"
         )
+    domain.add_argument("--size", type=positive, metavar="PIXELS",
+                        help="of the pictures, which the lower blocks of the generator draw: a "
+                        "comparison of many trainings becomes affordable")  # fmt: skip
     domain.add_argument("--sets", type=Path, metavar="FOLDER",
                         help="of larger test sets than those of the package")  # fmt: skip
 
@@ -123,7 +127,8 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
         raise InputError(
             "--encoders takes one folder of trainings, or with --photos several files: give one."
         )
-    names = ("inside", "outside", "person", "edited", "tuned", "projected", "methods", "seeds")
+    counts = ("inside", "outside", "person", "edited", "tuned", "projected")
+    names = (*counts, "size", "methods", "seeds")
     settings = QUICK if arguments.quick else BenchSettings()
     settings = replace(settings, **_given(arguments, names))
     settings = replace(settings, device=str(device_of(arguments)))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError, MismatchError
 from .generator import Generator
+from .stylegan2 import GeneratorConfig
 from .stylegan3 import StyleGAN3Config
 
 
@@ -124,3 +126,19 @@ def check_blend(a: Generator, b: Generator) -> None:
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
+
+
+def lower_blocks(G: Generator, resolution: int) -> Generator:
+    """A StyleGAN2 that stops at a smaller size: nearly the same pictures, made smaller. W is G's,
+    so that directions in it fit both.
+
+    Raises InputError for another kind of generator and for a size that it does not pass."""
+    if not isinstance(G.config, GeneratorConfig):
+        raise InputError(f"{G.name} is not a StyleGAN2, whose blocks draw smaller pictures.")
+    G.synthesis.check_size(resolution)
+    channels = tuple(G.config.width(r) for r in G.config.resolutions if r <= resolution)
+    small = Generator(replace(G.config, resolution=resolution, channels=channels))
+    state = G.state_dict()
+    small.load_state_dict({name: state[name] for name in small.state_dict()})
+    small.name = f"{G.name}-{resolution}"
+    return small.to(G.device).eval().requires_grad_(False).tuned_from(G)
