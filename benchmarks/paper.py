@@ -7,6 +7,9 @@ of the embedded one, then compares them with `cycle-core bench`; what follows `-
 
     python benchmarks/paper.py FOLDER -- --card docs/results.md --pictures docs/images
 
+--size 64 compares on smaller pictures, which the lower blocks of the generator draw, so that ten
+seeds of six kinds are affordable; --steps and --warmup-steps are the budget of each training.
+
 Each step is one of the project's own commands and is printed before it runs.
 """
 
@@ -20,6 +23,9 @@ import sys
 import time
 from pathlib import Path
 
+from cycle_core.checkpoints.native import save_model
+from cycle_core.checkpoints.registry import load_generator
+from cycle_core.models.blend import lower_blocks
 from people.training.embedded import PRESETS
 
 # training -> its options of `cycle-core train encoder`
@@ -41,6 +47,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="rendered people, if there are some already")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
+    parser.add_argument("--size", type=int, help="of the pictures, in pixels")
+    parser.add_argument("--steps", help="of each training's schedule")
+    parser.add_argument("--warmup-steps", help="before them")
+    parser.add_argument("--float32", action="store_true", help="for processors without bfloat16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     given = sys.argv[1:]
@@ -58,21 +68,40 @@ def main() -> int:
         {"": ["make", "sets", f"SETS={sets}"]}, 1
     ):
         return 1
-    if not run(trainings(encoders, data, a.seeds, a.device), a.jobs):
+    generator = "portraits"
+    if a.size:
+        generator = str(a.folder / f"generator-{a.size}.safetensors")
+        if not a.dry_run:
+            write_lower_blocks(generator, a.size)
+    budget = ["--device", a.device, *PRESETS["cpu"].encoder, *([] if a.float32 else ["--bf16"])]
+    for option, value in (
+        ("--size", a.size), ("--steps", a.steps), ("--warmup-steps", a.warmup_steps)
+    ):  # fmt: skip
+        budget += [option, str(value)] if value else []  # of two the last counts
+    if not run(trainings(encoders, data, generator, a.seeds, budget), a.jobs):
         return 1
     seeds = [str(seed) for seed in a.seeds]
     comparing = [*_CLI, "bench", "--encoders", str(encoders), "--seeds", *seeds]
     comparing += ["--sets", str(sets), "--out", str(a.folder / "bench")]
-    comparing += ["--device", a.device, *more]
+    comparing += ["--device", a.device, *(["--size", str(a.size)] if a.size else []), *more]
     return 0 if run({"": comparing}, 1) else 1
 
 
-def trainings(folder: Path, data: Path, seeds: list[int], device: str) -> dict[str, list[str]]:
+def write_lower_blocks(path: str, size: int) -> None:
+    """What draws pictures of this size."""
+    small = lower_blocks(load_generator("portraits"), size)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    header = {"space": small.base_fingerprint}
+    save_model(path, "generator", small.config, small.state_dict(), header)
+
+
+def trainings(
+    folder: Path, data: Path, generator: str, seeds: list[int], budget: list[str]
+) -> dict[str, list[str]]:
     """{name of a run: its command}; a run that has ended is over in seconds."""
-    budget = ["--device", device, "--bf16", *PRESETS["cpu"].encoder]
     return {
         f"{training}-{seed}": [
-            *_CLI, "train", "encoder", "--generator", "portraits",
+            *_CLI, "train", "encoder", "--generator", generator,
             "--data", str(data), "--out", str(folder / f"{training}-{seed}"),
             "--seed", str(seed), *budget, *options,
         ]
