@@ -83,7 +83,7 @@ class RegressionTrainer(GeneratorTrainer):
         )
         self.optimizer = Muon(self.trained, settings.learning_rate)
         self.d_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), settings.adversarial_learning_rate, (0.0, 0.99)
+            self.discriminator.parameters(), settings.discriminator_learning_rate, (0.0, 0.99)
         )
         synthesis = self.generator.synthesis
         self.synthesis: Callable[..., Tensor] = (
@@ -92,22 +92,32 @@ class RegressionTrainer(GeneratorTrainer):
 
     @property
     def learning_rate(self) -> float:
-        """Warm-up, constant, then linear to zero, within the phase that the run is in."""
+        """Of the generator, at its highest in the phase that the run is in."""
+        s = self.settings
+        adversarial = self.step >= s.regression_images
+        return s.adversarial_learning_rate if adversarial else s.learning_rate
+
+    @property
+    def share(self) -> float:
+        """Of the learning rates: warm-up, constant, then linear to zero, within the phase that the
+        run is in."""
         s = self.settings
         adversarial = self.step >= s.regression_images
         begin = s.regression_images if adversarial else 0
         length = s.adversarial_images if adversarial else s.regression_images
         left = max(0.0, 1 - (self.step - begin) / max(length, 1))
-        peak = s.adversarial_learning_rate if adversarial else s.learning_rate
-        return peak * min(1.0, (self.step - begin + s.batch) / s.warm_up, left / s.decay)
+        return min(1.0, (self.step - begin + s.batch) / s.warm_up, left / s.decay)
 
     def make_discriminator(self, config: GeneratorConfig) -> nn.Module:
         return PatchDiscriminator()
 
     def update(self) -> Losses:
         s = self.settings
-        for group in self.optimizer.param_groups + self.d_optimizer.param_groups:
-            group["lr"] = self.learning_rate
+        for optimizer, peak in (
+            (self.optimizer, self.learning_rate),
+            (self.d_optimizer, s.discriminator_learning_rate),
+        ):
+            optimizer.param_groups[0]["lr"] = peak * self.share
         step = self._adversarial_step if self.step >= s.regression_images else self._regression_step
         losses = step(torch.bfloat16 if s.bf16 else None)
         update_average(self.average, self.generator, average_decay(self.step + s.batch, s.batch))
@@ -164,7 +174,7 @@ class RegressionTrainer(GeneratorTrainer):
         return stretches
 
     def status(self) -> dict[str, Any]:
-        return {"learning_rate": self.learning_rate}
+        return {"learning_rate": self.learning_rate * self.share}
 
     def _indices(self, rng: torch.Generator) -> Tensor:
         if len(self.data) < HELD_OUT + VALIDATED:
