@@ -9,11 +9,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..cycle_core.invert.settings import TUNE_PRESETS
 from . import host
 from .automatic import NumberOrAuto, readable
 from .types import CODE, ENCODER, GENERATOR
 
-PRESETS = ["auto", "paper", "fast", "embedded"]
+PRESETS = ["auto", *TUNE_PRESETS]
 PRESET = (
     "A set of settings: paper has the published ones, fast takes fewer and larger steps, and auto "
     "is embedded for the embedded generator and paper for any other."

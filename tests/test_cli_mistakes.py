@@ -193,6 +193,6 @@ def test_pictures_that_hold_the_encoder_in_place_are_crops_too(noise, tmp_path, 
     (tmp_path / "domain").mkdir()
     Image.new("RGB", (80, 64)).save(tmp_path / "domain" / "wide.png")
 
-    command = ["refine", noise, "--images", tmp_path / "domain", "--out", tmp_path / "pivot"]
+    command = ["refine", noise, "--domain", tmp_path / "domain", "--out", tmp_path / "pivot"]
 
     assert "80x64, but a crop is square" in refused(capsys, *command)

@@ -61,6 +61,19 @@ def test_texture_leaves_the_space_as_it_is(tmp_path):
     assert sum(name.endswith("noise_strength") for name in learned) == 6
 
 
+def test_noise_begins_where_the_first_phase_ends_within_a_step(tmp_path):
+    count = HELD_OUT + 200
+    images = torch.zeros(count, 3, 16, 16, dtype=torch.uint8)
+    data = write(tmp_path, count, count, {"images": images})
+    trainer = RegressionTrainer(data, replace(SMALL, regression_images=12))
+    strengths = [p for n, p in trainer.generator.named_parameters() if n.endswith("noise_strength")]
+    for _ in range(2):
+        trainer.advance()
+    assert not any(strengths)
+    trainer.advance()
+    assert sum(map(bool, strengths)) == 4  # of the two upper blocks
+
+
 def test_the_penalty_does_not_grow_with_the_number_of_patches():
     penalties = []
     for side in (64, 128):

@@ -96,6 +96,23 @@ def test_the_threshold_is_that_of_the_network_unless_one_is_given(G, perceptual)
     assert stopped[-1]["lpips"] <= perceptual.threshold
 
 
+class Squares:
+    """A distance of the caller's own, which says nothing of thresholds."""
+
+    def features(self, image):
+        return image
+
+    def distance(self, a, b):
+        return (a - b).square().mean((1, 2, 3))
+
+
+def test_a_network_without_a_threshold_asks_for_one(G):
+    image, pivot = torch.rand(1, 3, 32, 32) * 2 - 1, code_of(G, 1)
+    with pytest.raises(InputError, match=r"TuneSettings\.threshold"):
+        tune(G, pivot, image, replace(TUNE, threshold=None), perceptual=Squares())
+    assert len(tune(G, pivot, image, TUNE, perceptual=Squares()).history) == 13
+
+
 def test_the_callback_gets_every_step_the_total_and_a_preview(G, perceptual):
     calls = []
     tune(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -60,8 +61,8 @@ def add_commands(commands: Any) -> None:
     refine.add_argument("crop", type=Path, help="an aligned crop, as `align` makes it")
     add_out(refine, "the pivot, a code")
     refine.add_argument(
-        "--images",
-        dest="folder",
+        "--domain",
+        "--images",  # its name before
         type=Path,
         metavar="FOLDER",
         help="aligned crops that hold the encoder in place (default: samples of the generator)",
@@ -183,8 +184,8 @@ def run_refine(arguments: argparse.Namespace) -> None:
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, [arguments.crop])
-    if arguments.folder is not None:
-        list_images(arguments.folder)  # fails before the work begins
+    if arguments.domain is not None:
+        list_images(arguments.domain)  # fails before the work begins
     crop = read_crop(arguments.crop)
     device = device_of(arguments)
     settings, _ = settings_of(arguments)
@@ -197,7 +198,7 @@ def run_refine(arguments: argparse.Namespace) -> None:
         generator,
         crop.to(device),
         settings,
-        domain=arguments.folder or "generator",
+        domain=arguments.domain or "generator",
         callback=console.callback("refine"),
         seed=arguments.seed,
     )
@@ -290,8 +291,8 @@ def run_generate(arguments: argparse.Namespace) -> None:
     from ..models.pairs import adopt
 
     console = Console(arguments.quiet)
-    given = [arguments.code] + ([arguments.tuned] if arguments.tuned else [])
-    out = output_file(arguments.out, given)
+    inputs = [arguments.code] + ([arguments.tuned] if arguments.tuned else [])
+    out = output_file(arguments.out, inputs)
     device = device_of(arguments)
     code = load_code(arguments.code, device)
     generator = load_given_generator(arguments, device)
@@ -306,7 +307,6 @@ def run_sample(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import save_code
     from ..checkpoints.registry import load_generator
     from ..images.io import save_image
-    from ..images.sheet import contact_sheet
     from ..invert.encode import generate
     from ..invert.sampling import sample
     from ..run.results import make_folder
@@ -323,7 +323,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
         shown += [image] if len(shown) < SHEET else []
         console.progress("sample", index + 1, arguments.count)
     save_code(code, arguments.out / "codes.safetensors")
-    save_image(sheet_of(shown, contact_sheet), arguments.out / "sheet.png")
+    save_image(sheet_of(shown), arguments.out / "sheet.png")
     console.say(f"{arguments.out}: {arguments.count} pictures, sheet.png, codes.safetensors")
 
 
@@ -338,10 +338,11 @@ def load_given_generator(arguments: argparse.Namespace, device: torch.device) ->
     return load_tuned(arguments.tuned, generator, arguments.same_space).generator
 
 
-def sheet_of(images: list[torch.Tensor], contact_sheet: Any) -> torch.Tensor:
-    """Pictures, SHEET at most, as a square table."""
+def sheet_of(images: list[torch.Tensor]) -> torch.Tensor:
+    """Pictures as a square table."""
     from ..images.io import as_rgb
+    from ..images.sheet import contact_sheet
 
     shown = [as_rgb(image) for image in images]
-    width = next(n for n in range(1, 9) if n * n >= len(shown))
+    width = math.isqrt(len(shown) - 1) + 1
     return contact_sheet([shown[i : i + width] for i in range(0, len(shown), width)], cell=160)

@@ -100,7 +100,12 @@ def tune(
     needed = settings.lpips or (settings.locality and settings.locality_lpips)
     networks = Networks(perceptual).completed(G, needed, 0)
     if settings.threshold is None:  # it belongs to the network that measures
-        threshold = networks.perceptual.threshold if networks.perceptual else 0.0
+        threshold = getattr(networks.perceptual, "threshold", None) if networks.perceptual else 0.0
+        if threshold is None:
+            raise InputError(
+                "The perceptual network that was given has no `threshold`, the distance at which "
+                "tuning stops: set TuneSettings.threshold."
+            )
         settings = replace(settings, threshold=threshold)
     return retry_on_oom(
         lambda attempt: _tune(G, pivot, image, attempt, callback, seed, networks),

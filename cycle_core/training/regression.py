@@ -2,9 +2,9 @@
 
 Two phases. *Regression*: a render's factors are known, so z is known, and G(z) is compared with
 the render itself, by pixels and by the features of the losses' perceptual network, which heed what
-few pixels show; this fixes what each code means. *Adversarial*: a discriminator of patches draws
-again what regression averages (see `texture`), while the regression goes on, so that no attribute
-is traded for sharpness. Each phase ends with its learning rate at zero.
+few pixels show; this fixes what each code means. *Adversarial*: the upper blocks learn what
+regression averages from a discriminator of patches (see `texture`), while the regression goes on,
+so that no attribute is traded for sharpness. Each phase ends with its learning rate at zero.
 
 A generator grows: one of 64 pixels is the `start` of one of 128, whose new blocks first add nothing
 to the picture, so that what the small one cost in a day is not paid again at the large one's price.
@@ -138,7 +138,7 @@ class RegressionTrainer(GeneratorTrainer):
 
     def _adversarial_step(self, dtype: torch.dtype | None) -> Losses:
         s = self.settings
-        if self.step == s.regression_images and s.noise:
+        if s.noise and self.step < s.regression_images + s.batch:  # the first of these steps
             begin_noise(self.generator)
             begin_noise(self.average)
         (target, z, weight), rng = self._batch()
