@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -101,15 +102,28 @@ def _measure_mean(generator: Generator) -> int:
     return batches * size
 
 
-def check_first_layer(width: int, w_dim: int, source: str | Path) -> None:
-    """Raise CheckpointError for a mapping network without classes whose first layer is wider than
-    w: it takes an embedding of the class beside z, which the file does not hold."""
-    if width > w_dim:
+def assemble_foreign(config: Config, state: Mapping[str, Tensor], source: str | Path) -> Generator:
+    """`assemble` for a file of another project. Raises CheckpointError, also for a mapping network
+    without classes whose first layer is wider than w: it takes an embedding of the class beside z,
+    which the file does not hold."""
+    if not config.c_dim and config.z_dim > config.w_dim:
         raise CheckpointError(
-            f"{source} is of a class-conditional generator (its mapping network takes {width} "
-            f"numbers, w has {w_dim}), but its class embedding was left out when it was exported: "
-            "open the file that it was made from, such as NVIDIA's .pkl, which keeps the classes."
+            f"{source} is of a class-conditional generator (its mapping network takes "
+            f"{config.z_dim} numbers, w has {config.w_dim}), but its class embedding was left out "
+            "when it was exported: open the file that it was made from, such as NVIDIA's .pkl, "
+            "which keeps the classes."
         )
+    return assemble(config, state, source)
+
+
+def stylegan2_layers(blocks: int) -> Iterator[tuple[int, str, int | None]]:
+    """The layers of a StyleGAN2 in their order: the block, our name in it, and the number among the
+    convolutions, None for an RGB output."""
+    for block in range(blocks):
+        if block:
+            yield block, "conv0", 2 * block - 1
+        yield block, "conv1", 2 * block
+        yield block, "to_rgb", None
 
 
 def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:
@@ -145,10 +159,18 @@ def incomplete(project: str, error: Exception) -> CheckpointError:
     )
 
 
-def unsupported_numbers(project: str, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"This {project} generator is of a kind that is not supported: {error} Choose another one."
-    )
+@contextmanager
+def translating(project: str, architecture: str = "StyleGAN2") -> Iterator[None]:
+    """What is missing or impossible in a state dict that is translated, as CheckpointError."""
+    try:
+        yield
+    except (KeyError, IndexError, ValueError) as error:
+        raise incomplete(project, error) from error
+    except InputError as error:
+        raise CheckpointError(
+            f"This {architecture} generator is of a kind that is not supported: {error} Choose "
+            "another one."
+        ) from error
 
 
 def _alike(own: Tensor, given: Tensor) -> bool:

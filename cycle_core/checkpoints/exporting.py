@@ -28,11 +28,12 @@ from ..models.generator import Generator
 from ..models.layers import BLUR_TAPS
 from ..models.stylegan2 import StyleGAN2Synthesis
 from ..models.stylegan3 import StyleGAN3Config
-from .building import State
+from .building import State, stylegan2_layers
 from .latents import load_code
 from .native import resolve, unshared
 from .reading import read_file, reported
 from .registry import formats_of, load_generator
+from .rosinality import layer_name
 
 OPSET = 17
 CODE_FILES = (".npz", ".pt")
@@ -111,23 +112,23 @@ def rosinality_state(G: Generator) -> State:
         out[f"style.{i + 1}.weight"] = layer.weight * _rescaled(G)
         out[f"style.{i + 1}.bias"] = layer.bias * _rescaled(G)
     out["input.input"] = synthesis.const[None]
-    for b, block in enumerate(_modules(synthesis.blocks)):
-        convolutions = {"conv1": f"convs.{2 * b - 1}" if b else "conv1"}
-        if b:
-            convolutions = {"conv0": f"convs.{2 * b - 2}", **convolutions}
-        for native, source in convolutions.items():
-            layer = getattr(block, native)
-            out |= _modulated(source, layer)
-            out[f"{source}.noise.weight"] = layer.noise_strength.reshape(1)
-            out[f"{source}.activate.bias"] = layer.bias
-            out[f"noises.noise_{2 * b - (native == 'conv0')}"] = layer.noise_const[None, None]
-            if native == "conv0":
-                out[f"{source}.conv.blur.kernel"] = blur
-        to = f"to_rgbs.{b - 1}" if b else "to_rgb1"
-        out |= _modulated(to, block.to_rgb)
-        out[f"{to}.bias"] = block.to_rgb.bias.reshape(1, -1, 1, 1)
-        if b:
-            out[f"{to}.upsample.kernel"] = blur
+    for b, native, number in stylegan2_layers(len(synthesis.blocks)):
+        to, layer = layer_name(b, number), getattr(synthesis.blocks[b], native)
+        out |= {
+            f"{to}.conv.weight": layer.weight[None],
+            f"{to}.conv.modulation.weight": layer.affine.weight,
+            f"{to}.conv.modulation.bias": layer.affine.bias,
+        }
+        if number is None:
+            out[f"{to}.bias"] = layer.bias.reshape(1, -1, 1, 1)
+            if b:
+                out[f"{to}.upsample.kernel"] = blur
+            continue
+        out[f"{to}.noise.weight"] = layer.noise_strength.reshape(1)
+        out[f"{to}.activate.bias"] = layer.bias
+        out[f"noises.noise_{number}"] = layer.noise_const[None, None]
+        if native == "conv0":
+            out[f"{to}.conv.blur.kernel"] = blur
     return unshared(out)
 
 
@@ -238,14 +239,6 @@ def _rescaled(G: Generator) -> float:
     """What weights of the mapping layers are multiplied by, where a learning rate's multiplier of
     0.01 is taken for granted."""
     return G.config.mapping_lr_multiplier / 0.01
-
-
-def _modulated(name: str, layer: Any) -> State:
-    return {
-        f"{name}.conv.weight": layer.weight[None],
-        f"{name}.conv.modulation.weight": layer.affine.weight,
-        f"{name}.conv.modulation.bias": layer.affine.bias,
-    }
 
 
 def _blur() -> Tensor:

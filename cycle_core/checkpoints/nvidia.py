@@ -7,17 +7,16 @@ which the original loader executes. Here it is text that nobody looks at.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import PersistentObject, shown
 from .reading import Contents, load_tensors
@@ -34,7 +33,7 @@ def from_nvidia(
     """Translate the state dict of NVIDIA's PyTorch StyleGAN2 `G_ema`: (configuration, our state).
 
     Raises CheckpointError where tensors are missing."""
-    try:
+    with translating("NVIDIA"):
         found = (re.fullmatch(r"synthesis\.b(\d{1,5})\.torgb\.weight", key) for key in state)
         sizes = sorted(int(match[1]) for match in found if match)
         last = state[f"synthesis.b{sizes[-1]}.torgb.weight"]
@@ -50,21 +49,13 @@ def from_nvidia(
             const_size=(const.shape[1], const.shape[2]),
         )
         out["synthesis.const"] = const
-        for r in sizes:
-            block = int(math.log2(r)) - 2
-            for source, native in (("conv0", "conv0"), ("conv1", "conv1"), ("torgb", "to_rgb")):
-                if source == "conv0" and r == 4:
-                    continue
-                parts = ["weight", "bias", "affine.weight", "affine.bias"]
-                parts += [] if source == "torgb" else ["noise_strength", "noise_const"]
-                for part in parts:
-                    key = f"synthesis.b{r}.{source}.{part}"
-                    if part != "noise_const" or key in state:
-                        out[f"synthesis.blocks.{block}.{native}.{part}"] = state[key]
-    except (KeyError, IndexError, ValueError) as error:
-        raise incomplete("NVIDIA", error) from error
-    except InputError as error:
-        raise unsupported_numbers("StyleGAN2", error) from error
+        for block, native, number in stylegan2_layers(len(sizes)):
+            parts = ["weight", "bias", "affine.weight", "affine.bias"]
+            parts += [] if number is None else ["noise_strength", "noise_const"]
+            for part in parts:
+                key = f"synthesis.b{sizes[block]}.{native.replace('_', '')}.{part}"
+                if part != "noise_const" or key in state:
+                    out[f"synthesis.blocks.{block}.{native}.{part}"] = state[key]
     return config, out
 
 
@@ -113,12 +104,6 @@ def mapping_lr_multiplier(module: PersistentObject | None) -> float:
     return 0.01 if gain is None else float(gain)
 
 
-def check_classes(config: Any, source: Any) -> None:
-    """Raise CheckpointError where the class embedding of a conditional generator is missing."""
-    if not config.c_dim:
-        check_first_layer(config.z_dim, config.w_dim, source)
-
-
 def _load(contents: Contents) -> Generator:
     found = find(contents, *NAMES)
     assert found is not None  # it was detected
@@ -129,8 +114,7 @@ def _load(contents: Contents) -> Generator:
         conv_clamp=None if clamp is None else float(clamp),
         mapping_lr_multiplier=mapping_lr_multiplier(found.module),
     )
-    check_classes(config, contents.path)
-    return assemble(config, state, contents.path)
+    return assemble_foreign(config, state, contents.path)
 
 
 def _check_supported(found: StateDict, contents: Contents) -> None:

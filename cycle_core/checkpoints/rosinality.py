@@ -10,10 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
@@ -30,17 +29,18 @@ def from_rosinality(
     latent_avg: [w_dim] or [N, w_dim]. Without it the mean of w is missing in the state, and without
     noise maps in the file they are, too: `assemble` makes them.
     Raises CheckpointError where other tensors are missing."""
-    try:
+    with translating("rosinality"):
         layers = sum(1 for key in state if re.fullmatch(r"style\.\d+\.weight", key))
         blocks = 1 + sum(1 for key in state if re.fullmatch(r"to_rgbs\.\d+\.bias", key))
-        convs = ["conv1"] + [f"convs.{2 * j + 1}" for j in range(blocks - 1)]
         const = state["input.input"][0]
         config = GeneratorConfig(
             resolution=2 ** (blocks + 1),
             z_dim=state["style.1.weight"].shape[1],
             w_dim=state["style.1.weight"].shape[0],
             mapping_layers=layers,
-            channels=tuple(state[f"{c}.conv.weight"].shape[1] for c in convs),
+            channels=tuple(
+                state[f"{layer_name(b, 2 * b)}.conv.weight"].shape[1] for b in range(blocks)
+            ),
             img_channels=state["to_rgb1.conv.weight"].shape[1],
             const_size=(const.shape[1], const.shape[2]),
         )
@@ -50,45 +50,44 @@ def from_rosinality(
                 out[f"mapping.layers.{i}.{part}"] = state[f"style.{i + 1}.{part}"]
         if latent_avg is not None:
             out["mapping.w_avg"] = latent_avg if latent_avg.ndim == 1 else latent_avg[0]
-        for b in range(blocks):
-            names = {"conv1": (convs[b], 2 * b), "to_rgb": (f"to_rgbs.{b - 1}", None)}
-            if b:
-                names["conv0"] = (f"convs.{2 * (b - 1)}", 2 * b - 1)
-            else:
-                names["to_rgb"] = ("to_rgb1", None)
-            for native, (source, noise) in names.items():
-                to = f"synthesis.blocks.{b}.{native}"
-                out[f"{to}.weight"] = state[f"{source}.conv.weight"][0]
-                out[f"{to}.affine.weight"] = state[f"{source}.conv.modulation.weight"]
-                out[f"{to}.affine.bias"] = state[f"{source}.conv.modulation.bias"]
-                if noise is None:
-                    out[f"{to}.bias"] = state[f"{source}.bias"].flatten()
-                    continue
-                out[f"{to}.bias"] = state[f"{source}.activate.bias"]
-                out[f"{to}.noise_strength"] = state[f"{source}.noise.weight"].reshape([])
-                if f"noises.noise_{noise}" in state:
-                    out[f"{to}.noise_const"] = state[f"noises.noise_{noise}"][0, 0]
-    except (KeyError, IndexError) as error:
-        raise incomplete("rosinality", error) from error
-    except InputError as error:
-        raise unsupported_numbers("StyleGAN2", error) from error
+        for b, native, number in stylegan2_layers(blocks):
+            source, to = layer_name(b, number), f"synthesis.blocks.{b}.{native}"
+            out[f"{to}.weight"] = state[f"{source}.conv.weight"][0]
+            out[f"{to}.affine.weight"] = state[f"{source}.conv.modulation.weight"]
+            out[f"{to}.affine.bias"] = state[f"{source}.conv.modulation.bias"]
+            if number is None:
+                out[f"{to}.bias"] = state[f"{source}.bias"].flatten()
+                continue
+            out[f"{to}.bias"] = state[f"{source}.activate.bias"]
+            out[f"{to}.noise_strength"] = state[f"{source}.noise.weight"].reshape([])
+            if f"noises.noise_{number}" in state:
+                out[f"{to}.noise_const"] = state[f"noises.noise_{number}"][0, 0]
     return config, out
+
+
+def layer_name(block: int, number: int | None) -> str:
+    """Its name of one of `stylegan2_layers`."""
+    if number is None:
+        return f"to_rgbs.{block - 1}" if block else "to_rgb1"
+    return f"convs.{number - 1}" if number else "conv1"
 
 
 # ------------------------------------------------------------------ files
 def load_stylegan2(
-    tensors: Mapping[str, StoredTensor], latent_avg: Any, source: str | Path
+    tensors: Mapping[str, StoredTensor], latent_avg: Any, source: str | Path, bgr: bool = False
 ) -> Generator:
     """The generator of tensors that are still in their file.
 
-    latent_avg: a StoredTensor [w_dim] or [N, w_dim], or None."""
+    latent_avg: a StoredTensor [w_dim] or [N, w_dim], or None. bgr: whether its colours are so."""
     state = load_tensors(tensors)
     average = load_tensors({"latent_avg": latent_avg}).get("latent_avg")
     if average is not None:
         average = average.reshape(-1, average.shape[-1])
     config, made = from_rosinality(state, average)
-    check_first_layer(config.z_dim, config.w_dim, source)
-    return assemble(config, made, source)
+    if bgr and config.img_channels == 3:
+        rgb = [name for name in made if name.endswith((".to_rgb.weight", ".to_rgb.bias"))]
+        made |= {name: made[name].flip(0) for name in rgb}
+    return assemble_foreign(config, made, source)
 
 
 def latent_avg(contents: Contents, found: StateDict) -> Any:

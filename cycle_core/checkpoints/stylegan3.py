@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan3 import StyleGAN3Config
-from .building import State, assemble, incomplete, unsupported_numbers
+from .building import State, assemble_foreign, translating
 from .format import Format
 from .lazy_tensors import shown
-from .nvidia import attribute, check_classes, mapping_lr_multiplier, mapping_network, part
+from .nvidia import attribute, mapping_lr_multiplier, mapping_network, part
 from .reading import Contents, load_tensors
 from .state_dicts import find
 
@@ -44,6 +44,9 @@ def from_stylegan3(
     settings: the arguments that its synthesis network was made with, if they are known.
     Raises CheckpointError where tensors are missing or the settings do not make these layers."""
     settings = settings or {}
+    clamp = settings.get("conv_clamp", 256.0)
+    clamp = None if clamp is None else float(clamp)
+    given = {name: kind(settings[name]) for name, kind in SETTINGS.items() if name in settings}
     layers: dict[int, tuple[str, int, int]] = {}  # index: name, size, channels
     moved: State = {}
     for key, tensor in state.items():
@@ -53,7 +56,7 @@ def from_stylegan3(
             moved[f"synthesis.layers.{index}.{rest}"] = tensor
         elif key.startswith("synthesis."):
             moved[key] = tensor
-    try:
+    with translating("StyleGAN3", "StyleGAN3"):
         numbers, out = mapping_network(state)
         out.update(moved)
         count = max(layers, default=0)
@@ -64,7 +67,6 @@ def from_stylegan3(
                 f"{shown(settings['lrelu_upsampling'])} times the resolution, but only 2 is "
                 "supported: choose another generator."
             )
-        clamp = settings.get("conv_clamp", 256.0)
         config = StyleGAN3Config(
             resolution=resolution,
             **numbers,
@@ -74,14 +76,10 @@ def from_stylegan3(
             conv_kernel=out["synthesis.layers.0.weight"].shape[-1],
             filter_size=out["synthesis.layers.0.up_filter"].shape[0] // 2,
             radial_filters=out["synthesis.layers.0.down_filter"].ndim == 2,
-            conv_clamp=None if clamp is None else float(clamp),
+            conv_clamp=clamp,
             img_channels=colours,
-            **{name: kind(settings[name]) for name, kind in SETTINGS.items() if name in settings},
+            **given,
         )
-    except (KeyError, IndexError) as error:
-        raise incomplete("StyleGAN3", error) from error
-    except InputError as error:
-        raise unsupported_numbers("StyleGAN3", error) from error
     for i, signal in enumerate(config.signals):
         expected = f"L{i}_{signal.size}_{signal.channels}"
         if layers[i][0] != expected:
@@ -103,8 +101,7 @@ def _load(contents: Contents) -> Generator:
     config, state = from_stylegan3(
         load_tensors(found.tensors), settings, mapping_lr_multiplier(found.module)
     )
-    check_classes(config, contents.path)
-    return assemble(config, state, contents.path)
+    return assemble_foreign(config, state, contents.path)
 
 
 FORMATS = (

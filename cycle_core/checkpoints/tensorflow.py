@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor, TFNetwork, shown
 from .reading import Contents, load_tensors
@@ -45,7 +45,7 @@ def from_tensorflow(
     "Dense0/weight", "dlatent_avg"; weights are taken out of it, so that both layouts are never in
     memory at once. settings: the `static_kwargs` of the network and its parts.
     Raises CheckpointError where variables are missing."""
-    try:
+    with translating("TensorFlow"):
         sizes = sorted(int(n.split("x")[0]) for n in variables if n.endswith("/ToRGB/weight"))
         layers = sum(1 for n in variables if n.startswith("Dense") and n.endswith("/weight"))
         embed = variables.get("LabelEmbed/weight")  # [c_dim, w_dim]
@@ -70,29 +70,22 @@ def from_tensorflow(
         for source, native in dense.items():
             state[f"{native}.weight"] = variables.pop(f"{source}/weight").T.contiguous()
             state[f"{native}.bias"] = variables[f"{source}/bias"]
-        for block, size in enumerate(sizes):
-            last = "Conv1" if block else "Conv"
-            names = {last: ("conv1", 2 * block), "ToRGB": ("to_rgb", None)}
-            if block:
-                names["Conv0_up"] = ("conv0", 2 * block - 1)
-            for source, (layer, noise) in names.items():
-                at, to = f"{size}x{size}/{source}", f"synthesis.blocks.{block}.{layer}"
-                weight = variables.pop(f"{at}/weight").permute(3, 2, 0, 1).numpy()  # [OIkk]
-                turned = weight[..., ::-1, ::-1] if source == "Conv0_up" else weight
-                # numpy turns and copies at once; the original is freed afterwards
-                state[f"{to}.weight"] = torch.from_numpy(np.ascontiguousarray(turned))
-                state[f"{to}.bias"] = variables[f"{at}/bias"]
-                affine = variables.pop(f"{at}/mod_weight")
-                state[f"{to}.affine.weight"] = affine.T.contiguous()
-                state[f"{to}.affine.bias"] = variables[f"{at}/mod_bias"] + 1
-                if noise is not None:
-                    state[f"{to}.noise_strength"] = variables[f"{at}/noise_strength"].reshape([])
-                    if f"noise{noise}" in variables:
-                        state[f"{to}.noise_const"] = variables[f"noise{noise}"][0, 0]
-    except (KeyError, IndexError, ValueError) as error:
-        raise incomplete("TensorFlow", error) from error
-    except InputError as error:
-        raise unsupported_numbers("StyleGAN2", error) from error
+        names = {"conv0": "Conv0_up", "conv1": "Conv1", "to_rgb": "ToRGB"}
+        for block, layer, number in stylegan2_layers(len(sizes)):
+            size, source = sizes[block], names[layer] if number != 0 else "Conv"
+            at, to = f"{size}x{size}/{source}", f"synthesis.blocks.{block}.{layer}"
+            weight = variables.pop(f"{at}/weight").permute(3, 2, 0, 1).numpy()  # [OIkk]
+            turned = weight[..., ::-1, ::-1] if layer == "conv0" else weight
+            # numpy turns and copies at once; the original is freed afterwards
+            state[f"{to}.weight"] = torch.from_numpy(np.ascontiguousarray(turned))
+            state[f"{to}.bias"] = variables[f"{at}/bias"]
+            affine = variables.pop(f"{at}/mod_weight")
+            state[f"{to}.affine.weight"] = affine.T.contiguous()
+            state[f"{to}.affine.bias"] = variables[f"{at}/mod_bias"] + 1
+            if number is not None:
+                state[f"{to}.noise_strength"] = variables[f"{at}/noise_strength"].reshape([])
+                if f"noise{number}" in variables:
+                    state[f"{to}.noise_const"] = variables[f"noise{number}"][0, 0]
     return config, state
 
 
@@ -149,9 +142,7 @@ def _load(contents: Contents) -> Generator:
             "not supported: choose a generator of stylegan2-ada."
         )
     config, state = from_tensorflow(load_tensors(variables), settings)
-    if not config.c_dim:
-        check_first_layer(config.z_dim, config.w_dim, contents.path)
-    return assemble(config, state, contents.path)
+    return assemble_foreign(config, state, contents.path)
 
 
 FORMATS = (Format("StyleGAN2, TensorFlow (stylegan2, stylegan2-ada)", "generator", _detect, _load),)

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 
 import torch
 
-from ..errors import InputError
 from ..models.generator import Generator
 from ..models.stylegan2 import GeneratorConfig
-from .building import State, assemble, check_first_layer, incomplete, unsupported_numbers
+from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
-from .rosinality import from_rosinality, latent_avg
+from .rosinality import latent_avg, load_stylegan2
 from .state_dicts import StateDict, find
 
 # what a name begins with or holds -> rosinality's
@@ -52,36 +51,25 @@ def _renamed(
 
 
 def _load_basicsr(contents: Contents, found: StateDict) -> Generator:
-    config, state = from_rosinality(load_tensors(_renamed(found.tensors, _BASICSR)), None)
-    check_first_layer(config.z_dim, config.w_dim, contents.path)
-    return assemble(config, state, contents.path)
+    return load_stylegan2(_renamed(found.tensors, _BASICSR), None, contents.path)
 
 
 def _load_mmgeneration(contents: Contents, found: StateDict) -> Generator:
     """Its pictures are BGR, as OpenCV's."""
-    average = load_tensors({"latent_avg": latent_avg(contents, found)}).get("latent_avg")
-    tensors = load_tensors(_renamed(found.tensors, _MMGENERATION))
-    config, state = from_rosinality(tensors, average)
-    check_first_layer(config.z_dim, config.w_dim, contents.path)
-    if config.img_channels == 3:
-        for name in state:
-            if name.endswith((".to_rgb.weight", ".to_rgb.bias")):
-                state[name] = state[name].flip(0)
-    return assemble(config, state, contents.path)
+    tensors = _renamed(found.tensors, _MMGENERATION)
+    return load_stylegan2(tensors, latent_avg(contents, found), contents.path, bgr=True)
 
 
 def _load_genforce(contents: Contents, found: StateDict) -> Generator:
     state = load_tensors(found.tensors)
-    try:
+    with translating("genforce"):
         blocks = sum(1 for key in state if re.fullmatch(r"synthesis\.output\d+\.weight", key))
         layers = sum(1 for key in state if re.fullmatch(r"mapping\.dense\d+\.weight", key))
         const = state["synthesis.early_layer.const"][0]
-        w_dim, z_dim = state["synthesis.layer0.style.weight"].shape[1], state[_GENFORCE[0]].shape[1]
-        check_first_layer(z_dim, w_dim, contents.path)
         config = GeneratorConfig(
             resolution=2 ** (blocks + 1),
-            z_dim=z_dim,
-            w_dim=w_dim,
+            z_dim=state[_GENFORCE[0]].shape[1],
+            w_dim=state["synthesis.layer0.style.weight"].shape[1],
             mapping_layers=layers,
             channels=tuple(state[f"synthesis.output{b}.weight"].shape[1] for b in range(blocks)),
             img_channels=state["synthesis.output0.weight"].shape[0],
@@ -93,26 +81,20 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
         for i in range(layers):
             for part in ("weight", "bias"):
                 out[f"mapping.layers.{i}.{part}"] = state[f"mapping.dense{i}.{part}"]
-        for b in range(blocks):
-            names = {"conv1": f"layer{2 * b}", "to_rgb": f"output{b}"}
-            names |= {"conv0": f"layer{2 * b - 1}"} if b else {}
-            for native, source in names.items():
-                to, at = f"synthesis.blocks.{b}.{native}", f"synthesis.{source}"
-                weight = state[f"{at}.weight"]
-                # its kernels lie as TensorFlow's, which turns those that are transposed
-                out[f"{to}.weight"] = weight.flip(2, 3) if native == "conv0" else weight
-                out[f"{to}.bias"] = state[f"{at}.bias"]
-                out[f"{to}.affine.weight"] = state[f"{at}.style.weight"]
-                out[f"{to}.affine.bias"] = state[f"{at}.style.bias"] + 1
-                if native != "to_rgb":
-                    out[f"{to}.noise_strength"] = state[f"{at}.noise_strength"].reshape([])
-                    if f"{at}.noise" in state:
-                        out[f"{to}.noise_const"] = torch.squeeze(state[f"{at}.noise"], (0, 1))
-    except (KeyError, IndexError) as error:
-        raise incomplete("genforce", error) from error
-    except InputError as error:
-        raise unsupported_numbers("StyleGAN2", error) from error
-    return assemble(config, out, contents.path)
+        for b, native, number in stylegan2_layers(blocks):
+            to = f"synthesis.blocks.{b}.{native}"
+            at = f"synthesis.output{b}" if number is None else f"synthesis.layer{number}"
+            weight = state[f"{at}.weight"]
+            # its kernels lie as TensorFlow's, which turns those that are transposed
+            out[f"{to}.weight"] = weight.flip(2, 3) if native == "conv0" else weight
+            out[f"{to}.bias"] = state[f"{at}.bias"]
+            out[f"{to}.affine.weight"] = state[f"{at}.style.weight"]
+            out[f"{to}.affine.bias"] = state[f"{at}.style.bias"] + 1
+            if number is not None:
+                out[f"{to}.noise_strength"] = state[f"{at}.noise_strength"].reshape([])
+                if f"{at}.noise" in state:
+                    out[f"{to}.noise_const"] = torch.squeeze(state[f"{at}.noise"], (0, 1))
+    return assemble_foreign(config, out, contents.path)
 
 
 _GENFORCE = ("mapping.dense0.weight", "synthesis.early_layer.const", "synthesis.output0.weight")
