@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,29 +16,38 @@ from typing import Any
 from ..errors import InputError
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, then put it in the place of `path`.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes the place of `path` when the block ends.
 
-    Whatever interrupts it, `path` is either the old file or the whole new one.
-    Raises InputError where the folder is missing, cannot be written or the disk is full."""
-    path = Path(path)
-    # a folder, so that all that `write` makes lies apart; the name's beginning alone: the whole one
-    # and what is added may be more than a disk takes
+    Whatever interrupts it, `path` is either the old file or the whole new one. Raises OSError."""
+    # a folder, so that all that is made lies apart; the name's beginning alone: the whole one and
+    # what is added may be more than a disk takes
     temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(6)}")
     part = temporary / path.name
     try:
         temporary.mkdir()
         # made here, so that the rights follow the umask, which cannot be read without changing it
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        write(part)
+        yield part
         os.replace(part, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with the temporary path of `replacing`.
+
+    Raises InputError where the folder is missing, cannot be written or the disk is full."""
+    path = Path(path)
+    try:
+        with replacing(path) as part:
+            write(part)
     except OSError as error:
         raise InputError(
             f"{path} could not be written ({error.strerror or error}): choose a folder that "
             "exists, that you may write to, on a disk with room; nothing was changed."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path, *names: str) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..files.atomic import replacing
 from .io import MAX_PIXELS, to_pil
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")  # that are read
@@ -214,9 +215,8 @@ def write_animation(path: str | Path, images: Iterable[Tensor], rate: float) -> 
     if first is None:
         raise InputError(f"{path}: an animation has at least one picture, and none was given.")
     options: dict[str, Any] = {"quality": 90} if path.suffix.lower() == ".webp" else {}
-    part = path.with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
-        with open(part, "xb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             first.save(
                 file,
                 format=path.suffix[1:].upper(),
@@ -226,11 +226,8 @@ def write_animation(path: str | Path, images: Iterable[Tensor], rate: float) -> 
                 loop=0,
                 **options,
             )
-        os.replace(part, path)
     except OSError as error:
         raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def is_clip(path: str | Path) -> bool:

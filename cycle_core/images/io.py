@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InputError
+from ..files.atomic import replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,27 +63,25 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | Non
     return Photo(image, None if alpha is None else torch.from_numpy(alpha)[None, None], path)
 
 
-def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def read_size(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels, as the header of a picture file has it: nothing is decoded.
 
     Raises InputError as `read_photo`, but finds no damage behind the header."""
     from .decode import opened
 
-    with opened(Path(path), max_pixels) as picture:
+    with opened(Path(path), MAX_PIXELS) as picture:
         return picture.size
 
 
-def read_image(
-    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None
-) -> torch.Tensor:
+def read_image(path: str | Path, data: bytes | None = None) -> torch.Tensor:
     """float32 [1,3,H,W] in [-1,1]: `read_photo` with transparent parts laid over white."""
-    photo = read_photo(path, max_pixels, data)
+    photo = read_photo(path, data=data)
     return _over_white(photo.image, photo.alpha)
 
 
 def read_crop(path: str | Path, data: bytes | None = None) -> torch.Tensor:
     """float32 [1,3,S,S] in [-1,1]: `read_image` of a square. Raises InputError for any other."""
-    crop = read_image(path, data=data)
+    crop = read_image(path, data)
     check_square(path, crop.shape[-1], crop.shape[-2])
     return crop
 
@@ -128,17 +126,12 @@ def save_image(
     picture = to_pil(image, alpha)
     if grey:
         picture = picture.convert("LA" if alpha is not None else "L")
-    part = path.with_name(f".{uuid.uuid4().hex[:12]}.part")  # a long name leaves no room for more
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "xb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             picture.save(file, format=kind, **_SAVE_OPTIONS.get(kind, {}))
-        os.replace(part, path)
     except OSError as error:
         raise InputError(f"{path} could not be written: {_why(error)}.") from error
-    finally:  # also on Ctrl-C
-        if part.exists():
-            part.unlink()
     return path
 
 
