@@ -35,7 +35,6 @@ class Weight:
     page: str
     size: int | None = None
     sha256: str | None = None
-    note: str = ""
     aliases: tuple[str, ...] = ()
 
 
@@ -49,7 +48,6 @@ CATALOGUE: dict[str, Weight] = {
             f"{_NVIDIA}/ffhq.pkl",
             NVIDIA_LICENCE,
             "https://github.com/NVlabs/stylegan2-ada-pytorch",
-            note="StyleGAN2, config F, 1024 px",
         ),
         Weight(
             "ffhq-256",
@@ -58,7 +56,6 @@ CATALOGUE: dict[str, Weight] = {
             f"{_NVIDIA}/transfer-learning-source-nets/ffhq-res256-mirror-paper256-noaug.pkl",
             NVIDIA_LICENCE,
             "https://github.com/NVlabs/stylegan2-ada-pytorch",
-            note="StyleGAN2, paper256, 256 px",
         ),
         Weight(
             "ffhq-rosinality",
@@ -67,7 +64,6 @@ CATALOGUE: dict[str, Weight] = {
             f"{_DRIVE}1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT",
             NVIDIA_LICENCE,
             "https://github.com/omertov/encoder4editing#pretrained-models",
-            note="the FFHQ generator in rosinality's names, 1024 px",
         ),
         Weight(
             "e4e-ffhq",
@@ -76,7 +72,6 @@ CATALOGUE: dict[str, Weight] = {
             f"{_DRIVE}1cUv_reLE6k3604or78EranS7XzuVMWeO",
             "MIT (code); the generator in it NVIDIA Source Code License-NC",
             "https://github.com/omertov/encoder4editing#pretrained-models",
-            note="encoder and generator",
         ),
         Weight(
             "psp-ffhq",
@@ -85,7 +80,6 @@ CATALOGUE: dict[str, Weight] = {
             f"{_DRIVE}1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0",
             "MIT (code); the generator in it NVIDIA Source Code License-NC",
             "https://github.com/eladrich/pixel2style2pixel#pretrained-models",
-            note="encoder and generator",
         ),
         Weight(
             "cycle-ffhq",
@@ -94,7 +88,6 @@ CATALOGUE: dict[str, Weight] = {
             "",
             "MIT (code); the generator in it NVIDIA Source Code License-NC",
             "https://arxiv.org/abs/2207.09367",
-            note="the paper's own encoder and generator; the authors' repository links to it",
         ),
         Weight(
             "arcface",
@@ -103,7 +96,6 @@ CATALOGUE: dict[str, Weight] = {
             f"{_DRIVE}1KW7bjndL3QG3sxBbZxreGHigcCCpsDgn",
             "MIT (code)",
             "https://github.com/TreB1eN/InsightFace_Pytorch",
-            note="IR-SE50, the identity network of the losses and the encoder's first weights",
         ),
         Weight(
             "moco",
@@ -113,7 +105,6 @@ CATALOGUE: dict[str, Weight] = {
             "moco_v2_800ep_pretrain.pth.tar",
             "CC BY-NC 4.0 (non-commercial), as its README says",
             "https://github.com/facebookresearch/moco",
-            note="MoCo v2, 800 epochs: the identity loss of encoders for other things than faces",
         ),
         Weight(
             "lpips-alex",
@@ -125,7 +116,6 @@ CATALOGUE: dict[str, Weight] = {
             "https://github.com/richzhang/PerceptualSimilarity",
             size=6009,
             sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
-            note="the five linear heads of LPIPS 0.1; the features are `alexnet`",
             aliases=("alex.pth",),
         ),
         Weight(
@@ -138,7 +128,6 @@ CATALOGUE: dict[str, Weight] = {
             "https://github.com/richzhang/PerceptualSimilarity",
             size=7289,
             sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-            note="the five linear heads of LPIPS 0.1; the features are `vgg16`",
             aliases=("vgg.pth",),
         ),
         Weight(
@@ -149,7 +138,6 @@ CATALOGUE: dict[str, Weight] = {
             "BSD-3-Clause",
             "https://pytorch.org/vision/stable/models.html",
             sha256="7be5be79",
-            note="torchvision's AlexNet, ImageNet",
             aliases=("alexnet-owt-4df8aa71.pth",),
         ),
         Weight(
@@ -160,7 +148,6 @@ CATALOGUE: dict[str, Weight] = {
             "BSD-3-Clause",
             "https://pytorch.org/vision/stable/models.html",
             sha256="397923af",
-            note="torchvision's VGG-16, ImageNet",
         ),
         Weight(
             "yunet",
@@ -171,7 +158,6 @@ CATALOGUE: dict[str, Weight] = {
             "https://github.com/kornia/data",
             size=405729,
             sha256="ee0a3035c5cbfc9484a31332223c9fd9c0ddcdb7c46b6a19e558ed393b6f2c67",
-            note="the face detector that kornia uses",
         ),
         Weight(
             "buffalo_l",
@@ -180,7 +166,6 @@ CATALOGUE: dict[str, Weight] = {
             "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",
             INSIGHTFACE_LICENCE,
             "https://github.com/deepinsight/insightface/tree/master/model_zoo",
-            note="insightface's models; a folder of .onnx files",
         ),
     )
 }

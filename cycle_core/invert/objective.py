@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..images.resize import resize
 from ..measure.networks import NONE, Networks
+from .settings import ProjectSettings, RefineSettings
 
 MAX_SIZE = 256  # the encoder's losses are taken at 256 px, as published
-
-
-class Weights(Protocol):
-    """Settings that weigh the terms of L_S."""
-
-    @property
-    def l2(self) -> float: ...
-    @property
-    def lpips(self) -> float: ...
-    @property
-    def identity(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class Objective:
     max_size: int | None = None
 
     @staticmethod
-    def of(settings: Weights, networks: Networks) -> Objective:
+    def of(settings: RefineSettings | ProjectSettings, networks: Networks) -> Objective:
         """L_S with the weights of some settings, at MAX_SIZE at most."""
         return Objective(settings.l2, settings.lpips, settings.identity, networks, MAX_SIZE)
 

@@ -37,11 +37,10 @@ def world_size() -> int:
 
 
 @contextlib.contextmanager
-def processes(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[None]:
+def processes(device: str = "auto") -> Iterator[None]:
     """Join the processes that torchrun started, if it did, for as long as the block runs.
 
     device: as the user named it. On GPUs each process has its own, which is "cuda" in the block.
-    patience: how long one process waits for the others before it gives up.
     An error that ends the block is reported once: what `raise_everywhere` raises in all processes
     by the first one, any other error by the process that had it first. The rest raise SystemExit.
     Raises InputError where there are fewer GPUs than processes."""
@@ -51,12 +50,12 @@ def processes(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[
         return
     from torch.distributed.rendezvous import rendezvous
 
-    store, number, count = next(rendezvous("env://", timeout=patience))
+    store, number, count = next(rendezvous("env://", timeout=PATIENCE))
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
         # torchrun keeps one store over restarts, in which the addresses of the dead are left
         store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
     backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=patience)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     try:
         with raise_everywhere():
             _take_gpu(device)
@@ -199,16 +198,14 @@ class _GlobalBatchNorm2d(nn.BatchNorm2d):
         stats = gather(torch.stack([mean, variance])[None])  # [world_size, 2, C]
         mean = stats[:, 0].mean(0)
         variance = stats[:, 1].mean(0) + stats[:, 0].var(0, correction=0)
-        self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1] * len(stats))
+        count = x.numel() // x.shape[1] * len(stats)
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.detach(), self.momentum)
+        unbiased = variance.detach() * (count / max(count - 1, 1))
+        self.running_var.lerp_(unbiased, self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale
         return torch.addcmul(shift[:, None, None], x, scale[:, None, None]).to(input.dtype)
-
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Update the running statistics, whose variance is the unbiased one."""
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
 
 
 class _Gather(torch.autograd.Function):

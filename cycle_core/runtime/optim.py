@@ -3,7 +3,7 @@ embedded generator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -36,11 +36,7 @@ class _Lookahead(torch.optim.Optimizer):
             group["lookahead_alpha"] = lookahead_alpha
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:
         moving = [(g, p) for g in self.param_groups for p in g["params"] if p.grad is not None]
         # the optimiser fills the state of a parameter when it is empty: the slow copy comes after
         start = {p: p.clone() for _, p in moving if not self.state[p]}
@@ -55,7 +51,6 @@ class _Lookahead(torch.optim.Optimizer):
             if int(state["step"]) % group["lookahead_steps"] == 0:
                 state["slow"].lerp_(p, group["lookahead_alpha"])
                 p.copy_(state["slow"])
-        return loss
 
 
 class Ranger(_Lookahead, torch.optim.RAdam):
@@ -90,11 +85,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {**defaults, "iterations": iterations})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -102,7 +93,6 @@ class Muon(torch.optim.Optimizer):
                 rule = self._momentum if is_matrix(p) else self._adam
                 update = rule(p, p.grad, group)
                 p.add_(update, alpha=-group["lr"])
-        return loss
 
     def _momentum(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
         state, beta = self.state[p], group["momentum"]
