@@ -74,7 +74,7 @@ def export_code(code: Code | HasCode, path: str | Path) -> None:
     if path.suffix == ".npz":
         write_atomically(path, lambda part: _save_w(part, w.numpy()))
     elif path.suffix == ".pt":
-        write_atomically(path, lambda part: torch.save(w.clone(), part))
+        _save(w.clone(), path)
     else:
         raise InputError(f"{path}: codes for other projects end in {' or '.join(CODE_FILES)}.")
 
@@ -108,7 +108,8 @@ def rosinality_state(G: Generator) -> State:
     _check_mapping(G)
     blur = _blur() * 4  # up-sampling by two fills three of four pixels with zeros
     out: State = {}
-    for i, layer in enumerate(_modules(G.mapping.layers)):
+    layer: Any
+    for i, layer in enumerate(G.mapping.layers):
         out[f"style.{i + 1}.weight"] = layer.weight * _rescaled(G)
         out[f"style.{i + 1}.bias"] = layer.bias * _rescaled(G)
     out["input.input"] = synthesis.const[None]
@@ -155,7 +156,8 @@ def nvidia_state(G: Generator) -> State:
         out[".".join(parts)] = tensor
     if isinstance(G.synthesis, StyleGAN2Synthesis):
         blur = _blur()
-        for b, block in enumerate(_modules(G.synthesis.blocks)):
+        block: Any
+        for b, block in enumerate(G.synthesis.blocks):
             at = f"synthesis.b{2 ** (b + 2)}"
             names = [at, f"{at}.conv1"] + ([f"{at}.conv0"] if block.conv0 is not None else [])
             out |= {f"{name}.resample_filter": blur for name in names}
@@ -163,14 +165,12 @@ def nvidia_state(G: Generator) -> State:
 
 
 # ------------------------------------------------------------------ files
-def _write_rosinality(G: Generator, path: Path) -> None:
-    content = {"g_ema": rosinality_state(G), "latent_avg": G.w_avg.detach().cpu().clone()}
+def _save(content: Any, path: Path) -> None:
     write_atomically(path, lambda part: torch.save(content, part))
 
 
-def _write_nvidia(G: Generator, path: Path) -> None:
-    state = nvidia_state(G)
-    write_atomically(path, lambda part: torch.save(state, part))
+def _write_rosinality(G: Generator, path: Path) -> None:
+    _save({"g_ema": rosinality_state(G), "latent_avg": G.w_avg.detach().cpu().clone()}, path)
 
 
 def _write_onnx(G: Generator, path: Path) -> None:
@@ -200,7 +200,7 @@ def _write_onnx(G: Generator, path: Path) -> None:
 
 WRITERS: dict[str, Callable[[Generator, Path], None]] = {
     "rosinality": _write_rosinality,
-    "nvidia": _write_nvidia,
+    "nvidia": lambda G, path: _save(nvidia_state(G), path),
     "onnx": _write_onnx,
 }
 
@@ -245,10 +245,6 @@ def _blur() -> Tensor:
     """The binomial filter [4,4], which sums to 1."""
     taps = torch.tensor(BLUR_TAPS)
     return taps[:, None] * taps / taps.sum() ** 2
-
-
-def _modules(modules: Any) -> list[Any]:
-    return list(modules)
 
 
 def _save_w(path: Path, w: np.ndarray) -> None:

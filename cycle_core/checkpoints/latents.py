@@ -11,7 +11,7 @@ import torch
 from ..codes import MOST_STYLES, Code, HasCode, as_code
 from ..errors import CheckpointError, InputError
 from .format import Format
-from .lazy_tensors import StoredTensor
+from .lazy_tensors import StoredTensor, is_numbers
 from .native import NATIVE, is_native, model_of, save_model
 from .reading import Contents, load_all, read_file, refusal, reported
 from .unsupported import described
@@ -48,9 +48,7 @@ def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
     all equal, else in W+; their generator is not known. Whether a code fits a generator is checked
     where both meet.
     Raises MissingFileError, and CheckpointError for a damaged file or one that is no code."""
-    contents = read_file(path, strict=False)
-    native = contents.metadata.get("kind") is not None
-    return (_read_ours(contents) if native else _read_latents(contents)).to(device)
+    return _load(read_file(path, strict=False)).to(device)
 
 
 def _read_ours(contents: Contents) -> Code:
@@ -103,9 +101,7 @@ def _last(value: Any) -> Any:
 
 def _is_latent(entry: object) -> bool:
     return (
-        isinstance(entry, StoredTensor)
-        and entry.dtype is not None
-        and entry.dtype.is_floating_point
+        is_numbers(entry)
         and entry.ndim in (2, 3)
         and 1 < entry.shape[-2] <= MOST_STYLES
         and 0 not in entry.shape

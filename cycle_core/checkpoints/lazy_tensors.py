@@ -11,7 +11,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -207,6 +207,12 @@ def shown(value: Any) -> str:
         plain = all(isinstance(part, str | int | float) for part in value)
         return f"[{', '.join(map(shown, value))}]" if plain else f"a {type(value).__name__}"
     return f"a {type(value).__name__}"
+
+
+def is_numbers(value: object) -> TypeGuard[StoredTensor]:
+    """Whether a value is one array of floating-point numbers."""
+    dtype = value.dtype if isinstance(value, StoredTensor) else None
+    return dtype is not None and dtype.is_floating_point
 
 
 def check_unfolded(data: Any) -> None:

@@ -78,7 +78,7 @@ class Unpickler:
         region: Region,
         limits: Limits,
         load_bytes: Callable[[Region], Any],
-        persistent: Callable[[Any], Any] | None = None,
+        persistent: Callable[[Any], Any],
     ):
         self._region, self._limits = region, limits
         self._load_bytes, self._persistent = load_bytes, persistent
@@ -150,8 +150,7 @@ class Unpickler:
         self._stack.append(value)
 
     def _pop(self) -> Any:
-        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise Damaged("it is no whole pickle")
+        self._top()
         return self._stack.pop()
 
     def _top(self) -> Any:
@@ -234,14 +233,6 @@ class Unpickler:
         arguments = self._pop()
         self._call(self._pop(), arguments)
 
-    def _new_object(self) -> None:
-        arguments, class_ = self._pop(), self._pop()
-        self._call(class_, arguments)
-
-    def _new_object_with_names(self) -> None:
-        self._pop()  # keyword arguments
-        self._new_object()
-
     def _instance(self, with_name: bool) -> None:
         """The objects of protocol 0 and 1."""
         if with_name:
@@ -271,11 +262,6 @@ class Unpickler:
             for key, value in state.items():
                 values[checked_key(key, len(values))] = value
         # anything else: attributes of dicts and tensors, such as state_dict's _metadata
-
-    def _stored(self, identity: Any) -> None:
-        if self._persistent is None:
-            raise Damaged("it refers to something outside of it")
-        self._push(self._persistent(identity))
 
     def _unsupported(self) -> None:
         raise Damaged("it refers to something outside of it")
@@ -342,13 +328,13 @@ def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
         b"c": lambda m: m._name(m._line().decode(), m._line().decode()),
         b"\x93": lambda m: m._name(*[m._pop(), m._pop()][::-1]),
         b"R": lambda m: m._reduce(),
-        b"\x81": lambda m: m._new_object(),
-        b"\x92": lambda m: m._new_object_with_names(),
+        b"\x81": lambda m: m._reduce(),
+        b"\x92": lambda m: (m._pop(), m._reduce()),  # keyword arguments first
         b"i": lambda m: m._instance(with_name=True),
         b"o": lambda m: m._instance(with_name=False),
         b"b": lambda m: m._build(),
-        b"P": lambda m: m._stored(m._line().decode()),
-        b"Q": lambda m: m._stored(m._pop()),
+        b"P": lambda m: m._push(m._persistent(m._line().decode())),
+        b"Q": lambda m: m._push(m._persistent(m._pop())),
     }
     # extension registry, buffers outside of the pickle
     return u | dict.fromkeys((b"\x82", b"\x83", b"\x84", b"\x97", b"\x98"), Unpickler._unsupported)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.lazy_tensors import StoredTensor
+from ..checkpoints.lazy_tensors import is_numbers
 from ..checkpoints.reading import load_all, read_file, reported
 from ..checkpoints.unsupported import described
 from ..codes import MOST_STYLES
@@ -43,15 +43,6 @@ def load_vectors(path: Path, what: str) -> Tensor:
         raise CheckpointError(f"{path} holds {described(contents)}, but {what} is expected.")
     with reported(path):
         return load_all(contents.data).float()
-
-
-def is_numbers(content: Any) -> bool:
-    """Whether what `read_file` gives is one array of floating-point numbers."""
-    return (
-        isinstance(content, StoredTensor)
-        and content.dtype is not None
-        and content.dtype.is_floating_point
-    )
 
 
 def is_relevance(content: Any) -> bool:
