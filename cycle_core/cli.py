@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+from . import __version__
 from .errors import CycleError, InputError
 from .run.results import no_empty_folders
 
@@ -119,7 +120,12 @@ def parser() -> argparse.ArgumentParser:
         description="Portrait in, edited portrait out: GAN inversion by cycle encoding, refinement "
         "and pivotal tuning, then edits that keep the person.",
     )
-    top.add_argument("--version", action=Version, help="show the version and exit")
+    top.add_argument(
+        "--version",
+        action="version",
+        version=f"cycle-core {__version__}",
+        help="show the version and exit",
+    )
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
@@ -133,19 +139,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; `{self.prog} --help` shows what is possible.")
-
-
-class Version(argparse.Action):
-    """Looks the version up only when asked."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **options: object):
-        super().__init__(option_strings, dest, nargs=0, help=str(options.get("help", "")))
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from . import __version__
-
-        print(f"cycle-core {__version__}")
-        parser.exit()
 
 
 def _check_not_empty(argv: Sequence[str]) -> None:

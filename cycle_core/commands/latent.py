@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from .options import (
     count,
     device_of,
     given,
+    names_of,
     non_negative_int,
     number,
     output_file,
@@ -72,7 +72,7 @@ def add_commands(commands: Any) -> None:
     add_settings(
         refine.add_argument_group("in place of the preset's"),
         RefineSettings,
-        _fields(RefineSettings, without=("space",)),
+        names_of(RefineSettings, without=("space",)),
         presets=REFINE_PRESETS,
         spelling={"images": "--m"},
     )
@@ -103,7 +103,7 @@ def add_commands(commands: Any) -> None:
     add_settings(
         tune.add_argument_group("in place of the preset's"),
         TuneSettings,
-        _fields(TuneSettings, without=("steps", "betas", "dtype")),
+        names_of(TuneSettings, without=("steps", "betas", "dtype")),
         presets=TUNE_PRESETS,
     )
     add_options(tune, "seed", "device")
@@ -148,10 +148,6 @@ def add_commands(commands: Any) -> None:
         help="1 gives the whole variety, 0 the mean face (default: 0.7)",
     )
     add_options(sample, "generator", "seed", "device")
-
-
-def _fields(kind: type, without: Sequence[str]) -> list[str]:
-    return [one.name for one in fields(kind) if one.name not in without]
 
 
 def run_encode(arguments: argparse.Namespace) -> None:

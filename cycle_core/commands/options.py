@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -98,6 +99,11 @@ def add_settings(
             if new == name:
                 old_option = "--" + old.replace("_", "-")
                 group.add_argument(old_option, help=argparse.SUPPRESS, **reading)
+
+
+def names_of(kind: type, without: Iterable[str] = ()) -> list[str]:
+    """The settings of a class that are options, in its order."""
+    return [one.name for one in fields(kind) if meaning(one) and one.name not in without]
 
 
 def add_machine(

@@ -6,12 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, MissingFileError
-from ..runtime.settings import meaning
 from ..training.schedule import ScheduleSettings
 from ..training.settings import AdversarialTraining, EncoderTraining, RegressionTraining
 from .console import Console
@@ -23,6 +21,7 @@ from .options import (
     add_settings,
     device_of,
     given,
+    names_of,
     positive,
 )
 
@@ -114,10 +113,10 @@ def _add_encoder(kinds: Any) -> None:
         help="do not start from the body of ArcFace, or below 256 px of the embedded identity",
     )
     group = command.add_argument_group("schedule")
-    add_settings(group, ScheduleSettings, _names(ScheduleSettings))
+    add_settings(group, ScheduleSettings, names_of(ScheduleSettings))
     machine = (*_MACHINE, "compile")
     group = command.add_argument_group("training")
-    add_settings(group, EncoderTraining, [n for n in _names(EncoderTraining) if n not in machine])
+    add_settings(group, EncoderTraining, names_of(EncoderTraining, machine))
     add_machine(command, EncoderTraining, machine)
     add_options(command, "device")
     command.add_argument("--no-tightening", action="store_true", help=argparse.SUPPRESS)  # as once
@@ -208,17 +207,16 @@ def _add_generator(kinds: Any) -> None:
         "--ada 0.6 --freeze 4; for renders: the smaller one that grows",
     )
     _add_dry_run(command)
-    pictures, renders = (_names(kind) for kind in (AdversarialTraining, RegressionTraining))
+    pictures, renders = (names_of(kind) for kind in (AdversarialTraining, RegressionTraining))
     both = [name for name in pictures if name in renders and name not in _MACHINE]
     group = command.add_argument_group("any data")
     also = "for renders", RegressionTraining
     add_settings(group, AdversarialTraining, both, also)
-    for title, kind, names, others in (
-        ("pictures", AdversarialTraining, pictures, renders),
-        ("renders", RegressionTraining, renders, pictures),
+    for title, kind, others in (
+        ("pictures", AdversarialTraining, renders),
+        ("renders", RegressionTraining, pictures),
     ):
-        group = command.add_argument_group(title)
-        add_settings(group, kind, [name for name in names if name not in others])
+        add_settings(command.add_argument_group(title), kind, names_of(kind, others))
     add_machine(command, AdversarialTraining, _MACHINE, also)
     add_options(command, "device")
 
@@ -253,7 +251,7 @@ def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
 def _generator_settings(arguments: argparse.Namespace, kind: Any, data: str) -> Any:
     """What was given. Raises InputError for an option that other data have."""
     other = RegressionTraining if kind is AdversarialTraining else AdversarialTraining
-    for name in sorted(given(arguments, other).keys() - {*_names(kind), "device", "start"}):
+    for name in sorted(given(arguments, other).keys() - {*names_of(kind), "device", "start"}):
         option = ("--no-" if name == "noise" else "--") + name.replace("_", "-")
         raise InputError(f"{option} is not an option for {data}: leave it out.")
     values: dict[str, Any] = {**given(arguments, kind), "device": str(device_of(arguments))}
@@ -262,11 +260,6 @@ def _generator_settings(arguments: argparse.Namespace, kind: Any, data: str) -> 
 
 
 # ------------------------------------------------------------------ parts
-def _names(kind: type) -> list[str]:
-    """The settings of a class that are options, in its order."""
-    return [field.name for field in fields(kind) if meaning(field) is not None]
-
-
 def _add_dry_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dry-run",
