@@ -288,7 +288,7 @@ def test_a_direction_file_whose_entries_are_of_another_type_is_damaged(change, f
     path = tmp_path / "mine.safetensors"
     save_directions(fitted["age"], path)
     config, state, _ = read_model(path, "direction")
-    config["directions"][0] |= change
+    config["directions"] = [config["directions"][0] | change]
     save_model(path, "direction", config, state)
     with pytest.raises(CheckpointError, match="whole directions"):
         load_direction(path)

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..errors import CheckpointError, MissingFileError
 from ..files.assets import ASSETS
 from ..files.atomic import write_atomically
-from ..files.json import parse_json
+from ..files.json import as_tuples, parse_json
 from ..models.fingerprints import short
 from . import unsupported
 from .reading import Contents, is_finite, read_file, reported
@@ -132,7 +132,7 @@ def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict
             "needed here: choose another file."
         )
     try:
-        config = parse_json(metadata["config"])
+        config = as_tuples(parse_json(metadata["config"]))
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             if os.name == "nt":  # a file that is mapped could not be replaced there

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ..models.generator import Generator
 UNITS = ("sd", "raw")
 Layers = str | Sequence[int] | None
 Strength = float | Tensor  # one for all codes, or [B]
+Same = TypeVar("Same", bound="BaseDirection")
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ class BaseDirection(ABC):
     def scaled(self, factor: float) -> BaseDirection:
         """The same direction with a strength of 1 that goes `factor` times as far."""
 
-    @abstractmethod
-    def to(self, device: torch.device | str) -> BaseDirection: ...
+    def to(self: Same, device: torch.device | str) -> Same:
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        tensors = {name: x.to(device) for name, x in values.items() if isinstance(x, Tensor)}
+        return replace(self, **tensors)
 
     @abstractmethod
     def check_shape(self, code: Code) -> None:

@@ -124,10 +124,6 @@ class Direction(BaseDirection):
         form[chosen] = rows.cpu().double().expand(num_ws, -1)[chosen] / len(chosen)
         return form
 
-    def to(self, device: torch.device | str) -> Direction:
-        readout = None if self.readout is None else self.readout.to(device)
-        return replace(self, vectors=self.vectors.to(device), readout=readout)
-
     def scaled(self, factor: float) -> Direction:
         """See `BaseDirection`. The units are as much larger: the value that it reads falls."""
         return replace(

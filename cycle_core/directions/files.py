@@ -169,14 +169,9 @@ def _restored(
     kind = KINDS[entry.get("space", "W")]
     names = {one.name for one in fields(kind)}
     entry = {**entry, "generator_id": entry.get("generator", "")}
-    values = {key: _as_tuple(value) for key, value in entry.items() if key in names}
+    values = {key: value for key, value in entry.items() if key in names}
     tensors = {key: state[f"{index}.{key}"] for key in names if f"{index}.{key}" in state}
     return make_config(kind, {**values, **tensors}, path)
-
-
-def _as_tuple(value: Any) -> Any:
-    """What JSON made a list of."""
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 def _read_foreign(path: Path) -> list[BaseDirection]:

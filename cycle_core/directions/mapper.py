@@ -20,7 +20,7 @@ from ..checkpoints.lazy_tensors import StoredTensor
 from ..checkpoints.reading import load_tensors
 from ..codes import Code
 from ..errors import InputError, MismatchError
-from ..models.layers import ACTIVATION_GAIN, SLOPE
+from ..models.layers import leaky_relu
 from .base import BaseDirection, DirectionType, Layout, Strength, column
 from .direction import check_numbers, scaled_range
 
@@ -75,8 +75,7 @@ class MapperDirection(BaseDirection):
         x = w * (w.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for weight, bias in zip(self.weights[index], self.biases[index], strict=True):
             gain = MULTIPLIER / weight.shape[1] ** 0.5
-            x = F.linear(x, weight.to(x) * gain, bias.to(x) * MULTIPLIER)
-            x = F.leaky_relu(x, SLOPE) * ACTIVATION_GAIN
+            x = leaky_relu(F.linear(x, weight.to(x) * gain, bias.to(x) * MULTIPLIER))
         return x
 
     def _styles(self) -> list[slice]:
@@ -91,9 +90,6 @@ class MapperDirection(BaseDirection):
                 f"more than {max(self.first)} styles, but the code has {num_ws} styles of {w_dim}: "
                 "use it with the generator that it was trained for."
             )
-
-    def to(self, device: torch.device | str) -> MapperDirection:
-        return replace(self, weights=self.weights.to(device), biases=self.biases.to(device))
 
     def scaled(self, factor: float) -> MapperDirection:
         return replace(self, step=self.step * factor, range=scaled_range(self.range, factor))

@@ -62,9 +62,6 @@ class StyleDirection(BaseDirection):
                 f"code {code.offsets.shape[1]}: use a direction of the same generator."
             )
 
-    def to(self, device: torch.device | str) -> StyleDirection:
-        return replace(self, vectors=self.vectors.to(device))
-
     def scaled(self, factor: float) -> StyleDirection:
         limits = scaled_range(self.range, factor)
         return replace(self, vectors=self.vectors * factor, range=limits)

@@ -104,6 +104,13 @@ def fits(value: Any, schema: Any) -> bool:
     return schema is object or type(value) is schema
 
 
+def as_tuples(value: Any) -> Any:
+    """A value with tuples in the place of its lists, as configurations hold them."""
+    if isinstance(value, dict):
+        return {name: as_tuples(one) for name, one in value.items()}
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
+
+
 def _check_size(text: str) -> None:
     bare = _STRING.sub('""', text)
     if bare.count(",") + bare.count("[") + bare.count("{") > MAX_VALUES:

@@ -128,7 +128,6 @@ class PortraitNetConfig:
     def __post_init__(self) -> None:
         rows = [f if isinstance(f, dict) else asdict(f) for f in self.factors]  # JSON gives dicts
         object.__setattr__(self, "factors", FactorTable.of(rows).factors)
-        object.__setattr__(self, "widths", tuple(self.widths))
 
 
 class PortraitNet(nn.Module):

@@ -52,9 +52,6 @@ class EncoderConfig:
     rows: tuple[int, int] | None = None  # of the square picture that are read, all if None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives lists
-        object.__setattr__(self, "units", tuple(self.units))
-        object.__setattr__(self, "rows", None if self.rows is None else tuple(self.rows))
         check_body(self.widths, self.units, self.stem_stride, self.input_size)
         top, bottom = self.rows or (0, self.input_size)
         stage = 0 if self.stage is None else self.stage

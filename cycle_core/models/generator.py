@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..codes import Code
 from ..errors import InputError, MismatchError
 from .fingerprints import fingerprint, same, short
-from .layers import ACTIVATION_GAIN, SLOPE, Linear, Synthesis, normalize
+from .layers import Linear, Synthesis, leaky_relu, normalize
 from .stylegan2 import GeneratorConfig, StyleGAN2Synthesis
 from .stylegan3 import StyleGAN3Config, StyleGAN3Synthesis
 
@@ -163,7 +163,7 @@ class Mapping(nn.Module):
         if self.embed is not None and c is not None:
             x = torch.cat([x, normalize(self.embed(c.to(x.dtype)))], dim=1)
         for layer in self.layers:
-            x = _leaky_relu(layer(x))
+            x = leaky_relu(layer(x))
         if truncation != 1.0:
             x = torch.lerp(self.w_avg.to(x.dtype), x, truncation)
         return x[:, None].repeat(1, self.config.num_ws, 1)  # [B, N, w_dim]
@@ -185,7 +185,3 @@ class Mapping(nn.Module):
                 f"The class vector has the shape {tuple(c.shape)}, but "
                 f"[{z.shape[0]}, {config.c_dim}] is needed."
             )
-
-
-def _leaky_relu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, SLOPE) * ACTIVATION_GAIN

@@ -36,13 +36,22 @@ class IdentityConfig:
     crop: tuple[int, int, int, int] | None = (35, 223, 32, 220)
 
     def __post_init__(self) -> None:
-        for field in ("widths", "units", "crop"):  # JSON gives lists
-            value = getattr(self, field)
-            object.__setattr__(self, field, None if value is None else tuple(value))
         check_body(self.widths, self.units, self.stem_stride, self.input_size)
 
 
-class IdentityNet(nn.Module):
+class UnitVectors(nn.Module):
+    """A network that gives a unit vector for each picture; cosines say how alike two are."""
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What `distance` compares: [the vectors [B, D]]. May be kept for a target."""
+        return [self(image)]
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """1 - cosine of two results of `features`, float [B], 0 for the same."""
+        return 1 - (a[0] * b[0]).sum(1)
+
+
+class IdentityNet(UnitVectors):
     """An aligned face -> a unit vector; the cosine of two vectors says how alike the people are."""
 
     def __init__(self, config: IdentityConfig | None = None):
@@ -66,14 +75,6 @@ class IdentityNet(nn.Module):
         Gives [B, embedding] of length 1."""
         x = self.body(self.input_layer(self.prepare(image)))
         return F.normalize(self.output_layer(x), dim=1)
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """What `distance` compares: [the embedding [B, embedding]]. May be kept for a target."""
-        return [self(image)]
-
-    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
-        """1 - cosine of two results of `features`, float [B], 0 for the same person."""
-        return 1 - (a[0] * b[0]).sum(1)
 
     def prepare(self, image: Tensor) -> Tensor:
         """The part of an aligned crop that the network looks at, at its input size."""

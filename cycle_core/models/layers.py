@@ -167,8 +167,9 @@ class Synthesis(nn.Module):
         return block(*inputs)
 
 
-def check_numbers(config: Any) -> None:
-    """Raise InputError for numbers in a generator's configuration that nothing can be made of."""
+def check_numbers(config: Any, architecture: str, least: int) -> None:
+    """Raise InputError for numbers in a generator's configuration that nothing can be made of.
+    least: pixels of its smallest resolution."""
     for field in fields(config):
         value = getattr(config, field.name)
         if isinstance(value, float) and not math.isfinite(value):
@@ -185,6 +186,11 @@ def check_numbers(config: Any) -> None:
         raise InputError(
             f"Pictures of {config.img_channels} channels cannot be shown: 1 is grey, 2 grey with "
             "alpha, 3 RGB, 4 RGBA."
+        )
+    if config.resolution < least or math.log2(config.resolution) % 1:
+        raise InputError(
+            f"A {architecture} resolution is a power of two from {least} on, not "
+            f"{config.resolution}."
         )
 
 
@@ -256,6 +262,11 @@ def _scales_weight(x: Tensor, weight: Tensor, styles: Tensor, upsample: bool) ->
     outputs, inputs = weight.shape[:2]
     pixels = x.shape[-2] * x.shape[-1]
     return 2 * weight.numel() < pixels * (inputs + outputs * (4 if upsample else 1))
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """The nonlinearity of mapping networks and discriminators, which keeps the variance."""
+    return F.leaky_relu(x, SLOPE) * ACTIVATION_GAIN
 
 
 def normalize(x: Tensor) -> Tensor:

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..images.resize import resize
-from .irse import Conv2d, Pointwise
+from .irse import Conv2d, Pointwise, UnitVectors
 
 INPUT_SIZE = 224
 EXPANSION = 4  # a unit gives so many times the channels that it works with
 _STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # channels and number of units
 
 
-class MocoNet(nn.Module):
+class MocoNet(UnitVectors):
     """A picture -> a unit vector; the cosine of two vectors says how alike what they show is.
 
     As in the published losses, whose weight belongs to that, pictures come in as they are, without
@@ -45,14 +45,6 @@ class MocoNet(nn.Module):
         for i in range(len(_STAGES)):
             x = self.get_submodule(f"layer{i + 1}")(x)
         return F.normalize(x.float().mean((2, 3)), dim=1)  # halves would round cosines near 1
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """What `distance` compares: [the vector [B, 2048]]. May be kept for a target."""
-        return [self(image)]
-
-    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
-        """1 - cosine of two results of `features`, float [B], 0 for equal pictures."""
-        return 1 - (a[0] * b[0]).sum(1)
 
 
 class _Bottleneck(nn.Module):

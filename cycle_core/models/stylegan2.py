@@ -49,23 +49,15 @@ class GeneratorConfig:
     const_size: tuple[int, int] = (4, 4)  # height and width of the constant input
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "const_size", tuple(self.const_size))  # JSON gives lists
-        check_numbers(self)
-        log2 = math.log2(self.resolution) if self.resolution > 0 else 0.5
-        if self.resolution < 4 or log2 != int(log2):
-            raise InputError(
-                f"A StyleGAN2 resolution is a power of two from 4 on, not {self.resolution}."
-            )
+        check_numbers(self, "StyleGAN2", 4)
         if not all(1 <= side <= 1024 for side in self.const_size):
             raise InputError(f"The constant input cannot be {self.const_size} pixels.")
-        if self.channels is not None:
-            object.__setattr__(self, "channels", tuple(self.channels))  # JSON gives lists
-            if len(self.channels) != len(self.resolutions) or min(self.channels) < 1:
-                raise InputError(
-                    f"{len(self.channels)} channel numbers were given for the "
-                    f"{len(self.resolutions)} resolutions from 4 to {self.resolution}: give one "
-                    "for each, from 1 on."
-                )
+        count, channels = len(self.resolutions), self.channels
+        if channels is not None and (len(channels) != count or min(channels) < 1):
+            raise InputError(
+                f"{len(channels)} channel numbers were given for the {count} resolutions from 4 to "
+                f"{self.resolution}: give one for each, from 1 on."
+            )
 
     @property
     def resolutions(self) -> tuple[int, ...]:

@@ -72,24 +72,17 @@ class StyleGAN3Config:
     normalize_z: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        log2 = math.log2(self.resolution) if self.resolution > 0 else 0.5
-        if self.resolution < 16 or log2 != int(log2):
-            raise InputError(
-                f"A StyleGAN3 resolution is a power of two from 16 on, not {self.resolution}."
-            )
+        check_numbers(self, "StyleGAN3", 16)
         if not 1 <= self.num_critical < self.num_layers:
             raise InputError(
                 "StyleGAN3 has at least one critically sampled layer and one that is not, but "
                 f"{self.num_critical} of {self.num_layers} layers were to be critical."
             )
-        if self.channels is not None:
-            object.__setattr__(self, "channels", tuple(self.channels))  # JSON gives lists
-            if len(self.channels) != self.num_layers:
-                raise InputError(
-                    f"{len(self.channels)} channel numbers were given for {self.num_layers} "
-                    "layers: give one for each."
-                )
+        if self.channels is not None and len(self.channels) != self.num_layers:
+            raise InputError(
+                f"{len(self.channels)} channel numbers were given for {self.num_layers} "
+                "layers: give one for each."
+            )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

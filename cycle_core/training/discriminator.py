@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..models.layers import Linear, normalize
+from ..models.layers import Linear, leaky_relu, normalize
 from ..models.stylegan2 import GeneratorConfig
 from ..runtime import distributed
 from ..runtime.devices import autocast
@@ -85,14 +85,14 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor, c: Tensor | None = None) -> Tensor:
         """[B,3,R,R], and conditions [B, c_dim] where there are classes -> logits [B,1]; high means
         real. B is a multiple of GROUP or less."""
-        x = _act(self.from_rgb(image.contiguous(memory_format=torch.channels_last)))
+        x = leaky_relu(self.from_rgb(image.contiguous(memory_format=torch.channels_last)))
         for block in self.blocks:
             x = block(x)
         group = min(GROUP, x.shape[0])
         deviation = x.reshape(group, -1, *x.shape[1:]).var(0, unbiased=False).add(1e-8).sqrt()
         deviation = deviation.mean((1, 2, 3)).repeat(group)[:, None, None, None]
         x = torch.cat([x, deviation.expand(-1, 1, 4, 4)], dim=1)
-        x = self.out(_act(self.hidden(_act(self.conv(x)).flatten(1))))
+        x = self.out(leaky_relu(self.hidden(leaky_relu(self.conv(x)).flatten(1))))
         if self.cmap is None:
             return x
         return (x * self.cmap(c)).sum(1, keepdim=True) / math.sqrt(x.shape[1])
@@ -111,7 +111,7 @@ class ConditionMap(nn.Module):
         """[B, c_dim] -> [B, width]."""
         x = normalize(self.embed(c))
         for layer in self.layers:
-            x = _act(layer(x))
+            x = leaky_relu(layer(x))
         return x
 
 
@@ -123,7 +123,7 @@ class DiscriminatorBlock(nn.Module):
         self.skip = EqualConv(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _act(self.conv1(F.avg_pool2d(_act(self.conv0(x)), 2)))
+        y = leaky_relu(self.conv1(F.avg_pool2d(leaky_relu(self.conv0(x)), 2)))
         return (y + self.skip(F.avg_pool2d(x, 2))) * math.sqrt(0.5)
 
 
@@ -139,7 +139,3 @@ class EqualConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * self.gain
         return F.conv2d(x, weight, self.bias, padding=self.weight.shape[-1] // 2)
-
-
-def _act(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
