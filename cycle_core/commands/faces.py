@@ -77,7 +77,7 @@ def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | 
     """What to cut out: a given frame, points by hand, or the faces that are found and chosen."""
     from ..faces.choose import Marks, choose
     from ..faces.detect import detect
-    from ..faces.points import EVERY, load_points
+    from ..faces.points import load_points, of_picture
     from ..images.io import read_image
     from ..run.picture_files import read_frame
 
@@ -86,9 +86,7 @@ def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | 
     if arguments.points is None:
         faces = detect(photo, arguments.detector)
     else:
-        given = load_points(arguments.points)
-        names = (arguments.photo.name, arguments.photo.stem, EVERY)
-        faces = next((given[name] for name in names if name in given), [])
+        faces = of_picture(load_points(arguments.points), arguments.photo) or []
     marks = Marks()
     if arguments.face_mask is not None:
         marks = Marks(mask=(read_image(arguments.face_mask)[0].mean(0) + 1) / 2)

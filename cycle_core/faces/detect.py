@@ -48,11 +48,10 @@ def detect(
     return []
 
 
-def looks_aligned(picture: torch.Tensor, tolerance: float = 0.25) -> bool:
+def looks_aligned(picture: torch.Tensor) -> bool:
     """Whether a picture float [1,3,H,W] in [-1,1] can be a crop as encoders take it: square, and
-    its largest face, where the embedded detector sees one, at the place of FFHQ's.
-
-    tolerance: how far the corners may be from those of the face's own crop, in sides."""
+    its largest face, where the embedded detector sees one, at the place of FFHQ's, to a quarter of
+    a side."""
     height, width = picture.shape[-2:]
     if abs(height - width) > 0.02 * max(height, width):
         return False
@@ -62,7 +61,7 @@ def looks_aligned(picture: torch.Tensor, tolerance: float = 0.25) -> bool:
     largest = max(faces, key=lambda face: face.area)
     quad = torch.tensor(make_frame((width, height), largest, 64).quad)
     corners = torch.tensor([(0, 0), (0, height), (width, height), (width, 0)])
-    return float((quad - corners).norm(dim=1).mean()) < tolerance * width
+    return float((quad - corners).norm(dim=1).mean()) < 0.25 * width
 
 
 def turned_back(face: Face, turn: int, image: torch.Tensor) -> Face:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..images.resize import pixels
+
 CELL = 8  # pixels of one cell of the finder and of the refiner
 REACH = 24.0  # pixels that one unit of a network's offsets means
 FINDER_SIZE = 33.0  # face size (half the side of its FFHQ crop) for which the finder's output is 0
@@ -153,12 +155,7 @@ def _places(offsets: Tensor) -> Tensor:
 
 def cells(h: int, w: int, like: Tensor) -> Tensor:
     """The centres of the cells [h,w,1,2] in pixels."""
-    y, x = torch.meshgrid(
-        torch.arange(h, device=like.device, dtype=like.dtype),
-        torch.arange(w, device=like.device, dtype=like.dtype),
-        indexing="ij",
-    )
-    return (torch.stack([x, y], -1)[:, :, None] + 0.5) * CELL
+    return (pixels((h, w), like)[:, :, None] + 0.5) * CELL
 
 
 def load_landmarks(name: str, device: str | torch.device = "cpu") -> Landmarks:
@@ -169,7 +166,7 @@ def load_landmarks(name: str, device: str | torch.device = "cpu") -> Landmarks:
     from ..checkpoints.native import read_model
 
     config, state, _ = read_model(name, kind="landmarks")
-    model = Landmarks(LandmarkConfig(**{key: tuple(value) for key, value in config.items()}))
+    model = Landmarks(LandmarkConfig(**config))
     build(model, state, name)
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from ..images.resize import blur
+from ..images.resize import blur, pixels
 
 _LEVELS = (0.25, 0.5, 1.0)  # sizes, as parts of the picture's
 _STEPS = 6  # Gauss-Newton steps at each
@@ -42,9 +42,8 @@ def displacement(edited: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def moved(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     """image [1,C,S,S] looked up at each pixel's place + flow [1,2,S,S]."""
     size = image.shape[-1]
-    at = (torch.arange(size, device=image.device, dtype=image.dtype) * 2 + 1) / size - 1
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    grid = torch.stack([x, y], dim=-1)[None] + 2 * flow.movedim(1, -1)
+    places = (pixels((size, size), image) * 2 + 1) / size - 1
+    grid = places[None] + 2 * flow.movedim(1, -1)
     return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 

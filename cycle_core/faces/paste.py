@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..errors import InputError, MismatchError
 from ..images.io import Photo, as_image
-from ..images.resize import blur, resize
+from ..images.resize import blur, pixels, resize
 from .frame import Frame, align, other_photo
 from .motion import displacement, moved, structure
 
@@ -115,14 +115,9 @@ def _own(
     shift = 2 * _warp(flow, grid, frame).movedim(1, -1)  # in the crop's -1..1
     origin, below, _, beside = torch.tensor(frame.quad, dtype=torch.float64)
     axes = torch.stack([beside - origin, below - origin], dim=1) / 2  # -1..1 to photo pixels
-    pixels = shift @ axes.T.float().to(shift.device)
-    size = pixels.new_tensor([here.shape[-1], here.shape[-2]])
-    y, x = torch.meshgrid(
-        torch.arange(here.shape[-2], device=here.device, dtype=torch.float32) + 0.5,
-        torch.arange(here.shape[-1], device=here.device, dtype=torch.float32) + 0.5,
-        indexing="ij",
-    )
-    places = (torch.stack([x, y], dim=-1) + pixels) / size * 2 - 1
+    moves = shift @ axes.T.float().to(shift.device)
+    size = moves.new_tensor([here.shape[-1], here.shape[-2]])
+    places = (pixels(here.shape[-2:], here) + 0.5 + moves) / size * 2 - 1
     return _sample(here, places) - _warp(shown, grid + shift, frame)
 
 
@@ -183,12 +178,7 @@ def _inverse_grid(frame: Frame, here: torch.Tensor, left: int, top: int) -> torc
     # the region's own pixels as coordinates: float32 stays exact far from the photo's corner
     offset = offset + to_crop @ torch.tensor([left + 0.5, top + 0.5], dtype=torch.float64)
     to_crop, offset = to_crop.float().to(here.device), offset.float().to(here.device)
-    y, x = torch.meshgrid(
-        torch.arange(here.shape[-2], device=here.device, dtype=torch.float32),
-        torch.arange(here.shape[-1], device=here.device, dtype=torch.float32),
-        indexing="ij",
-    )
-    return (torch.stack([x, y], dim=-1) @ to_crop.T + offset)[None]
+    return (pixels(here.shape[-2:], here) @ to_crop.T + offset)[None]
 
 
 def _square(value: torch.Tensor, channels: int, what: str) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,12 @@ def load_points(given: str) -> dict[str, list[Face]]:
     if not found:
         raise InputError(f"{path} holds no points: ten numbers for each face are expected.")
     return {name: left_to_right(faces) for name, faces in found.items()}
+
+
+def of_picture(points: Mapping[str, list[Face]], path: Path) -> list[Face] | None:
+    """Those of `load_points` for one picture, None where there are none."""
+    names = (path.name, path.stem, EVERY)
+    return next((points[name] for name in names if name in points), None)
 
 
 def _of_json(text: str, path: Path) -> dict[str, list[Face]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -55,6 +56,13 @@ def average_pool(image: Tensor, size: int) -> Tensor:
     rows = _pooling(image.shape[-2], size, image)
     columns = _pooling(image.shape[-1], size, image)
     return rows @ image @ columns.T
+
+
+def pixels(size: Sequence[int], like: Tensor) -> Tensor:
+    """[height, width, 2]: the x and y of every pixel's corner, from 0 on, in the type of `like`."""
+    down, across = (torch.arange(n, device=like.device, dtype=like.dtype) for n in size)
+    y, x = torch.meshgrid(down, across, indexing="ij")
+    return torch.stack([x, y], dim=-1)
 
 
 def _pooling(length: int, size: int, like: Tensor) -> Tensor:

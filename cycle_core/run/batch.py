@@ -18,7 +18,7 @@ from .. import __version__
 from ..directions.text import Edit
 from ..errors import CycleError, InputError
 from ..faces.frame import Face
-from ..faces.points import EVERY
+from ..faces.points import of_picture
 from ..images.clips import is_clip, open_clip
 from ..images.io import Photo, read_photo
 from ..runtime import distributed
@@ -53,13 +53,6 @@ class Batch:
     progress: StepCallback
     clip: ClipSettings = field(default_factory=ClipSettings)
     points: Mapping[str, list[Face]] = field(default_factory=dict)  # by hand, by pictures' names
-
-    def faces(self, path: Path) -> list[Face] | None:
-        """Those that were given by hand for a picture, None where they are to be found."""
-        for name in (path.name, path.stem, EVERY):
-            if name in self.points:
-                return self.points[name]
-        return None
 
 
 def run_batch(batch: Batch, inputs: Inputs) -> None:
@@ -117,7 +110,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
         for done in names:
             _add_edits(batch, done, photo)
         return None
-    targets = find_targets(photo, batch.settings, batch.faces(path))
+    targets = find_targets(photo, batch.settings, of_picture(batch.points, path))
     if not targets:
         return "no face was found"
     names = [name] if len(targets) == 1 else [f"{name}-{i}" for i in range(len(targets))]
@@ -216,7 +209,7 @@ def fingerprint(path: Path, batch: Batch) -> str:
     """Hexadecimal digits that stand for the photo, the models and the settings."""
     digest = hashlib.sha256(path.read_bytes())
     more: list[Any] = [asdict(batch.clip)] if is_clip(path) else []
-    if faces := batch.faces(path):
+    if faces := of_picture(batch.points, path):
         more.append([face.points.tolist() for face in faces])
     for part in (batch.models.fingerprint, batch.settings.to_json(), __version__, *more):
         digest.update(json.dumps(part, sort_keys=True).encode())

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...images.resize import resize
+from ...images.resize import pixels, resize
 from ..frame import Face
 from ..landmarks import (
     MIRRORED,
@@ -54,9 +54,7 @@ def find(image: Tensor, min_score: float = 0.5) -> list[Face]:
     """Faces of at least about 32 pixels, surest first; see `registry.py`.
 
     Raises MissingFileError or CheckpointError if the embedded weights are not there or damaged."""
-    from kornia.color import rgb_to_grayscale  # here: it takes a second to import
-
-    grey = (rgb_to_grayscale(image.float()) + 1) / 2
+    grey = _grey(image)
     networks = _networks(str(grey.device))
     with torch.inference_mode():
         candidates = _candidates(networks.finder, grey)[:_FACES]
@@ -91,9 +89,7 @@ def find(image: Tensor, min_score: float = 0.5) -> list[Face]:
 def upright_turn(image: Tensor, points: Tensor) -> int:
     """By how many quarters, counterclockwise, `image` has to be turned for the face at points [5,2]
     to be upright, where another detector has put the points as if it were: 0 for most."""
-    from kornia.color import rgb_to_grayscale
-
-    grey = (rgb_to_grayscale(image.float()) + 1) / 2
+    grey = _grey(image)
     centre = points.mean(0)
     guesses = [points - centre]
     for _ in range(3):  # the face's axis clockwise by quarters
@@ -111,6 +107,13 @@ def upright_turn(image: Tensor, points: Tensor) -> int:
 @lru_cache(maxsize=2)
 def _networks(device: str) -> Landmarks:
     return load_landmarks("landmarks", device)
+
+
+def _grey(image: Tensor) -> Tensor:
+    """[1,3,H,W] in [-1,1] -> [1,1,H,W] in 0..1."""
+    from kornia.color import rgb_to_grayscale  # here: it takes a second to import
+
+    return (rgb_to_grayscale(image.float()) + 1) / 2
 
 
 def _score(warmth: Tensor, sure: Tensor, spread: Tensor | float) -> Tensor:
@@ -231,9 +234,8 @@ def upright(grey: Tensor, points: Tensor, zoom: float) -> tuple[Tensor, Tensor, 
     scale = (face_size(points) / (REFINER_SIZE * zoom))[:, None]
     matrix = torch.stack([x, torch.stack([-x[:, 1], x[:, 0]], 1)], 1) * scale[..., None]
     centre = points.mean(1, keepdim=True)
-    c = torch.arange(REFINER_SIDE, device=grey.device) + 0.5 - REFINER_SIDE / 2
-    down, across = torch.meshgrid(c, c, indexing="ij")
-    places = torch.stack([across, down], -1).view(1, -1, 2) @ matrix + centre
+    places = pixels((REFINER_SIDE, REFINER_SIDE), grey) + 0.5 - REFINER_SIDE / 2
+    places = places.view(1, -1, 2) @ matrix + centre
     crops = []
     for n in range(len(points)):  # faces differ in size: each from its own reduction of the photo
         step = max(1, int(float(scale[n])))
