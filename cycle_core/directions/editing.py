@@ -75,7 +75,9 @@ def edit_many(code: Code | HasCode, steps: Sequence[Step]) -> Code:
     offsets = None if code.offsets is None else code.offsets.detach().cpu().double()
     moved = replace(code, w=code.w.detach().cpu().double(), offsets=offsets)
     strengths = _strengths(moved, directions, steps)  # [B or K, S]
-    moved = _repeated(moved, len(strengths))
+    # a single code as many times as there are strengths
+    offsets = None if offsets is None else offsets.expand(len(strengths), -1)
+    moved = replace(moved, w=moved.w.expand(len(strengths), -1, -1), offsets=offsets)
     for direction, amounts in zip(directions, strengths.T, strict=True):
         moved = direction(moved, amounts)
     offsets = None if moved.offsets is None else moved.offsets.to(code.w.device, code.w.dtype)
@@ -185,12 +187,6 @@ def _strengths(code: Code, directions: Sequence[BaseDirection], steps: Sequence[
         )
     strengths[:, aimed] = torch.linalg.solve(own, gap[..., None])[..., 0]
     return strengths
-
-
-def _repeated(code: Code, rows: int) -> Code:
-    """A single code as many times as there are strengths."""
-    offsets = None if code.offsets is None else code.offsets.expand(rows, -1)
-    return replace(code, w=code.w.expand(rows, -1, -1), offsets=offsets)
 
 
 def _between(a: Code, b: Code, w: Tensor, share: Tensor) -> Code:

@@ -149,10 +149,7 @@ def _unreadable(text: str, at: int) -> InputError:
     part = text[at:].split(",")[0].strip()
     name, sign, value = part.rpartition("=")
     if name.strip(" :") and sign and value.strip(" +") and name.strip() not in ("keep", "layers"):
-        return InputError(
-            f"In the edit {text!r}, {value.strip()!r} is not a number: give one such as 2, +1 or "
-            "-0.5."
-        )
+        return _no_number(value, text)
     return InputError(
         f"The edit {text!r} cannot be read at {part!r}: write NAME=STRENGTH (smile=2) or "
         "NAME:=VALUE (smile:=0), joined by commas."
@@ -277,11 +274,14 @@ def _number(value: str, text: str) -> float:
     except ValueError:
         number = math.nan
     if number != number or "inf" in value.lower():
-        raise InputError(
-            f"In the edit {text!r}, {value.strip()!r} is not a number: give one such as 2, +1 or "
-            "-0.5."
-        )
+        raise _no_number(value, text)
     return _near(number, value)
+
+
+def _no_number(value: str, text: str) -> InputError:
+    return InputError(
+        f"In the edit {text!r}, {value.strip()!r} is not a number: give one such as 2, +1 or -0.5."
+    )
 
 
 def _near(number: float, text: str) -> float:

@@ -39,8 +39,8 @@ def demo(out: Path, device: torch.device, seed: int, console: Console) -> None:
     photos = out / "photos"
     make_folder(photos)
     pictures = {}
-    for name, make in (("portrait", portrait), ("astronaut", astronaut)):
-        pictures[name] = save_image(make(), photos / f"{name}.png")
+    for name, photo in (("portrait", Photo(example("portrait"))), ("astronaut", astronaut())):
+        pictures[name] = save_image(photo, photos / f"{name}.png")
     refining, tuning = preset("auto")
     batch = Batch(
         load_models("portraits", "portraits", device),
@@ -63,11 +63,6 @@ def demo(out: Path, device: torch.device, seed: int, console: Console) -> None:
     sheet = contact_sheet(rows, captions=captions, title="Portrait in, edited portrait out")
     save_image(sheet, out / "sheet.png")
     console.say(f"{out / 'sheet.png'}: look at this first")
-
-
-def portrait() -> Photo:
-    """A person of the embedded domain in a room."""
-    return Photo(example("portrait"))
 
 
 def astronaut() -> Photo:

@@ -141,7 +141,7 @@ class AdversarialTrainer(GeneratorTrainer):
 
         self.discriminator.requires_grad_(False)
         c = self._conditions(rng, self.rows)
-        fake = self._generate(self._codes(rng, self.rows, c))
+        fake = self._generate(self._codes(rng, self.rows, c), s.bf16)
         with autocast(self.device, s.bf16):
             logits = self.discriminator(self._augmented(fake, rng), c)
         losses = {"generator": F.softplus(-logits.float()).mean()}
@@ -201,8 +201,8 @@ class AdversarialTrainer(GeneratorTrainer):
         late = torch.arange(num_ws, device=self.device) >= change[:, None]  # [B, num_ws]
         return torch.where(late[..., None], second, first)
 
-    def _generate(self, w: Tensor) -> Tensor:
-        dtype = torch.bfloat16 if self.settings.bf16 else None
+    def _generate(self, w: Tensor, bf16: bool) -> Tensor:
+        dtype = torch.bfloat16 if bf16 else None
         noise = "random" if self.settings.noise else "none"
         return self.generator.synthesis(w, noise=noise, dtype=dtype)
 
@@ -212,9 +212,9 @@ class AdversarialTrainer(GeneratorTrainer):
         rows = self.rows[: max(1, len(self.rows) // 2)]
         w = self._codes(rng, rows, self._conditions(rng, rows))
         w = w if w.requires_grad else w.requires_grad_()  # of a mapping network that stays
-        noise = "random" if self.settings.noise else "none"
-        image = self.generator.synthesis(w, noise=noise)
-        y = torch.stack([_normal(image.shape[1:], seed + 1 + row) for row in rows.tolist()])
+        image = self._generate(w, bf16=False)
+        rngs = (torch.Generator().manual_seed(seed + 1 + row) for row in rows.tolist())
+        y = torch.stack([torch.randn(image.shape[1:], generator=of_row) for of_row in rngs])
         y = y.to(self.device) / self.settings.resolution
         (gradient,) = torch.autograd.grad((image * y).sum(), w, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()  # [B]
@@ -253,7 +253,3 @@ class AdversarialTrainer(GeneratorTrainer):
         self.path_mean = state["path_mean"]
         if self.augment is not None:
             self.augment.load_state(state["ada"])
-
-
-def _normal(shape: tuple[int, ...] | torch.Size, seed: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -195,16 +195,15 @@ def _uncut(size: int, draws: _Draws) -> Tensor:
     return 1 - (down[:, :, None] & across[:, None, :]).float()[:, None]
 
 
-def _matrix(a: Tensor, b: float, c: float, d: Tensor | float) -> Tensor:
+def _matrix(a: Tensor, b: Tensor | float, c: Tensor | float, d: Tensor | float) -> Tensor:
     out = torch.eye(3).repeat(len(a), 1, 1)
-    out[:, 0, 0], out[:, 0, 1], out[:, 1, 0], out[:, 1, 1] = a, b, c, torch.as_tensor(d)
+    for row, column, value in ((0, 0, a), (0, 1, b), (1, 0, c), (1, 1, d)):
+        out[:, row, column] = torch.as_tensor(value)
     return out
 
 
 def _rotation(angle: Tensor) -> Tensor:
-    out = _matrix(angle.cos(), 0, 0, angle.cos())
-    out[:, 0, 1], out[:, 1, 0] = -angle.sin(), angle.sin()
-    return out
+    return _matrix(angle.cos(), -angle.sin(), angle.sin(), angle.cos())
 
 
 def _shift(x: Tensor, y: Tensor) -> Tensor:

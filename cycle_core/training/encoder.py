@@ -93,6 +93,8 @@ class EncoderTrainer(loop.Trainer):
     """The arguments are those of `train`, known as `data.open_all` takes it; none is changed.
     Raises InputError for settings that cannot be."""
 
+    PARTS = ("encoder", "optimizer", "warm_optimizer", "adversary")
+
     def __init__(
         self,
         generator: Generator,
@@ -165,10 +167,6 @@ class EncoderTrainer(loop.Trainer):
                 "give folders of the data and of the run that all machines share."
             )
         self.offsets = distributed.replicate(self.encoder)
-
-    def parts(self) -> dict[str, Any]:
-        names = ("encoder", "optimizer", "warm_optimizer", "adversary")
-        return {name: getattr(self, name) for name in names}
 
     def phase(self, step: int) -> Phase:
         """What holds at a step of the run, counted from 0 and with the warm-up."""

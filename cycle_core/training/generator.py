@@ -32,6 +32,7 @@ class GeneratorTrainer(loop.Trainer):
     """A generator with its average, a discriminator and their optimisers, which the subclasses
     make. noise: whether the noise maps are trained."""
 
+    PARTS = ("generator", "average", "discriminator", "optimizer", "d_optimizer")
     unit = "images"
     space: str = ""  # fingerprint of the generator whose W stays as it is, "" where W is learnt
     optimizer: torch.optim.Optimizer
@@ -97,10 +98,6 @@ class GeneratorTrainer(loop.Trainer):
         """Of the penalty in this step: of every so many steps one pays for all (StyleGAN2)."""
         s = self.settings
         return 0.0 if self.step // s.batch % s.r1_interval else gamma / 2 * s.r1_interval
-
-    def parts(self) -> dict[str, Any]:
-        names = ("generator", "average", "discriminator", "optimizer", "d_optimizer")
-        return {name: getattr(self, name) for name in names}
 
     @torch.no_grad()
     def export(self, folder: Path, measured: dict[str, Any]) -> None:

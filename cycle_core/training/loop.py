@@ -65,6 +65,7 @@ class Trainer(ABC):
     images where a training counts those. digest: stands for the pictures, "" for none. rngs: the
     random generators whose state lasts from step to step."""
 
+    PARTS: tuple[str, ...] = ()  # attributes of that name
     settings: Any
     device: torch.device
     unit: str = "steps"
@@ -86,9 +87,9 @@ class Trainer(ABC):
     def advance(self) -> Losses:
         """One step, which moves `step` on; gives the losses, scalars, of this process."""
 
-    @abstractmethod
     def parts(self) -> dict[str, Any]:
         """Models and optimisers by their names in the checkpoint: whatever has a `state_dict`."""
+        return {name: getattr(self, name) for name in self.PARTS}
 
     def join(self) -> None:  # noqa: B027 - most have nothing to do
         """Let the processes train one model, once each of them has loaded the run's state."""
