@@ -45,7 +45,7 @@ from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.fingerprints import short
 from ..models.generator import Generator
-from ..runtime.progress import StepCallback, Stopwatch
+from ..runtime.progress import Callback, StepCallback, Stopwatch
 
 
 @dataclass(frozen=True)
@@ -188,88 +188,55 @@ def invert_picture(
 ) -> Inversion:
     """Align, encode, refine and tune one face; without an encoder the code is projected and is the
     pivot. target: a Face, a Frame or "centre"."""
-    G, judge = models.generator, models.judge
+    G, E, losses = models.generator, models.encoder, models.losses
     tell = progress or (lambda name, done, total: None)
     report: dict[str, dict[str, Any]] = {}
     images: dict[str, Tensor] = {}
+
+    def told(name: str) -> Callback:
+        return lambda step, total, _: tell(name, step, total)
 
     clock = Stopwatch()
     crop, frame = align(on_device(photo, G.device), target, G.resolution)
     report["align"] = {"size": frame.size, "found_by": frame.source, "seconds": clock.lap()}
 
-    if models.encoder is None:
-        code, pivot = _projected(crop, models, settings, tell, images, report)
+    if E is None:  # nothing is refined
+        how = settings.project or ProjectSettings()
+        found = project(
+            G, crop, how, None, told("project"), settings.seed, losses.perceptual, losses.identity
+        )
+        code, images["encode"] = found.code, found.image
+        report["encode"] = {
+            "space": code.space,
+            "stage": None,
+            "projected in steps": how.steps,
+            "seconds": clock.lap(),
+        }
+        report["refine"] = {"space": code.space, "steps": 0, "seconds": 0.0}
     else:
-        code, pivot = _encoded(crop, models, models.encoder, settings, tell, images, report)
+        code = encode(E, crop, settings.refine.space, G)
+        images["encode"] = generate(G, code)
+        report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.lap()}
+        found = refine(
+            E, G, crop, settings.refine, seed=settings.seed, callback=told("refine"),
+            perceptual=losses.perceptual, identity=losses.identity,
+        )  # fmt: skip
+        report["refine"] = {
+            "space": found.code.space,
+            "steps": settings.refine.steps,
+            "seconds": clock.lap(),
+        }
+    pivot, images["refine"] = found.code, found.image
 
-    clock.lap()
-    tuned = tune(
-        G, pivot, crop, settings.tune, seed=settings.seed,
-        perceptual=models.losses.perceptual,
-        callback=lambda step, total, _: tell("tune", step, total),
-    )  # fmt: skip
+    tuned = tune(G, pivot, crop, settings.tune, told("tune"), settings.seed, losses.perceptual)
     images["tune"] = tuned.image
     report["tune"] = {"steps": tuned.best, "seconds": clock.lap()}
     if tuned.note:
         report["tune"]["note"] = tuned.note
 
     for step, image in images.items():
-        report[step] |= judge.compare(crop, image)
+        report[step] |= models.judge.compare(crop, image)
     return Inversion(photo, crop, frame, code, pivot, tuned, images, report)
-
-
-def _encoded(
-    crop: Tensor,
-    models: Models,
-    E: Encoder,
-    settings: RunSettings,
-    tell: StepCallback,
-    images: dict[str, Tensor],
-    report: dict[str, dict[str, Any]],
-) -> tuple[Code, Code]:
-    """The encoder's code and the refined one; adds to images and report."""
-    G, clock = models.generator, Stopwatch()
-    code = encode(E, crop, settings.refine.space, G)
-    images["encode"] = generate(G, code)
-    report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.lap()}
-    refined = refine(
-        E, G, crop, settings.refine, seed=settings.seed,
-        perceptual=models.losses.perceptual, identity=models.losses.identity,
-        callback=lambda step, total, _: tell("refine", step, total),
-    )  # fmt: skip
-    images["refine"] = refined.image
-    report["refine"] = {
-        "space": refined.code.space,
-        "steps": settings.refine.steps,
-        "seconds": clock.lap(),
-    }
-    return code, refined.code
-
-
-def _projected(
-    crop: Tensor,
-    models: Models,
-    settings: RunSettings,
-    tell: StepCallback,
-    images: dict[str, Tensor],
-    report: dict[str, dict[str, Any]],
-) -> tuple[Code, Code]:
-    """The projected code in the place of the encoder's, and as the pivot; nothing is refined."""
-    clock, how = Stopwatch(), settings.project or ProjectSettings()
-    found = project(
-        models.generator, crop, how, seed=settings.seed,
-        perceptual=models.losses.perceptual, identity=models.losses.identity,
-        callback=lambda step, total, _: tell("project", step, total),
-    )  # fmt: skip
-    images["encode"] = images["refine"] = found.image
-    report["encode"] = {
-        "space": found.code.space,
-        "stage": None,
-        "projected in steps": how.steps,
-        "seconds": clock.lap(),
-    }
-    report["refine"] = {"space": found.code.space, "steps": 0, "seconds": 0.0}
-    return found.code, found.code
 
 
 def edit_picture(
