@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -70,12 +71,15 @@ class Code:
             raise InputError(
                 f"There is no code number {index}: the batch has {self.batch}, counted from 0."
             )
-        offsets = None if self.offsets is None else self.offsets[index : index + 1]
-        return replace(self, w=self.w[index : index + 1], offsets=offsets)
+        return self.each(lambda rows: rows[index : index + 1])
 
     def to(self, device: torch.device | str) -> Code:
-        offsets = None if self.offsets is None else self.offsets.to(device)
-        return replace(self, w=self.w.to(device), offsets=offsets)
+        return self.each(lambda rows: rows.to(device))
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Code:
+        """The same with w and, where there are some, the offsets changed alike."""
+        offsets = None if self.offsets is None else change(self.offsets)
+        return replace(self, w=change(self.w), offsets=offsets)
 
 
 class HasCode(Protocol):

@@ -72,16 +72,13 @@ def edit_many(code: Code | HasCode, steps: Sequence[Step]) -> Code:
     num_ws = code.w.shape[1]
     directions = [x.direction.conditioned(num_ws, x.layers, x.keep).to("cpu") for x in steps]
     # codes are small: double precision on the CPU is exact enough and works beside every device
-    offsets = None if code.offsets is None else code.offsets.detach().cpu().double()
-    moved = replace(code, w=code.w.detach().cpu().double(), offsets=offsets)
+    moved = code.each(lambda rows: rows.detach().cpu().double())
     strengths = _strengths(moved, directions, steps)  # [B or K, S]
     # a single code as many times as there are strengths
-    offsets = None if offsets is None else offsets.expand(len(strengths), -1)
-    moved = replace(moved, w=moved.w.expand(len(strengths), -1, -1), offsets=offsets)
+    moved = moved.each(lambda rows: rows.expand(len(strengths), *rows.shape[1:]))
     for direction, amounts in zip(directions, strengths.T, strict=True):
         moved = direction(moved, amounts)
-    offsets = None if moved.offsets is None else moved.offsets.to(code.w.device, code.w.dtype)
-    return replace(moved, w=moved.w.to(code.w.device, code.w.dtype), offsets=offsets)
+    return moved.each(lambda rows: rows.to(code.w.device, code.w.dtype))
 
 
 def mix(a: Code | HasCode, b: Code | HasCode, layers: Layers) -> Code:
