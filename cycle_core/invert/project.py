@@ -68,9 +68,19 @@ def project(
             objective = Objective.of(settings, networks.frozen())
             spread = w_spread(generator)
             pictures = plain(image, G)
-            begin = given
-            if begin is None:
-                begin = _starts(generator, pictures, objective, settings, tries, seed, label, batch)
+            if given is not None:
+                begin = given
+            elif settings.samples:
+                samples = max(settings.samples, tries)
+                begin = nearest_codes(
+                    generator, pictures, objective, samples, tries, seed, label, batch
+                ).flatten(0, 1)
+            else:  # the mean first, then random codes
+                begin = generator.w_avg.expand(1, generator.num_ws, -1)
+                if tries > 1:
+                    z = inputs(generator, tries - 1, torch.Generator().manual_seed(seed), label)
+                    with torch.no_grad():
+                        begin = torch.cat([begin, generator.mapping(*z)]).repeat(len(image), 1, 1)
             begin = plain(begin, G).expand(len(image) * tries, -1, -1).split(batch)
             total = len(begin) * settings.steps
             found = [
@@ -141,31 +151,6 @@ def _rate(done: float, settings: ProjectSettings) -> float:
     falling = min(1.0, (1 - done) / settings.fall) if settings.fall else 1.0
     falling = 0.5 - 0.5 * math.cos(falling * math.pi)
     return falling * (min(1.0, done / settings.rise) if settings.rise else 1.0)
-
-
-def _starts(
-    G: Generator,
-    image: Tensor,
-    objective: Objective,
-    settings: ProjectSettings,
-    tries: int,
-    seed: int,
-    label: int | None,
-    batch: int,
-) -> Tensor:
-    """The codes [B * tries or 1, N, w_dim] at which the settings begin: the mean first, or the
-    nearest of some samples."""
-    mean = G.w_avg.expand(1, G.num_ws, -1)
-    if settings.samples == 0 and tries == 1:
-        return mean
-    samples = max(settings.samples, tries)
-    if settings.samples == 0:  # the mean, and random codes
-        rng = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            others = G.mapping(*inputs(G, tries - 1, rng, label))
-        return torch.cat([mean, others]).repeat(len(image), 1, 1)
-    near = nearest_codes(G, image, objective, samples, tries, seed, label, batch)
-    return near.flatten(0, 1)
 
 
 def _best(found: Refined, tries: int) -> Refined:
