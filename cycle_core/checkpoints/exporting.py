@@ -72,7 +72,7 @@ def export_code(code: Code | HasCode, path: str | Path) -> None:
         )
     w = code.w.detach().cpu().float()
     if path.suffix == ".npz":
-        write_atomically(path, lambda part: _save_w(part, w.numpy()))
+        write_atomically(path, lambda part: np.savez(part, w=w.numpy()))
     elif path.suffix == ".pt":
         _save(w.clone(), path)
     else:
@@ -245,8 +245,3 @@ def _blur() -> Tensor:
     """The binomial filter [4,4], which sums to 1."""
     taps = torch.tensor(BLUR_TAPS)
     return taps[:, None] * taps / taps.sum() ** 2
-
-
-def _save_w(path: Path, w: np.ndarray) -> None:
-    with open(path, "wb") as file:  # savez adds an ending to a name
-        np.savez(file, w=w)
