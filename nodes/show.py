@@ -130,9 +130,20 @@ class Compare(io.ComfyNode):
                     step=16,
                     tooltip="Width of a picture in the grid, in pixels.",
                 ),
+                io.Int.Input(
+                    "columns",
+                    optional=True,  # workflows of before do not name it
+                    default=0,
+                    min=0,
+                    max=5,
+                    tooltip="How many pictures of a target are beside each other; 0 puts all of "
+                    "them into one row.",
+                ),
             ],
             outputs=[
-                io.Image.Output(display_name="grid", tooltip="One row a target, up to eight."),
+                io.Image.Output(
+                    display_name="grid", tooltip="Up to eight targets with their versions."
+                ),
                 io.String.Output(
                     display_name="metrics", tooltip="The means over all pictures, as a table."
                 ),
@@ -149,6 +160,7 @@ class Compare(io.ComfyNode):
         image_2: Any = None,
         image_3: Any = None,
         image_4: Any = None,
+        columns: int = 0,
     ) -> io.NodeOutput:
         from ..cycle_core.measure.comparison import as_table, compare
 
@@ -156,9 +168,8 @@ class Compare(io.ComfyNode):
         called = dict(enumerate(name.strip() for name in names.split(",")))
         images = {called.get(k) or f"image {k + 1}": host.pictures(x) for k, x in given.items()}
         judge = host.judge()
-        sheet, means = compare(
-            host.pictures(target).to(host.device()), images, judge, cell, host.Progress()
-        )
+        targets = host.pictures(target).to(host.device())
+        sheet, means = compare(targets, images, judge, cell, host.Progress(), columns)
         measured_by = ", ".join(judge.names(host.loss_networks()).values())
         return io.NodeOutput(host.image(sheet), f"{as_table(means)}\nmeasured by {measured_by}")
 

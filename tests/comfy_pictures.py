@@ -1,6 +1,7 @@
 """Pictures of the Latent Editor in ComfyUI for the README, taken in a real one.
 
-COMFYUI_DIR=... python tests/comfy_pictures.py     renews docs/images/latent-editor.*"""
+COMFYUI_DIR=... python tests/comfy_pictures.py     renews docs/images/latent-editor.* and the
+                                                   thumbnail of the template live-edit"""
 
 from __future__ import annotations
 
@@ -56,6 +57,7 @@ def main() -> None:
                 page.evaluate("new Promise(requestAnimationFrame)")
                 frames.append(_seen(page, _node(page)))
         _seen(page, None).save(IMAGES / "latent-editor.webp", quality=85, method=6)
+        frames[-1].save(workflow_files.FOLDER / "live-edit.jpg", quality=88)
         first, *rest = [
             frame.resize((frame.width * 4 // 5, frame.height * 4 // 5)) for frame in frames
         ]

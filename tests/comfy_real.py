@@ -288,16 +288,17 @@ def edited(photo, **align):
 
 # ------------------------------------------------------------------ pictures
 def draw_pictures(names: list[str]) -> None:
-    """workflows/NAME.jpg: what each workflow saves; where it pastes back, the photo before it."""
+    """workflows/NAME.jpg: what each workflow saves, beside the photo where it shows both; that of
+    live-edit, its sliders, is made by `comfy_pictures.py`."""
     import workflow_files
 
     with tempfile.TemporaryDirectory() as folder:
         comfy = Comfy(Path(folder))
-        for name in names or workflow_files.names():
+        for name in names or set(workflow_files.names()) - {"live-edit"}:
             prompt = workflow_files.self_contained(workflow_files.read_api(name))
             kinds = {entry["class_type"]: (key, 0) for key, entry in prompt.items()}
             wanted = saved(prompt)
-            if "CyclePasteBack" in kinds and "CycleExample" in kinds:
+            if "CycleBeforeAfter" in kinds:
                 wanted = {"before": kinds["CycleExample"], **wanted}
             got = comfy.run({**prompt, **collect(**wanted)})
             found = [picture for key in wanted for picture in _some(got[key])]

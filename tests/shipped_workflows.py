@@ -17,7 +17,7 @@ OWN_FACE = (
 def invert_and_edit() -> Graph:
     g = Graph("invert-and-edit")
     about = g.note(
-        "**Begin here: one edit of one photo**\n\n"
+        "## Begin here: one edit of one photo\n\n"
         "Press **Run**: the face is found and inverted, edited along a direction, and put back "
         "into the photo. Everything runs with the embedded models, on a CPU, in half a minute. "
         "Then change *strength* or the direction and run again, which takes a moment, or choose "
@@ -47,7 +47,7 @@ def invert_and_edit() -> Graph:
 def live_edit() -> Graph:
     g = Graph("live-edit")
     about = g.note(
-        "**Live editing**\n\n"
+        "## Live editing\n\n"
         "Press **Run** once: the face is inverted, and the Latent Editor gets its sliders. "
         "Everything runs with the embedded models, on a CPU. Move the sliders, and the picture "
         "follows; run again, and the edited face goes back into the photo.\n\n"
@@ -77,7 +77,7 @@ def live_edit() -> Graph:
 def compare_pivots() -> Graph:
     g = Graph("compare-pivots", width=268)
     about = g.note(
-        "**Compare pivots**\n\n"
+        "## Compare pivots\n\n"
         "One face is inverted three ways: *encoded* at once, *refined* for this face, and "
         "*tuned*, where the generator moves too. The first picture shows how near each comes, the "
         "second the same edit at each. Change the direction, its strength or the photo, and run "
@@ -111,7 +111,7 @@ def compare_pivots() -> Graph:
         given: dict[str, Any] = {f"image_{k}": image for k, image in enumerate(images, 1)}
         return g.node(
             "CycleCompare", title, target=aligned.crops, **given,
-            names="encoded, refined, tuned", cell=192,
+            names="encoded, refined, tuned", cell=192, columns=2,
         )  # fmt: skip
 
     pivots = compare("Compare (pivots)", near.images, refined.reconstruction, tuned.reconstruction)
@@ -138,7 +138,7 @@ def compare_pivots() -> Graph:
 def edit_strength_strip() -> Graph:
     g = Graph("edit-strength-strip")
     about = g.note(
-        "**One edit at seven strengths**\n\n"
+        "## One edit at seven strengths\n\n"
         "A random person gets older and younger in seven pictures, and keeps their glasses. The "
         "range `-3:3:7` in *strengths* says so; a list such as `-2, 0, 2` gives three. Choose "
         "another direction or seed and run again.",
@@ -167,7 +167,7 @@ def edit_strength_strip() -> Graph:
 def morph() -> Graph:
     g = Graph("morph")
     about = g.note(
-        "**From one person to another**\n\n"
+        "## From one person to another\n\n"
         "Two random people are mixed in nine steps, as a strip and as an animation. `0:1:9` in "
         "*amount* says how many; with mode *layers* the first gets some styles of the second. "
         "Change the seeds, or connect pivots of photos (*Refine Pivot*, *Load Pivot*).",
@@ -186,8 +186,8 @@ def morph() -> Graph:
         layers="4-13",
     )
     faces = g.node("CycleGenerate", code=mixed.code, generator=G.generator)
-    strip = g.node("CycleStrip", images=faces.images, columns=5)
-    save = g.node("SaveImage", body=(520, 460), images=strip.image, filename_prefix="cycle/morph")
+    strip = g.node("CycleStrip", images=faces.images, columns=3)
+    save = g.node("SaveImage", body=(520, 620), images=strip.image, filename_prefix="cycle/morph")
     moving = g.node(
         "SaveAnimatedWEBP", body=(300, 480), images=faces.images,
         filename_prefix="cycle/morph_moving", fps=6.0,
@@ -204,13 +204,13 @@ def morph() -> Graph:
 def edit_then_upscale() -> Graph:
     g = Graph("edit-then-upscale")
     about = g.note(
-        "**Edit, then upscale**\n\n"
+        "## Edit, then upscale\n\n"
         "A random person smiles, and ComfyUI's own nodes go on from there. *Upscale Image By* "
         "needs no model and adds no detail. With a file in `models/upscale_models` put *Load "
         "Upscale Model* and *Upscale Image (using Model)* in its place.",
         210,
     )
-    G, person, direction, edit, face = smiling(g)
+    G, person, direction, edit, face = smiling(g, seed=4)
     larger = g.node("ImageScaleBy", image=face.images)
     save = g.node(
         "SaveImage", body=(420, 470), images=larger.IMAGE, filename_prefix="cycle/upscaled"
@@ -226,14 +226,14 @@ def edit_then_upscale() -> Graph:
 def edit_then_img2img() -> Graph:
     g = Graph("edit-then-img2img")
     about = g.note(
-        "**Edit, then img2img**\n\n"
+        "## Edit, then img2img\n\n"
         "The edit decides who smiles and how much; a diffusion model gives the picture detail and "
         "style. **It needs a checkpoint of your own:** put any Stable Diffusion 1.5 checkpoint "
         "into `ComfyUI/models/checkpoints`, press **R** and choose it in *Load Checkpoint*. "
         "*denoise* says how much is made anew: 0.3 keeps the face, 0.6 little more than the pose.",
         260,
     )
-    G, person, direction, edit, face = smiling(g)
+    G, person, direction, edit, face = smiling(g, seed=3)
     larger = g.node("ImageScale", image=face.images)
     checkpoint = g.node("CheckpointLoaderSimple", "Load Checkpoint (your own)")
     texts = [
@@ -269,7 +269,7 @@ def edit_then_img2img() -> Graph:
 def group_photo() -> Graph:
     g = Graph("group-photo")
     about = g.note(
-        "**Three faces, each with its own edit**\n\n"
+        "## Three faces, each with its own edit\n\n"
         "Every face of the photo is cut out, from left to right, and one generator is tuned for "
         "all. *strengths* has one number for each face in that order, and 0 leaves it alone: two "
         "smile, one gets glasses. Change them, choose faces in *Align Faces* by the numbers under "
@@ -314,7 +314,7 @@ def group_photo() -> Graph:
 def own_generator_and_encoder() -> Graph:
     g = Graph("own-generator-and-encoder")
     about = g.note(
-        "**Your own generator and encoder**\n\n"
+        "## Your own generator and encoder\n\n"
         "Put the files here, press **R** in the editor, and choose them in the lists:\n\n"
         "| what | folder |\n"
         "| --- | --- |\n"
@@ -357,7 +357,7 @@ def own_generator_and_encoder() -> Graph:
 def directions_from_images() -> Graph:
     g = Graph("directions-from-images", width=280)
     about = g.note(
-        "**A direction from your own pictures**\n\n"
+        "## A direction from your own pictures\n\n"
         "Two sets of aligned faces, with something and without it, give a direction that edits "
         "anybody. Here both sets are 24 random people, once with glasses and once without. For "
         "your own, cut a few dozen pictures of each out by *Align Faces* and connect them to "
@@ -405,7 +405,7 @@ def directions_from_images() -> Graph:
 def video() -> Graph:
     g = Graph("video")
     about = g.note(
-        "**Edit a video**\n\n"
+        "## Edit a video\n\n"
         "A clip gets glasses that stay in place: the face is followed through all frames, and one "
         "generator is tuned for all of them, so that nothing flickers. Choose your own clip in "
         "*file*, or another direction. For an mp4 with its sound put *Create Video* and *Save "

@@ -108,7 +108,9 @@ def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_afte
     workflow = comfy_page.quick(name)
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
-        opened(page, workflow)
+        comfy_page.until(page, f"Math.abs(app.canvas.canvas.clientWidth - {width}) < 200")
+        # one of another name: where a workflow was looked at is known when it is opened again
+        opened(page, {**workflow, "id": f"{name}-{width}"})
         assert page.evaluate("app.canvas.ds.scale") >= READABLE, (width, height)
         check_places(page)
     if any(node["type"] in workflow_files.USERS_FILES for node in workflow["nodes"]):

@@ -112,7 +112,7 @@ def compared_pivots(strength=None):
         "tuned": cc.generate(of.tuned.generator, at(of.pivot)),
     }
     images = {name: sent(picture) for name, picture in images.items()}
-    return compare(of.crops, images, Judge("cpu", domain=False), 192)[0]
+    return compare(of.crops, images, Judge("cpu", domain=False), 192, columns=2)[0]
 
 
 def strip(pictures, columns, labels="", cell=256):
@@ -136,8 +136,8 @@ def morphing():
     return drawn(cc.slerp(sampled(5), sampled(26), parse_numbers("0:1:9"), G.w_avg))
 
 
-def smiling():
-    return drawn(edited(sampled(12), "smile", 2.0))
+def smiling(seed):
+    return drawn(edited(sampled(seed), "smile", 1.5))
 
 
 def video():
@@ -169,9 +169,9 @@ EXPECTED = {
         "pivots_edited": lambda: compared_pivots(2.0),
     },
     "edit-strength-strip": {"strip": ageing},
-    "morph": {"morph": lambda: strip(morphing(), 5), "morph_moving": morphing},
-    "edit-then-upscale": {"upscaled": smiling},
-    "edit-then-img2img": {"before_img2img": smiling},
+    "morph": {"morph": lambda: strip(morphing(), 3), "morph_moving": morphing},
+    "edit-then-upscale": {"upscaled": lambda: smiling(4)},
+    "edit-then-img2img": {"before_img2img": lambda: smiling(3)},
     "video": {"video": video},
     "group-photo": {"group": group},
     "directions-from-images": {"found": learnt},

@@ -42,10 +42,25 @@ def test_numbers_that_do_not_fit_are_refused(judge, target):
         compare(target, {"mine": torch.zeros(3, 3, 32, 32)}, judge)
 
 
-def test_the_table_has_a_line_for_each_name():
+def test_pictures_of_a_target_stand_in_as_many_columns_as_wanted(judge, target):
+    versions = {"one": target, "two": target, "three": target.flip(-1)}
+    wide, means = compare(target[:1], {k: x[:1] for k, x in versions.items()}, judge, cell=64)
+    square, same = compare(
+        target[:1], {k: x[:1] for k, x in versions.items()}, judge, cell=64, columns=2
+    )
+    assert same == means
+    assert square.shape[3] < wide.shape[3]
+    assert square.shape[2] > 1.5 * wide.shape[2]
+    uneven, _ = compare(target, {k: versions[k] for k in ("one", "two")}, judge, 64, columns=2)
+    assert uneven.shape[3] == square.shape[3]
+    assert (uneven[:, :, -64:-32, -48:] > 0.9).all()  # paper, where there is no picture
+
+
+def test_the_table_has_a_line_for_each_measure():
     table = as_table({"a": {"mse": 0.5, "lpips": 0.25}, "long name": {"mse": 1.0, "lpips": 0.0}})
     assert [line.split() for line in table.splitlines()] == [
-        ["mse", "lpips"],
-        ["a", "0.5000", "0.2500"],
-        ["long", "name", "1.0000", "0.0000"],
+        ["a", "long", "name"],
+        ["mse", "0.5000", "1.0000"],
+        ["lpips", "0.2500", "0.0000"],
     ]
+    assert len({len(line) for line in table.splitlines()}) == 1

@@ -178,10 +178,23 @@ def test_it_says_what_it_is_for_and_has_its_picture(name):
         for node in workflow_files.read(name)["nodes"]
         if node["type"] in workflow_files.TEXT_ONLY
     ]
-    assert any(note.startswith("**") for note in notes)
+    assert any(note.startswith("## ") for note in notes)
     with Image.open(workflow_files.FOLDER / f"{name}.jpg") as picture:
         assert picture.width >= 256
         assert 0.7 < picture.width / picture.height < 3
+
+
+def test_no_two_pictures_look_the_same():
+    from PIL import Image, ImageChops, ImageStat
+
+    def small(name):
+        with Image.open(workflow_files.FOLDER / f"{name}.jpg") as picture:
+            return picture.convert("L").resize((48, 48))
+
+    pictures = {name: small(name) for name in NAMES}
+    for one, other in itertools.combinations(NAMES, 2):
+        difference = ImageChops.difference(pictures[one], pictures[other])
+        assert ImageStat.Stat(difference).mean[0] > 10, f"{one} and {other}"
 
 
 @pytest.mark.parametrize("name", NAMES)

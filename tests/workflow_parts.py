@@ -29,12 +29,12 @@ def inverted(g: Graph) -> tuple[Node, ...]:
     return photo, G, E, aligned, *refined_and_tuned(g, aligned.crops, G, E)
 
 
-def smiling(g: Graph) -> tuple[Node, ...]:
-    """(generator, a random person, the direction, the edit, the edited face)"""
+def smiling(g: Graph, seed: int) -> tuple[Node, ...]:
+    """(generator, the random person of a seed, the direction, the edit, the edited face)"""
     G = g.node("CycleLoadGenerator", name="portraits")
-    person = g.node("CycleSampleCodes", generator=G.generator, seed=12)
+    person = g.node("CycleSampleCodes", generator=G.generator, seed=seed)
     direction = g.node("CycleLoadDirection", name="smile")
-    edit = g.node("CycleLatentEdit", code=person.code, direction=direction.direction, strength=2.0)
+    edit = g.node("CycleLatentEdit", code=person.code, direction=direction.direction, strength=1.5)
     face = g.node("CycleGenerate", code=edit.code, generator=G.generator)
     return G, person, direction, edit, face
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from ..errors import InputError
@@ -22,11 +23,13 @@ def compare(
     judge: Judge,
     cell: int = 256,
     callback: Callback | None = None,
+    columns: int = 0,
 ) -> tuple[Tensor, dict[str, dict[str, float]]]:
     """(a sheet float32 [1,3,H,W] with one row a target, name -> mean of each measure of `Judge`).
 
     target: float [B,3,H,W] in [-1,1]. images: name -> as many pictures, or one, of any size; they
-        are resized to the target's. cell: width of a picture on the sheet.
+        are resized to the target's. cell: width of a picture on the sheet. columns: how many of a
+        target's pictures are beside each other before the next line; 0 puts all into one.
     Raises InputError where the numbers do not fit."""
     means: dict[str, dict[str, float]] = {}
     rows: list[list[Tensor | None]] = [[picture[None]] for picture in target[:ROWS]]
@@ -54,17 +57,31 @@ def compare(
         means[name] = {
             key: sum(entry[key] for entry in measured) / len(measured) for key in measured[0]
         }
-    sheet = contact_sheet(rows, ["target", *images], cell=cell, captions=captions)
-    return sheet, means
+    count = len(images) + 1
+    beside = min(columns or count, count)
+    padding = -count % beside
+    names = ["target", *images, *[""] * padding]
+    for row in rows:
+        row += [None] * padding
+    parts = [slice(start, start + beside) for start in range(0, count, beside)]
+    sheets = [
+        contact_sheet(
+            [row[part] for row in rows], names[part], cell=cell,
+            captions=[lines[part] for lines in captions],
+        )
+        for part in parts
+    ]  # fmt: skip
+    return torch.cat(sheets, 2), means
 
 
 def as_table(means: Mapping[str, Mapping[str, float]]) -> str:
-    """Means of `compare` as text, one line a name."""
-    first = next(iter(means.values()), {})
-    width = max(map(len, means), default=0)
-    lines = [" " * width + "".join(f"{key:>10}" for key in first)]
+    """Means of `compare` as text, one line a measure, so that a narrow node shows it."""
+    keys = list(next(iter(means.values()), {}))
+    first = max(map(len, keys), default=0)
+    widths = {name: max(len(name), 7) + 2 for name in means}
+    lines = [" " * first + "".join(f"{name:>{width}}" for name, width in widths.items())]
     lines += [
-        f"{name:<{width}}" + "".join(f"{value:>10.4f}" for value in values.values())
-        for name, values in means.items()
+        f"{key:<{first}}" + "".join(f"{means[name][key]:>{widths[name]}.4f}" for name in means)
+        for key in keys
     ]
     return "\n".join(lines)
