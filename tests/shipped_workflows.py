@@ -116,9 +116,8 @@ def compare_pivots() -> Graph:
 
     pivots = compare("Compare (pivots)", near.images, refined.reconstruction, tuned.reconstruction)
     same_edit = compare("Compare (edited)", *(one.images for one in edited))
-    measures = g.node("PreviewAny", "Measures of the pivots", (268, 200), source=pivots.metrics)
     saves = [
-        g.node("SaveImage", f"Save Image ({what})", (268, 312), images=of.grid,
+        g.node("SaveImage", f"Save Image ({what})", (268, 470), images=of.grid,
                filename_prefix=f"cycle/{name}")
         for what, name, of in (
             ("pivots", "pivots", pivots), ("edited", "pivots_edited", same_edit),
@@ -128,9 +127,9 @@ def compare_pivots() -> Graph:
         [about, Group("Photo", [[photo, aligned]])],
         [Group("Models", [[G, E, direction]]), Group("Encode", [[encoded, near]])],
         [Group("Inversion", [[refined, tuned]])],
-        [Group("Edit", [edits]), Group("Measures", [[measures]])],
+        [Group("Edit", [edits]), Group("The pivots", [[pivots]])],
         [Group("The edited pictures", [[*edited, same_edit]])],
-        [Group("Result", [[pivots, *saves]])],
+        [Group("Result", [saves])],
     )
     return g
 
@@ -140,7 +139,7 @@ def edit_strength_strip() -> Graph:
     about = g.note(
         "## One edit at seven strengths\n\n"
         "A random person gets older and younger in seven pictures, and keeps their glasses. The "
-        "range `-3:3:7` in *strengths* says so; a list such as `-2, 0, 2` gives three. Choose "
+        "range **-3:3:7** in *strengths* says so; a list such as **-2, 0, 2** gives three. Choose "
         "another direction or seed and run again.",
         210,
     )
@@ -168,7 +167,7 @@ def morph() -> Graph:
     g = Graph("morph")
     about = g.note(
         "## From one person to another\n\n"
-        "Two random people are mixed in nine steps, as a strip and as an animation. `0:1:9` in "
+        "Two random people are mixed in nine steps, as a strip and as an animation. **0:1:9** in "
         "*amount* says how many; with mode *layers* the first gets some styles of the second. "
         "Change the seeds, or connect pivots of photos (*Refine Pivot*, *Load Pivot*).",
         220,
@@ -206,7 +205,7 @@ def edit_then_upscale() -> Graph:
     about = g.note(
         "## Edit, then upscale\n\n"
         "A random person smiles, and ComfyUI's own nodes go on from there. *Upscale Image By* "
-        "needs no model and adds no detail. With a file in `models/upscale_models` put *Load "
+        "needs no model and adds no detail. With a file in **models/upscale_models** put *Load "
         "Upscale Model* and *Upscale Image (using Model)* in its place.",
         210,
     )
@@ -229,7 +228,7 @@ def edit_then_img2img() -> Graph:
         "## Edit, then img2img\n\n"
         "The edit decides who smiles and how much; a diffusion model gives the picture detail and "
         "style. **It needs a checkpoint of your own:** put any Stable Diffusion 1.5 checkpoint "
-        "into `ComfyUI/models/checkpoints`, press **R** and choose it in *Load Checkpoint*. "
+        "into **ComfyUI/models/checkpoints**, press **R** and choose it in *Load Checkpoint*. "
         "*denoise* says how much is made anew: 0.3 keeps the face, 0.6 little more than the pose.",
         260,
     )
@@ -318,13 +317,13 @@ def own_generator_and_encoder() -> Graph:
         "Put the files here, press **R** in the editor, and choose them in the lists:\n\n"
         "| what | folder |\n"
         "| --- | --- |\n"
-        "| generator (`.pkl` `.pt` `.pth` `.safetensors`) | `models/stylegan` |\n"
-        "| its encoder (`.pt` `.pth` `.safetensors`) | `models/gan_encoders` |\n"
-        "| its directions (and `.npy` `.npz`) | `models/gan_directions` |\n\n"
+        "| generator (**.pkl** **.pt** **.pth** **.safetensors**) | **models/stylegan** |\n"
+        "| its encoder (**.pt** **.pth** **.safetensors**) | **models/gan_encoders** |\n"
+        "| its directions (and **.npy** **.npz**) | **models/gan_directions** |\n\n"
         "StyleGAN2 and StyleGAN3 generators, and Cycle Encoding, e4e, pSp and ReStyle encoders "
         "open as they were published; nothing that a file stores is executed. The three must "
-        "belong together. For faces, for instance, `ffhq.pkl` of NVIDIA with "
-        "`e4e_ffhq_encode.pt`. As it is, all three are the embedded ones, so that Run works now.",
+        "belong together. For faces, for instance, **ffhq.pkl** of NVIDIA with "
+        "**e4e_ffhq_encode.pt**. As it is, all three are the embedded ones, so that Run works now.",
         560, "What goes where", 380,
     )  # fmt: skip
     G = g.node("CycleLoadGenerator", name="portraits")

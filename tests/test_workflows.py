@@ -179,6 +179,7 @@ def test_it_says_what_it_is_for_and_has_its_picture(name):
         if node["type"] in workflow_files.TEXT_ONLY
     ]
     assert any(note.startswith("## ") for note in notes)
+    assert not any("`" in note for note in notes)  # Nodes 2.0 write code in blue on blue
     with Image.open(workflow_files.FOLDER / f"{name}.jpg") as picture:
         assert picture.width >= 256
         assert 0.7 < picture.width / picture.height < 3
