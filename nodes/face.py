@@ -91,8 +91,9 @@ class Align(io.ComfyNode):
                 BOXES.Input(
                     "boxes",
                     optional=True,
-                    tooltip="Only faces in these boxes count, such as those that are drawn on a "
-                    "picture with ComfyUI's own node, and face then chooses among them.",
+                    tooltip="Only faces in these boxes count, such as those of Create Bounding "
+                    "Boxes with the width and height of the photo, and face then chooses among "
+                    "them.",
                     extra_dict={"forceInput": True},
                 ),
                 io.Mask.Input(
@@ -187,7 +188,7 @@ class Align(io.ComfyNode):
 
 
 def _boxes(boxes: Any) -> list[tuple[float, float, float, float]]:
-    """BOUNDING_BOXES of ComfyUI: a list of boxes, or one for each picture, of which the first
+    """BOUNDING_BOX of ComfyUI: a box, a list of them, or a list for each picture, of which the first
     counts."""
     if isinstance(boxes, dict):
         boxes = [boxes]

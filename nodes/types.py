@@ -12,5 +12,6 @@ CODE = io.Custom("CYCLE_CODE")  # cycle_core.Code, on the CPU
 DIRECTION = io.Custom("CYCLE_DIRECTION")  # cycle_core.Direction, on the CPU
 FRAME = io.Custom("CYCLE_FRAME")  # cycle_core.faces.video.Places: where crops were taken
 LANDMARKS = io.Custom("FACE_LANDMARKS")  # of ComfyUI's own face landmark nodes
-BOXES = io.Custom("BOUNDING_BOXES")  # of ComfyUI's own node that draws them, since 0.33
+# what ComfyUI's own nodes give that draw or detect boxes; the second is what its widget is called
+BOXES = io.Custom("BOUNDING_BOX,BOUNDING_BOXES")
 NUMBER = io.Custom("FLOAT")  # a socket, where FLOAT alone would be a widget

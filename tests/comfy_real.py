@@ -80,6 +80,13 @@ def serve(base: Path, folder: str, *options: str) -> Iterator[str]:
         server.wait()
 
 
+def is_old() -> bool:
+    """Whether the checkout is of before 2026."""
+    import comfyui_version
+
+    return comfyui_version.__version__.startswith("0.3.")
+
+
 class Comfy:
     """One in this process; there can be only one.
 

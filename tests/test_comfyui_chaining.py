@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import comfy_real
 import pytest
 import torch
-from comfy_real import SAMPLED, collect, edited, node
+from comfy_real import MODELS, SAMPLED, collect, edited, node
 
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
@@ -138,6 +138,27 @@ def test_the_core_s_nodes_before_and_after(run):
     assert float((got["composed"] - got["photos"]).abs().max()) > 0.02
     free = got["covered"] == 0
     assert torch.equal(got["again"][free], got["photos"][free])
+
+
+def test_a_box_of_the_core_says_which_face(run, comfy):
+    if "PrimitiveBoundingBox" not in comfy.nodes.NODE_CLASS_MAPPINGS:
+        assert comfy_real.is_old()
+        return
+
+    def cut(x, width):
+        return {
+            **MODELS,
+            "photo": node("CycleExample", which="group"),
+            "box": node("PrimitiveBoundingBox", x=x, y=0, width=width, height=400),
+            "align": node("CycleAlign", images=("photo", 0), boxes=("box", 0), face="all"),
+            **collect(crops=("align", 0)),
+        }
+
+    assert [len(run(cut(*box))["crops"]) for box in ((0, 230), (230, 410), (0, 640))] == [1, 2, 3]
+    with pytest.raises(RuntimeError, match="is outside the picture of 640x400 pixels"):
+        run(cut(900, 50))
+    with pytest.raises(RuntimeError, match="No face is at the place that was given"):
+        run(cut(0, 20))
 
 
 def test_a_mask_of_the_core_says_what_is_pasted(run):
