@@ -188,7 +188,7 @@ class Align(io.ComfyNode):
 
 
 def _boxes(boxes: Any) -> list[tuple[float, float, float, float]]:
-    """BOUNDING_BOX of ComfyUI: a box, a list of them, or a list for each picture, of which the first
+    """BOUNDING_BOX of ComfyUI: a box, a list of them, or one for each picture, of which the first
     counts."""
     if isinstance(boxes, dict):
         boxes = [boxes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workflow_layout import Graph, Group, Node, Output
-from workflow_parts import inverted, models, pasted, refined_and_tuned, smiling
+from workflow_parts import asked, edited_by, inverted, models, pasted, refined_and_tuned, smiling
 
 OWN_FACE = (
     "Your own photo works, too: smile, mouth, glasses, age and hair colour follow, a turn shows "
@@ -40,7 +40,7 @@ def invert_and_edit() -> Graph:
         [Group("Inversion", [[refined, tuned]])],
         [Group("Result", [[face, back], [both, save]])],
     )
-    g.app = [(photo, "photo"), (direction, "name"), (edit, "strength")], [both, save]
+    g.app = [asked(photo, "photo"), *edited_by(direction, edit)], [both, save]
     return g
 
 
@@ -70,7 +70,8 @@ def live_edit() -> Graph:
         [Group("Inversion", [[refined, tuned]])],
         [Group("Edit", [[editor]]), Group("Result", [[face, back], [save]])],
     )
-    g.app = [(photo, "photo"), (editor, "edits")], [editor, save]
+    # the sliders and the picture, which the front end adds to the node; its text is hidden there
+    g.app = [asked(photo, "photo"), (editor, "editor", {"height": 480})], [save]
     return g
 
 
@@ -159,7 +160,14 @@ def edit_strength_strip() -> Graph:
         [Group("Edit", [[direction, keep, edit]])],
         [Group("Result", [[faces, strip], [save]])],
     )
-    g.app = [(person, "seed"), (direction, "name"), (edit, "strengths")], [save]
+    g.app = (
+        [
+            (person, "seed", {"description": "Another number, another person"}),
+            asked(direction, "name"),
+            (edit, "strengths", {"description": "From : to : how many, or a list"}),
+        ],
+        [save],
+    )
     return g
 
 
@@ -306,7 +314,14 @@ def group_photo() -> Graph:
         [Group("Edit", [edits])],
         [Group("Result", [[faces, back], [both, save, found]])],
     )
-    g.app = [(photo, "photo"), (edits[1], "strengths"), (edits[3], "strengths")], [both, save]
+    g.app = (
+        [
+            asked(photo, "photo"),
+            (edits[1], "strengths", {"description": "Smiles, one for each face from the left"}),
+            (edits[3], "strengths", {"description": "Glasses, one for each face from the left"}),
+        ],
+        [both, save],
+    )
     return g
 
 
@@ -348,8 +363,11 @@ def own_generator_and_encoder() -> Graph:
         [Group("Edit", [[edit, face, back]])],
         [Group("Result", [[save]])],
     )
-    names = [(one, "name") for one in (G, E, direction)]
-    g.app = [(photo, "photo"), *names, (edit, "strength")], [save]
+    models_asked = [
+        (one, "name", {"description": text})
+        for one, text in ((G, "Generator"), (E, "Encoder of this generator"))
+    ]
+    g.app = [asked(photo, "photo"), *models_asked, *edited_by(direction, edit)], [save]
     return g
 
 
@@ -438,7 +456,7 @@ def video() -> Graph:
         [Group("Inversion", [[encoded, tuned]])],
         [Group("Result", [[faces, back], [save, found]])],
     )
-    g.app = [(clip, "file"), (direction, "name"), (edit, "strength")], [save]
+    g.app = [asked(clip, "file"), *edited_by(direction, edit)], [save]
     return g
 
 

@@ -45,6 +45,10 @@ PLACES = """(() => {
 })()"""
 
 
+def form(name):
+    return workflow_files.read(name)["extra"].get("linearData")
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     with comfy_page.opened(tmp_path_factory.mktemp("ComfyUI")) as (page, address):
@@ -121,6 +125,22 @@ def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_afte
     assert page.evaluate("window.ended")[0] == "execution_success"
     page.wait_for_timeout(3000)  # until pictures are loaded
     check_places(page)
+
+
+@pytest.mark.parametrize("name", [x for x in workflow_files.names() if form(x)])
+def test_the_app_view_has_something_to_turn_for_each_of_its_inputs(page, name):
+    workflow = workflow_files.read(name)
+    workflow["extra"]["linearMode"] = True
+    opened(page, {**workflow, "id": f"{name}-app"})
+    if page.evaluate("window.__COMFYUI_FRONTEND_VERSION__").startswith("1.27."):
+        assert page.evaluate("app.graph.nodes.length") == len(workflow["nodes"])  # as it always is
+        return
+    items = "[...document.querySelectorAll('[data-testid=app-mode-widget-item]')]"
+    comfy_page.until(page, f"{items}.length === {len(form(name)['inputs'])}")
+    controls = "one.querySelectorAll('input, textarea, button').length"  # one is the host's menu
+    comfy_page.until(page, f"{items}.every((one) => {controls} > 1)")
+    texts = [shown.get("description", "") for *_, shown in form(name)["inputs"]]
+    assert page.evaluate(f"{texts}.every((one) => document.body.innerText.includes(one))")
 
 
 def check_places(page):

@@ -116,7 +116,7 @@ class Graph:
     width: int = 300  # of a node
     nodes: list[Node] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
-    app: tuple[list[tuple[Node, str]], list[Node]] | None = None  # what it asks for, what it shows
+    app: tuple[list[tuple[Any, ...]], list[Node]] | None = None  # what it asks for, what it shows
 
     def node(
         self,
@@ -200,7 +200,7 @@ class Graph:
         for order, node in enumerate(self.nodes):
             entries.append(_entry(node, order, links, taken))
         form = self.app and {
-            "inputs": [[node.id, name] for node, name in self.app[0]],
+            "inputs": [[node.id, *rest] for node, *rest in self.app[0]],
             "outputs": [node.id for node in self.app[1]],
         }
         seed = uuid.uuid5(uuid.NAMESPACE_URL, f"cycle-encoding/{self.name}")

@@ -44,3 +44,21 @@ def pasted(g: Graph, photo: Output, aligned: Node, crops: Output, tuned: Node) -
         "CyclePasteBack", images=photo, crops=crops, frames=aligned.frames,
         reference=tuned.reconstruction,
     )  # fmt: skip
+
+
+# what the app view says below the name of a widget
+ASKED = {
+    "photo": "Your own photo; empty: the example",
+    "file": "Your own video; empty: the example",
+    "name": "What changes",
+    "strength": "How far; 3 is a lot, and less than 0 the opposite",
+}
+
+
+def asked(node: Node, widget: str) -> tuple[Node, str, dict[str, str]]:
+    """An input of the app view."""
+    return node, widget, {"description": ASKED[widget]}
+
+
+def edited_by(direction: Node, edit: Node) -> list[tuple[Node, str, dict[str, str]]]:
+    return [asked(direction, "name"), asked(edit, "strength")]
