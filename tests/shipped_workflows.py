@@ -162,9 +162,9 @@ def edit_strength_strip() -> Graph:
     )
     g.app = (
         [
-            (person, "seed", {"description": "Another number, another person"}),
+            (person, "seed", {"description": "Each number is a person"}),
             asked(direction, "name"),
-            (edit, "strengths", {"description": "From : to : how many, or a list"}),
+            (edit, "strengths", {"description": "From:to:how many, or a list"}),
         ],
         [save],
     )
@@ -317,8 +317,8 @@ def group_photo() -> Graph:
     g.app = (
         [
             asked(photo, "photo"),
-            (edits[1], "strengths", {"description": "Smiles, one for each face from the left"}),
-            (edits[3], "strengths", {"description": "Glasses, one for each face from the left"}),
+            (edits[1], "strengths", {"description": "Smile of each, from the left"}),
+            (edits[3], "strengths", {"description": "Glasses of each, from the left"}),
         ],
         [both, save],
     )

@@ -3,6 +3,7 @@ that they can be read, and sends what workflows/api/ has."""
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from importlib.util import find_spec
@@ -141,6 +142,31 @@ def test_the_app_view_has_something_to_turn_for_each_of_its_inputs(page, name):
     comfy_page.until(page, f"{items}.every((one) => {controls} > 1)")
     texts = [shown.get("description", "") for *_, shown in form(name)["inputs"]]
     assert page.evaluate(f"{texts}.every((one) => document.body.innerText.includes(one))")
+
+
+@pytest.mark.parametrize(("width", "height"), [(260, 480), (360, 480), (640, 320), (900, 300)])
+def test_the_whole_picture_is_seen_in_a_panel_of_any_shape(page, width, height):
+    image = {"width": 2, "height": 2, "rgb": base64.b64encode(bytes(12)).decode()}
+    picture, shown = page.evaluate(
+        f"""(async () => {{
+          const {{ Panel }} = await import("/extensions/{comfy_page.FOLDER}/panel.js");
+          const box = document.createElement("div");
+          box.style = "position: fixed; width: {width}px; height: {height}px";
+          const panel = new Panel({{}});
+          box.append(panel.element);
+          document.body.append(box);
+          await panel.show({{ image: {json.dumps(image)}, shown: 0, batch: 1 }});
+          await new Promise((done) => setTimeout(done, 500));
+          const places = [panel.image, panel.image.parentElement].map((one) => {{
+            const {{ x, y, width, height }} = one.getBoundingClientRect();
+            return [x, y, width, height];
+          }});
+          box.remove();
+          return places;
+        }})()"""
+    )
+    assert within(picture, shown)
+    assert min(picture[2:]) > 100
 
 
 def check_places(page):

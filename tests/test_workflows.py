@@ -59,8 +59,8 @@ def test_a_form_asks_for_widgets_and_shows_nodes_that_are_there():
         for number, widget, *shown in form["inputs"] if form else ():
             added = ["editor"] if nodes[number]["type"] == "CycleLatentEditor" else []
             assert widget in [*workflow_files.widgets(nodes[number]), *added], f"{name}: {widget}"
-            assert len(shown) == 1  # what it is for, in a line of a phone
-            assert len(shown[0].get("description", "")) <= 50
+            assert len(shown) == 1  # what it is for, in one line of the narrow form
+            assert len(shown[0].get("description", "")) <= 30
         assert all(number in nodes for number in (form or {"outputs": []})["outputs"])
 
 

@@ -48,10 +48,10 @@ def pasted(g: Graph, photo: Output, aligned: Node, crops: Output, tuned: Node) -
 
 # what the app view says below the name of a widget
 ASKED = {
-    "photo": "Your own photo; empty: the example",
-    "file": "Your own video; empty: the example",
+    "photo": "Yours; empty: the example",
+    "file": "Yours; empty: the example",
     "name": "What changes",
-    "strength": "How far; 3 is a lot, and less than 0 the opposite",
+    "strength": "3 is a lot, -3 the opposite",
 }
 
 
