@@ -63,12 +63,12 @@ def live_edit() -> Graph:
         "CycleGenerate", "Generate (the edited face)", code=editor.code, generator=tuned.tuned
     )
     back = pasted(g, photo.images, aligned, face.images, tuned)
-    save = g.node("SaveImage", body=(316, 430), images=back.images, filename_prefix="cycle/live")
+    save = g.node("SaveImage", body=(316, 385), images=back.images, filename_prefix="cycle/live")
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E]])],
+        [Group("Models", [[G, E]]), Group("Generate", [[face]])],
         [Group("Inversion", [[refined, tuned]])],
-        [Group("Edit", [[editor]]), Group("Result", [[face, back], [save]])],
+        [Group("Edit", [[editor]]), Group("Result", [[back], [save]])],
     )
     # the sliders and the picture, which the front end adds to the node; its text is hidden there
     g.app = [asked(photo, "photo"), (editor, "editor", {"height": 480})], [save]
@@ -281,12 +281,12 @@ def group_photo() -> Graph:
         "all. *strengths* has one number for each face in that order, and 0 leaves it alone: two "
         "smile, one gets glasses. Change them, choose faces in *Align Faces* by the numbers under "
         "*found*, or take your own photo.",
-        240,
+        170,
     )
     photo = g.node("CycleExample", which="group")
     G, E = models(g)
     aligned = g.node("CycleAlign", images=photo.images, generator=G.generator, face="all")
-    found = g.node("PreviewImage", "What was found", (360, 300), images=aligned.found)
+    found = g.node("PreviewImage", "What was found", (300, 270), images=aligned.found)
     encoded = g.node("CycleEncode", images=aligned.crops, encoder=E.encoder, generator=G.generator)
     tuned = g.node(
         "CyclePivotTune", "Pivot Tune (one for all faces)", images=aligned.crops,
@@ -309,10 +309,10 @@ def group_photo() -> Graph:
     both = g.node("CycleBeforeAfter", body=(360, 330), before=photo.images, after=back.images)
     save = g.node("SaveImage", body=(360, 330), images=back.images, filename_prefix="cycle/group")
     g.lay(
-        [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E]]), Group("Inversion", [[encoded, tuned]])],
+        [about, Group("Photo", [[photo, aligned, encoded]])],
+        [Group("Models", [[G, E]]), Group("Inversion", [[tuned]])],
         [Group("Edit", [edits])],
-        [Group("Result", [[faces, back], [both, save, found]])],
+        [Group("Result", [[faces, back, found], [both, save]])],
     )
     g.app = (
         [
@@ -339,7 +339,7 @@ def own_generator_and_encoder() -> Graph:
         "open as they were published; nothing that a file stores is executed. The three must "
         "belong together. For faces, for instance, **ffhq.pkl** of NVIDIA with "
         "**e4e_ffhq_encode.pt**. As it is, all three are the embedded ones, so that Run works now.",
-        560, "What goes where", 380,
+        500, "What goes where", 380,
     )  # fmt: skip
     G = g.node("CycleLoadGenerator", name="portraits")
     E = g.node("CycleLoadEncoder", name="portraits", generator=G.generator)

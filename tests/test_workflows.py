@@ -16,7 +16,7 @@ import workflow_layout
 
 SCHEMAS = json.loads(node_texts.SNAPSHOT.read_text())
 NAMES = workflow_files.names()
-ROOM = (1197, 747)  # what the editor fits a graph into in a window of 1600x1000, as measured
+ROOM = (1197, 689)  # what editors fit a graph into in a window of 1600x1000, as measured
 CORE = {
     *("SaveImage", "PreviewImage", "PreviewAny", "SaveAnimatedWEBP", "LoadImage"),
     *("ImageScale", "ImageScaleBy", "CheckpointLoaderSimple", "CLIPTextEncode", "KSampler"),
