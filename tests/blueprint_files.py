@@ -47,7 +47,7 @@ class Blueprint:
             node, into = targets[0]
             if into in node.values:
                 socket["widget"] = {"name": name}
-                widgets.append((name, node.values[into]))
+                widgets.append(name)
             sockets.append(socket)
         for slot, (name, source) in enumerate(self.outputs.items()):
             number, kind = len(links) + 1, source.node.schema["outputs"][source.index]["type"]
@@ -78,10 +78,11 @@ class Blueprint:
                 {"name": one["name"], "type": one["type"], "links": None} for one in ends["outputs"]
             ],
             "properties": {
-                "proxyWidgets": [["-1", name] for name, _ in widgets],
+                "proxyWidgets": [["-1", name] for name in widgets],
                 "cnr_id": "cycle-encoding", "ver": VERSION,
             },
-            "widgets_values": [value for _, value in widgets],
+            # the nodes in it have them; a front end of 2025 would give these to other widgets
+            "widgets_values": [],
         }  # fmt: skip
         return {
             "revision": 0, "last_node_id": 1, "last_link_id": 0, "nodes": [node], "links": [],
@@ -104,8 +105,8 @@ def expanded(file: dict[str, Any], **given: Any) -> tuple[dict[str, Any], dict[s
 
     given: values of its widgets, and (key, index) of other nodes for its sockets."""
     (whole,), (outer,) = file["definitions"]["subgraphs"], file["nodes"]
-    shown = [name for _, name in outer["properties"]["proxyWidgets"]]
-    values = {**dict(zip(shown, outer["widgets_values"], strict=True)), **given}
+    assert not outer["widgets_values"]  # those of the nodes in it hold
+    values = given
     prompt = {
         str(node["id"]): {"class_type": node["type"], "inputs": workflow_files.widgets(node)}
         for node in whole["nodes"]
@@ -120,7 +121,7 @@ def expanded(file: dict[str, Any], **given: Any) -> tuple[dict[str, Any], dict[s
         value: Any = (str(source), start)
         if source == INPUT:
             known = whole["inputs"][start]["name"]
-            if known not in values:  # a socket that nothing is connected to
+            if known not in values:  # nothing is connected: the widget of the node, if there is one
                 continue
             value = values[known]
         name = sockets[target][link["target_slot"]]

@@ -346,7 +346,7 @@ def own_generator_and_encoder() -> Graph:
     direction = g.node("CycleLoadDirection", name="glasses", generator=G.generator)
     photo = g.node("CycleExample")
     aligned = g.node("CycleAlign", images=photo.images, generator=G.generator)
-    found = g.node("PreviewImage", "What was found", (380, 330), images=aligned.found)
+    found = g.node("PreviewImage", "What was found", (360, 330), images=aligned.found)
     refined, tuned = refined_and_tuned(g, aligned.crops, G, E)
     edit = g.node(
         "CycleLatentEdit", code=refined.pivot, direction=direction.direction, strength=2.0

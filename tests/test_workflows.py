@@ -16,7 +16,7 @@ import workflow_layout
 
 SCHEMAS = json.loads(node_texts.SNAPSHOT.read_text())
 NAMES = workflow_files.names()
-ROOM = (1197, 689)  # what editors fit a graph into in a window of 1600x1000, as measured
+ROOM = (1149, 689)  # what editors fit a graph into in a window of 1600x1000, as measured
 CORE = {
     *("SaveImage", "PreviewImage", "PreviewAny", "SaveAnimatedWEBP", "LoadImage"),
     *("ImageScale", "ImageScaleBy", "CheckpointLoaderSimple", "CLIPTextEncode", "KSampler"),
@@ -82,7 +82,7 @@ def test_every_link_of_a_blueprint_joins_what_fits(make):
     assert [one["name"] for one in outer["outputs"]] == [one["name"] for one in whole["outputs"]]
     shown = [name for _, name in outer["properties"]["proxyWidgets"]]
     assert shown == [one["name"] for one in outer["inputs"] if "widget" in one]
-    assert len(outer["widgets_values"]) == len(shown)
+    assert not outer["widgets_values"]  # the nodes in it have them
     for node in nodes.values():  # nothing inside waits for what is not there
         needed = {one["id"] for one in SCHEMAS.get(node["type"], {"inputs": []})["inputs"]
                   if not one["optional"] and not workflow_layout.is_widget(one)}  # fmt: skip
