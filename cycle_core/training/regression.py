@@ -82,8 +82,8 @@ class RegressionTrainer(GeneratorTrainer):
             else None
         )
         self.optimizer = Muon(self.trained, settings.learning_rate)
-        self.d_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), settings.discriminator_learning_rate, (0.0, 0.99)
+        self.d_optimizer = Muon(
+            self.discriminator.parameters(), settings.discriminator_learning_rate
         )
         synthesis = self.generator.synthesis
         self.synthesis: Callable[..., Tensor] = (

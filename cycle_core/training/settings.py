@@ -133,8 +133,10 @@ class RegressionTraining(GeneratorSettings):
     regression_images: int = setting(280_000, "length of the first phase", low=0)
     adversarial_images: int = setting(40_000, "length of the second phase", low=0)
     perceptual_weight: float = setting(1.0, "of the perceptual distance; 0: without", low=0)
-    adversarial_learning_rate: float = setting(1.5e-3, "of Muon in the second phase", above=0)
-    discriminator_learning_rate: float = setting(2e-3, "of its Adam", above=0)
+    adversarial_learning_rate: float = setting(
+        7e-4, "of Muon in the second phase: a faster generator evades what it should learn", above=0
+    )
+    discriminator_learning_rate: float = setting(1e-3, "of its Muon", above=0)
     adversarial_weight: float = setting(0.5, "of its loss beside the regression", low=0)
     noise: bool = setting(True, "noise maps for what is random in a picture; second phase")
     detail: float = setting(

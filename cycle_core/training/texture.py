@@ -24,16 +24,17 @@ NOISE = 0.05  # strength at which the noise of these blocks begins, where it has
 
 
 class PatchDiscriminator(nn.Module):
-    """Logits of overlapping patches of 38 pixels. Plain layers: with an equalised learning rate
+    """Logits of overlapping patches of 54 pixels. Plain layers: with an equalised learning rate
     it hardly learned here."""
 
-    def __init__(self, width: int = 40):
+    def __init__(self, width: int = 48):
         super().__init__()
         self.layers = nn.ModuleList(
             [
                 nn.Conv2d(3, width, 4, 2, 1),
                 nn.Conv2d(width, 2 * width, 4, 2, 1),
                 nn.Conv2d(2 * width, 4 * width, 4, 2, 1),
+                nn.Conv2d(4 * width, 4 * width, 3, 1, 1),
             ]
         )
         self.out = nn.Conv2d(4 * width, 1, 3, padding=1)
