@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from frechet import frechet_distance
+from frechet import frechet_distance, pooled
 from torch import Tensor
 
 import cycle_core as cc
@@ -59,15 +59,6 @@ def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptu
             data.table, _batches(reader.factors, samples), data.table.from_z(z)
         ),
     }
-
-
-def pooled(images: Tensor, perceptual: Lpips) -> Tensor:
-    """The features of Frechet distances, [B, C]: those of the perceptual distance, of unit length
-    at each place, averaged over the picture, all levels side by side.
-
-    Raw features have tails: one portrait in fifty is twenty times as long as the others, and the
-    distance of two halves of the renders then changes threefold with the halves."""
-    return torch.cat([level.mean((2, 3)) for level in perceptual.features(images)], dim=1)
 
 
 def r_squared(table: FactorTable, read: Tensor, true: Tensor) -> dict[str, float]:
