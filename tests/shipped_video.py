@@ -1,0 +1,47 @@
+"""The shipped workflow for videos, written by `make_workflows`."""
+
+from __future__ import annotations
+
+from workflow_layout import Graph, Group
+from workflow_parts import asked, edited_by, models
+
+
+def video() -> Graph:
+    g = Graph("video")
+    about = g.note(
+        "## Edit a video\n\n"
+        "A clip gets glasses that stay in place: the face is followed through all frames, and one "
+        "generator is tuned for all of them, so that nothing flickers. Choose your own clip in "
+        "*file*, or another direction. For an mp4 with its sound put *Create Video* and *Save "
+        "Video* at the end, with *audio* and *fps* of the first node.",
+        250,
+    )
+    clip = g.node("CycleClip")
+    G, E = models(g)
+    aligned = g.node("CycleAlign", images=clip.images, generator=G.generator, smoothing=2.0)
+    encoded = g.node("CycleEncode", images=aligned.crops, encoder=E.encoder, generator=G.generator)
+    tuned = g.node(
+        "CyclePivotTune", "Pivot Tune (one for all frames)", images=aligned.crops,
+        generator=G.generator, pivot=encoded.code, steps="60", preview=True,
+    )  # fmt: skip
+    direction = g.node("CycleLoadDirection", name="glasses")
+    edit = g.node("CycleLatentEdit", code=encoded.code, direction=direction.direction, strength=2.0)
+    faces = g.node(
+        "CycleGenerate", "Generate (the edited frames)", code=edit.code, generator=tuned.tuned
+    )
+    back = g.node(
+        "CyclePasteBack", images=clip.images, crops=faces.images, frames=aligned.frames,
+        reference=tuned.reconstruction, preview=True,
+    )  # fmt: skip
+    save = g.node(
+        "SaveAnimatedWEBP", body=(420, 540), images=back.images, filename_prefix="cycle/video"
+    )
+    found = g.node("PreviewImage", "What was found", (420, 330), images=aligned.found)
+    g.lay(
+        [about, Group("Photo", [[clip, aligned]])],
+        [Group("Models", [[G, E, direction]]), Group("Edit", [[edit]])],
+        [Group("Inversion", [[encoded, tuned]])],
+        [Group("Result", [[faces, back], [save, found]])],
+    )
+    g.app = [asked(clip, "file"), *edited_by(direction, edit)], [save]
+    return g
