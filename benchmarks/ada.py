@@ -24,7 +24,8 @@ from cycle_core.models.blend import lower_blocks
 from cycle_core.training.renders import Renders
 
 SIZE, COUNT, COLOURS = 32, 300, 12
-OPTIONS = ["--ada-images", "8000", "--batch", "8", "--path-weight", "0", "--no-noise"]
+OPTIONS = ["--learning-rate", "3e-4", "--discriminator-learning-rate", "2e-3"]
+OPTIONS += ["--ada-images", "8000", "--batch", "8", "--path-weight", "0", "--no-noise"]
 OPTIONS += ["--half-life", "1000", "--log-every", "200", "--save-every", "1000", "--device", "cpu"]
 
 

@@ -94,6 +94,18 @@ def test_samples_become_like_the_pictures(pictures, tmp_path):
     assert middle > corners + 0.5  # of the pictures: 1.4
 
 
+def test_a_discriminator_that_is_faster_than_the_generator_knows_more(pictures, tmp_path):
+    known = []
+    for name, rate in (("alike", None), ("faster", 4e-3)):
+        settings = replace(
+            SMALL, images=320, learning_rate=2e-4, discriminator_learning_rate=rate, log_every=320
+        )
+        train(pictures, tmp_path / name, settings)
+        log = [json.loads(line) for line in (tmp_path / name / "log.jsonl").open()]
+        known.append(log[-1]["discriminator"])
+    assert known[1] < known[0] - 0.02
+
+
 def test_two_processes_train_as_one_and_outlive_a_kill(pictures, tmp_path):
     # the noise maps are drawn by each process for itself
     settings = replace(SMALL, noise=False, mirror=True, images=128, learning_rate=2e-4)

@@ -123,7 +123,7 @@ class AdversarialTrainer(GeneratorTrainer):
         self.pictures, self.digest = pictures, pictures.digest
         self.optimizer = torch.optim.Adam(self.trained, s.learning_rate, (0.0, 0.99))
         self.d_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), s.learning_rate, (0.0, 0.99)
+            self.discriminator.parameters(), s.discriminator_rate, (0.0, 0.99)
         )
         self.path_mean = 0.0
         self._order = Order(len(pictures), s.batch, s.seed)

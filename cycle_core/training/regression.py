@@ -82,9 +82,7 @@ class RegressionTrainer(GeneratorTrainer):
             else None
         )
         self.optimizer = Muon(self.trained, settings.learning_rate)
-        self.d_optimizer = Muon(
-            self.discriminator.parameters(), settings.discriminator_learning_rate
-        )
+        self.d_optimizer = Muon(self.discriminator.parameters(), settings.discriminator_rate)
         synthesis = self.generator.synthesis
         self.synthesis: Callable[..., Tensor] = (
             torch.compile(synthesis) if settings.compile else synthesis
@@ -115,7 +113,7 @@ class RegressionTrainer(GeneratorTrainer):
         s = self.settings
         for optimizer, peak in (
             (self.optimizer, self.learning_rate),
-            (self.d_optimizer, s.discriminator_learning_rate),
+            (self.d_optimizer, s.discriminator_rate),
         ):
             optimizer.param_groups[0]["lr"] = peak * self.share
         step = self._adversarial_step if self.step >= s.regression_images else self._regression_step

@@ -107,6 +107,12 @@ class GeneratorSettings(RunSettings):
     learning_rate: float = setting(
         2e-3, "of Adam; for renders: of Muon, in the first phase", above=0
     )
+    discriminator_learning_rate: float | None = setting(
+        None,
+        "of its optimiser, that of the generator if not given: higher where it begins anew "
+        "beside a trained generator; for renders: of Muon",
+        above=0,
+    )
     r1_gamma: float | None = setting(
         None, "of the R1 penalty; by resolution and batch if not given", low=0
     )
@@ -114,6 +120,10 @@ class GeneratorSettings(RunSettings):
     log_every: int = setting(5_000, "images between two lines of the log", low=1)
     save_every: int = setting(50_000, "images between two checkpoints and sample grids", low=1)
     device: str = "cpu"
+
+    @property
+    def discriminator_rate(self) -> float:
+        return self.discriminator_learning_rate or self.learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +146,7 @@ class RegressionTraining(GeneratorSettings):
     adversarial_learning_rate: float = setting(
         7e-4, "of Muon in the second phase: a faster generator evades what it should learn", above=0
     )
-    discriminator_learning_rate: float = setting(1e-3, "of its Muon", above=0)
+    discriminator_learning_rate: float | None = setting(1e-3, "of its Muon", above=0)
     adversarial_weight: float = setting(0.5, "of its loss beside the regression", low=0)
     noise: bool = setting(True, "noise maps for what is random in a picture; second phase")
     detail: float = setting(
