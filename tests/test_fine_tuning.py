@@ -72,6 +72,16 @@ def test_a_run_that_is_interrupted_ends_with_the_same_bits(pictures, tuned, tmp_
     assert train(pictures, tmp_path, TUNED, start=parent()).fingerprint == tuned.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("change", "option"),
+    [({"resolution": 64}, "--resolution"), ({"channels": (4, 4)}, "--channels"),
+     ({"mapping_layers": 5}, "--mapping-layers")],
+)  # fmt: skip
+def test_sizes_that_are_not_the_generators_are_refused(pictures, tmp_path, change, option):
+    with pytest.raises(InputError, match=f"{option} is that of the generator"):
+        train(pictures, tmp_path, replace(TUNED, **change), start=parent())
+
+
 def test_a_run_does_not_go_on_from_another_generator(pictures, tmp_path):
     short = replace(TUNED, images=16)
     train(pictures, tmp_path, short, start=parent())

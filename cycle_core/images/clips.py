@@ -259,8 +259,8 @@ def _opened(path: Path) -> Iterator[Any]:
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = getattr(error, "strerror", None) or error
     return InputError(
-        f"{path} cannot be read as a video ({reason}): it is damaged or of a format that FFmpeg "
-        "does not know; convert it to .mp4."
+        f"{path} cannot be read as a video ({reason}): it is damaged, cut off, or of a format "
+        "that FFmpeg does not know; export it again, as .mp4."
     )
 
 

@@ -157,8 +157,8 @@ def _tune(
     if len(kept) == 1 and total:
         note = (
             f"Tuning took 0 steps: the LPIPS of the pivot, {kept[0]['lpips']:.4f}, is at most the "
-            f"threshold of {settings.threshold:g}. Set the threshold (early_stop) to 0 to tune all "
-            "the same."
+            f"threshold of {settings.threshold:g}. Set the threshold to 0 to tune all the same "
+            "(--threshold; early_stop of the node)."
         )
         say_once(note)
     rendered = rendered.clamp(-1, 1) if settings.dtype is None else generate(tuned, pivot)

@@ -86,7 +86,7 @@ def picture_rows(
         shown.append(read_image(folder / f"{step}.png"))
         caption.append(f"{step}  LPIPS {steps[step]['lpips']:.3f}")
     shown.append(_face(photo.image, frame))  # what the edited photos below are to be compared with
-    caption.append("face in the photo")
+    caption.append("original")
     rows, captions = [shown], [caption]
     for start in range(0, len(report["edits"]), width):
         part = report["edits"][start : start + width]

@@ -77,6 +77,19 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
             if config.c_dim
             else f"The generator {start.name} has no classes: leave out --cond."
         )
+    sizes = {
+        "resolution": config.resolution,
+        "channels": tuple(map(config.width, config.resolutions)),
+        "z_dim": config.z_dim,
+        "w_dim": config.w_dim,
+        "mapping_layers": config.mapping_layers,
+    }
+    for name, size in sizes.items():
+        if getattr(settings, name) not in (size, getattr(AdversarialTraining(), name)):
+            raise InputError(
+                f"--{name.replace('_', '-')} is that of the generator {start.name}, which is "
+                "fine-tuned as it is: leave it out."
+            )
     if config.const_size != (4, 4):
         raise InputError(f"The generator {start.name} is oblong; only square ones are fine-tuned.")
     if settings.freeze >= config.num_ws:
