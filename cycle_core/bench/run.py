@@ -112,8 +112,8 @@ def compare(
         G = lower_blocks(G, settings.size)
     losses = Networks.for_loss(embedded=True).to(settings.device)
     cells = list(_cells(settings))
-    for training, number in {(method.encoder, seed) for method, seed, _ in cells}:
-        _encoder(encoders, training, number, G)  # what is missing is said before hours are spent
+    for training, seed in {(method.encoder, seed) for method, seed, _ in cells}:
+        _encoder(encoders, training, seed, G)  # what is missing is said before hours are spent
     tests = {
         name: open_set(name, settings.pictures(name), sets).resized(G.resolution) for name in NAMES
     }
