@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import torch
 from PIL import ImageFilter, ImageOps
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main as cycle_core
 from cycle_core.images.io import to_pil
 from cycle_core.models.blend import lower_blocks
-from cycle_core.training.renders import Renders
+from people.training.renders import Renders
 
 SIZE, COUNT, COLOURS = 32, 300, 12
 OPTIONS = ["--learning-rate", "3e-4", "--discriminator-learning-rate", "2e-3"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ import numpy as np
 import torch
 from frechet import frechet_distance, pooled
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cycle_core as cc
 from cycle_core.bench.report import put
@@ -31,8 +34,8 @@ from cycle_core.measure.perceptual import Lpips, PortraitNet, load_attributes, l
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
-from cycle_core.training.renders import Renders
 from people.training.features import REQUIRED
+from people.training.renders import Renders
 
 SAMPLES = 1000  # of the generator, and in each half of the renders that they are compared with
 

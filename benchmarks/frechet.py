@@ -10,14 +10,18 @@ the LPIPS of what it makes of the same factors.
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import InputError
 from cycle_core.measure.perceptual import Lpips, load_perceptual
-from cycle_core.training.renders import Renders
+from people.training.renders import Renders
 
 AT_ONCE = 20  # pictures
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cycle_core.training.renders import Renders
+from people.training.renders import Renders
 
 FOLDER = Path(__file__).parent / "fixtures" / "people"
 TABLE = Renders(FOLDER).table

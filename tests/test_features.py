@@ -6,7 +6,6 @@ from people_data import FOLDER, TABLE, replace, write
 
 from cycle_core.cli import main
 from cycle_core.errors import InputError
-from cycle_core.training.renders import HELD_OUT, Renders
 from people.training import features
 from people.training.__main__ import parser
 from people.training.features import (
@@ -19,6 +18,7 @@ from people.training.features import (
     train,
     visible_codes,
 )
+from people.training.renders import HELD_OUT, Renders
 from people.training.settings import FeatureTraining
 
 

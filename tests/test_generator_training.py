@@ -8,12 +8,14 @@ import torch
 from people_data import TABLE, write
 
 from cycle_core.checkpoints.registry import load_generator
+from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.images.resize import resize
 from cycle_core.models.layers import upsample
-from cycle_core.training.regression import RegressionTrainer, feature_weights, pyramid_loss, train
-from cycle_core.training.renders import HELD_OUT, Renders
-from cycle_core.training.settings import RegressionTraining
+from people.training.__main__ import parser
+from people.training.generator import RegressionTrainer, feature_weights, pyramid_loss, train
+from people.training.renders import HELD_OUT, Renders
+from people.training.settings import RegressionTraining
 
 SMALL = RegressionTraining(
     channels=(8, 8, 8),
@@ -58,6 +60,14 @@ def test_training_brings_the_pictures_back_and_exports_them(data, tmp_path):
     exported = load_generator(tmp_path / "generator.safetensors")
     assert exported.fingerprint == generator.fingerprint
     assert exported.w_avg.abs().sum() > 0
+
+
+def test_the_command_trains_on_renders(data, tmp_path):
+    command = ["generator", str(data.folder), "--out", str(tmp_path), "--device", "cpu", "--quiet"]
+    options = ["--channels", "8-8-8", "--w-dim", "8", "--mapping-layers", "2", "--batch", "8"]
+    options += ["--regression-images", "8", "--adversarial-images", "8", "--perceptual-weight", "0"]
+    assert main([*command, *options], make_parser=parser) == 0
+    assert load_generator(tmp_path / "generator.safetensors").resolution == 16
 
 
 def test_another_runs_folder_is_refused(data, tmp_path):

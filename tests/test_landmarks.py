@@ -20,8 +20,8 @@ from cycle_core.faces import landmarks
 from cycle_core.faces.detectors.embedded import find as find_faces
 from cycle_core.faces.frame import Face, ffhq_quad
 from cycle_core.faces.landmarks import face_size
-from cycle_core.training.renders import Renders
 from people.training.landmarks import finder_losses, refiner_losses, train
+from people.training.renders import Renders
 from people.training.scenes import FINDING, REFINING, People, synthesise
 from people.training.settings import LandmarkTraining
 

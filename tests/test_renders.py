@@ -11,8 +11,9 @@ from people_data import FOLDER, TABLE, replace, write
 
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.models.factors import FactorTable
-from cycle_core.training.renders import HELD_OUT, Renders
+from cycle_core.training.data import open_all, open_pictures
 from people.factors import FACTORS, gaussian_to_factors
+from people.training.renders import HELD_OUT, Renders
 
 
 def median(count: int = 1) -> torch.Tensor:
@@ -133,3 +134,16 @@ def test_a_folder_without_people_and_a_damaged_index_are_named(tmp_path):
 def test_an_index_beyond_what_is_ready_is_refused():
     with pytest.raises(InputError, match="expected 0 to"):
         Renders(FOLDER).batch(np.array([1000]))
+
+
+def test_an_encoder_trains_on_renders_as_on_any_pictures(tmp_path):
+    count = HELD_OUT + 20
+    images = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8)
+    data = write(tmp_path, count, 100, {"images": images})
+    train, held_out = open_pictures(tmp_path, 4)
+    assert (len(train), len(held_out)) == (20, HELD_OUT)
+    assert train.digest == data.digest[:16]
+    small = Renders(tmp_path, 4).batch([HELD_OUT + 3, HELD_OUT + 1]).images
+    assert torch.equal(train[torch.tensor([3, 1])], small)
+    with pytest.raises(InputError, match="no labels"):
+        open_all(tmp_path, 4, cond=True)

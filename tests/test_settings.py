@@ -12,9 +12,8 @@ from cycle_core.training.schedule import ScheduleSettings
 from cycle_core.training.settings import (
     AdversarialTraining,
     EncoderTraining,
-    RegressionTraining,
 )
-from people.training.settings import FeatureTraining
+from people.training.settings import FeatureTraining, RegressionTraining
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import GeneratorConfig
 from cycle_core.training.discriminator import train_discriminator
-from cycle_core.training.regression import RegressionTrainer, train
-from cycle_core.training.renders import HELD_OUT
-from cycle_core.training.texture import Crops, PatchDiscriminator
+from people.training.generator import RegressionTrainer, train
+from people.training.renders import HELD_OUT
+from people.training.texture import Crops, PatchDiscriminator
 
 CONFIG = GeneratorConfig(
     resolution=128, z_dim=4, w_dim=8, mapping_layers=1, channels=(8, 8, 8, 8, 6, 4)

@@ -55,15 +55,14 @@ def add_settings(
     group: argparse._ActionsContainer,
     kind: type,
     names: Iterable[str],
-    other: tuple[str, type] | None = None,
     presets: Mapping[str, Any] | None = None,
     spelling: Mapping[str, str] | None = None,
 ) -> None:
     """Options for some fields of a settings class, with their help, range and default.
 
-    What the user does not give is not in the parsed arguments either: see `given`. other: (when, a
-    class that shares the options), whose other defaults the help tells, too. presets: settings by
-    name, whose values are the defaults. spelling: of options that are not named as their field.
+    What the user does not give is not in the parsed arguments either: see `given`. presets:
+    settings by name, whose values are the defaults. spelling: of options that are not named as
+    their field.
     Old names, of the class's RENAMED, are taken too, which no help tells."""
     for name in names:
         one = kind.__dataclass_fields__[name]
@@ -80,19 +79,14 @@ def add_settings(
             reading = {"type": _reader(hint, what)}
             if what.choices:
                 reading["metavar"] = name.upper()
-            defaults = [_shown(one.default)]
-            if other is not None:
-                theirs = _shown(other[1].__dataclass_fields__[name].default)
-                defaults += [f"{other[0]}: {theirs}"] * (theirs != defaults[0])
+            known = _shown(one.default)
             if presets is not None:
                 of_preset = {label: _shown(getattr(one, name)) for label, one in presets.items()}
                 same = len(set(of_preset.values())) == 1
                 several = [f"{label} {value}" for label, value in of_preset.items() if value]
-                defaults = list(of_preset.values())[:1] if same else [", ".join(several)]
+                known = next(iter(of_preset.values())) if same else ", ".join(several)
             values = f"{what.range()}; " if what.choices else ""
-            known = "; ".join(text for text in defaults if text)
-            known = f"default: {known}" if defaults[0] else known
-            help += f" ({values}{known})" if known else ""
+            help += f" ({values}default: {known})" if known else ""
         reading |= {"dest": name, "default": argparse.SUPPRESS}
         group.add_argument(option, help=help.replace("%", "%%"), **reading)
         for old, new in getattr(kind, "RENAMED", {}).items():
@@ -110,11 +104,10 @@ def add_machine(
     command: argparse.ArgumentParser,
     kind: type,
     names: Iterable[str],
-    other: tuple[str, type] | None = None,
 ) -> argparse._ArgumentGroup:
     """The group of a training's options that change its speed and its log, not its aim."""
     group = command.add_argument_group("machine")
-    add_settings(group, kind, names, other)
+    add_settings(group, kind, names)
     group.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
     return group
 

@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, MissingFileError
+from ..errors import MissingFileError
 from ..training.schedule import ScheduleSettings
-from ..training.settings import AdversarialTraining, EncoderTraining, RegressionTraining
+from ..training.settings import AdversarialTraining, EncoderTraining
 from .console import Console
 from .options import (
     add_command,
@@ -83,7 +83,7 @@ def _add_encoder(kinds: Any) -> None:
     command = add_command(
         kinds,
         "encoder",
-        lambda arguments: _in_processes(arguments, _train_encoder),
+        lambda arguments: in_processes(arguments, _train_encoder),
         "train a cycle encoder for a generator; the same command resumes it",
         "train encoder --generator ffhq.pkl --data ffhq256 --out run --device cuda --bf16; on 8 "
         "GPUs: torchrun --nproc-per-node 8 -m cycle_core.cli train encoder, and the same options",
@@ -98,7 +98,7 @@ def _add_encoder(kinds: Any) -> None:
         help="folder of square aligned pictures, or of `pack`; a zip, or the folder of an LMDB",
     )
     add_out(command, "folder of the run")
-    _add_dry_run(command)
+    add_dry_run(command)
     command.add_argument(
         "--networks",
         choices=("auto", "published", "moco", "embedded"),
@@ -187,9 +187,8 @@ def _add_generator(kinds: Any) -> None:
     command = add_command(
         kinds,
         "generator",
-        lambda arguments: _in_processes(arguments, _train_generator),
-        "train a StyleGAN2 generator: on pictures, by a discriminator alone; on rendered "
-        "portraits, by their factors first; the same command resumes it",
+        lambda arguments: in_processes(arguments, _train_generator),
+        "train a StyleGAN2 generator on pictures; the same command resumes it",
         "train generator packed --resolution 256 --out run; on 8 GPUs: torchrun --nproc-per-node "
         "8 -m cycle_core.cli train generator, and the same options",
     )
@@ -204,63 +203,38 @@ def _add_generator(kinds: Any) -> None:
         "--start",
         metavar="GENERATOR",
         help="fine-tune this StyleGAN2, whose size and layers are taken; with few pictures use "
-        "--ada 0.6 --freeze 4; for renders: the smaller one that grows",
+        "--ada 0.6 --freeze 4",
     )
-    _add_dry_run(command)
-    pictures, renders = (names_of(kind) for kind in (AdversarialTraining, RegressionTraining))
-    both = [name for name in pictures if name in renders and name not in _MACHINE]
-    group = command.add_argument_group("any data")
-    also = "for renders", RegressionTraining
-    add_settings(group, AdversarialTraining, both, also)
-    for title, kind, others in (
-        ("pictures", AdversarialTraining, renders),
-        ("renders", RegressionTraining, pictures),
-    ):
-        add_settings(command.add_argument_group(title), kind, names_of(kind, others))
-    add_machine(command, AdversarialTraining, _MACHINE, also)
+    add_dry_run(command)
+    group = command.add_argument_group("training")
+    add_settings(group, AdversarialTraining, names_of(AdversarialTraining, _MACHINE))
+    add_machine(command, AdversarialTraining, _MACHINE)
     add_options(command, "device")
 
 
 def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
     from ..checkpoints.registry import load_generator
-    from ..training import adversarial, regression
-    from ..training.data import is_rendered, open_all
+    from ..training.adversarial import AdversarialTrainer, fine_tuning, train
+    from ..training.data import open_all
     from ..training.dry_run import dry_run
-    from ..training.renders import Renders
 
-    callback = console.callback("train generator")
     start = None if arguments.start is None else load_generator(arguments.start)
-    if is_rendered(arguments.data):
-        settings = _generator_settings(arguments, RegressionTraining, "renders")
-        data = Renders(arguments.data, settings.resolution)
-        if arguments.dry_run:
-            console.say(dry_run(regression.RegressionTrainer(data, settings, start)))
-            return
-        regression.train(data, arguments.out, settings, callback, start)
-    else:
-        settings = _generator_settings(arguments, AdversarialTraining, "pictures without factors")
-        if arguments.dry_run:
-            settings = settings if start is None else adversarial.fine_tuning(settings, start)
-            pictures = open_all(arguments.data, settings.resolution, None, settings.cond)
-            console.say(dry_run(adversarial.AdversarialTrainer(pictures, settings, start)))
-            return
-        adversarial.train(arguments.data, arguments.out, settings, callback, start)
+    values = given(arguments, AdversarialTraining)
+    values.pop("start", None)  # its file; a fingerprint in the settings
+    values["device"] = str(device_of(arguments))
+    settings = AdversarialTraining(**values)
+    if arguments.dry_run:
+        settings = settings if start is None else fine_tuning(settings, start)
+        pictures = open_all(arguments.data, settings.resolution, None, settings.cond)
+        console.say(dry_run(AdversarialTrainer(pictures, settings, start)))
+        return
+    callback = console.callback("train generator")
+    train(arguments.data, arguments.out, settings, callback, start)
     console.say(f"{arguments.out / 'generator.safetensors'}")
 
 
-def _generator_settings(arguments: argparse.Namespace, kind: Any, data: str) -> Any:
-    """What was given. Raises InputError for an option that other data have."""
-    other = RegressionTraining if kind is AdversarialTraining else AdversarialTraining
-    for name in sorted(given(arguments, other).keys() - {*names_of(kind), "device", "start"}):
-        option = ("--no-" if name == "noise" else "--") + name.replace("_", "-")
-        raise InputError(f"{option} is not an option for {data}: leave it out.")
-    values: dict[str, Any] = {**given(arguments, kind), "device": str(device_of(arguments))}
-    values.pop("start", None)  # its file; a fingerprint in the settings
-    return kind(**values)
-
-
 # ------------------------------------------------------------------ parts
-def _add_dry_run(command: argparse.ArgumentParser) -> None:
+def add_dry_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dry-run",
         action="store_true",
@@ -268,7 +242,7 @@ def _add_dry_run(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _in_processes(
+def in_processes(
     arguments: argparse.Namespace, train: Callable[[argparse.Namespace, Console], None]
 ) -> None:
     """Train in this process, or in those that torchrun started."""

@@ -27,6 +27,15 @@ def shard_path(folder: Path, number: int, kind: str = "images") -> Path:
     return folder / f"{number:05d}-{kind}.npy"
 
 
+def ready(folder: Path) -> int:
+    """How many shards there are: a shard exists once its images do, and those behind a gap are not
+    ready, so that a folder is read while it is still filled."""
+    number = 0
+    while shard_path(folder, number).is_file():
+        number += 1
+    return number
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array atomically. Raises InputError where that is impossible."""
 

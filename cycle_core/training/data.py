@@ -4,6 +4,7 @@ rendered people; their labels; and the order in which they are seen."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,15 +17,15 @@ from torch import Tensor
 
 from ..errors import CheckpointError, InputError
 from ..files.json import read_json
-from ..files.shards import INDEX, read_index, read_rows
+from ..files.shards import INDEX, read_index, read_rows, ready
 from ..images.io import check_square, read_crop, read_size
 from ..images.resize import resize
 from ..runtime import distributed
 from .labels import Labels, read_labels
-from .renders import HELD_OUT, Renders
 from .sources import Folder, Source, open_source, read_labels_file
 
 T = TypeVar("T")
+HELD_OUT = 500  # the first pictures of a folder of rendered people never train
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,7 @@ def open_all(folder: str | Path, size: int, known: str | None = "", cond: bool =
     folder = Path(folder)
     index = read_index(folder / INDEX)
     source = labels = None
-    if is_rendered(folder):
-        data = Renders(folder, size)
-        read, count, digest = lambda places: data.batch(places).images, len(data), data.digest
-        labels = read_labels(None, [], folder) if cond else None
-    elif "pictures" in index or next(folder.glob("*-sources.json"), None):
+    if index.keys() & {"pictures", "recipe"} or next(folder.glob("*-sources.json"), None):
         packed = Packed(folder)
         read, count = lambda places: resize(packed.batch(places), size), len(packed)
         digest = packed.digest
@@ -124,16 +121,22 @@ def is_rendered(folder: str | Path) -> bool:
 
 
 class Packed:
-    """The pictures of a folder that `cycle-core pack` made. Raises CheckpointError where it is not
-    whole; `digest` stands for the pictures, 64 hex digits."""
+    """The pictures of a folder that `cycle-core pack` made, or those that `make people` rendered
+    so far. Raises CheckpointError where it is not whole; `digest` stands for the pictures, 64 hex
+    digits."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         try:
             index = read_index(folder / INDEX)
-            settings = index["pictures"]
+            self.rendered = "recipe" in index
+            settings = index["recipe" if self.rendered else "pictures"]
             self.resolution, self.shard = int(settings["resolution"]), int(settings["shard"])
-            self.digest, self._count = str(index["sha256"]), int(index["count"])
+            if self.rendered:
+                self.digest = hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+                self._count = min(ready(folder) * self.shard, int(settings["count"]))
+            else:
+                self.digest, self._count = str(index["sha256"]), int(index["count"])
             if min(self.resolution, self.shard, self._count + 1) < 1:
                 raise ValueError("a number below 1")
         except (KeyError, TypeError, ValueError) as error:
@@ -146,8 +149,11 @@ class Packed:
         return self._count
 
     def names(self) -> list[str]:
-        """Of the files that were packed. Raises CheckpointError where they are not written."""
+        """Of the files that were packed; renders have none. Raises CheckpointError where they are
+        not written."""
         names: list[str] = []
+        if self.rendered:
+            return names
         for number in range(-(-len(self) // self.shard)):
             path = sources_path(self.folder, number)
             try:

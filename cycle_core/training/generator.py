@@ -1,8 +1,5 @@
-"""What the trainings of a generator share: `regression` on rendered portraits, `adversarial` on
-pictures of which nothing else is known.
-
-    cycle-core train generator DATA --out RUN
-    torchrun --nproc-per-node 8 -m cycle_core.cli train generator DATA --out RUN
+"""What the trainings of a generator share: `adversarial`, on pictures of which nothing else is
+known, and that of the embedded generator, on renders (`people/training/generator.py`).
 
 They count images, seen by all processes together. Whatever is random in a step is a function of
 seed and images seen. What is exported is the running average of the weights.

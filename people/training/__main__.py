@@ -1,6 +1,6 @@
 """The commands that train the networks of the embedded world.
 
-python -m people.training features | landmarks | directions --help
+python -m people.training features | generator | landmarks | directions --help
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from cycle_core.commands.options import (
     add_settings,
     device_of,
     given,
+    names_of,
 )
+from cycle_core.commands.train import add_dry_run, in_processes
 from cycle_core.files.assets import ASSETS
 
-from .settings import DirectionTraining, FeatureTraining, LandmarkTraining
+from .settings import DirectionTraining, FeatureTraining, LandmarkTraining, RegressionTraining
 
 _PROGRAM = "python -m people.training"
 _DATA = "of `make people`"
+_MACHINE = ("seed", "bf16", "log_every", "save_every")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,7 +52,24 @@ def parser() -> argparse.ArgumentParser:
     add_settings(
         command, FeatureTraining, ("steps", "batch", "resolution", "learning_rate", "half_life")
     )
-    add_machine(command, FeatureTraining, ("seed", "bf16", "log_every", "save_every"))
+    add_machine(command, FeatureTraining, _MACHINE)
+    add_options(command, "device")
+
+    command = add_command(
+        kinds,
+        "generator",
+        lambda arguments: in_processes(arguments, train_generator),
+        "train a generator on rendered people, by their factors; the same command resumes it",
+        "generator people --resolution 64 --out run",
+        _PROGRAM,
+    )
+    command.add_argument("data", type=Path, help=f"folder {_DATA}")
+    add_out(command, "folder of the run")
+    command.add_argument("--start", metavar="GENERATOR", help="the smaller one that grows")
+    add_dry_run(command)
+    machine = (*_MACHINE, "tensorboard", "compile")
+    add_settings(command, RegressionTraining, names_of(RegressionTraining, machine))
+    add_machine(command, RegressionTraining, machine)
     add_options(command, "device")
 
     command = add_command(
@@ -65,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_out(command, "folder of the run")
     add_settings(command, LandmarkTraining, ("steps", "minutes"))
-    add_machine(command, LandmarkTraining, ("seed", "bf16", "log_every", "save_every"))
+    add_machine(command, LandmarkTraining, _MACHINE)
 
     command = add_command(
         kinds,
@@ -87,9 +107,8 @@ def parser() -> argparse.ArgumentParser:
 def train_features(arguments: argparse.Namespace) -> None:
     import torch
 
-    from cycle_core.training.renders import Renders
-
     from . import features
+    from .renders import Renders
 
     torch.set_num_threads(arguments.threads)
     values: dict[str, Any] = {"seed": 1 + FeatureTraining.ROLES.index(arguments.role)}
@@ -103,6 +122,27 @@ def train_features(arguments: argparse.Namespace) -> None:
         quality = features.measure(net, data)
         features.save(file or ASSETS / f"{name}.safetensors", net, settings, out, quality)
         console.say(features.table(quality))
+
+
+def train_generator(arguments: argparse.Namespace, console: Console) -> None:
+    from cycle_core.checkpoints.registry import load_generator
+    from cycle_core.training.dry_run import dry_run
+
+    from . import generator
+    from .renders import Renders
+
+    start = None if arguments.start is None else load_generator(arguments.start)
+    values = given(arguments, RegressionTraining)
+    values.pop("start", None)  # its file; a fingerprint in the settings
+    values["device"] = str(device_of(arguments))
+    settings = RegressionTraining(**values)
+    data = Renders(arguments.data, settings.resolution)
+    if arguments.dry_run:
+        console.say(dry_run(generator.RegressionTrainer(data, settings, start)))
+        return
+    callback = console.callback("train generator")
+    generator.train(data, arguments.out, settings, callback, start)
+    console.say(f"{arguments.out / 'generator.safetensors'}")
 
 
 def train_landmarks(arguments: argparse.Namespace) -> None:

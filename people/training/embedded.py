@@ -125,7 +125,7 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
         name = "generator" if last else f"generator {stage.resolution}"
         out = folder / name.replace(" ", "_")
         channels = preset.channels[: stage.resolution.bit_length() - 2]
-        steps[name] = [*train, "generator", data, "--out", out, *start,
+        steps[name] = [*build, "generator", data, "--out", out, *start,
                        "--resolution", stage.resolution, "--channels", "-".join(map(str, channels)),
                        "--batch", preset.batch, "--learning-rate", stage.learning_rate,
                        "--perceptual-weight", stage.perceptual,

@@ -34,8 +34,8 @@ from cycle_core.training import loop
 from cycle_core.training.data import Order
 from cycle_core.training.log import LOG
 from cycle_core.training.loop import Losses
-from cycle_core.training.renders import Renders
 
+from .renders import Renders
 from .settings import FeatureTraining
 
 # Few pixels show these, yet an edit of them must be measured: they weigh more in the regression.

@@ -22,8 +22,8 @@ from torch import Tensor
 from cycle_core.errors import InputError
 from cycle_core.faces.landmarks import face_axis, face_size
 from cycle_core.files.shards import open_array
-from cycle_core.training.renders import HELD_OUT, Renders
 
+from .renders import HELD_OUT, Renders
 from .scenery import Dice, background, cut_out, dress, occlude, photograph, scrambled
 
 MOST = 4  # faces of a picture

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cycle_core.runtime.settings import check, setting
-from cycle_core.training.settings import RunSettings
+from cycle_core.training.settings import GeneratorSettings, RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,48 @@ class FeatureTraining(RunSettings):
     @property
     def total(self) -> int:
         return self.steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionTraining(GeneratorSettings):
+    """A generator of rendered people."""
+
+    FREE: ClassVar = (*GeneratorSettings.FREE, "regression_images", "adversarial_images")
+    RENAMED: ClassVar = {
+        **GeneratorSettings.RENAMED,
+        "adversarial_lr": "adversarial_learning_rate",
+    }
+
+    channels: tuple[int, ...] | None = setting(
+        (128, 128, 128, 96, 48), "for 4, 8, 16, ... pixels, joined by -"
+    )
+    w_dim: int = setting(128, "dimensions of w", low=1)
+    resolution: int | None = setting(None, "a divisor of that of the renders, if not theirs", low=8)
+    mapping_layers: int = setting(4, "of z -> w", low=1)
+    learning_rate: float = setting(8e-3, "of Muon, regression", above=0)
+    r1_gamma: float | None = setting(0.02, "of the R1 penalty", low=0)
+    r1_interval: int = setting(8, "steps between two of them", low=1)
+    save_every: int = setting(10_000, "images between two checkpoints and sample grids", low=1)
+    regression_images: int = setting(280_000, "length of the first phase", low=0)
+    adversarial_images: int = setting(40_000, "length of the second phase", low=0)
+    perceptual_weight: float = setting(1.0, "of the perceptual distance; 0: without", low=0)
+    adversarial_learning_rate: float = setting(
+        7e-4, "of Muon in the second phase: a faster generator evades what it should learn", above=0
+    )
+    discriminator_learning_rate: float | None = setting(1e-3, "of its Muon", above=0)
+    adversarial_weight: float = setting(0.5, "of its loss beside the regression", low=0)
+    noise: bool = setting(True, "noise maps for what is random in a picture; second phase")
+    detail: float = setting(
+        0.1, "weight of the finest bands in the second phase, whose detail it judges", low=0
+    )
+    warm_up: int = setting(2_000, "images until the learning rate is reached", low=1)
+    decay: float = setting(0.4, "share of a phase in which it falls to zero", above=0, high=1)
+    compile: bool = setting(False, "torch.compile the synthesis")
+    start: str = ""  # fingerprint of the generator from which it grows, "" for none
+
+    @property
+    def total(self) -> int:
+        return self.regression_images + self.adversarial_images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, InputError, MissingFileError
-from ..files.json import read_json
-from ..files.shards import INDEX, open_array, read_rows, shard_path
-from ..images.resize import resize
-from ..models.factors import FactorTable
-
-HELD_OUT = 500  # the first pictures of every folder never train
+from cycle_core.errors import CheckpointError, InputError, MissingFileError
+from cycle_core.files.json import read_json
+from cycle_core.files.shards import INDEX, open_array, read_rows, ready
+from cycle_core.images.resize import resize
+from cycle_core.models.factors import FactorTable
+from cycle_core.training.data import HELD_OUT
 
 
 class Batch(NamedTuple):
@@ -68,15 +67,11 @@ class Renders:
                 f"{self.resolution}: give a divisor."
             )
         self.digest = hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
-        self._ready = 0
         self.refresh()
 
     def refresh(self) -> int:
         """Look for new shards; returns the number of pictures that are ready."""
-        while (
-            self._ready * self.shard < self.count and shard_path(self.folder, self._ready).is_file()
-        ):
-            self._ready += 1
+        self._ready = ready(self.folder)
         return len(self)
 
     def __len__(self) -> int:

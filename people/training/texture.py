@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.generator import Generator
-from ..models.stylegan2 import StyleGAN2Synthesis
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import StyleGAN2Synthesis
 
 UPPER = 3  # blocks that learn texture: at 256 pixels those of 64, 128 and 256
 NOISE = 0.05  # strength at which the noise of these blocks begins, where it has none

@@ -1,5 +1,7 @@
 """Train a generator on rendered people, whose factors are known.
 
+    python -m people.training generator DATA --resolution 256 --out RUN
+
 Two phases. *Regression*: a render's factors are known, so z is known, and G(z) is compared with
 the render itself, by pixels and by the features of the losses' perceptual network, which heed what
 few pixels show; this fixes what each code means. *Adversarial*: the upper blocks learn what
@@ -21,18 +23,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..measure.perceptual import load_perceptual
-from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
-from ..runtime import distributed
-from ..runtime.devices import autocast
-from ..runtime.optim import Muon, average_decay, update_average
-from ..runtime.progress import Callback
-from . import loop
-from .discriminator import train_discriminator
-from .generator import GeneratorTrainer
-from .loop import Losses, Stretch
+from cycle_core.errors import InputError
+from cycle_core.measure.perceptual import load_perceptual
+from cycle_core.models.generator import Generator
+from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.runtime import distributed
+from cycle_core.runtime.devices import autocast
+from cycle_core.runtime.optim import Muon, average_decay, update_average
+from cycle_core.runtime.progress import Callback
+from cycle_core.training import loop
+from cycle_core.training.discriminator import train_discriminator
+from cycle_core.training.generator import GeneratorTrainer
+from cycle_core.training.loop import Losses, Stretch
+
 from .renders import HELD_OUT, Renders
 from .settings import RegressionTraining
 from .texture import Crops, PatchDiscriminator, begin_noise
