@@ -29,6 +29,14 @@ def test_the_means_are_those_of_the_judge_over_all_pictures(judge, target):
     assert means["other"]["mse"] == pytest.approx(sum(each) / 2)
 
 
+def test_versions_of_one_target_are_measured_at_once_as_each_alone(judge, target):
+    versions = torch.cat([target, target.flip(-1)])
+    at_once = judge.compare_all(target[:1], versions)
+    alone = [judge.compare(target[:1], versions[k : k + 1]) for k in range(4)]
+    for both, one in zip(at_once, alone, strict=True):
+        assert both == pytest.approx(one, abs=2e-5)
+
+
 def test_one_picture_of_another_size_is_compared_with_all(judge, target):
     calls = []
     one = torch.zeros(1, 3, 50, 40)

@@ -31,32 +31,29 @@ def compare(
         are resized to the target's. cell: width of a picture on the sheet. columns: how many of a
         target's pictures are beside each other before the next line; 0 puts all into one.
     Raises InputError where the numbers do not fit."""
-    means: dict[str, dict[str, float]] = {}
-    rows: list[list[Tensor | None]] = [[picture[None]] for picture in target[:ROWS]]
-    captions = [[""] for _ in rows]
-    done, total = 0, len(images) * len(target)
+    fitted = {}
     for name, pictures in images.items():
         if len(pictures) not in (1, len(target)):
             raise InputError(
                 f"{len(pictures)} pictures {name!r} are compared with {len(target)}: give as many, "
                 "or one."
             )
-        fitted = resize(pictures, (target.shape[-2], target.shape[-1]), "bicubic")
-        fitted = fitted.expand(len(target), -1, -1, -1).to(target)
-        measured = []
-        for i in range(len(target)):
-            measured.append(judge.compare(target[i : i + 1], fitted[i : i + 1]))
-            done += 1
-            if callback is not None:
-                callback(done, total, None)
-            if i < ROWS:
-                rows[i].append(fitted[i : i + 1])
-                seen = [metric for metric in METRICS if metric.network]
-                near = ", ".join(f"{one.title} {measured[i][one.key]:.3f}" for one in seen)
-                captions[i].append(near)
-        means[name] = {
-            key: sum(entry[key] for entry in measured) / len(measured) for key in measured[0]
-        }
+        same_size = resize(pictures, (target.shape[-2], target.shape[-1]), "bicubic")
+        fitted[name] = same_size.expand(len(target), -1, -1, -1).to(target)
+    rows: list[list[Tensor | None]] = []
+    captions, measured = [], []
+    for i in range(len(target)):
+        versions = torch.cat([pictures[i : i + 1] for pictures in fitted.values()])
+        measured.append(judge.compare_all(target[i : i + 1], versions))
+        if callback is not None:
+            callback(i + 1, len(target), None)
+        if i < ROWS:
+            rows.append([target[i : i + 1], *versions.split(1)])
+            captions.append(["", *map(_nearness, measured[i])])
+    means = {
+        name: {key: sum(row[k][key] for row in measured) / len(measured) for key in measured[0][k]}
+        for k, name in enumerate(fitted)
+    }
     count = len(images) + 1
     beside = min(columns or count, count)
     padding = -count % beside
@@ -72,6 +69,12 @@ def compare(
         for part in parts
     ]  # fmt: skip
     return torch.cat(sheets, 2), means
+
+
+def _nearness(measured: Mapping[str, float]) -> str:
+    """What stands under a picture: the measures by networks."""
+    seen = [metric for metric in METRICS if metric.network]
+    return ", ".join(f"{one.title} {measured[one.key]:.3f}" for one in seen)
 
 
 def as_table(means: Mapping[str, Mapping[str, float]]) -> str:

@@ -33,9 +33,19 @@ class Judge:
     @torch.no_grad()
     def compare(self, target: Tensor, image: Tensor) -> dict[str, float]:
         """How near `image` is to `target`, both float [1,3,R,R] in [-1,1], by each of METRICS."""
+        return self.compare_all(target, image)[0]
+
+    @torch.no_grad()
+    def compare_all(self, target: Tensor, images: Tensor) -> list[dict[str, float]]:
+        """The same for each of several pictures [B,3,R,R] of one target, which is read once."""
         with one_thread_if_small(self.networks.perceptual, self.networks.identity):
-            measured = {metric.key: metric.of(target, image, self.networks) for metric in METRICS}
-        return {key: round(float(value), 5) for key, value in measured.items()}
+            measured = {
+                metric.key: metric.of(target, images, self.networks).tolist() for metric in METRICS
+            }
+        return [
+            {key: round(values[k], 5) for key, values in measured.items()}
+            for k in range(len(images))
+        ]
 
     @torch.no_grad()
     def changes(self, before: Tensor, after: Tensor) -> dict[str, float]:

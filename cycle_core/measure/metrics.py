@@ -1,7 +1,8 @@
 """What is measured of a picture beside its target, and the list of it: `METRICS`.
 
 Pictures are float [B, 3, H, W] in [-1, 1], clamped to it first, because that is what a picture file
-keeps; every measure is one number for each picture. A further measure is a function, in a file of
+keeps; every measure is one number for each picture. The first argument may be one picture, which is
+compared with each of the second and looked at once. A further measure is a function, in a file of
 its own, and one line of `METRICS`: reports, comparisons and their tables follow it."""
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     scales = ms_ssim_scales(*a.shape[-2:])
     exponents = torch.tensor(_SCALES[: max(scales, 1)])
     exponents = (exponents / exponents.sum()).tolist()
-    total = torch.ones(a.shape[0], device=a.device)
+    total = torch.ones(b.shape[0], device=b.device)
     for i, exponent in enumerate(exponents):
         similarity, contrast = _ssim(a, b)
         last = i == len(exponents) - 1
@@ -133,9 +134,11 @@ def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     kornia's `ssim` gives the first alone, and MS-SSIM needs both."""
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # the range of [-1, 1] is 2
-    mean_a, mean_b = _blur(a), _blur(b)
-    var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
-    covariance = _blur(a * b) - mean_a * mean_b
+    blurred = _blur(torch.cat([a, a * a, b, b * b, a * b]))
+    one, many = len(a), len(b)
+    mean_a, square_a, mean_b, square_b, product = blurred.split([one, one, many, many, many])
+    var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
+    covariance = product - mean_a * mean_b
     contrast = (2 * covariance + c2) / (var_a + var_b + c2)
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     return (luminance * contrast).mean((1, 2, 3)), contrast.mean((1, 2, 3))
@@ -159,7 +162,7 @@ def _clamp(image: Tensor) -> Tensor:
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:
-    if a.ndim != 4 or a.shape != b.shape:
+    if a.ndim != 4 or a.shape[1:] != b.shape[1:] or len(a) not in (1, len(b)):
         raise InputError(
             f"Pictures are compared that have the same shape [B, 3, H, W], but {tuple(a.shape)} "
             f"and {tuple(b.shape)} were given: align or resize one of them."
