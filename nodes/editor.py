@@ -56,6 +56,7 @@ class LatentEditor(io.ComfyNode):
             "Sliders for all directions of the generator, and a picture that follows them while "
             "they move.",
             search_aliases=["live edit", "sliders", "face editor", "interactive"],
+            # so that what it shows is sent at each run, as has_intermediate_output does for others
             is_output_node=True,
             inputs=[
                 CODE.Input("code", tooltip="The codes to edit, which are pivots as a rule."),

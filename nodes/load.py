@@ -202,8 +202,9 @@ class LoadDirection(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str | None, entry: str | None) -> bool | str:
-        return host.checked(named, name, entry)
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        # not `entry` too: the host tells one sentence for each input that is named here
+        return host.checked(named, name, "")
 
     @classmethod
     def fingerprint_inputs(cls, name: str, entry: str, **_: Any) -> Any:

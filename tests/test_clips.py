@@ -10,12 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+pytest.importorskip("av")
+from sound import seconds_of_sound, write_sound
+
 from cycle_core.cli import main
 from cycle_core.files.assets import ASSETS
 from cycle_core.images.clips import ClipWriter, open_clip
 from cycle_core.run.clips import smoothed_code
 
-av = pytest.importorskip("av")
 FRAMES = 6
 
 
@@ -28,24 +30,6 @@ def example(count: int) -> list[torch.Tensor]:
             pixels = torch.from_numpy(np.array(clip.convert("RGB")))
             images.append(pixels.permute(2, 0, 1)[None].float() / 127.5 - 1)
     return images
-
-
-def write_sound(path, seconds: float) -> None:
-    rate = 44_100
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=rate)
-        wave = np.sin(np.arange(int(rate * seconds)) * 440 * 2 * np.pi / rate).astype(np.float32)
-        for first in range(0, len(wave), 1024):
-            frame = av.AudioFrame.from_ndarray(wave[None, first : first + 1024], "fltp", "mono")
-            frame.sample_rate = rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def seconds_of_sound(path) -> float:
-    with av.open(str(path)) as container:
-        frames = [f for f in container.decode(audio=0) if f.samples]
-    return sum(f.samples for f in frames) / frames[0].sample_rate
 
 
 @pytest.fixture(scope="module")

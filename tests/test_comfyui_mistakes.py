@@ -60,6 +60,17 @@ def test_a_model_file_that_is_gone_is_told_with_its_folder(comfy, folder):
     assert "There is no file cycle/gone.pivot.safetensors [output]: save one" in told(comfy, saved)
 
 
+def test_a_wrong_name_of_a_direction_is_told_once_with_the_one_that_was_meant(comfy):
+    prompt = {
+        **SAMPLED,
+        "dir": node("CycleLoadDirection", name="smlie"),
+        "edit": node("CycleLatentEdit", code=("code", 0), direction=("dir", 0)),
+        **collect(x=("edit", 0)),
+    }
+    message = told(comfy, prompt)
+    assert message.count("There is no direction smlie (did you mean smile?)") == 1
+
+
 def test_a_file_of_another_kind_is_told_what_it_is(comfy, folder):
     encoder = comfy_real.ROOT / "cycle_core" / "assets" / "portraits_encoder.safetensors"
     (folder / "encoder.safetensors").write_bytes(encoder.read_bytes())

@@ -7,13 +7,18 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from importlib.util import find_spec
 
 import comfy_real
 import make_workflows
 import node_texts
 import pytest
+import torch
 import workflow_files
+
+from cycle_core.images.clips import ClipWriter, open_clip
+from cycle_core.images.examples import example
 
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
@@ -22,9 +27,13 @@ FOLDER = "cycle-encoding"  # the host serves no help pages of folders with space
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def base(tmp_path_factory):
+    return tmp_path_factory.mktemp("ComfyUI")
+
+
+@pytest.fixture(scope="module")
+def address(base):
     """Of a server with only the pack in its custom_nodes, and without an editor."""
-    base = tmp_path_factory.mktemp("ComfyUI")
     (base / "editor").mkdir()
     (base / "editor" / "index.html").write_text("no editor")
     with comfy_real.serve(base, FOLDER, "--front-end-root", str(base / "editor")) as url:
@@ -166,3 +175,42 @@ def test_whatever_is_wrong_is_told_in_a_sentence_and_the_server_keeps_serving(ad
         assert "\n" not in data["exception_message"].strip()
         assert data["exception_message"].strip().endswith(".")
     assert last[0] == "execution_success"
+
+
+def test_a_video_of_one_s_own_keeps_its_sound_and_its_frames_without_a_face(address, base):
+    """The template with what its note says: Create Video and Save Video at its end."""
+    from sound import seconds_of_sound, write_sound
+
+    people = example("clip")[:4]
+    frames = torch.cat([people, torch.zeros_like(people)])
+    write_sound(base / "tone.m4a", 1.0)
+    with ClipWriter(base / "input" / "own.mp4", 8, sound=base / "tone.m4a") as writer:
+        for k, frame in enumerate(frames):
+            writer.write(frame[None], Fraction(k, 8))
+    prompt = workflow_files.read_api("video")
+    keys = {node["class_type"]: key for key, node in prompt.items()}
+    prompt[keys["CycleClip"]]["inputs"]["file"] = "own.mp4"
+    prompt[keys["CycleAlign"]]["inputs"]["no_face"] = "skip"
+    prompt[keys["CyclePivotTune"]]["inputs"]["steps"] = "2"
+    prompt.pop(keys["SaveAnimatedWEBP"])
+    clip, paste = keys["CycleClip"], keys["CyclePasteBack"]
+    prompt["whole"] = comfy_real.node(
+        "CreateVideo", images=(paste, 0), audio=(clip, 1), fps=(clip, 2)
+    )
+    prompt["save"] = comfy_real.node(
+        "SaveVideo", video=("whole", 0), filename_prefix="own", format="mp4", codec="h264"
+    )
+
+    async def talk():
+        async with connected(address) as (session, socket):
+            return (await follow(session, socket, prompt))[0]
+
+    assert asyncio.run(talk())[-1][0] == "execution_success"
+    (saved,) = (base / "output").glob("own*.mp4")
+    assert seconds_of_sound(saved) == pytest.approx(1.0, abs=0.1)
+    before, after = (
+        torch.cat([frame.image for frame in open_clip(path)])
+        for path in (base / "input" / "own.mp4", saved)
+    )
+    changed = (after - before).abs().amax((1, 2, 3)) > 0.3
+    assert changed.tolist() == [True] * 4 + [False] * 4

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,6 +159,21 @@ def test_the_archive_holds_what_the_pack_shows_and_nothing_of_its_making(unpacke
 def test_the_archive_is_fetched_soon(unpacked, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "pack"), "zip", unpacked)
     assert Path(archive).stat().st_size < 20e6
+
+
+def test_an_archive_without_history_is_fetched_soon_and_has_what_the_readme_shows(unpacked):
+    """What "Download ZIP" of a page of the repository gives; a clone has everything."""
+    lines = (ROOT / ".gitattributes").read_text().splitlines()
+    left_out = [line.split()[0] for line in lines if line.endswith(" export-ignore")]
+    assert all((ROOT / rule[1:]).exists() for rule in left_out)
+    assert not [one for one in left_out if (unpacked / one[1:]).exists()]
+    shown = re.findall(r"\]\((docs/[^)#]*)", (ROOT / "README.md").read_text())
+    assert len(shown) > 8
+    command = ["git", "-C", str(ROOT), "archive", "--worktree-attributes", "--format=zip", "HEAD"]
+    archive = subprocess.run(command, check=True, capture_output=True).stdout
+    assert len(archive) < 20e6
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        assert set(shown) <= set(file.namelist())
 
 
 def test_the_pack_works_from_where_the_archive_is_unpacked(unpacked):
