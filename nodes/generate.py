@@ -20,7 +20,7 @@ class Generate(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return host.schema(
             "CycleGenerate",
-            "Generate",
+            "Generate (Cycle Encoding)",
             "Generate",
             "The pictures of codes.",
             search_aliases=["stylegan generate", "synthesis", "decode code"],

@@ -24,7 +24,7 @@ class Project(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return host.schema(
             "CycleProject",
-            "Project",
+            "Project (Cycle Encoding)",
             "Invert",
             "The code of each picture by optimisation alone, for a generator without an encoder. "
             "Takes far longer than an encoder.",

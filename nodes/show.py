@@ -49,7 +49,7 @@ class Strip(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return host.schema(
             "CycleStrip",
-            "Strip",
+            "Strip (Cycle Encoding)",
             "Show",
             "All pictures of a batch as one picture, in rows, large enough to be seen.",
             search_aliases=["grid", "contact sheet", "montage", "image row"],
@@ -108,7 +108,7 @@ class Compare(io.ComfyNode):
 
         return host.schema(
             "CycleCompare",
-            "Compare",
+            "Compare (Cycle Encoding)",
             "Show",
             "Pictures side by side with their targets, and how near they are: MSE, PSNR, SSIM, "
             "MS-SSIM, LPIPS and identity, by other networks than those that refining and tuning "
@@ -133,10 +133,10 @@ class Compare(io.ComfyNode):
                 io.Int.Input(
                     "columns",
                     optional=True,  # workflows of before do not name it
-                    default=0,
-                    min=0,
+                    default=5,
+                    min=1,
                     max=5,
-                    tooltip="How many pictures of a target are beside each other; 0 puts all of "
+                    tooltip="How many pictures of a target are beside each other; 5 puts all of "
                     "them into one row.",
                 ),
             ],
@@ -160,7 +160,7 @@ class Compare(io.ComfyNode):
         image_2: Any = None,
         image_3: Any = None,
         image_4: Any = None,
-        columns: int = 0,
+        columns: int = 5,
     ) -> io.NodeOutput:
         from ..cycle_core.measure.comparison import as_table, compare
 

@@ -70,6 +70,11 @@ def opened(page, workflow):
     page.wait_for_timeout(1000)
 
 
+def resized(page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    comfy_page.until(page, f"Math.abs(app.canvas.canvas.clientWidth - {width}) < 200")
+
+
 @pytest.mark.parametrize("name", workflow_files.names())
 def test_the_editor_opens_a_template_and_sends_the_form_for_the_api(page, name):
     opened(page, workflow_files.read(name))
@@ -112,8 +117,7 @@ def test_the_editor_sends_a_blueprint_as_the_nodes_in_it_with_the_values_of_its_
 def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_after_a_run(page, name):
     workflow = comfy_page.quick(name)
     for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        comfy_page.until(page, f"Math.abs(app.canvas.canvas.clientWidth - {width}) < 200")
+        resized(page, width, height)
         # one of another name: where a workflow was looked at is known when it is opened again
         opened(page, {**workflow, "id": f"{name}-{width}"})
         assert page.evaluate("app.canvas.ds.scale") >= READABLE, (width, height)
@@ -125,7 +129,9 @@ def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_afte
     comfy_page.until(page, "window.ended", seconds=600)
     assert page.evaluate("window.ended")[0] == "execution_success"
     page.wait_for_timeout(3000)  # until pictures are loaded
-    check_places(page)
+    for size in SIZES:
+        resized(page, *size)
+        check_places(page)
 
 
 @pytest.mark.parametrize("name", [x for x in workflow_files.names() if form(x)])

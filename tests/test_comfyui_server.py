@@ -23,6 +23,7 @@ from cycle_core.images.examples import example
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
 )
+ENCODING = ("CycleExample", "CycleLoadGenerator", "CycleLoadEncoder", "CycleAlign")
 FOLDER = "cycle-encoding"  # the host serves no help pages of folders with spaces in their names
 
 
@@ -93,11 +94,13 @@ def test_the_editor_finds_nodes_help_texts_and_workflows(address):
             return nodes, await get(session, pages), texts, templates, blueprints
 
     nodes, page, texts, templates, blueprints = asyncio.run(look())
-    ours = [name for name, node in nodes.items() if node["category"].startswith("Cycle Encoding/")]
+    ours = {name for name, node in nodes.items() if node["category"].startswith("Cycle Encoding/")}
     assert "CyclePivotTune" in ours
+    titles = [{nodes[x]["display_name"] for x in group} for group in (ours, nodes.keys() - ours)]
+    assert not titles[0] & titles[1]  # a search shows whose a node is
     assert page.startswith("# ")
     for language in ("en", *node_texts.LANGUAGES):
-        assert set(ours) == set(texts[language]["nodeDefs"])
+        assert ours == set(texts[language]["nodeDefs"])
     assert sorted(templates[FOLDER]) == workflow_files.names()
     if blueprints is not None:
         packs = [one for one in blueprints.values() if FOLDER in one["info"]["node_pack"]]
@@ -175,6 +178,31 @@ def test_whatever_is_wrong_is_told_in_a_sentence_and_the_server_keeps_serving(ad
         assert "\n" not in data["exception_message"].strip()
         assert data["exception_message"].strip().endswith(".")
     assert last[0] == "execution_success"
+
+
+def test_a_photo_that_was_not_aligned_is_noticed_on_the_node_that_encodes_it(address):
+    prompt = workflow_files.read_api("invert-and-edit")
+    keys = {node["class_type"]: key for key, node in prompt.items()}
+    few = {key: prompt[key] for kind, key in keys.items() if kind in ENCODING}
+
+    def encoding(*images):
+        return {
+            **few,
+            "code": comfy_real.node(
+                "CycleEncode", images=images, encoder=(keys["CycleLoadEncoder"], 0), space="auto"
+            ),
+            "save": comfy_real.node("CycleSavePivot", code=("code", 0), filename_prefix="x"),
+        }
+
+    async def talk():
+        async with connected(address) as (session, socket):
+            whole = await follow(session, socket, encoding(keys["CycleExample"], 0))
+            aligned = await follow(session, socket, encoding(keys["CycleAlign"], 0))
+            return whole, aligned
+
+    for (messages, binary), noticed in zip(asyncio.run(talk()), (True, False), strict=True):
+        assert messages[-1][0] == "execution_success"
+        assert any(b"Put that node before this one" in one for one in binary) is noticed
 
 
 def test_a_video_of_one_s_own_keeps_its_sound_and_its_frames_without_a_face(address, base):
