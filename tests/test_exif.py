@@ -1,4 +1,4 @@
-"""EXIF: pictures come upright, and tables that lie cost nothing."""
+"""EXIF: pictures come upright, and tables that lie do no harm."""
 
 from __future__ import annotations
 
@@ -41,26 +41,27 @@ def exif_of(entries: int, padding: int) -> bytes:
     return table + bytes(4 + padding)
 
 
-def test_a_table_of_values_that_is_larger_than_its_file_is_never_read(tmp_path, colours):
-    """Pillow before 13 would copy all of them: 6 GB."""
-    table = exif_of(20_000, 60_000)
+def test_a_table_of_values_that_is_larger_than_its_file_does_no_harm(tmp_path, colours):
+    """Pillow from 13 on skips such values, an older one copies each of them: 170 MB of these."""
+    table = exif_of(2_000, 60_000)
     stream = io.BytesIO()
     Image.fromarray(colours).save(stream, "JPEG")
     parts = [b"Exif\0\0" + table[i : i + 60_000] for i in range(0, len(table), 60_000)]
     segments = b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(x)) + x for x in parts)
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + segments + stream.getvalue()[2:])
+    for ending in ("png", "webp"):
+        Image.fromarray(colours).save(tmp_path / f"a.{ending}", exif=table, lossless=True)
+    for ending in ("jpg", "png", "webp"):
+        assert images.read_photo(tmp_path / f"a.{ending}").size == (32, 24)
     (tmp_path / "a.tif").write_bytes(table)
     large = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 2**60) + bytes(2_000_000)
     (tmp_path / "large.tif").write_bytes(large)
     many = b"II*\0" + struct.pack("<LH", 8, 60_000)
     many += b"".join(struct.pack("<HHLL", 0x8769, 4, 1, 9 + i) for i in range(60_000))
     (tmp_path / "many.tif").write_bytes(many)
-    for name in ("a.jpg", "a.tif", "large.tif", "many.tif"):
-        with pytest.raises(InputError, match="table"):
+    for name in ("a.tif", "large.tif", "many.tif"):
+        with pytest.raises(InputError, match="picture"):
             images.read_photo(tmp_path / name)
-    for ending in ("png", "webp"):  # it stays unread, and the picture is whole
-        Image.fromarray(colours).save(tmp_path / f"a.{ending}", exif=table, lossless=True)
-        assert images.read_photo(tmp_path / f"a.{ending}").size == (32, 24)
 
 
 def test_an_orientation_is_found_where_programs_write_it(tmp_path, colours):

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ..errors import InputError
-from . import exif
 from .profile import Deep, foreign, to_srgb
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Typ
 _DAMAGE += (RuntimeError, OverflowError, struct.error, zlib.error)
 
 _ROWS = 64  # converted at a time
-
-# PIL.Image.Transpose of the orientations from 2 on: mirrored, upside down, ...
-_TURNS = (0, 3, 1, 5, 4, 6, 2)
 
 Channels = tuple[np.ndarray, np.ndarray | None]  # colour [3,H,W] and alpha [H,W], float32 in 0..1
 Pack = Callable[["Image.Image"], np.ndarray]
@@ -68,8 +64,6 @@ def opened(path: Path, max_pixels: int, data: bytes | None = None) -> Iterator[I
         with warnings.catch_warnings():
             # Pillow warns of large pictures and of odd metadata; what matters is reported below
             warnings.simplefilter("ignore")
-            with _file(path, data) as file:
-                exif.check(file)
             with Image.open(
                 path if data is None else io.BytesIO(data), formats=_formats()
             ) as picture:
@@ -304,8 +298,7 @@ def _other_byte(tile: Any) -> Any:
 
 
 def _turn_upright(picture: Image.Image) -> None:
+    from PIL import ImageOps
+
     with contextlib.suppress(*_DAMAGE):  # damaged EXIF does not make the picture unusable
-        turn = exif.orientation(picture) - 2
-        if turn >= 0:  # in place, as Pillow's exif_transpose does it, which rewrites the EXIF, too
-            picture.im = picture.im.transpose(_TURNS[turn])
-            picture._size = picture.im.size
+        ImageOps.exif_transpose(picture, in_place=True)
