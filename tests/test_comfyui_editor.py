@@ -25,6 +25,7 @@ OPEN = "app.loadGraphData(%s, true, true, null, %s)"
 # what an editor sends though nobody asks: 0.3.64 for the first, 0.33 for the second
 OWN_WIDGETS = {"PreviewAny": {"preview"}, "CycleBeforeAfter": {"compare_view"}}
 SIZES = (1600, 1000), (1920, 1080)
+PHONE = 390, 844
 READABLE = 0.6  # of the scale; below it the editor hides every text
 ENDED = """(() => {
   window.ended = null;
@@ -146,8 +147,14 @@ def test_the_app_view_has_something_to_turn_for_each_of_its_inputs(page, name):
     comfy_page.until(page, f"{items}.length === {len(form(name)['inputs'])}")
     controls = "one.querySelectorAll('input, textarea, button').length"  # one is the host's menu
     comfy_page.until(page, f"{items}.every((one) => {controls} > 1)")
+    inside = "one.getBoundingClientRect().width > 200 && one.getBoundingClientRect().right <= %d"
     texts = [shown.get("description", "") for *_, shown in form(name)["inputs"]]
     assert page.evaluate(f"{texts}.every((one) => document.body.innerText.includes(one))")
+    width, _ = PHONE
+    page.set_viewport_size(dict(zip(("width", "height"), PHONE, strict=True)))
+    page.get_by_text("Edit & Run").first.click()
+    comfy_page.until(page, f"{items}.every((one) => {controls} > 1 && {inside % width})")
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[0], strict=True)))
 
 
 @pytest.mark.parametrize(("width", "height"), [(260, 480), (360, 480), (640, 320), (900, 300)])

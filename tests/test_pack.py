@@ -73,6 +73,16 @@ def test_loading_it_takes_no_library_and_little_of_its_own(tmp_path, name):
     assert {part for part in parts if not part.startswith("nodes.")} == set(AT_ONCE)
 
 
+@pytest.mark.parametrize("name", ["cycle-encoding", "Cycle Encoding (1)"])
+def test_a_space_in_the_folder_s_name_is_told_in_the_log_with_what_to_do(tmp_path, name):
+    folder = tmp_path / name
+    folder.symlink_to(ROOT, target_is_directory=True)
+    command = [sys.executable, "-I", "-S", "-c", LOAD, str(ROOT / "tests"), str(folder)]
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    told = "Rename custom_nodes/Cycle Encoding (1) to Cycle-Encoding-(1) and restart."
+    assert (told in log) is (" " in name)
+
+
 HOST = {"torch", "numpy", "PIL", "safetensors", "tqdm", "kornia"}  # of what ComfyUI itself requires
 ITS_OWN = {"comfy", "comfy_api", "folder_paths", "server"}
 USED_IN = {"nodes": HOST | ITS_OWN, "cycle_core": HOST}
