@@ -96,6 +96,20 @@ def test_pictures_are_projected_without_an_encoder(run, tiny, space):
     assert again.batch == 2
 
 
+def test_the_search_for_the_nearest_sample_shows_progress_and_is_cancelled(run, world, tiny):
+    options = {"images": pictures(1), "generator": tiny[0], "steps": 3, "samples": 50}
+    run("CycleProject", **options)
+    (bar,) = world.comfy.bars
+    assert [(value, total) for value, total, _ in bar.calls] == [
+        (step, 11) for step in range(1, 12)  # 7 batches of samples, 1 picture, 3 steps
+    ]
+    world.comfy.interrupt_after = 2
+    cancelled = sys.modules["comfy.model_management"].InterruptProcessingException
+    with pytest.raises(cancelled):
+        run("CycleProject", **options)
+    assert len(world.comfy.bars[-1].calls) == 2
+
+
 def test_two_generators_are_blended_and_codes_of_the_first_fit(run, world, tiny):
     generator, _ = tiny
     (code,) = run("CycleSampleCodes", generator=generator, count=1)

@@ -146,6 +146,26 @@ def test_every_step_is_told_and_can_end_it(G, image, perceptual):
     assert told[-1] == (15, 24, (1, 3, 32, 32))
 
 
+def test_the_search_for_a_start_is_told_and_can_be_ended_too(G, image, perceptual):
+    told = []
+
+    def look(step, total, preview):
+        told.append((step, total, len(preview)))
+
+    settings = replace(SETTINGS, samples=20, batch=8, steps=4)
+    project(G, image, settings, callback=look, perceptual=perceptual)
+    # three batches of samples, three pictures, four steps of all together
+    assert [step for step, *_ in told] == list(range(1, 11))
+    assert {total for _, total, _ in told} == {10}
+    assert [count for *_, count in told] == [8, 8, 4, 1, 1, 1, 3, 3, 3, 3]
+
+    def cancel(step, total, preview):
+        raise KeyboardInterrupt(step)
+
+    with pytest.raises(KeyboardInterrupt, match="1"):
+        project(G, image, settings, callback=cancel, perceptual=perceptual)
+
+
 def test_what_cannot_be_projected_is_refused(G, image, perceptual):
     with pytest.raises(InputError, match="one of W"):
         ProjectSettings(space="Z")

@@ -21,7 +21,7 @@ from ..runtime.progress import Callback
 from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
 from .descent import Descent, Evaluation, Report, descend, reporter
 from .encode import check_image, check_photos
-from .nearest import nearest_codes
+from .nearest import nearest_codes, search_steps
 from .noise_maps import NoiseMaps
 from .objective import Objective
 from .refine import Refined
@@ -46,7 +46,8 @@ def project(
 
     image: float [B,3,H,W] in [-1,1], aligned crops of any size.
     start: codes [B or 1, N, w_dim] to begin at, such as an encoder's; as the settings say if None.
-    callback(step, total, preview): after each step of each batch; what it raises ends this.
+    callback(step, total, preview): after each batch of random codes, each picture whose nearest was
+        chosen, and each step of each batch; what it raises ends this.
     perceptual, identity: the networks of LPIPS and ID, as for `refine`.
     label: the class of the random codes, of a class-conditional generator; all classes if None.
     Gives the codes of the smallest losses on the way, what the generator renders of them, and the
@@ -68,13 +69,16 @@ def project(
             objective = Objective.of(settings, networks.frozen())
             spread = w_spread(generator)
             pictures = plain(image, G)
+            samples = max(settings.samples, tries) if settings.samples and given is None else 0
+            searched = search_steps(samples, len(image), batch)
+            total = searched + math.ceil(len(image) * tries / batch) * settings.steps
             if given is not None:
                 begin = given
-            elif settings.samples:
-                samples = max(settings.samples, tries)
+            elif samples:
                 begin = nearest_codes(
-                    generator, pictures, objective, samples, tries, seed, label, batch
-                ).flatten(0, 1)
+                    generator, pictures, objective, samples, tries, seed, label, batch,
+                    reporter(callback, 0, total),
+                ).flatten(0, 1)  # fmt: skip
             else:  # the mean first, then random codes
                 begin = generator.w_avg.expand(1, generator.num_ws, -1)
                 if tries > 1:
@@ -82,11 +86,11 @@ def project(
                     with torch.no_grad():
                         begin = torch.cat([begin, generator.mapping(*z)]).repeat(len(image), 1, 1)
             begin = plain(begin, G).expand(len(image) * tries, -1, -1).split(batch)
-            total = len(begin) * settings.steps
             found = [
                 _project_batch(
                     generator, some, begin[index], settings, objective, spread,
-                    seeds[index * batch :], reporter(callback, index * settings.steps, total),
+                    seeds[index * batch :],
+                    reporter(callback, searched + index * settings.steps, total),
                 )
                 for index, some in enumerate(pictures.repeat_interleave(tries, 0).split(batch))
             ]  # fmt: skip
