@@ -116,9 +116,12 @@ def test_the_lower_blocks_draw_the_picture_at_which_the_whole_passes_by():
 
 def test_what_cannot_be_blended_is_refused(pair):
     a, b = pair
-    with pytest.raises(MismatchError, match="layers of other shapes"):
-        blend(a, made(GeneratorConfig(16, 16, 16, mapping_layers=2, channels=(16, 16, 8)), 3))
-    with pytest.raises(MismatchError, match="layers of other shapes"):
+    with pytest.raises(MismatchError, match="pixels 32 and 16, styles 8 and 6, channels at 16 px"):
+        blend(
+            made(SMALL, 1),
+            made(GeneratorConfig(16, 16, 16, mapping_layers=2, channels=(16, 16, 8)), 3),
+        )
+    with pytest.raises(MismatchError, match="layers of other shapes: StyleGAN2 and StyleGAN3"):
         blend(made(SMALL, 1), made(ALIAS_FREE, 2))
     for amount in (-0.1, 1.5, float("nan")):
         with pytest.raises(InputError, match="from 0 to 1"):

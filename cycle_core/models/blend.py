@@ -118,10 +118,31 @@ def check_blend(a: Generator, b: Generator) -> None:
         or a.w_dim != b.w_dim
     ):
         raise MismatchError(
-            f"The generators {a.name} ({a.resolution} px, {a.num_ws} styles) and {b.name} "
-            f"({b.resolution} px, {b.num_ws} styles) have layers of other shapes: blend a "
-            "generator with one that was fine-tuned from it."
+            f"The generators {a.name} and {b.name} have layers of other shapes: "
+            f"{_differences(a, b)}. Blend a generator with one that was fine-tuned from it."
         )
+
+
+def _differences(a: Generator, b: Generator) -> str:
+    """What differs, with the numbers of both: the first three things, and how many more."""
+    kinds = ["StyleGAN3" if isinstance(G.config, StyleGAN3Config) else "StyleGAN2" for G in (a, b)]
+    facts = [
+        ("", *kinds),
+        ("pixels ", a.resolution, b.resolution),
+        ("styles ", a.num_ws, b.num_ws),
+        ("dimensions of w ", a.w_dim, b.w_dim),
+    ]
+    if kinds[0] == kinds[1]:
+        if isinstance(a.config, GeneratorConfig) and isinstance(b.config, GeneratorConfig):
+            sizes = (size for size in a.config.resolutions if size in b.config.resolutions)
+            facts += [(f"channels at {r} px ", a.config.width(r), b.config.width(r)) for r in sizes]
+        else:
+            shapes = (_shapes(G.synthesis.state_dict()) for G in (a, b))
+            one, other = ({name: "x".join(map(str, s)) for name, s in x.items()} for x in shapes)
+            facts += [(f"{name} ", one[name], other[name]) for name in one if name in other]
+    found = [f"{what}{first} and {second}" for what, first, second in facts if first != second]
+    more = [f"{len(found) - 3} more"] if len(found) > 3 else []
+    return ", ".join(found[:3] + more) or "tensors that only one of them has"
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
