@@ -15,6 +15,9 @@ from PIL import Image
 
 from cycle_core.checkpoints.latents import load_code
 from cycle_core.cli import explain, main
+from cycle_core.directions.files import load_direction, save_directions
+from cycle_core.run.inputs import find_pictures
+from cycle_core.training.sources import open_source
 
 pytestmark = pytest.mark.usefixtures("only_embedded")
 
@@ -59,14 +62,36 @@ def test_finished_pictures_are_not_done_again_and_new_edits_are_added(noise, tmp
     }
 
 
-def test_other_settings_make_another_result(noise, tmp_path):
+def test_other_settings_make_another_result_and_the_older_one_is_kept(noise, tmp_path, capsys):
     out, command = tmp_path / "out", ["run", str(noise), *QUICK, "--out", str(tmp_path / "out")]
-    assert main([*command, "--seed", "1"]) == 0
-    first = (out / "noise" / "tune.png").read_bytes()
+    command += ["--seed", "1"]
+    assert main([*command, "--edit", "smile=1"]) == 0
+    first = tree(out / "noise")
+    assert main([*command, "--tune-steps", "4"]) == 0
+    assert (out / "noise" / "tune.png").read_bytes() != first["tune.png"]
+    older = out / "noise.older-1"
+    assert tree(older) == first
+    assert f"{older}: what was there before" in capsys.readouterr().out
+    assert main([*command, "--tune-steps", "5"]) == 0  # and of that again
+    assert tree(older) == first
+    assert (out / "noise.older-2").is_dir()
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    assert [picture["name"] for picture in report["pictures"]] == ["noise"]
 
-    assert main([*command, "--seed", "1", "--tune-steps", "4"]) == 0
 
-    assert (out / "noise" / "tune.png").read_bytes() != first
+def test_two_edits_of_one_file_name_are_refused(noise, tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        save_directions([load_direction("smile")], tmp_path / folder / "mine.safetensors")
+    command = ["run", str(noise), *QUICK, "--out", str(tmp_path / "out")]
+    first, second = (["--edit", f"{tmp_path / f / 'mine.safetensors'}:smile=1"] for f in "ab")
+    assert main([*command, *first, *second]) == 1
+    assert "into the same file, edit_mine" in capsys.readouterr().err
+    assert main([*command, *first]) == 0
+    before = tree(tmp_path / "out" / "noise")
+    assert main([*command, *second]) == 1
+    assert "into the same file" in capsys.readouterr().err
+    assert tree(tmp_path / "out" / "noise") == before
 
 
 def test_a_picture_of_a_folder_that_fails_does_not_stop_the_others(noise, tmp_path, capsys):
@@ -123,6 +148,13 @@ def test_samples_are_the_same_for_the_same_seed(tmp_path):
     first, again = (load_code(tmp_path / name / "codes.safetensors").w for name in "ab")
     assert first.shape[0] == 2
     assert torch.equal(first, again)
+    pictures = [path.name for path in open_source(tmp_path / "a", 64).paths]  # for a training
+    assert pictures == [f"sample-{k:04d}.png" for k in range(2)]
+    given = find_pictures([tmp_path / "a"])  # for a run
+    assert list(given.pictures) == [name.removesuffix(".png") for name in pictures]
+    assert "sheet" in given.left_out["sheet.png"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "sheet.png")  # somebody else's
+    assert len(open_source(tmp_path / "a", 64)) == 3
 
 
 def test_the_lists_name_what_can_be_used(capsys):

@@ -68,9 +68,10 @@ def test_a_mistake_is_told_in_one_sentence(
 
 
 def test_a_picture_without_a_face_is_told(photos, tmp_path, capsys):
-    assert "No face was found" in refused(
-        capsys, "align", photos / "coffee.png", "--out", tmp_path / "a.png"
-    )
+    for command in ("align", "run"):
+        sentence = refused(capsys, command, photos / "coffee.png", "--out", tmp_path / "a.png")
+        assert "No face was found" in sentence
+        assert "--no-face centre" in sentence
     assert not tree(tmp_path)
 
 

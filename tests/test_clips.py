@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from limits import full_disk
 from PIL import Image
 
 pytest.importorskip("av")
@@ -87,6 +89,35 @@ def test_the_report_says_what_was_done_and_files_are_kept_for_more_edits(video, 
     assert (tuned.st_mtime_ns, tuned.st_size) == (again.st_mtime_ns, again.st_size)
     assert len(list(open_clip(done / "clip" / "video_age+1.mp4"))) == FRAMES
     assert (done / "clip" / "video_smile+2.mp4").is_file()
+
+
+def test_after_a_full_disk_at_the_end_the_inversion_is_there(video, done, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    before = {path.name: path.read_bytes() for path in (out / "clip").iterdir()}
+    command = ["run", str(video), "--out", str(out), "--edit", "age=2", *OPTIONS]
+    with full_disk(10_000):
+        assert main(command) == 2
+    assert "on a disk with room" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (out / "clip").iterdir()} == before
+    tuned = (out / "clip" / "tuned.safetensors").stat().st_mtime_ns
+    assert main(command) == 0
+    assert (out / "clip" / "video_age+2.mp4").is_file()
+    assert (out / "clip" / "tuned.safetensors").stat().st_mtime_ns == tuned
+
+
+def test_videos_of_other_settings_are_kept(video, done, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    before = {path.name: path.read_bytes() for path in (out / "clip").iterdir()}
+    command = ["run", str(video), "--out", str(out), *OPTIONS, "--key-frames", "1"]
+    command.remove("--quiet")
+    assert main(command) == 0
+    older = out / "clip.older-1"
+    assert {path.name: path.read_bytes() for path in older.iterdir()} == before
+    assert "video_smile+2.mp4" in before
+    assert str(older) in capsys.readouterr().out
+    assert (out / "clip" / "video.mp4").read_bytes() != before["video.mp4"]
 
 
 def test_a_video_without_sound_and_one_that_ends_early_are_done_as_far_as_they_go(

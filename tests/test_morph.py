@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import small_networks
 import torch
+from limits import full_disk
 from PIL import Image
 from small_networks import code_of
 
@@ -154,6 +155,23 @@ def test_what_cannot_be_written_leaves_the_file_that_was_there(tmp_path):
     with pytest.raises(InputError, match="at least one picture"):
         write_animation(tmp_path / "a.gif", iter([]), 10)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_disk_that_is_full_when_the_last_bytes_are_written_is_told(tmp_path):
+    pytest.importorskip("av")
+
+    def write():
+        with ClipWriter(tmp_path / "a.mp4", 25) as writer:
+            for k, image in enumerate(pictures(6)):
+                writer.write(image, k / 25)
+
+    write()
+    size = (tmp_path / "a.mp4").stat().st_size
+    (tmp_path / "a.mp4").unlink()
+    for room in (size - 1, size // 2, 0):
+        with full_disk(room), pytest.raises(InputError, match="on a disk with room"):
+            write()
+        assert not list(tmp_path.iterdir())
 
 
 def test_what_is_no_video_is_told(tmp_path):

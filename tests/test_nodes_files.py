@@ -101,7 +101,8 @@ def test_the_search_for_the_nearest_sample_shows_progress_and_is_cancelled(run, 
     run("CycleProject", **options)
     (bar,) = world.comfy.bars
     assert [(value, total) for value, total, _ in bar.calls] == [
-        (step, 11) for step in range(1, 12)  # 7 batches of samples, 1 picture, 3 steps
+        (step, 11)
+        for step in range(1, 12)  # 7 batches of samples, 1 picture, 3 steps
     ]
     world.comfy.interrupt_after = 2
     cancelled = sys.modules["comfy.model_management"].InterruptProcessingException

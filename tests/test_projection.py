@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -325,8 +326,11 @@ def test_the_whole_way_without_an_encoder(own, G):
     assert main([*command, "--out", str(own / "out")]) == 0
     folder = own / "out" / "crop"
     report = json.loads((folder / "report.json").read_text("utf-8"))
-    assert report["steps"]["encode"]["projected in steps"] == 3
-    assert load_code(folder / "refine.safetensors").generator_id == G.base_fingerprint
+    assert list(report["steps"]) == ["align", "project", "tune"]
+    assert report["steps"]["project"]["steps"] == 3
+    assert load_code(folder / "project.safetensors").generator_id == G.base_fingerprint
+    assert (folder / "project.png").is_file()
+    assert not {"encode.png", "refine.png", "encode.safetensors"} & set(os.listdir(folder))
     assert (folder / "photo_round+2.png").is_file()
     command += ["--edit", f"{own}/round.pt=-1"]  # from the files that are there
     assert main([*command, "--out", str(own / "out")]) == 0
@@ -345,6 +349,8 @@ def test_a_video_without_an_encoder(own):
     command += ["--no-face", "centre", "--project-steps", "3", "--tune-steps", "2", "--quiet"]
     assert main([*command, "--out", str(own / "out"), "--device", "cpu"]) == 0
     assert len(list(open_clip(own / "out" / "clip" / "video.mp4"))) == 3
+    report = json.loads((own / "out" / "clip" / "report.json").read_text("utf-8"))
+    assert list(report["steps"]) == ["find", "project", "tune"]
 
 
 def test_no_steps_give_the_code_that_it_starts_at(G, image, perceptual):

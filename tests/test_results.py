@@ -9,7 +9,13 @@ import pytest
 
 from cycle_core.errors import InputError
 from cycle_core.run import results
-from cycle_core.run.results import make_folder, read_report, whole_folder, write_report
+from cycle_core.run.results import (
+    make_folder,
+    older_result,
+    read_report,
+    whole_folder,
+    write_report,
+)
 
 
 def fill(folder: Path, **files: str) -> None:
@@ -57,6 +63,21 @@ def test_a_new_result_replaces_the_old_one_and_carries_over_what_the_user_put_th
         (part / "crop").write_text("new")
 
     assert content(tmp_path / "anna") == {"crop": "new", "tuned": "old", "notes": "mine"}
+
+
+def test_an_older_result_is_kept_under_a_free_name(tmp_path: Path):
+    assert older_result(tmp_path / "anna") is None
+    for text in ("first", "second", "third"):
+        with whole_folder(tmp_path / "anna", older=older_result(tmp_path / "anna")) as part:
+            fill(part, crop=text)
+    assert [
+        content(tmp_path / name)["crop"] for name in ("anna", "anna.older-1", "anna.older-2")
+    ] == [*("third", "first", "second")]
+    older = older_result(tmp_path / "anna")
+    with pytest.raises(ValueError, match="no"), whole_folder(tmp_path / "anna", older=older):
+        raise ValueError("no")
+    assert content(tmp_path / "anna") == {"crop": "third"}
+    assert not (tmp_path / "anna.older-3").exists()
 
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path):

@@ -75,7 +75,7 @@ def run_align(arguments: argparse.Namespace) -> None:
 
 def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | str]:
     """What to cut out: a given frame, points by hand, or the faces that are found and chosen."""
-    from ..faces.choose import Marks, choose
+    from ..faces.choose import Marks, choose, naming_options
     from ..faces.detect import detect
     from ..faces.points import load_points, of_picture
     from ..images.io import read_image
@@ -91,7 +91,8 @@ def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | 
     if arguments.face_mask is not None:
         marks = Marks(mask=(read_image(arguments.face_mask)[0].mean(0) + 1) / 2)
     among = marks.among(faces, *photo.size)
-    return [*choose(faces, arguments.face, arguments.no_face, among)]
+    with naming_options():
+        return [*choose(faces, arguments.face, arguments.no_face, among)]
 
 
 def run_paste(arguments: argparse.Namespace) -> None:

@@ -303,6 +303,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import save_code
     from ..checkpoints.registry import load_generator
     from ..images.io import save_image
+    from ..images.sheet import save_sheet
     from ..invert.encode import generate
     from ..invert.sampling import sample
     from ..run.results import make_folder
@@ -319,7 +320,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
         shown += [image] if len(shown) < SHEET else []
         console.progress("sample", index + 1, arguments.count)
     save_code(code, arguments.out / "codes.safetensors")
-    save_image(sheet_of(shown), arguments.out / "sheet.png")
+    save_sheet(sheet_of(shown), arguments.out)
     console.say(f"{arguments.out}: {arguments.count} pictures, sheet.png, codes.safetensors")
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 100_000_000  # width x height: 1.2 GB as float32
+SHEET, SHEET_NOTE = "sheet.png", "A sheet of pictures, written by cycle-core"
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 FORMATS |= {".tif": "TIFF", ".tiff": "TIFF"}
 _SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95, "method": 4}}
@@ -96,13 +97,17 @@ def check_square(path: str | Path, width: int, height: int) -> None:
 
 
 def save_image(
-    image: Photo | torch.Tensor, path: str | Path, alpha: torch.Tensor | None = None
+    image: Photo | torch.Tensor,
+    path: str | Path,
+    alpha: torch.Tensor | None = None,
+    note: str = "",
 ) -> Path:
     """Write an image of one picture, 8 bits a channel, in the format of the name's ending.
 
     image: Photo, or float [1,C,H,W] or [C,H,W] in [-1,1] (values beyond are clamped); C = 1 is
         grey, 2 grey with alpha, 3 RGB, 4 RGBA.
     alpha: [1,1,H,W] in [0,1]; formats without transparency get the picture over white.
+    note: Latin-1, which a PNG keeps as its description.
     The file appears whole or not at all, and an older one of that name stays until then; missing
     folders are made. Raises InputError for an unknown ending, an image that cannot be written, an
     unwritable folder or a full disk."""
@@ -129,14 +134,35 @@ def save_image(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part, open(part, "wb") as file:
-            picture.save(file, format=kind, **_SAVE_OPTIONS.get(kind, {}))
+            picture.save(file, format=kind, **_SAVE_OPTIONS.get(kind, {}), **_noted(kind, note))
     except OSError as error:
         raise InputError(f"{path} could not be written: {_why(error)}.") from error
     return path
 
 
+def _noted(kind: str, note: str) -> dict[str, Any]:
+    if kind != "PNG" or not note:
+        return {}
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("Description", note)
+    return {"pnginfo": text}
+
+
+def is_sheet(path: str | Path) -> bool:
+    """Whether a file is one that `sheet.save_sheet` wrote, and no picture of its folder."""
+    if Path(path).name != SHEET:
+        return False
+    try:
+        with open(path, "rb") as file:
+            return f"Description\0{SHEET_NOTE}".encode() in file.read(1024)  # of the PNG's head
+    except OSError:
+        return False  # whoever reads the picture says why
+
+
 def list_images(folder: str | Path, nested: bool = False) -> list[Path]:
-    """The picture files in a folder, by name (img2 before img10); hidden ones left out.
+    """The picture files in a folder, by name (img2 before img10); hidden ones and sheets left out.
 
     nested: those in the folders below too, folder by folder; links to folders are not followed.
     Raises InputError if there is no such folder or no picture in it."""
@@ -154,6 +180,7 @@ def list_images(folder: str | Path, nested: bool = False) -> list[Path]:
             if Path(name).suffix.lower() in readable()
             and not name.startswith(".")
             and os.path.isfile(os.path.join(path, name))
+            and not is_sheet(os.path.join(path, name))
         ]
     if not found:
         raise InputError(

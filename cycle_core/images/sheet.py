@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .io import from_pil, to_pil
+from .io import SHEET, SHEET_NOTE, from_pil, save_image, to_pil
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -71,6 +72,12 @@ def contact_sheet(
                 draw.text(below, caption, FAINT, font=small, anchor="ma")
         y += heights[index] + line + gap
     return from_pil(sheet).image
+
+
+def save_sheet(sheet: torch.Tensor, folder: str | Path) -> Path:
+    """Write folder/sheet.png, marked so that no reader of a folder takes it for one of its
+    pictures. sheet: as `contact_sheet` gives it. Raises InputError as `save_image`."""
+    return save_image(sheet, Path(folder) / SHEET, note=SHEET_NOTE)
 
 
 def _fit(picture: Image.Image, cell: int) -> Image.Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from .. import __version__
 from ..directions.text import Edit
 from ..errors import CycleError, InputError
+from ..faces.choose import naming_options
 from ..faces.frame import Face
 from ..faces.points import of_picture
 from ..images.clips import is_clip, open_clip
@@ -25,12 +26,14 @@ from ..runtime import distributed
 from ..runtime.progress import StepCallback
 from .clips import ClipInversion, edit_clip, invert_clip, read_clip, write_clip
 from .inputs import Inputs, summarise, text
-from .picture_files import read_inversion, write_edited, write_inversion, write_sheet
+from .picture_files import STEPS, read_inversion, write_edited, write_inversion, write_sheet
 from .pipeline import Inversion, Models, RunSettings, edit_picture, find_targets, invert_picture
 from .results import (
+    OLDER,
     check_report,
     files_of,
     is_done,
+    older_result,
     read_report,
     repair,
     whole_folder,
@@ -110,7 +113,8 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
         for done in names:
             _add_edits(batch, done, photo)
         return None
-    targets = find_targets(photo, batch.settings, of_picture(batch.points, path))
+    with naming_options():
+        targets = find_targets(photo, batch.settings, of_picture(batch.points, path))
     if not targets:
         return "no face was found"
     names = [name] if len(targets) == 1 else [f"{name}-{i}" for i in range(len(targets))]
@@ -120,7 +124,8 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
             f"{taken} of {pictures[taken]}: rename one file, or run them into two folders."
         )
     for target, folder in zip(targets, names, strict=True):
-        with whole_folder(batch.out / folder) as part:
+        older = older_result(batch.out / folder)
+        with whole_folder(batch.out / folder, older=older) as part:
             inversion = invert_picture(photo, target, batch.models, batch.settings, batch.progress)
             write_inversion(part, inversion, batch.models.generator)
             report = {
@@ -135,6 +140,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
                 "edits": [],
             }
             _finish(batch, part, photo, inversion, batch.edits, report)
+        _say_older(batch, older)
         batch.say(f"{batch.out / folder}: {_told(report)}")
     return None
 
@@ -148,7 +154,8 @@ def run_clip(batch: Batch, name: str, path: Path) -> None:
     if report.get("inputs") == key and "clip" in report and is_done(report):
         inversion = read_clip(folder, clip, batch.models, report)
     else:
-        with whole_folder(folder) as part:
+        older = older_result(folder)
+        with whole_folder(folder, older=older) as part:
             inversion = invert_clip(
                 clip, batch.models, batch.settings, batch.clip, part, batch.progress
             )
@@ -165,6 +172,7 @@ def run_clip(batch: Batch, name: str, path: Path) -> None:
             write_clip(part, inversion, batch.models.generator)
             report["files"] = files_of(part)
             write_report(part, report)
+        _say_older(batch, older)
         inversion = read_clip(folder, clip, batch.models, report)
         count = inversion.report["find"]["frames"]
         if count < clip.frames:
@@ -181,6 +189,8 @@ def _edit_clip(
         batch.say(f"{folder}: finished before")
         return
     files = {edit: "video.mp4" if edit is None else f"video_{edit.name}.mp4" for edit in new}
+    entries = [(entry["edit"], entry.get("video", "")) for entry in report["edits"]]
+    check_edit_names([*entries, *((str(edit or ""), file) for edit, file in files.items())])
     with whole_folder(folder, keep=report["files"]) as part:
         seconds = edit_clip(
             inversion, [(edit, part / file) for edit, file in files.items()], batch.models,
@@ -192,6 +202,18 @@ def _edit_clip(
         report["files"] = files_of(part)
         write_report(part, report)
     batch.say(f"{folder}: {', '.join(files.values())}")
+
+
+def check_edit_names(edits: Iterable[tuple[str, str]]) -> None:
+    """Raise InputError where two edits, each with the name that its files have, have one name."""
+    by_name: dict[str, str] = {}
+    for edit, name in edits:
+        other = by_name.setdefault(name, edit)
+        if other != edit:
+            raise InputError(
+                f"The edits {other} and {edit} would be written into the same file, {name}: rename "
+                "one of the files of directions, or run them into two folders."
+            )
 
 
 def finished(out: Path, name: str, key: str) -> list[str] | None:
@@ -219,6 +241,7 @@ def fingerprint(path: Path, batch: Batch) -> str:
 def summary(batch: Batch, failed: dict[str, str], left_out: dict[str, str]) -> dict[str, Any]:
     """The report of the whole folder, gathered from the reports of its pictures."""
     folders = sorted(path for path in batch.out.iterdir() if path.is_dir() and path.name[0] != ".")
+    folders = [path for path in folders if OLDER not in path.name]
     return {
         "cycle_core": __version__,
         "device": str(batch.models.generator.device),
@@ -240,6 +263,8 @@ def _add_edits(batch: Batch, name: str, photo: Photo) -> None:
     if not new:
         batch.say(f"{folder}: finished before")
         return
+    entries = [(entry["edit"], entry["image"]) for entry in report["edits"]]
+    check_edit_names([*entries, *((str(edit), f"edit_{edit.name}.png") for edit in new)])
     inversion = read_inversion(folder, photo, batch.models, report["steps"])
     with whole_folder(folder, keep=report["files"]) as part:
         _finish(batch, part, photo, inversion, new, report)
@@ -256,15 +281,22 @@ def _finish(
 ) -> None:
     """Add the edits, the sheet and the report: then the folder is whole."""
     for edited in edit_picture(inversion, edits, batch.models, batch.progress):
-        others = [entry for entry in report["edits"] if entry["name"] != edited.edit.name]
-        report["edits"] = [*others, write_edited(folder, edited)]
+        report["edits"] = [*report["edits"], write_edited(folder, edited)]
     write_sheet(folder, photo, report)
     report["files"] = files_of(folder)
     write_report(folder, report)
 
 
+def _say_older(batch: Batch, older: Path | None) -> None:
+    if older is not None:
+        batch.say(
+            f"{older}: what was there before, of other settings, models or pictures; remove it if "
+            "you do not need it"
+        )
+
+
 def _told(report: dict[str, Any]) -> str:
     steps = ", ".join(
-        f"{n} {report['steps'][n]['lpips']:.3f}" for n in ("encode", "refine", "tune")
+        f"{n} {report['steps'][n]['lpips']:.3f}" for n in STEPS if n in report["steps"]
     )
     return f"LPIPS {steps}; {len(report['edits'])} edits"

@@ -1,7 +1,8 @@
 """The whole way for a video: the face is followed, one generator is tuned for all of it.
 
     find     the face in every frame; its landmarks are smoothed over time
-    encode   the code of every crop, on disk; smoothed over time, so that edits do not tremble
+    encode   the code of every crop, on disk; smoothed over time, so that edits do not tremble;
+             or project, without an encoder
     tune     one generator, at the codes of a few frames spread over the video
     edit     frame after frame: edited, generated, pasted, written
 
@@ -26,6 +27,7 @@ from torch import Tensor
 from ..codes import Code
 from ..directions.text import Edit, apply_edit
 from ..errors import InputError, NoFaceError
+from ..faces.choose import naming_options
 from ..faces.detect import detect
 from ..faces.frame import Face, align
 from ..faces.paste import paste
@@ -97,6 +99,7 @@ def invert_clip(
     shape = (len(targets), G.num_ws, G.w_dim)
     codes = np.lib.format.open_memmap(work / "codes.npy", "w+", np.float32, shape)
     code_of, first = _coder(models, settings), None
+    step = "project" if models.encoder is None else "encode"
     for i, (frame, target) in enumerate(zip(clip, targets, strict=False)):
         if target is not None:
             crop, _ = align(frame.image.to(G.device), target, G.resolution)
@@ -105,10 +108,10 @@ def invert_clip(
             first = first or code
             if i in keys:
                 crops.append(crop)
-        progress("encode", i + 1, len(targets))
+        progress(step, i + 1, len(targets))
     codes.flush()
     assert first is not None  # `there` is not empty
-    report["encode"] = {"space": first.space, "stage": first.stage, "seconds": clock.lap()}
+    report[step] = {"space": first.space, "stage": first.stage, "seconds": clock.lap()}
     rows = [smoothed_code(codes, targets, i, how.smoothing) for i in sorted(keys)]
     pivots = first.with_w(torch.stack(rows).to(first.w))
     tuned = tune(
@@ -193,10 +196,11 @@ def find_faces(
         found.append(detect(frame.image, settings.detector))
         progress("find", len(found), max(len(found), clip.frames))
     try:
-        targets = follow(found, settings.face, settings.no_face, max(smoothing, 1e-3))
+        with naming_options():
+            targets = follow(found, settings.face, settings.no_face, max(smoothing, 1e-3))
     except NoFaceError as error:
         raise NoFaceError(
-            f"{clip.path}: {error} --no-face skip leaves such frames as they are."
+            f"{clip.path}: {error} With --no-face skip such frames stay as they are."
         ) from error
     return [one[0] if one else None for one in targets]
 

@@ -10,7 +10,7 @@ import torch
 from ..errors import MissingFileError
 from ..images.examples import example
 from ..images.io import Photo, read_photo, save_image
-from ..images.sheet import contact_sheet
+from ..images.sheet import contact_sheet, save_sheet
 
 if TYPE_CHECKING:
     from ..commands.console import Console
@@ -61,8 +61,7 @@ def demo(out: Path, device: torch.device, seed: int, console: Console) -> None:
         rows += more
         captions += texts
     sheet = contact_sheet(rows, captions=captions, title="Portrait in, edited portrait out")
-    save_image(sheet, out / "sheet.png")
-    console.say(f"{out / 'sheet.png'}: look at this first")
+    console.say(f"{save_sheet(sheet, out)}: look at this first")
 
 
 def astronaut() -> Photo:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..images.clips import VIDEOS
 from ..images.decode import HEIF, readable
-from ..images.io import natural_order
+from ..images.io import is_sheet, natural_order
 from .results import REPORT, read_report
 
 # endings of pictures that are reported when they are left out; others are no pictures
@@ -81,7 +81,9 @@ def _folder(folder: Path, recursive: bool, left_out: dict[str, str]) -> list[Pat
     found: list[Path] = []
     for path in _walk(folder, recursive, left_out):
         ending, name = path.suffix.lower(), text(str(path.relative_to(folder)))
-        if ending in readable():
+        if is_sheet(path):
+            left_out[name] = "a sheet of pictures, written by this program"
+        elif ending in readable():
             found.append(path)
         elif ending in HEIF:
             left_out[name] = "HEIC: install pillow-heif, or save it as JPEG"

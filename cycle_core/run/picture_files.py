@@ -3,6 +3,7 @@
 crop.png  crop.frame.json                    the aligned face and its place in the photo
 encode.png  refine.png  tune.png             code, pivot, and by the tuned generator, rendered
 encode.safetensors  refine.safetensors       the code and the pivot
+project.png  project.safetensors             in place of both where there was no encoder
 tuned.safetensors                            what tuning changed
 photo.png                                    the photo with the reconstruction pasted in
 edit_NAME.png  edit_NAME.safetensors         an edited crop and its code
@@ -25,14 +26,14 @@ from ..files.atomic import write_json
 from ..files.json import read_json
 from ..images.io import Photo, read_image, save_image
 from ..images.resize import resize
-from ..images.sheet import contact_sheet
+from ..images.sheet import contact_sheet, save_sheet
 from ..invert.encode import generate
 from ..invert.tuned_files import load_tuned, save_tuned
 from ..models.generator import Generator
 from .pipeline import Edited, Inversion, Models, on_device
 
 _FRAME = {"quad": [[float]], "size": int, "photo_size": [int], "source?": str}
-STEPS = ("encode", "refine", "tune")
+STEPS = ("project", "encode", "refine", "tune")  # of which a picture has those of its report
 PHOTO_WIDTH = 640  # of the photo on a sheet, pixels; nothing wider is shown
 CLOSE = 1.8  # side of what a sheet shows of an edited photo, in sides of the crop
 
@@ -43,8 +44,11 @@ def write_inversion(folder: Path, inversion: Inversion, original: Generator) -> 
     write_frame(inversion.frame, folder / "crop.frame.json")
     for step, image in inversion.images.items():
         save_image(image, folder / f"{step}.png")
-    save_code(inversion.code, folder / "encode.safetensors")
-    save_code(inversion.pivot, folder / "refine.safetensors")
+    if "project" in inversion.images:
+        save_code(inversion.pivot, folder / "project.safetensors")
+    else:
+        save_code(inversion.code, folder / "encode.safetensors")
+        save_code(inversion.pivot, folder / "refine.safetensors")
     save_tuned(inversion.tuned, folder / "tuned.safetensors", original=original)
     save_image(paste(inversion.photo, inversion.tuned.image, inversion.frame), folder / "photo.png")
 
@@ -58,11 +62,15 @@ def read_inversion(
     crop, frame = align(
         on_device(photo, G.device), read_frame(folder / "crop.frame.json"), G.resolution
     )
-    code = load_code(folder / "encode.safetensors", G.device)
-    pivot = load_code(folder / "refine.safetensors", G.device)
+    codes = {
+        step: load_code(folder / f"{step}.safetensors", G.device)
+        for step in STEPS[:-1]
+        if step in steps
+    }
     tuned = load_tuned(folder / "tuned.safetensors", G)
-    images = {"encode": generate(G, code), "refine": generate(G, pivot), "tune": tuned.image}
-    return Inversion(photo, crop, frame, code, pivot, tuned, images, steps)
+    images = {step: generate(G, code) for step, code in codes.items()} | {"tune": tuned.image}
+    pivots = list(codes.values())
+    return Inversion(photo, crop, frame, pivots[0], pivots[-1], tuned, images, steps)
 
 
 def write_edited(folder: Path, edited: Edited) -> dict[str, Any]:
@@ -83,6 +91,8 @@ def picture_rows(
     shown: list[torch.Tensor | None] = [_small(photo.image), read_image(folder / "crop.png")]
     caption = ["photo", "aligned"]
     for step in STEPS:
+        if step not in steps:
+            continue
         shown.append(read_image(folder / f"{step}.png"))
         caption.append(f"{step}  LPIPS {steps[step]['lpips']:.3f}")
     shown.append(_face(photo.image, frame))  # what the edited photos below are to be compared with
@@ -101,7 +111,7 @@ def write_sheet(folder: Path, photo: Photo, report: dict[str, Any]) -> None:
     """Write sheet.png of one picture."""
     rows, captions = picture_rows(folder, photo, report, width=6)
     sheet = contact_sheet(rows, captions=captions, title=report["name"])
-    save_image(sheet, folder / "sheet.png")
+    save_sheet(sheet, folder)
 
 
 def write_frame(frame: Frame, path: Path) -> None:

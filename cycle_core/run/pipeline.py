@@ -95,8 +95,9 @@ class Inversion:
     """One face of one photo, inverted.
 
     crop: float32 [1,3,R,R] in [-1,1], the aligned face at the generator's resolution; frame: its
-    place in the photo. code: the encoder's; pivot: the refined one. tuned: the generator that gives
-    the crop at the pivot. images: float32 [1,3,R,R] of the steps "encode", "refine" and "tune".
+    place in the photo. code: the encoder's; pivot: the refined one; without an encoder both are the
+    projected one. tuned: the generator that gives the crop at the pivot. images: float32 [1,3,R,R]
+    of the steps "encode", "refine" and "tune", or "project" and "tune".
     report: for each of them the measures, the seconds and what is worth knowing.
     """
 
@@ -205,14 +206,8 @@ def invert_picture(
         found = project(
             G, crop, how, None, told("project"), settings.seed, losses.perceptual, losses.identity
         )
-        code, images["encode"] = found.code, found.image
-        report["encode"] = {
-            "space": code.space,
-            "stage": None,
-            "projected in steps": how.steps,
-            "seconds": clock.lap(),
-        }
-        report["refine"] = {"space": code.space, "steps": 0, "seconds": 0.0}
+        code, images["project"] = found.code, found.image
+        report["project"] = {"space": code.space, "steps": how.steps, "seconds": clock.lap()}
     else:
         code = encode(E, crop, settings.refine.space, G)
         images["encode"] = generate(G, code)
@@ -226,7 +221,8 @@ def invert_picture(
             "steps": settings.refine.steps,
             "seconds": clock.lap(),
         }
-    pivot, images["refine"] = found.code, found.image
+        images["refine"] = found.image
+    pivot = found.code
 
     tuned = tune(G, pivot, crop, settings.tune, told("tune"), settings.seed, losses.perceptual)
     images["tune"] = tuned.image

@@ -4,14 +4,16 @@
     out/NAME/report.json      the same for one picture; its presence says that the picture is done
     out/NAME/*.png ...        the pictures of each step, the code, the tuned weights
 
-A folder is filled under a hidden name and renamed when it is whole. A folder that this program did
-not write is never touched.
+A folder is filled under a hidden name and renamed when it is whole. A result of other settings,
+models or pictures is kept beside it, as NAME.older-1. A folder that this program did not write is
+never touched.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -25,6 +27,7 @@ from ..files.atomic import write_json
 from ..files.json import fits, read_json
 
 REPORT = "report.json"
+OLDER = ".older-"  # in the names of results that another took the place of
 # what is read again of a report; names of files and folders are checked by `_is_name`, too
 _SCHEMA = {
     "cycle_core": str,
@@ -44,6 +47,7 @@ _DONE = {
     "edits": [{"edit": str, "name": str, "image": str, "photo": str}],
     "steps": {"encode": _STEP, "refine": _STEP, "tune": _STEP},
 }  # fmt: skip
+_PROJECTED = {**_DONE, "steps": {"project": _STEP, "tune": _STEP}}
 _CLIP = {"inputs": str, "clip": {}, "files": [str], "edits": [{"edit": str}], "steps": {}}
 _made: list[Path] = []  # by `make_folder`, for `no_empty_folders`
 
@@ -64,7 +68,9 @@ _FILES = ("image", "photo", "video")
 
 def is_done(report: dict[str, Any]) -> bool:
     """Whether a report is that of a finished picture or video, to which edits can be added."""
-    return fits(report, _CLIP if "clip" in report else _DONE)
+    if "clip" in report:
+        return fits(report, _CLIP)
+    return fits(report, _DONE) or fits(report, _PROJECTED)
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
@@ -127,12 +133,15 @@ def check_ours(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, keep: Iterable[str] = ()) -> Iterator[Path]:
+def whole_folder(
+    folder: Path, keep: Iterable[str] = (), older: Path | None = None
+) -> Iterator[Path]:
     """Give a folder to fill, which takes the place of `folder` when the block ends.
 
     It begins with the files of an older result that are named in `keep`, and with whatever is in
-    `folder` that the run did not write. What ends the block early (an error, Ctrl-C) leaves the
-    older state. Raises InputError where `folder` is not a run's, or cannot be written."""
+    `folder` that the run did not write. older: where the older result goes, as `older_result` says;
+    None removes what is not kept. What ends the block early (an error, Ctrl-C) leaves the older
+    state. Raises InputError where `folder` is not a run's, or cannot be written."""
     repair(folder)
     check_ours(folder)
     folder = folder.resolve()  # what a link points to is replaced, not the link
@@ -148,13 +157,29 @@ def whole_folder(folder: Path, keep: Iterable[str] = ()) -> Iterator[Path]:
                     _copy(path, part / path.name)
         yield part
         if folder.is_dir():
-            os.replace(folder, aside)
-        os.replace(part, folder)
+            os.replace(folder, older or aside)
+        try:
+            os.replace(part, folder)
+        except OSError:
+            if older is not None:
+                os.replace(older, folder)
+            raise
     finally:
         if aside.is_dir() and not folder.is_dir():
             os.replace(aside, folder)
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(part, ignore_errors=True)
+
+
+def older_result(folder: Path) -> Path | None:
+    """Where the result in `folder` is to be kept when another takes its place: a name that is free
+    beside it; None where there is none."""
+    repair(folder)
+    if read_report(folder) is None:
+        return None
+    folder = folder.resolve() if folder.is_symlink() else folder
+    names = (folder.with_name(f"{folder.name}{OLDER}{number}") for number in itertools.count(1))
+    return next(path for path in names if not os.path.lexists(path))
 
 
 def repair(folder: Path) -> None:
