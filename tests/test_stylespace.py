@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from cycle_core.checkpoints.inspecting import inspect
 from cycle_core.checkpoints.latents import load_code, save_code
 from cycle_core.cli import main
 from cycle_core.codes import Code
+from cycle_core.directions.clip_text import text_difference
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.editing import Step, edit, edit_many, lerp, mix, slerp
 from cycle_core.directions.files import load_direction, save_directions
@@ -25,7 +28,7 @@ from cycle_core.directions.stylespace import (
     style_deviations,
 )
 from cycle_core.directions.text import apply_edit, parse_edit
-from cycle_core.errors import CheckpointError, InputError, MismatchError
+from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError
 from cycle_core.invert.encode import generate
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
@@ -255,6 +258,42 @@ def test_a_global_direction_is_named_by_its_files_and_a_threshold(G, tmp_path):
     assert named.name == "smile"
     strict = channels_of(f"{tmp_path}/fs3.npy:{tmp_path}/smile.npy:0.3", G)
     assert int((strict.vectors != 0).sum()) == 1
+
+
+class StandIn:
+    """For open_clip, whose weights are too large for a test: texts as vectors of 16 numbers."""
+
+    def create_model(self, name, pretrained):
+        assert (name, pretrained) == ("ViT-B-32-quickgelu", "openai")
+        return SimpleNamespace(
+            eval=lambda: SimpleNamespace(encode_text=lambda x: 5 * torch.eye(16)[x])
+        )
+
+    def get_tokenizer(self, name):
+        return lambda texts: torch.tensor([{"face": 3, "a smiling face": 0}[t] for t in texts])
+
+
+def test_a_text_is_embedded_where_open_clip_is_installed(G, tmp_path, monkeypatch):
+    relevance, _, deviations = styleclip(G, tmp_path)
+    text_difference.cache_clear()
+    name = f"{tmp_path}/fs3.npy:{tmp_path}/smile.txt:0.1"
+    with pytest.raises(MissingFileError, match=r"no file .*smile\.txt"):
+        load_direction(name, generator=G)
+    (tmp_path / "smile.txt").write_text("face\n", "utf-8")
+    with pytest.raises(InputError, match="has 1 lines of text, and two"):
+        load_direction(name, generator=G)
+    (tmp_path / "smile.txt").write_text("face\n a smiling face\n", "utf-8")
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(MissingFileError, match="pip install open_clip_torch, or store"):
+        load_direction(name, generator=G)
+    monkeypatch.setitem(sys.modules, "open_clip", StandIn())
+    monkeypatch.setenv("CYCLE_CORE_OFFLINE", "1")
+    with pytest.raises(MissingFileError, match="CYCLE_CORE_OFFLINE forbids"):
+        load_direction(name, generator=G)
+    monkeypatch.delenv("CYCLE_CORE_OFFLINE")
+    text = torch.eye(16)[0] - torch.eye(16)[3]
+    made = global_direction(G, relevance, text, 0.1, torch.cat(deviations))
+    assert torch.allclose(channels_of(name, G).vectors, made.vectors)
 
 
 def test_relevances_alone_are_no_direction(tmp_path):

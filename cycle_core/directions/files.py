@@ -91,8 +91,9 @@ def load_direction(
         "pca.pt:3", a component of a GANSpace file (.pt, or its cache .npz) or a SeFa factor;
         "S:6_501", a channel of StyleSpace (layer 6, channel 501);
         "fs3.npy:smile.npy:0.15", StyleCLIP's global direction of a text, see `global_direction`:
-        its relevances, the difference of two text embeddings, beta (0.15 if left out). The file
-        S_mean_std beside the first is used where there is one;
+        its relevances, the difference of two text embeddings, or a .txt file of two texts (see
+        `text_difference`), and beta (0.15 if left out). The file S_mean_std beside the first is
+        used where there is one;
         "purple_hair.pt", a StyleCLIP mapper.
     generator: needed for directions in StyleSpace, whose channels are the generator's.
     Nothing that a file stores is executed.

@@ -21,13 +21,14 @@ from ..codes import Code
 from ..errors import InputError, MismatchError
 from ..models.generator import Generator
 from .base import BaseDirection, DirectionType, Strength, column
+from .clip_text import read_texts, text_difference
 from .direction import check_numbers, scaled_range
 from .discovery import style_matrix, w_statistics
 from .foreign import load_style_deviations, load_vectors
 
 BETA = 0.15  # in the range that StyleCLIP's authors use, 0.08 (broad) to 0.3 (a few channels)
 _CHANNEL = re.compile(r"S:(\d{1,6})_(\d{1,6})")
-_GLOBAL = re.compile(r"(.+\.npy):(.+\.(?:npy|pt|pth))(?::(\d{0,9}\.?\d{1,9}))?")
+_GLOBAL = re.compile(r"(.+\.npy):(.+\.(?:npy|pt|pth|txt))(?::(\d{0,9}\.?\d{1,9}))?")
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,9 @@ def _made(name: str, generator: Generator) -> StyleDirection:
     return global_direction(
         generator,
         load_vectors(relevance, "one row for each convolution channel, as in StyleCLIP's fs3.npy,"),
-        load_vectors(text, "the difference of two text embeddings [512]"),
+        text_difference(*read_texts(text))
+        if text.suffix == ".txt"
+        else load_vectors(text, "the difference of two text embeddings [512]"),
         float(match[3] or BETA),
         load_style_deviations(statistics) if statistics.is_file() else None,
         text.stem,

@@ -300,7 +300,7 @@ def _text(number: float) -> str:
 
 
 def _stem(direction: str) -> str:
-    name = re.sub(r"\.(safetensors|pt|pth|npy|npz)(?=:|$)", "", Path(direction).name)
+    name = re.sub(r"\.(safetensors|pt|pth|npy|npz|txt)(?=:|$)", "", Path(direction).name)
     return re.sub(r"[^\w.-]", "-", name)
 
 
