@@ -44,7 +44,7 @@ def main() -> None:
     import torch
 
     from cycle_core.checkpoints.registry import load_generator
-    from cycle_core.models.stylegan2 import GeneratorConfig
+    from cycle_core.models.stylegan2 import StyleGAN2Config
 
     torch.set_num_threads(1)
     load_generator("portraits")  # the imports, and what torch sets up at its first use
@@ -53,9 +53,9 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool,
     ):
-        small = GeneratorConfig(32, 16, 16, mapping_layers=2, channels=(16, 16, 8, 8))
+        small = StyleGAN2Config(32, 16, 16, mapping_layers=2, channels=(16, 16, 8, 8))
         pool.apply(write, (Path(folder, "small"), small))
-        size = pool.apply(write, (Path(folder), GeneratorConfig(arguments.resolution)))
+        size = pool.apply(write, (Path(folder), StyleGAN2Config(arguments.resolution)))
         lines = [f"Generators of {arguments.resolution} px, {size / 1e6:.0f} MB of weights each:\n"]
         lines += ["| command | seconds | of the CPU | memory |", "| --- | --- | --- | --- |"]
         for what, command in COMMANDS.items():

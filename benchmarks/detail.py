@@ -27,7 +27,7 @@ from cycle_core.codes import Code
 from cycle_core.directions.editing import edit
 from cycle_core.images.io import save_image
 from cycle_core.images.sheet import contact_sheet
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.invert.tune import Tuned, tune

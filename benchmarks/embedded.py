@@ -53,7 +53,7 @@ def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptu
     features, fakes = (_batches(lambda x: pooled(x, perceptual), x) for x in (real, samples))
     halves = frechet_distance(features[:SAMPLES], features[SAMPLES:])
     return {
-        "psnr": float((10 * torch.log10(4 / error)).mean()),
+        "psnr": float(metrics.psnr_of(error).mean()),
         "frechet_samples": frechet_distance(features[:SAMPLES], fakes),
         "frechet_halves": halves,
         "frechet_ratio": frechet_distance(features[:SAMPLES], fakes) / halves,

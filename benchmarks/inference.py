@@ -33,10 +33,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.codes import Code
-from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.encode import encode
+from cycle_core.invert.generate import generate
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.runtime.devices import peak_memory
 from cycle_core.training.dry_run import gigabytes
 
@@ -106,7 +107,7 @@ def encoding(size: str, a: argparse.Namespace) -> dict[str, Way]:
 def drawing(size: str, a: argparse.Namespace) -> dict[str, Way]:
     if size == "full":
         torch.manual_seed(0)
-        G = Generator(GeneratorConfig()).to(a.device).eval().requires_grad_(False)
+        G = Generator(StyleGAN2Config()).to(a.device).eval().requires_grad_(False)
     else:
         G = load_generator("portraits", a.device)
     code = Code(G.mapping(torch.randn(1, G.config.z_dim, device=a.device)).detach(), "W")

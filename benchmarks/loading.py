@@ -100,10 +100,10 @@ def write(folder: Path, resolution: int) -> int:
 
     from cycle_core.checkpoints.inspecting import convert
     from cycle_core.models.generator import Generator
-    from cycle_core.models.stylegan2 import GeneratorConfig
+    from cycle_core.models.stylegan2 import StyleGAN2Config
 
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig(resolution)).requires_grad_(False)
+    generator = Generator(StyleGAN2Config(resolution)).requires_grad_(False)
     average = generator.w_avg.clone()
     nvidia, rosinality = nvidia_names(generator), rosinality_names(generator)
     write_nvidia(folder / "nvidia.pkl", nvidia)

@@ -181,7 +181,8 @@ def encode() -> float:
 
 def generate() -> float:
     from cycle_core.checkpoints.registry import load_encoder, load_generator
-    from cycle_core.invert.encode import encode, generate
+    from cycle_core.invert.encode import encode
+    from cycle_core.invert.generate import generate
 
     code = encode(load_encoder("portraits"), embedded_crop())
     generator = load_generator("portraits")
@@ -277,10 +278,10 @@ def full_size():
     import torch
 
     from cycle_core.models.generator import Generator
-    from cycle_core.models.stylegan2 import GeneratorConfig
+    from cycle_core.models.stylegan2 import StyleGAN2Config
 
     torch.manual_seed(0)
-    return Generator(GeneratorConfig()).eval().requires_grad_(False)
+    return Generator(StyleGAN2Config()).eval().requires_grad_(False)
 
 
 def told(seconds: float) -> str:

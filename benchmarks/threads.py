@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from statistics import median
 
 from cycle_core.checkpoints.registry import load_encoder, load_generator
-from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.encode import encode
+from cycle_core.invert.generate import generate
 from cycle_core.invert.refine import refine
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.settings import REFINE_PRESETS

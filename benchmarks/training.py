@@ -36,7 +36,7 @@ from cycle_core.measure.perceptual import AlexNet, Lpips, load_perceptual
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.runtime.devices import autocast, keep_memory, peak_memory
 from cycle_core.runtime.optim import Ranger
 from cycle_core.training.data import Order
@@ -94,7 +94,7 @@ def make_run(
 ) -> EncoderTrainer:
     if full:
         torch.manual_seed(0)
-        generator = Generator(GeneratorConfig()).to(device)
+        generator = Generator(StyleGAN2Config()).to(device)
         perceptual, identity = Lpips(AlexNet(), "random").to(device), IdentityNet().to(device)
     else:
         generator = load_generator("portraits", device)
@@ -126,8 +126,8 @@ def plainly(run: Any, optimizer: Ranger) -> Iterator[None]:
     its optimiser keeps, which is therefore another one."""
     losses = tuple(run.objective.networks)
     networks = [run.encoder, run.generator, *losses]
-    ours = run.draw, run.offsets, run.settings, run.optimizer
-    run.draw = lambda codes: plain.synthesis(run.generator, codes)
+    ours = run.render, run.offsets, run.settings, run.optimizer
+    run.render = lambda codes: plain.synthesis(run.generator, codes)
     run.offsets = lambda image, stage: plain.encode(run.encoder, image, stage) - run.encoder.w_avg
     run.settings = replace(run.settings, bf16=False)
     run.optimizer = optimizer
@@ -135,7 +135,7 @@ def plainly(run: Any, optimizer: Ranger) -> Iterator[None]:
     try:
         yield
     finally:
-        run.draw, run.offsets, run.settings, run.optimizer = ours
+        run.render, run.offsets, run.settings, run.optimizer = ours
         lay_out(networks, torch.channels_last)
 
 
@@ -167,7 +167,7 @@ def step_of(run: EncoderTrainer, phase: Phase) -> dict[str, float]:
             codes = run.encoder.w_avg + offsets
         codes_in = codes.detach().requires_grad_()
         with part("generator"):
-            made = run.draw(codes_in)
+            made = run.render(codes_in)
         made_in = made.detach().requires_grad_()
         with part("losses"):
             loss = run.objective(made_in, run.objective.target(image)).total.mean()

@@ -41,7 +41,7 @@ from cycle_core.invert.tune import tune
 from cycle_core.measure.perceptual import AlexNet, Lpips, load_perceptual
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.runtime.devices import keep_memory, peak_memory
 from cycle_core.training.dry_run import gigabytes
 
@@ -226,7 +226,7 @@ def networks(size: str, device: torch.device) -> tuple[Generator, Lpips]:
     if size == "embedded":
         return load_generator("portraits", device), load_perceptual("loss").to(device)
     torch.manual_seed(0)
-    G = Generator(GeneratorConfig(resolution=int(size))).to(device).eval().requires_grad_(False)
+    G = Generator(StyleGAN2Config(resolution=int(size))).to(device).eval().requires_grad_(False)
     return G, Lpips(AlexNet(), "random").to(device).eval().requires_grad_(False)
 
 

@@ -26,9 +26,9 @@ from .directions.editing import slerp as slerp
 from .directions.files import list_directions as list_directions
 from .directions.files import load_direction as load_direction
 from .directions.files import save_directions as save_directions
-from .directions.foreign import load_style_deviations as load_style_deviations
 from .directions.mapper import MapperDirection as MapperDirection
 from .directions.pictures import direction_from_pictures as direction_from_pictures
+from .directions.published import load_style_deviations as load_style_deviations
 from .directions.stylespace import StyleDirection as StyleDirection
 from .directions.stylespace import global_direction as global_direction
 from .directions.stylespace import style_channel as style_channel
@@ -54,7 +54,8 @@ from .images.io import read_photo as read_photo
 from .images.io import save_image as save_image
 from .images.sheet import contact_sheet as contact_sheet
 from .invert.encode import encode as encode
-from .invert.encode import generate as generate
+from .invert.generate import generate as generate
+from .invert.inversion import Inversion as Inversion
 from .invert.project import project as project
 from .invert.refine import Refined as Refined
 from .invert.refine import refine as refine

@@ -65,7 +65,7 @@ def main(
         if stopped:  # compiled code turns the interrupt that it meets into errors of its own
             return _interrupted()
         sentence = explain(error)
-        if debug or sentence is None:  # None: a mistake of ours, whose trace is worth reporting
+        if debug or sentence is None:  # None: a fault of this program, worth its trace
             raise
         print(f"cycle-core: {sentence}", file=sys.stderr)
         return MISTAKE
@@ -135,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its mistakes told in one sentence as everywhere else."""
+    """argparse, with its mistakes reported in one sentence as everywhere else."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; `{self.prog} --help` shows what is possible.")

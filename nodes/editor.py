@@ -120,7 +120,7 @@ class LatentEditor(io.ComfyNode):
         same_space: bool = False,
         **plugs: Any,
     ) -> io.NodeOutput:
-        from ..cycle_core.invert.encode import generate
+        from ..cycle_core.invert.generate import generate
         from ..cycle_core.models.pairs import adopt
 
         G = generator.to_device(host.generating_memory(generator.module, 1))

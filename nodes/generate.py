@@ -73,8 +73,9 @@ class Generate(io.ComfyNode):
         seed: int,
         same_space: bool = False,
     ) -> io.NodeOutput:
-        from ..cycle_core.invert.encode import BATCH, generate
+        from ..cycle_core.invert.generate import generate
         from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.runtime.devices import BATCH
 
         memory = host.generating_memory(generator.module, min(code.batch, BATCH))
         G = generator.to_device(memory)

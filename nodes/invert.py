@@ -9,12 +9,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cycle_core.invert.settings import TUNE_PRESETS
+from ..cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from . import host
 from .automatic import NumberOrAuto, readable
 from .types import CODE, ENCODER, GENERATOR
 
 PRESETS = ["auto", *TUNE_PRESETS]
+REFINED, TUNED = REFINE_PRESETS["paper"], TUNE_PRESETS["paper"]
 PRESET = (
     "A set of settings: paper has the published ones, fast takes fewer and larger steps, and auto "
     "is embedded for the embedded generator and paper for any other."
@@ -111,8 +112,8 @@ class RefinePivot(io.ComfyNode):
                     "trained last in.",
                 ),
                 REFINE_STEPS.input(
-                    "How many steps each picture gets; auto takes the preset's number, which is 15 "
-                    "in the paper.",
+                    "How many steps each picture gets; auto takes the preset's number, which is "
+                    f"{REFINED.steps} in the paper.",
                 ),
                 host.advanced(
                     io.Int.Input,
@@ -122,8 +123,8 @@ class RefinePivot(io.ComfyNode):
                     "same number gives the same result.",
                 ),
                 LEARNING_RATE.input(
-                    "How large the steps are; auto takes the preset's value, which is 0.0001 in "
-                    "the paper.",
+                    "How large the steps are; auto takes the preset's value, which is "
+                    f"{REFINED.learning_rate:g} in the paper.",
                     advanced=True,
                 ),
                 io.Image.Input(
@@ -206,8 +207,8 @@ class PivotTune(io.ComfyNode):
                 ),
                 io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
                 TUNE_STEPS.input(
-                    "How many steps it takes at most; auto takes the preset's number, which is 350 "
-                    "in the paper.",
+                    "How many steps it takes at most; auto takes the preset's number, which is "
+                    f"{TUNED.steps} in the paper.",
                 ),
                 EARLY_STOP.input(
                     "Tuning ends when the perceptual distance (LPIPS) is this small; 0 never ends "
@@ -233,8 +234,8 @@ class PivotTune(io.ComfyNode):
                     "same number gives the same result.",
                 ),
                 LEARNING_RATE.input(
-                    "How large the steps are; auto takes the preset's value, which is 0.0003 in "
-                    "the paper.",
+                    "How large the steps are; auto takes the preset's value, which is "
+                    f"{TUNED.learning_rate:g} in the paper.",
                     advanced=True,
                 ),
                 host.same_space("the pivots"),
@@ -296,12 +297,9 @@ class PivotTune(io.ComfyNode):
         if most:
             settings = settings.in_steps(most)
         settings = replace(
-            settings,
+            settings.with_locality(locality),
             threshold=settings.threshold if enough is None else enough,
             learning_rate=LEARNING_RATE.read(learning_rate) or settings.learning_rate,
-            locality=settings.locality and locality > 0,
-            locality_l2=settings.locality_l2 * locality,
-            locality_lpips=settings.locality_lpips * locality,
             detail_moves=detail_moves,
             dtype=generator.dtype,
         )

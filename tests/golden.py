@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 ENCODER = EncoderConfig(
     num_ws=6, w_dim=8, input_size=16, widths=(4, 4, 4, 4, 8), units=(1, 1, 1, 1), reduction=2,
@@ -27,7 +27,7 @@ def double():
 
 @pytest.fixture
 def G(double) -> Generator:
-    config = GeneratorConfig(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(6, 6, 6))
+    config = StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(6, 6, 6))
     generator = Generator(config).eval()
     with torch.no_grad():
         generator.w_avg.copy_(generator.mapping(torch.randn(1000, 8))[:, 0].mean(0) + 0.5)

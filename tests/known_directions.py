@@ -8,7 +8,7 @@ import torch
 from cycle_core.codes import Code
 from cycle_core.directions.discovery import fit_directions
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 N, DIM, SAMPLES = 6, 12, 3000
 
@@ -41,7 +41,7 @@ def code(world):
 
 @pytest.fixture
 def G():
-    config = GeneratorConfig(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8))
+    config = StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8))
     return Generator(config).eval().requires_grad_(False)
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cycle_core.codes import Code
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def seeded():
 
 @pytest.fixture
 def G():
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
     )
     return Generator(config).eval().requires_grad_(False)

@@ -63,7 +63,7 @@ def tiny(world):
         importlib.import_module(f"{name}.models.{x}") for x in ("generator", "stylegan2", "encoder")
     )
     torch.manual_seed(0)
-    config = layout.GeneratorConfig(
+    config = layout.StyleGAN2Config(
         resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
     )
     G = module.Generator(config).eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from cycle_core.models.encoder import EncoderConfig
 from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityConfig, IdentityNet
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.encoder import train
 from cycle_core.training.settings import EncoderTraining
 
@@ -24,7 +24,7 @@ class Parts:
 
     def __init__(self, folder):
         torch.manual_seed(0)
-        config = GeneratorConfig(
+        config = StyleGAN2Config(
             resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8)
         )
         self.generator = Generator(config).eval()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from cycle_core.errors import InputError
 from cycle_core.models.generator import Generator
 from cycle_core.models.layers import Linear
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.adversary import (
     Adversary,
     CodePool,
@@ -111,7 +111,7 @@ def test_a_discriminator_from_before_its_layers_were_plain_goes_on_as_the_same_f
         "optimizer": optimizer.state_dict(),
         "pools": {name: CodePool(3).state_dict() for name in ("real", "fake")},
     }
-    config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(4, 4))
+    config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(4, 4))
     adversary = Adversary(LatentDiscriminator(8), Generator(config), torch.Generator())
     adversary.load_state_dict(state)
 

@@ -25,7 +25,7 @@ from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.images.io import read_image
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.settings import TuneSettings
 

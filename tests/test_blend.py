@@ -15,13 +15,13 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.models.blend import blend, layer_of, layer_sizes, layers_from, lower_blocks
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.models.stylegan3 import StyleGAN3Config
 
-SMALL = GeneratorConfig(
+SMALL = StyleGAN2Config(
     resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
 )
 ALIAS_FREE = StyleGAN3Config(
@@ -119,7 +119,7 @@ def test_what_cannot_be_blended_is_refused(pair):
     with pytest.raises(MismatchError, match="pixels 32 and 16, styles 8 and 6, channels at 16 px"):
         blend(
             made(SMALL, 1),
-            made(GeneratorConfig(16, 16, 16, mapping_layers=2, channels=(16, 16, 8)), 3),
+            made(StyleGAN2Config(16, 16, 16, mapping_layers=2, channels=(16, 16, 8)), 3),
         )
     with pytest.raises(MismatchError, match="layers of other shapes: StyleGAN2 and StyleGAN3"):
         blend(made(SMALL, 1), made(ALIAS_FREE, 2))
@@ -182,7 +182,7 @@ print(peak() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
 def test_blending_and_converting_take_little_more_memory_than_one_generator(tmp_path):
     for seed in (1, 2):
-        for name, config in (("s", SMALL), ("l", GeneratorConfig(64))):
+        for name, config in (("s", SMALL), ("l", StyleGAN2Config(64))):
             state = made(config, seed).state_dict()
             save_model(tmp_path / f"{name}{seed}.safetensors", "generator", config, state)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

@@ -11,9 +11,9 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files.atomic import write_atomically
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
-SMALL = GeneratorConfig(resolution=8, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6))
+SMALL = StyleGAN2Config(resolution=8, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6))
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.editing import edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_code_that_is_stored_in_a_latent_file_does_not_run(tmp_path):
 
 
 def test_a_pivot_is_drawn_and_edited_by_a_generator_that_it_fits_and_refused_by_others(tmp_path):
-    config = GeneratorConfig(resolution=8, z_dim=8, w_dim=12, mapping_layers=1, channels=(4, 4))
+    config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=12, mapping_layers=1, channels=(4, 4))
     G = Generator(config).eval().requires_grad_(False)
     code = written(torch.randn(1, 4, 12), tmp_path / "0.pt")
     assert generate(G, edit(code, Direction("x", torch.ones(12)), 1.0)).shape == (1, 3, 8, 8)

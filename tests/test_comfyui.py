@@ -69,7 +69,7 @@ def test_model_folders_show_files_of_their_kind_alone(comfy):
 def test_a_sampled_portrait_is_the_library_s(run):
     from cycle_core.checkpoints.registry import load_generator
     from cycle_core.images.io import to_comfy
-    from cycle_core.invert.encode import generate
+    from cycle_core.invert.generate import generate
     from cycle_core.invert.sampling import sample
 
     got = run({**SAMPLED, **collect(image=("photo", 0))})

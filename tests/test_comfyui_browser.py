@@ -369,11 +369,11 @@ def test_a_generator_without_directions_says_what_is_missing(page, world):
 
     from cycle_core.checkpoints.native import save_model
     from cycle_core.models.generator import Generator
-    from cycle_core.models.stylegan2 import GeneratorConfig
+    from cycle_core.models.stylegan2 import StyleGAN2Config
 
     torch.manual_seed(0)
     channels = (16, 16, 16, 8)
-    config = GeneratorConfig(resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=channels)
+    config = StyleGAN2Config(resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=channels)
     folder = world[2] / "models" / "stylegan"
     state = Generator(config).state_dict()
     save_model(folder / "tiny.safetensors", "generator", asdict(config), state)

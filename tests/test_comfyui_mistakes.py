@@ -84,9 +84,9 @@ def test_a_file_of_another_kind_is_told_what_it_is(comfy, folder):
 def test_codes_and_encoders_of_another_generator_are_told(comfy, run, folder):
     from cycle_core.checkpoints.native import save_model
     from cycle_core.models.generator import Generator
-    from cycle_core.models.stylegan2 import GeneratorConfig
+    from cycle_core.models.stylegan2 import StyleGAN2Config
 
-    config = GeneratorConfig(resolution=256, z_dim=73, w_dim=128, channels=(8,) * 7)
+    config = StyleGAN2Config(resolution=256, z_dim=73, w_dim=128, channels=(8,) * 7)
     state = Generator(config).state_dict()
     save_model(folder / "another.safetensors", "generator", config, state)
     message = told(comfy, drawn_by("another.safetensors"))

@@ -19,7 +19,7 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.adversarial import AdversarialTrainer, train
 from cycle_core.training.data import open_all
 from cycle_core.training.discriminator import Discriminator
@@ -247,7 +247,7 @@ def test_both_codes_of_a_mixed_style_have_one_class(pictures):
 
 def test_the_discriminator_projects_on_the_condition():
     torch.manual_seed(0)
-    config = GeneratorConfig(resolution=16, channels=(8, 8, 8), c_dim=3)
+    config = StyleGAN2Config(resolution=16, channels=(8, 8, 8), c_dim=3)
     critic, image = Discriminator(config), torch.randn(4, 3, 16, 16)
     logits = [critic(image, F.one_hot(torch.full((4,), i), 3).float()) for i in range(3)]
     assert logits[0].shape == (4, 1)

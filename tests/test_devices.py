@@ -17,12 +17,13 @@ import torch
 
 from cycle_core.codes import Code
 from cycle_core.errors import InputError
-from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.encode import encode
+from cycle_core.invert.generate import generate
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.runtime.devices import compiled, in_parts, say_once, supported_dtype
 
 E, G, seeded = small_networks.E, small_networks.G, small_networks.seeded
@@ -184,7 +185,7 @@ def test_an_encoder_beyond_the_range_of_half_precision_encodes_in_float32(pair, 
 
 # ------------------------------------------------------------------ threads
 def test_a_small_generator_is_tuned_by_one_thread_and_a_large_one_by_all(pair):
-    large = Generator(GeneratorConfig(64, 8, 8, mapping_layers=1, channels=(4, 4, 4, 4, 128)))
+    large = Generator(StyleGAN2Config(64, 8, 8, mapping_layers=1, channels=(4, 4, 4, 4, 128)))
     settings = TuneSettings(steps=1, lpips=0.0, locality=False)
     before, found = torch.get_num_threads(), {}
 
@@ -218,7 +219,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(said):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler here")
 def test_a_compiled_generator_draws_the_same(said):
     torch.manual_seed(0)
-    config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 4))
+    config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 4))
     G = Generator(config).eval().requires_grad_(False)
     code = Code(torch.randn(1, G.num_ws, 8), "W+")
     assert torch.allclose(generate(G, code, compile=True), generate(G, code), atol=1e-5)

@@ -13,12 +13,12 @@ from cycle_core.invert.encode import encode
 from cycle_core.invert.sampling import sample
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 
 def generator(classes=0):
     torch.manual_seed(0)
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=16, z_dim=8, w_dim=8, c_dim=classes, mapping_layers=2, channels=(8, 8, 8)
     )
     return Generator(config).eval().requires_grad_(False)

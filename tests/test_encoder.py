@@ -9,7 +9,7 @@ from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from people.training.features import make
 from people.training.settings import FeatureTraining
 
@@ -127,7 +127,7 @@ def test_wrong_input_is_refused_in_words(encoder):
 )
 def test_the_encoder_fits_the_size_of_the_generator(resolution, w_dim, size, published):
     with torch.device("meta"):  # no memory for the weights
-        generator = Generator(GeneratorConfig(resolution=resolution, w_dim=w_dim))
+        generator = Generator(StyleGAN2Config(resolution=resolution, w_dim=w_dim))
     config = EncoderConfig.for_generator(generator)
     assert config.input_size == size
     assert (config.widths == EncoderConfig().widths) is published

@@ -27,7 +27,7 @@ from cycle_core.directions.editing import edit
 from cycle_core.directions.stylespace import style_channel
 from cycle_core.errors import InputError
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 G, seeded = small_networks.G, small_networks.seeded
 LAYOUTS = {
@@ -120,7 +120,7 @@ def test_the_command_line_writes_each_layout_and_codes(G, tmp_path):
 
 @pytest.mark.parametrize("layout", ["rosinality", "nvidia"])
 def test_another_learning_rate_of_the_mapping_is_put_into_the_weights(layout, tmp_path):
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=16, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr_multiplier=1.0,
         channels=(8, 8, 8),
     )  # fmt: skip

@@ -13,9 +13,9 @@ from cycle_core.directions.direction import Direction
 from cycle_core.directions.discovery import calibrate, fit_directions, ganspace, sefa
 from cycle_core.directions.editing import edit
 from cycle_core.directions.files import load_direction
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 seeded, G = known_directions.seeded, known_directions.G
 
@@ -80,7 +80,7 @@ def test_a_direction_that_does_nothing_to_the_attribute_stays_uncalibrated(G):
 # ------------------------------------------------------------------ the embedded ones
 @pytest.fixture
 def portraits():
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=16,
         z_dim=len(TABLE),
         w_dim=128,

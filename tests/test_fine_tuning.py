@@ -14,13 +14,13 @@ from cycle_core.errors import InputError
 from cycle_core.images.io import save_image
 from cycle_core.models.blend import layer_of
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.adversarial import fine_tuning, train
 from cycle_core.training.augment import INTERVAL, Augmentation, _Draws, _octaves, _uncut
 from cycle_core.training.settings import AdversarialTraining
 
 torch.set_num_threads(1)
-CONFIG = GeneratorConfig(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8))
+CONFIG = StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 8, 8))
 TUNED = AdversarialTraining(
     images=96,
     batch=16,

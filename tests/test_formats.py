@@ -29,10 +29,10 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import CheckpointError
 from cycle_core.models.generator import Generator
 from cycle_core.models.layers import modulated_conv
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 FILES = Path(__file__).parent / "fixtures" / "formats"
-CONFIG = GeneratorConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
+CONFIG = StyleGAN2Config(16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_nvidia_settings_that_no_tensor_shows(generator, tmp_path):
 
 def test_nvidia_with_classes(tmp_path):
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig(**{**vars(CONFIG), "c_dim": 3})).requires_grad_(False)
+    generator = Generator(StyleGAN2Config(**{**vars(CONFIG), "c_dim": 3})).requires_grad_(False)
     loaded = load_generator(write_nvidia(tmp_path / "net.pkl", nvidia_names(generator)))
     assert loaded.config.c_dim == 3
     assert same(loaded, generator)

@@ -15,9 +15,9 @@ from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.models.generator import Generator
 from cycle_core.models.layers import upsample
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
-SMALL = GeneratorConfig(resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
+SMALL = StyleGAN2Config(resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_truncation_goes_to_the_mean(small):
 def test_conv_clamp_bounds_the_activations():
     torch.manual_seed(0)
     free = Generator(SMALL)
-    clamped = Generator(GeneratorConfig(**{**vars(SMALL), "conv_clamp": 0.1}))
+    clamped = Generator(StyleGAN2Config(**{**vars(SMALL), "conv_clamp": 0.1}))
     clamped.load_state_dict(free.state_dict())
     w = free.mapping(torch.randn(1, 8))
     assert clamped.synthesis(w).abs().max() < free.synthesis(w).abs().max()
@@ -124,9 +124,9 @@ def test_bfloat16_is_close_and_gives_float32():
     code = """
 import torch
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 torch.manual_seed(0)
-G = Generator(GeneratorConfig(16, 8, 12, mapping_layers=2, channels=(8, 6, 4)))
+G = Generator(StyleGAN2Config(16, 8, 12, mapping_layers=2, channels=(8, 6, 4)))
 with torch.no_grad():
     w = G.mapping(torch.randn(2, 8))
     half, full = G.synthesis(w, dtype=torch.bfloat16), G.synthesis(w)
@@ -142,7 +142,7 @@ print(half.dtype, float((half - full).norm() / full.norm()))
 
 def test_every_resolution_from_4_on_has_its_styles_and_size():
     for log2 in range(2, 8):
-        config = GeneratorConfig(2**log2, 4, 4, channel_base=256, channel_max=16)
+        config = StyleGAN2Config(2**log2, 4, 4, channel_base=256, channel_max=16)
         generator = Generator(config)
         w = torch.randn(1, 2 * log2 - 2, 4)
         assert generator.synthesis(w).shape == (1, 3, 2**log2, 2**log2)
@@ -169,10 +169,10 @@ def test_a_code_fits_its_generator_and_the_ones_tuned_from_it(small):
 
 # ------------------------------------------------------------------ bad input
 def test_wrong_inputs_are_named(small):
-    conditional = Generator(GeneratorConfig(**{**vars(SMALL), "c_dim": 3}))
+    conditional = Generator(StyleGAN2Config(**{**vars(SMALL), "c_dim": 3}))
     cases = [
-        (lambda: GeneratorConfig(resolution=48), "power of two"),
-        (lambda: GeneratorConfig(resolution=16, channels=(8,)), "give one for each"),
+        (lambda: StyleGAN2Config(resolution=48), "power of two"),
+        (lambda: StyleGAN2Config(resolution=16, channels=(8,)), "give one for each"),
         (lambda: small.mapping(torch.zeros(1, 9)), r"\[batch, 8\]"),
         (lambda: small.mapping(torch.zeros(1, 8), torch.zeros(1, 3)), "leave the class c out"),
         (lambda: conditional.mapping(torch.zeros(1, 8)), "one-hot class vector"),

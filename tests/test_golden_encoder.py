@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cycle_core.images.io import save_image
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.data import Order
 from cycle_core.training.encoder import EncoderTrainer
 from cycle_core.training.settings import EncoderTraining
@@ -150,7 +150,7 @@ def test_every_step_of_a_cycle_is_the_papers(G, tmp_path, parts):
 
 
 def test_losses_are_taken_at_256_pixels(double, tmp_path):
-    large = Generator(GeneratorConfig(512, z_dim=8, w_dim=8, mapping_layers=1, channels=(2,) * 8))
+    large = Generator(StyleGAN2Config(512, z_dim=8, w_dim=8, mapping_layers=1, channels=(2,) * 8))
     for i in range(2):
         save_image(torch.zeros(3, 512, 512), tmp_path / f"{i}.png")
     config = replace(golden.ENCODER, num_ws=large.num_ws)

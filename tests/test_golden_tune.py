@@ -19,7 +19,7 @@ from cycle_core.invert.settings import TUNE_PRESETS, TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.measure.perceptual import THRESHOLDS
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 G, double = golden.G, golden.double
 STEPS = 6
@@ -89,7 +89,7 @@ def test_it_stops_at_the_threshold(G):
 
 
 def test_the_whole_resolution_is_compared(double):
-    large = Generator(GeneratorConfig(512, z_dim=8, w_dim=8, mapping_layers=1, channels=(2,) * 8))
+    large = Generator(StyleGAN2Config(512, z_dim=8, w_dim=8, mapping_layers=1, channels=(2,) * 8))
     x = (torch.arange(512) % 2 * 2.0 - 1).expand(1, 3, 512, 512)  # a grid of single pixels
     pivot = Code(large.w_avg.expand(1, large.num_ws, -1), "W")
     settings = TuneSettings(steps=0, lpips=0.0, locality=False)

@@ -16,9 +16,9 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
-CONFIG = GeneratorConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4), c_dim=3)
+CONFIG = StyleGAN2Config(16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4), c_dim=3)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.images.io import save_image
-from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.encode import encode
+from cycle_core.invert.generate import generate
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import RefineSettings
 

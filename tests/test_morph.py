@@ -20,7 +20,7 @@ from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.images.clips import ClipWriter, open_clip, write_animation
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.invert.tuned_files import save_tuned

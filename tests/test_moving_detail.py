@@ -13,7 +13,7 @@ from small_networks import code_of
 from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import CheckpointError
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.invert.tuned_files import load_tuned, save_tuned

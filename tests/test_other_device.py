@@ -17,7 +17,8 @@ from small_training import Parts
 
 from cycle_core.directions.discovery import sefa
 from cycle_core.directions.editing import edit
-from cycle_core.invert.encode import encode, generate
+from cycle_core.invert.encode import encode
+from cycle_core.invert.generate import generate
 from cycle_core.invert.project import project
 from cycle_core.invert.refine import refine
 from cycle_core.invert.sampling import sample

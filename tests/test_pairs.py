@@ -18,16 +18,16 @@ from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.errors import MismatchError
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.invert.tuned_files import load_tuned, save_tuned
 from cycle_core.models.fingerprints import same, short
 from cycle_core.models.generator import Generator
 from cycle_core.models.pairs import adopt
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
-CONFIG = GeneratorConfig(16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 6, 4))
+CONFIG = StyleGAN2Config(16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 6, 4))
 
 
 def random_generator(seed: int = 0, **changes: Any) -> Generator:

@@ -15,7 +15,7 @@ from cycle_core.faces.frame import CENTRE
 from cycle_core.images.io import Photo, read_photo
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.run.pipeline import (
-    Inversion,
+    InvertedPhoto,
     Models,
     RunSettings,
     edit_picture,
@@ -46,7 +46,7 @@ def photo(portrait: Path) -> Photo:
 
 
 @pytest.fixture(scope="module")
-def inversion(photo: Photo, models: Models, settings: RunSettings) -> Inversion:
+def inversion(photo: Photo, models: Models, settings: RunSettings) -> InvertedPhoto:
     return invert_picture(photo, CENTRE, models, settings)
 
 

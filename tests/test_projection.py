@@ -16,7 +16,7 @@ from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.images.io import save_image
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.nearest import nearest_codes
 from cycle_core.invert.noise_maps import NoiseMaps
 from cycle_core.invert.objective import Objective
@@ -27,7 +27,7 @@ from cycle_core.measure.networks import Networks
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.models.stylegan3 import StyleGAN3Config
 
 SETTINGS = ProjectSettings(steps=12, identity=0.0)
@@ -36,7 +36,7 @@ SETTINGS = ProjectSettings(steps=12, identity=0.0)
 @pytest.fixture(scope="module")
 def G():
     torch.manual_seed(0)
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channels=(16, 16, 16, 8)
     )
     return Generator(config).eval().requires_grad_(False)
@@ -213,7 +213,7 @@ def test_of_several_starts_the_best_is_kept(G, image, perceptual):
 
 def test_samples_are_of_the_class_that_is_asked_for(perceptual):
     torch.manual_seed(0)
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=16, z_dim=16, w_dim=16, c_dim=3, mapping_layers=2, channels=(16, 16, 16)
     )
     conditional = Generator(config).eval().requires_grad_(False)

@@ -19,7 +19,7 @@ from cycle_core.errors import CheckpointError, InputError, MismatchError
 from cycle_core.invert.encode import encode
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 WIDTHS, UNITS = (4, 4, 6, 8, 12), (1, 2, 1, 2)
 SIZE, NUM_WS, W_DIM = 32, 8, 16
@@ -141,7 +141,7 @@ def _seed():
 
 @pytest.fixture
 def G():
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=32, z_dim=W_DIM, w_dim=W_DIM, mapping_layers=2, channels=(6, 6, 4, 4)
     )
     generator = Generator(config).eval().requires_grad_(False)

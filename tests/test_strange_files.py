@@ -24,11 +24,12 @@ from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.cli import main
 from cycle_core.errors import CheckpointError, InputError
 from cycle_core.images.io import as_rgb
-from cycle_core.invert.encode import check_photos, generate
+from cycle_core.invert.checks import check_photos
+from cycle_core.invert.generate import generate
 from cycle_core.invert.sampling import sample
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 W = 8
 
@@ -42,7 +43,7 @@ def make(**changes: Any) -> Generator:
         "mapping_layers": 2,
         "channels": (8, 6, 4),
     }
-    generator = Generator(GeneratorConfig(**(values | changes))).eval().requires_grad_(False)
+    generator = Generator(StyleGAN2Config(**(values | changes))).eval().requires_grad_(False)
     for tensor in generator.state_dict().values():
         tensor.add_(0.1 * torch.randn_like(tensor))
     return generator

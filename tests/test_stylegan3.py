@@ -17,7 +17,7 @@ from cycle_core.codes import Code
 from cycle_core.directions.discovery import ganspace, sefa
 from cycle_core.directions.editing import edit, mix
 from cycle_core.errors import CheckpointError, InputError, MismatchError
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.invert.tuned_files import load_tuned, save_tuned

@@ -20,7 +20,7 @@ from cycle_core.directions.clip_text import text_difference
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.editing import Step, edit, edit_many, lerp, mix, slerp
 from cycle_core.directions.files import load_direction, save_directions
-from cycle_core.directions.foreign import load_style_deviations
+from cycle_core.directions.published import load_style_deviations
 from cycle_core.directions.stylespace import (
     StyleDirection,
     global_direction,
@@ -29,11 +29,11 @@ from cycle_core.directions.stylespace import (
 )
 from cycle_core.directions.text import apply_edit, parse_edit
 from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.tune import tune
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 
 SIZES = (8, 8, 8, 6, 6, 6, 4, 4)  # conv1, RGB; conv0, conv1, RGB; ... of channels (8, 6, 4)
 CONVOLUTIONS = 8 + 8 + 6 + 6 + 4
@@ -42,7 +42,7 @@ CONVOLUTIONS = 8 + 8 + 6 + 6 + 4
 @pytest.fixture
 def G():
     torch.manual_seed(0)
-    config = GeneratorConfig(resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
+    config = StyleGAN2Config(resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channels=(8, 6, 4))
     return Generator(config).eval().requires_grad_(False)
 
 
@@ -62,7 +62,7 @@ def biased(G, layer, channel, amount):
 # ------------------------------------------------------------------ the space
 def test_at_1024_there_are_26_layers_with_9088_channels_of_which_3040_are_of_the_rgb():
     with torch.device("meta"):
-        synthesis = Generator(GeneratorConfig(resolution=1024)).synthesis
+        synthesis = Generator(StyleGAN2Config(resolution=1024)).synthesis
     sizes, layers = synthesis.style_channels, synthesis.style_layers
     assert len(sizes) == 26
     assert sum(sizes) == 9088

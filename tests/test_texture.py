@@ -8,13 +8,13 @@ from test_generator_training import SMALL
 
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.discriminator import train_discriminator
 from people.training.generator import RegressionTrainer, train
 from people.training.renders import HELD_OUT
 from people.training.texture import Crops, PatchDiscriminator
 
-CONFIG = GeneratorConfig(
+CONFIG = StyleGAN2Config(
     resolution=128, z_dim=4, w_dim=8, mapping_layers=1, channels=(8, 8, 8, 8, 6, 4)
 )
 

@@ -22,7 +22,7 @@ from cycle_core.checkpoints.native import save_model
 from cycle_core.cli import main
 from cycle_core.images.io import save_image
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.log import LOG
 from cycle_core.training.loop import CHECKPOINT, load_checkpoint
 
@@ -35,7 +35,7 @@ def command(tmp_path_factory) -> list[str]:
     """The options of a tiny run of 25 steps: every phase, a warm-up, batches seen in two parts."""
     folder = tmp_path_factory.mktemp("command")
     torch.manual_seed(0)
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8)
     )
     generator = Generator(config).eval()
@@ -188,7 +188,7 @@ def test_a_batch_that_does_not_divide_is_refused(command, tmp_path, capsys):
 
 
 def test_full_size_needs_the_published_networks_or_a_word(tmp_path, capsys):
-    config = GeneratorConfig(256, z_dim=8, mapping_layers=1, channels=(1,) * 7)
+    config = StyleGAN2Config(256, z_dim=8, mapping_layers=1, channels=(1,) * 7)
     generator = Generator(config)
     save_model(tmp_path / "g.safetensors", "generator", config, generator.state_dict())
     options = ["--generator", str(tmp_path / "g.safetensors"), "--data", "x", "--out", "y"]

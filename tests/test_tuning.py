@@ -10,7 +10,7 @@ import torch
 from small_networks import Cramped, Interrupted, code_of, interrupt, same, state
 
 from cycle_core.errors import InputError, MismatchError
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.invert.locality import Locality
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import RefineSettings, TuneSettings
@@ -19,7 +19,7 @@ from cycle_core.measure.networks import Networks
 from cycle_core.models import layers
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.models.stylegan3 import StyleGAN3Config
 from cycle_core.runtime.session import trainable_copy
 
@@ -296,7 +296,7 @@ def test_the_result_of_refining_is_a_pivot(E, G, image, perceptual):
 def test_it_works_where_everything_was_made_in_inference_mode(perceptual):
     layers._kept_binomial.cache_clear()
     with torch.inference_mode():
-        config = GeneratorConfig(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 8))
+        config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, mapping_layers=1, channels=(8, 8))
         G = Generator(config).eval()
         E = Encoder(
             EncoderConfig(
@@ -358,7 +358,7 @@ def test_pivots_take_turns_in_locality(G, perceptual):
 
 
 def test_locality_draws_samples_of_all_classes(perceptual):
-    config = GeneratorConfig(8, z_dim=8, w_dim=8, c_dim=3, mapping_layers=1, channels=(8, 8))
+    config = StyleGAN2Config(8, z_dim=8, w_dim=8, c_dim=3, mapping_layers=1, channels=(8, 8))
     G = Generator(config).eval().requires_grad_(False)
     pivots = G.mapping(*G.draw_inputs(1, torch.Generator().manual_seed(9)))
     far = TuneSettings(locality_alpha=1e6)

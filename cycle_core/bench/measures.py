@@ -24,7 +24,8 @@ from ..directions.editing import edit
 from ..directions.files import load_direction
 from ..errors import InputError
 from ..images.io import from_pil, to_pil
-from ..invert.encode import encode, generate
+from ..invert.encode import encode
+from ..invert.generate import generate
 from ..measure import metrics
 from ..measure.networks import Networks
 from ..measure.perceptual import PortraitNet, load_attributes, load_perceptual

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -24,15 +24,17 @@ from ..checkpoints.registry import load_encoder, load_generator
 from ..directions.editing import edit
 from ..errors import CycleError, InputError
 from ..files.atomic import write_json
-from ..files.weights import sha256
+from ..files.checksum import sha256
 from ..images.io import list_images, read_crop, save_image
-from ..invert.encode import check_pair, generate
+from ..invert.checks import check_pair
+from ..invert.generate import generate
 from ..invert.settings import ProjectSettings, RefineSettings, TuneSettings
 from ..invert.tune import tune
 from ..measure.networks import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..run.pipeline import is_embedded
+from ..runtime.progress import StepCallback
 from .measures import (
     Clock,
     Rulers,
@@ -46,7 +48,6 @@ from .measures import (
 from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method
 from .run import SHOWN, read_result, unlike
 
-Progress = Callable[[str, int, int], object]  # (method, pictures done, pictures in all)
 SET = "photographs"
 _SHOWN_EDITS = 2
 
@@ -91,7 +92,7 @@ def compare_photos(
     encoders: Mapping[str, str | Path] | None = None,
     directions: Sequence[str] = (),
     settings: PhotoSettings | None = None,
-    progress: Progress | None = None,
+    progress: StepCallback | None = None,
 ) -> Compared:
     """Measure what `out` does not hold yet, and write out/report.json.
 

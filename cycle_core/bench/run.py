@@ -18,7 +18,8 @@ from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.atomic import write_atomically, write_json
 from ..files.json import read_json
 from ..images.io import save_image
-from ..invert.encode import check_pair, generate
+from ..invert.checks import check_pair
+from ..invert.generate import generate
 from ..invert.settings import TUNE_PRESETS, RefineSettings, TuneSettings
 from ..invert.tune import tune
 from ..measure.networks import Networks
@@ -29,7 +30,6 @@ from .measures import Clock, Numbers, Rulers, consistency, distance_to_w, distor
 from .methods import METHODS, BenchModels, Method, find
 from .sets import NAMES, TestSet, open_set
 
-Progress = Callable[[str], object]
 _PARTS = frozenset(("facts", "pivot", "tuned", "edited"))
 NUMBERS = "numbers.json"
 _MEASURED = {str: [float]}
@@ -93,7 +93,7 @@ def compare(
     settings: BenchSettings | None = None,
     encoders: str | Path | None = None,
     sets: str | Path | None = None,
-    say: Progress | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> list[dict[str, Any]]:
     """Measure what `out` does not hold yet; gives all its results: those of `measure`, with "facts"
     (of what). They are also in out/numbers.json, short enough to be kept in a repository.

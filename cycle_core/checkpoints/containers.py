@@ -30,7 +30,7 @@ from .unpickling import Limits, Unpickler
 MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
 MAX_HEADER = 4 << 20  # bytes of a safetensors header or a zip directory
 MAX_NPY_HEADER = 64 << 10
-MAX_CODE = 32 << 20  # bytes of the pickle in a zip
+MAX_PICKLE = 32 << 20  # bytes of the pickle in a zip
 
 
 def read_container(region: Region, limits: Limits) -> tuple[str, Any, dict[str, str]]:
@@ -175,10 +175,10 @@ def _read_zip(region: Region, limits: Limits) -> tuple[str, Any]:
             raise Damaged("its storages have other sizes than it says")
         return storages[key, kind]
 
-    code = members.region(pickles[0])
-    if code.size > MAX_CODE:
+    pickled = members.region(pickles[0])
+    if pickled.size > MAX_PICKLE:
         raise Damaged("it has more in it than any model file")
-    machine = Unpickler(code, limits, lambda nested: _nested(nested, limits), persistent)
+    machine = Unpickler(pickled, limits, lambda nested: _nested(nested, limits), persistent)
     return "torch zip", machine.load()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, CycleError, InputError
-from ..files.weights import sha256
+from ..files.checksum import sha256
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from . import unsupported
@@ -39,7 +39,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
     found = _found(contents)
     with reported(path):
         other = None if found else unsupported.name(contents)
-    if contents.foreign and other is None:
+    if contents.unknown and other is None:
         raise CheckpointError(refusal(contents))
     if not found and other is None:
         raise CheckpointError(
@@ -115,7 +115,7 @@ def cached_conversion(path: str | Path, kind: str, allow: bool) -> Path:
 
 def _found(contents: Contents) -> list[Format]:
     with reported(contents.path):
-        return [] if contents.foreign else formats_of(contents)
+        return [] if contents.unknown else formats_of(contents)
 
 
 def _facts(contents: Contents, one: Format) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _is_latent(entry: object) -> bool:
 
 def _read_latents(contents: Contents) -> Code:
     path, entries = contents.path, latents_in(contents.data)
-    if contents.foreign:
+    if contents.unknown:
         raise CheckpointError(refusal(contents))
     if not entries:
         with reported(path):

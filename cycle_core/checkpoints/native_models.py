@@ -9,7 +9,7 @@ import torch
 
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from ..models.stylegan3 import StyleGAN3Config
 from .building import assemble, build, make_config
 from .format import Format
@@ -21,7 +21,7 @@ from .reading import Contents
 def _load_generator(contents: Contents) -> Generator:
     config, state, metadata = model_of(contents, "generator")
     # a StyleGAN2 configuration does not name its architecture
-    kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else GeneratorConfig
+    kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else StyleGAN2Config
     generator = assemble(make_config(kind, config, contents.path), state, contents.path)
     return generator.in_space(metadata.get("space", ""))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import PersistentObject, shown
@@ -29,7 +29,7 @@ def from_nvidia(
     state: Mapping[str, Tensor],
     conv_clamp: float | None = None,
     mapping_lr_multiplier: float = 0.01,
-) -> tuple[GeneratorConfig, State]:
+) -> tuple[StyleGAN2Config, State]:
     """Translate the state dict of NVIDIA's PyTorch StyleGAN2 `G_ema`: (configuration, our state).
 
     Raises CheckpointError where tensors are missing."""
@@ -39,7 +39,7 @@ def from_nvidia(
         last = state[f"synthesis.b{sizes[-1]}.torgb.weight"]
         const = state["synthesis.b4.const"]
         numbers, out = mapping_network(state)
-        config = GeneratorConfig(
+        config = StyleGAN2Config(
             resolution=sizes[-1],
             **numbers,
             mapping_lr_multiplier=mapping_lr_multiplier,

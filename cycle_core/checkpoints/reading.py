@@ -50,7 +50,7 @@ class Contents:
     container: str  # "safetensors", "torch zip", "torch legacy", "pickle", "npy" or "npz"
     data: Any = field(repr=False)
     metadata: dict[str, str] = field(default_factory=dict)  # of safetensors
-    foreign: tuple[str, ...] = ()  # names of classes and functions that are not known here
+    unknown: tuple[str, ...] = ()  # names of classes and functions that are not known here
     cache: dict[str, Any] = field(default_factory=dict, repr=False)  # what was found in `data`
 
 
@@ -67,8 +67,8 @@ def read_file(path: str | Path, strict: bool = True) -> Contents:
         limits = Limits(source.size)
         container, data, metadata = read_container(region, limits)
         check_unfolded(data)
-    contents = Contents(path, container, data, metadata, tuple(sorted(limits.foreign)))
-    if strict and contents.foreign:
+    contents = Contents(path, container, data, metadata, tuple(sorted(limits.unknown)))
+    if strict and contents.unknown:
         raise CheckpointError(refusal(contents))
     return contents
 
@@ -76,7 +76,7 @@ def read_file(path: str | Path, strict: bool = True) -> Contents:
 def refusal(contents: Contents) -> str:
     """The sentence for a file with names that are not known here."""
     return (
-        f"{contents.path} asks for {contents.foreign[0]}, which is neither a tensor nor anything "
+        f"{contents.path} asks for {contents.unknown[0]}, which is neither a tensor nor anything "
         "else that a model file needs, so it is not opened and nothing in it was run: get the file "
         "from its authors, or have it saved again as a state dict."
     )

@@ -85,7 +85,7 @@ def open_model(name: str | Path, kind: str, **options: Any) -> Any:
 def find(contents: Contents, kind: str) -> Format:
     """The format of this kind that a file has. Raises CheckpointError, which says what it is."""
     found = {one.kind: one for one in formats_of(contents)}
-    if kind in found and not contents.foreign:
+    if kind in found and not contents.unknown:
         return found[kind]
     if kind in found:
         raise CheckpointError(refusal(contents))
@@ -100,7 +100,7 @@ def find(contents: Contents, kind: str) -> Format:
             f"{contents.path} is {known}, but {with_article(kind)} is needed here: choose "
             "another file."
         )
-    if contents.foreign:
+    if contents.unknown:
         raise CheckpointError(refusal(contents))
     raise CheckpointError(
         f"{contents.path} is not one of our model files, nor in any other layout that is known "

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor
@@ -23,7 +23,7 @@ NAMES = ("style.1.weight", "input.input", "conv1.conv.weight")
 
 def from_rosinality(
     state: Mapping[str, Tensor], latent_avg: Tensor | None = None
-) -> tuple[GeneratorConfig, State]:
+) -> tuple[StyleGAN2Config, State]:
     """Translate the `g_ema` of rosinality's stylegan2-pytorch: (configuration, our state).
 
     latent_avg: [w_dim] or [N, w_dim]. Without it the mean of w is missing in the state, and without
@@ -33,7 +33,7 @@ def from_rosinality(
         layers = sum(1 for key in state if re.fullmatch(r"style\.\d+\.weight", key))
         blocks = 1 + sum(1 for key in state if re.fullmatch(r"to_rgbs\.\d+\.bias", key))
         const = state["input.input"][0]
-        config = GeneratorConfig(
+        config = StyleGAN2Config(
             resolution=2 ** (blocks + 1),
             z_dim=state["style.1.weight"].shape[1],
             w_dim=state["style.1.weight"].shape[0],

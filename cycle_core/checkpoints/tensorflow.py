@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor, TFNetwork, shown
@@ -38,7 +38,7 @@ _SETTINGS: dict[str, Any] = {
 
 def from_tensorflow(
     variables: dict[str, Tensor], settings: dict[str, Any]
-) -> tuple[GeneratorConfig, State]:
+) -> tuple[StyleGAN2Config, State]:
     """Translate the variables of a StyleGAN2 in TensorFlow: (configuration, our state).
 
     variables: names without the scope of the network, such as "8x8/Conv0_up/weight", "noise0",
@@ -51,7 +51,7 @@ def from_tensorflow(
         embed = variables.get("LabelEmbed/weight")  # [c_dim, w_dim]
         w_dim = variables["dlatent_avg"].shape[0]
         clamp, const = settings.get("conv_clamp"), variables["4x4/Const/const"]
-        config = GeneratorConfig(
+        config = StyleGAN2Config(
             resolution=sizes[-1],
             z_dim=variables["Dense0/weight"].shape[0] - (0 if embed is None else embed.shape[1]),
             w_dim=w_dim,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from .building import State, assemble_foreign, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor
@@ -66,7 +66,7 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
         blocks = sum(1 for key in state if re.fullmatch(r"synthesis\.output\d+\.weight", key))
         layers = sum(1 for key in state if re.fullmatch(r"mapping\.dense\d+\.weight", key))
         const = state["synthesis.early_layer.const"][0]
-        config = GeneratorConfig(
+        config = StyleGAN2Config(
             resolution=2 ** (blocks + 1),
             z_dim=state[_GENFORCE[0]].shape[1],
             w_dim=state["synthesis.layer0.style.weight"].shape[1],

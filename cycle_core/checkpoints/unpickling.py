@@ -30,7 +30,7 @@ from .pickle_globals import (
 )
 
 MAX_STEPS = 300_000  # opcodes; the largest known files have about 100,000
-MAX_FOREIGN = 1000  # names that are not in the table
+MAX_UNKNOWN = 1000  # names that are not in the table
 MAX_TEXT = 64 << 20  # bytes of text and names in one file
 MAX_UNPACKED = 16 << 20  # bytes of what is compressed, and twice what the file has
 SMALL = 256  # bytes up to this many are read at once
@@ -43,7 +43,7 @@ class Limits:
     def __init__(self, size: int) -> None:
         self.steps, self.text, self.depth = MAX_STEPS, MAX_TEXT, 4
         self.room = MAX_UNPACKED + 2 * size
-        self.foreign: set[str] = set()  # names that are not in the table
+        self.unknown: set[str] = set()  # names that are not in the table
 
     def work(self, steps: int) -> None:
         self.steps -= steps
@@ -209,8 +209,8 @@ class Unpickler:
                 raise Damaged("it is no whole pickle")
         found = Global(module, name)
         if found.make is None:
-            self._limits.foreign.add(found.name)
-            if len(self._limits.foreign) > MAX_FOREIGN:
+            self._limits.unknown.add(found.name)
+            if len(self._limits.unknown) > MAX_UNKNOWN:
                 raise Damaged("it names more classes than any model file")
         self._push(found)
 

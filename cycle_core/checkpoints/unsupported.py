@@ -1,4 +1,4 @@
-"""Files that are often taken for ours and are for something else: told by the names in them."""
+"""Files that are often taken for model files and are for something else, by the names in them."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ def run_edit(arguments: argparse.Namespace) -> None:
 def run_generate(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import load_code
     from ..images.io import save_image
-    from ..invert.encode import generate
+    from ..invert.generate import generate
     from ..models.pairs import adopt
 
     console = Console(arguments.quiet)
@@ -304,7 +304,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     from ..checkpoints.registry import load_generator
     from ..images.io import save_image
     from ..images.sheet import save_sheet
-    from ..invert.encode import generate
+    from ..invert.generate import generate
     from ..invert.sampling import sample
     from ..run.results import make_folder
 

@@ -5,7 +5,7 @@ direction   vectors in W and W+: InterFaceGAN, GANSpace, SeFa and our own
 stylespace  style channels, and StyleCLIP's global directions, which move them
 mapper      StyleCLIP's latent mappers, whose move depends on the code
 registry    all types of directions: one line for each
-foreign     directions in the files of other projects
+published   directions in the files of other projects
 formats     direction files as formats among others that can be opened and inspected
 files       directions by name and by path; writing them
 discovery   directions found: labelled codes, GANSpace, SeFa; what a strength does, measured

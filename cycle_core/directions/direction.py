@@ -1,4 +1,5 @@
-"""Directions that are vectors in W or W+, and how an attribute is read off a code."""
+"""Directions that are vectors in W or W+, and how an attribute is read off a code. Those of other
+projects are read in `published`, which has the TYPE of this class."""
 
 from __future__ import annotations
 

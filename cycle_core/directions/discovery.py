@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
-from ..invert.encode import generate
+from ..invert.generate import generate
 from ..models.generator import Generator
 from ..models.layers import StyleLayer
 from .direction import Direction, Layers, parse_layers

@@ -20,7 +20,7 @@ from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.assets import ASSETS
 from ..models.generator import Generator
 from .base import BaseDirection, DirectionType
-from .foreign import MOST_DIRECTIONS, is_relevance
+from .published import MOST_DIRECTIONS, is_relevance
 from .registry import KINDS, LAYOUTS, TYPES
 from .syntax import ENDINGS
 

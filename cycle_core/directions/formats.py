@@ -11,7 +11,7 @@ from ..checkpoints.native import NATIVE, is_native
 from ..checkpoints.reading import Contents
 from .base import BaseDirection
 from .files import is_direction, list_directions
-from .foreign import is_relevance, is_statistics, load_style_deviations, load_vectors
+from .published import is_relevance, is_statistics, load_style_deviations, load_vectors
 
 
 def _load_directions(contents: Contents) -> list[BaseDirection]:

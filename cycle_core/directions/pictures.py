@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..invert.encode import BATCH, encode
+from ..invert.encode import encode
 from ..models.encoder import Encoder
 from ..models.generator import Generator
+from ..runtime.devices import BATCH
 from ..runtime.progress import Callback
 from .direction import Direction
 from .discovery import fit_directions

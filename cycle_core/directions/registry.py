@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import foreign, mapper, stylespace
+from . import mapper, published, stylespace
 
-TYPES = (foreign.TYPE, stylespace.TYPE, mapper.TYPE)
+TYPES = (published.TYPE, stylespace.TYPE, mapper.TYPE)
 KINDS = {one.kind.space: one.kind for one in TYPES}
 LAYOUTS = tuple(layout for one in TYPES for layout in one.layouts)

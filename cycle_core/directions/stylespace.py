@@ -24,7 +24,7 @@ from .base import BaseDirection, DirectionType, Strength, column
 from .clip_text import read_texts, text_difference
 from .direction import check_numbers, scaled_range
 from .discovery import style_matrix, w_statistics
-from .foreign import load_style_deviations, load_vectors
+from .published import load_style_deviations, load_vectors
 
 BETA = 0.15  # in the range that StyleCLIP's authors use, 0.08 (broad) to 0.3 (a few channels)
 _CHANNEL = re.compile(r"S:(\d{1,6})_(\d{1,6})")

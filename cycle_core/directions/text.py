@@ -179,7 +179,7 @@ def apply_edit(
 
 
 def check_edit(edit: Edit, generator: Generator) -> None:
-    """Try an edit on the generator's mean code, so that what is wrong is told before long work.
+    """Try an edit on the generator's mean code, so that what is wrong is reported before long work.
 
     Raises what `apply_edit` raises, and InputError where the code leaves all numbers."""
     from ..codes import Code

@@ -37,6 +37,10 @@ class Weight:
     sha256: str | None = None
     aliases: tuple[str, ...] = ()
 
+    @property
+    def is_archive(self) -> bool:
+        return self.url.endswith(".zip")
+
 
 CATALOGUE: dict[str, Weight] = {
     weight.name: weight

@@ -110,14 +110,14 @@ class ClipWriter:
         self._last = -1
 
     def __enter__(self) -> ClipWriter:
-        with self._told():
+        with self._reported():
             self.part.touch()  # FFmpeg would try only when the first picture is finished
             self._container = _av().open(str(self.part), "w")
         return self
 
     def write(self, image: Tensor, time: Fraction | float) -> None:
         """Add a picture [1,3,H,W] in [-1,1], shown from `time` on, in seconds."""
-        with self._told():
+        with self._reported():
             stream = self._stream or self._begin(image)
             pixels = _even(image)[0].clamp(-1, 1)
             array = ((pixels + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().contiguous()
@@ -130,7 +130,7 @@ class ClipWriter:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         try:
-            with self._told():
+            with self._reported():
                 if kind is None:
                     if self._stream is not None:
                         self._container.mux(self._stream.encode(None))
@@ -192,7 +192,7 @@ class ClipWriter:
                     self._container.mux(target.encode(None))
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError) as error:  # FFmpeg's errors are of both

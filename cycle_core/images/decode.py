@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ..errors import InputError
-from .profile import Deep, foreign, to_srgb
+from .profile import Deep, profile_of, to_srgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,7 +99,7 @@ def channels(picture: Image.Image, file: Callable[[], BinaryIO] | None = None) -
     file: opens its file, for the low bytes of 16-bit colours.
     What is decoded, at most 4 bytes a pixel, is kept in the last plane of the result and replaced
     there row by row: no more is held than the larger of what the decoder takes and the result."""
-    profile = foreign(picture)
+    profile = profile_of(picture)
     low = None if file is None else _low_bytes(file, picture, profile)
     planes = None  # [3 or 4,H,W]
     if low is not None:

@@ -27,7 +27,7 @@ _SRGB = np.array(
 )
 
 
-def foreign(picture: Image.Image) -> bytes | None:
+def profile_of(picture: Image.Image) -> bytes | None:
     """The embedded profile of a picture, None where there is none that matters: it is damaged, of
     another mode than the picture, or gives the same colours as sRGB."""
     profile = picture.info.get("icc_profile")

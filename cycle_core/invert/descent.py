@@ -14,7 +14,7 @@ from ..runtime.devices import say_once
 from ..runtime.progress import Callback
 from .objective import Terms
 
-Losses = dict[str, float]
+LossValues = dict[str, float]
 Report = Callable[[int, Tensor], object]  # (step from 1, preview [B,3,R,R])
 
 
@@ -40,7 +40,21 @@ class Descent:
     steps: list[int]
     image: Tensor
     state: list[Tensor]
-    history: list[list[Losses]]
+    history: list[list[LossValues]]
+
+    @torch.no_grad()
+    def restore(self, parameters: Sequence[Tensor]) -> None:
+        """Put the best state into the parameters that it is of."""
+        for parameter, value in zip(parameters, self.state, strict=True):
+            parameter.copy_(value)
+
+    def followed_by(self, other: Descent) -> Descent:
+        """Both as one, of one row, where the other began with the best state of this."""
+        done, further = len(self.history[0]) - 1, other.steps[0]
+        history = self.history[0] + other.history[0][1:]
+        if not further:
+            return Descent(self.steps, self.image, self.state, [history])
+        return Descent([done + further], other.image, other.state, [history])
 
 
 def descend(
@@ -49,7 +63,7 @@ def descend(
     steps: int,
     *,
     before_update: Callable[[int], object] = lambda step: None,
-    enough: Callable[[Losses], bool] = lambda losses: False,
+    enough: Callable[[LossValues], bool] = lambda losses: False,
     report: Report = lambda step, preview: None,
 ) -> Descent:
     """Update the parameters `steps` times and keep the state of the smallest total loss.
@@ -61,7 +75,7 @@ def descend(
     Raises InputError where the losses are not numbers from the start."""
     best: list[int] = []
     kept: list[Tensor] = []
-    history: list[list[Losses]] = []
+    history: list[list[LossValues]] = []
     for step in range(steps + 1):
         last = step == steps
         optimizer.zero_grad(set_to_none=True)
@@ -96,7 +110,7 @@ def descend(
     return Descent(best, kept[0], kept[1:], history)
 
 
-def _check_start(losses: Sequence[Losses]) -> None:
+def _check_start(losses: Sequence[LossValues]) -> None:
     for row, found in enumerate(losses, 1):
         if math.isnan(found["total"]):
             which = f" for picture {row} of {len(losses)}" if len(losses) > 1 else ""

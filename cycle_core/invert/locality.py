@@ -3,8 +3,6 @@ stay what they were before tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -12,9 +10,8 @@ from ..measure.networks import Networks
 from ..models.generator import Generator
 from ..runtime.devices import compiled
 from .objective import Objective
+from .pivot_loss import Rendering
 from .settings import TuneSettings
-
-Rendering = Callable[..., Tensor]  # a synthesis network, compiled or not
 
 
 class Locality:
@@ -22,8 +19,8 @@ class Locality:
 
         w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|
 
-    (equation 3), and holds the pictures of the tuned and of the original generator at w_r together
-    by 0.1 L2 + 0.1 LPIPS without noise (equation 4). alpha is at most |w_z - w_p|: in a latent
+    and holds the pictures of the tuned and of the original generator at w_r together by
+    0.1 L2 + 0.1 LPIPS, without noise. alpha is at most |w_z - w_p|: in a latent
     space smaller than FFHQ's, 30 would end beyond the domain. Several pivots take turns."""
 
     def __init__(

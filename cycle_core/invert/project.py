@@ -19,12 +19,12 @@ from ..measure.networks import Distance, Networks
 from ..models.generator import Generator
 from ..runtime.progress import Callback
 from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
+from .checks import check_image, check_photos
 from .descent import Descent, Evaluation, Report, descend, reporter
-from .encode import check_image, check_photos
+from .inversion import Inversion
 from .nearest import nearest_codes, search_steps
 from .noise_maps import NoiseMaps
 from .objective import Objective
-from .refine import Refined
 from .sampling import inputs
 from .settings import ProjectSettings
 from .w_scale import w_spread
@@ -40,7 +40,7 @@ def project(
     perceptual: Distance | None = None,
     identity: Distance | None = None,
     label: int | None = None,
-) -> Refined:
+) -> Inversion:
     """Find the codes whose pictures are nearest, by descent from the mean code, or from the nearest
     of some random codes.
 
@@ -63,7 +63,7 @@ def project(
     tries = settings.starts if start is None else 1
     seeds = torch.randint(2**62, (len(image) * tries,), generator=rng).tolist()
 
-    def attempt(batch: int) -> Refined:
+    def attempt(batch: int) -> Inversion:
         with optimising(G, *networks):
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
@@ -94,7 +94,7 @@ def project(
                 )
                 for index, some in enumerate(pictures.repeat_interleave(tries, 0).split(batch))
             ]  # fmt: skip
-        return _best(Refined.of(found, settings.space, G), tries)
+        return _best(Inversion.of(found, settings.space, G), tries)
 
     batches = halved(settings.batch, len(image) * tries)
     return retry_on_oom(attempt, batches, G.device, "project with this generator")
@@ -157,7 +157,7 @@ def _rate(done: float, settings: ProjectSettings) -> float:
     return falling * (min(1.0, done / settings.rise) if settings.rise else 1.0)
 
 
-def _best(found: Refined, tries: int) -> Refined:
+def _best(found: Inversion, tries: int) -> Inversion:
     """Of the tries of each picture the one of the smallest loss."""
     if tries == 1:
         return found
@@ -167,7 +167,7 @@ def _best(found: Refined, tries: int) -> Refined:
         for first in range(0, len(losses), tries)
     ]
     code = found.code.with_w(found.code.w[best])
-    return Refined(code, found.image[best], tuple(found.history[i] for i in best))
+    return Inversion(code, found.image[best], tuple(found.history[i] for i in best))
 
 
 def _start(G: Generator, start: Code | HasCode, count: int) -> Tensor:

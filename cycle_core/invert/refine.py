@@ -3,14 +3,13 @@ optimised for one picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..codes import Code
 from ..images.resize import resize
 from ..measure.networks import Distance, Networks
 from ..models.encoder import Encoder
@@ -18,42 +17,15 @@ from ..models.generator import Generator
 from ..runtime.optim import WarmRanger
 from ..runtime.progress import Callback
 from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom, trainable_copy
+from .checks import check_image, check_pair, check_photos
 from .descent import Descent, Evaluation, Report, descend, reporter
-from .encode import check_image, check_pair, check_photos, stage_of
+from .encode import stage_of
+from .inversion import Inversion
 from .objective import Objective
 from .settings import REFINE_PRESETS, RefineSettings
 
 Domain = str | Path | Tensor | None
-
-
-@dataclass(frozen=True)
-class Refined:
-    """What `refine` and `project` give.
-
-    code: the pivot, of as many rows as pictures were given.
-    image: float32 [B,3,R,R] in [-1,1], what the generator renders of it.
-    history: for each picture the losses before each step and after the last one
-        (total, l2, lpips, identity); the pivot is of the step with the smallest total.
-    """
-
-    code: Code
-    image: Tensor
-    history: tuple[tuple[dict[str, float], ...], ...]
-
-    @staticmethod
-    def of(
-        found: Sequence[Descent],
-        space: str,
-        G: Generator,
-        stage: int | None = None,
-        origin: str = "",
-    ) -> Refined:
-        """The best states of some descents, each of which is a code."""
-        w = torch.cat([one.state[0] for one in found])
-        image = torch.cat([one.image for one in found]).clamp(-1, 1)
-        history = tuple(tuple(log) for one in found for log in one.history)
-        code = Code(w, space, G.base_fingerprint, stage, origin=origin)
-        return Refined(code, image, history)
+Refined = Inversion  # what it was called once
 
 
 def refine(
@@ -66,7 +38,7 @@ def refine(
     seed: int = 0,
     perceptual: Distance | None = None,
     identity: Distance | None = None,
-) -> Refined:
+) -> Inversion:
     """Refine the encoder for each picture in turn and give the codes that it then makes.
 
         L_ref(x) = L_S(x) + reg / M * sum_i L_S(x_i),   L_S = l2 L2 + lpips LPIPS + id ID
@@ -83,7 +55,8 @@ def refine(
         [K,3,h,w] in [-1,1], or None for no pictures.
     callback(step, total, preview): after each step; what it raises ends the refinement and leaves
         everything as it was.  preview: float [1,3,R,R], not clamped.
-    perceptual, identity: the networks of LPIPS and ID; if None those of `Networks.for_loss`.
+    perceptual, identity: the networks of LPIPS and ID; if None those of `Networks.for_loss`. They
+        are two arguments, as a caller may have one of them alone.
     Where memory ends, it begins again with fewer pictures at once; the result is the same to
     rounding, and the callback counts from 1 again.
     Raises InputError, MismatchError for an encoder of another generator, MissingFileError."""
@@ -94,21 +67,23 @@ def refine(
     stage = stage_of(E, settings.space)
     networks = Networks(perceptual, identity).completed(G, settings.lpips, settings.identity)
 
-    def attempt(batch: int) -> Refined:
+    def attempt(batch: int) -> Inversion:
         with optimising(E, G, *networks):
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
             some = replace(settings, batch=batch)
-            draw = _others(domain, some, generator, torch.Generator().manual_seed(seed))
+            sample_domain = _domain_sampler(
+                domain, some, generator, torch.Generator().manual_seed(seed)
+            )
             total = len(image) * settings.steps
             found = [
                 _refine_one(
-                    trainable_copy(E), generator, picture, stage, some, objective, draw,
+                    trainable_copy(E), generator, picture, stage, some, objective, sample_domain,
                     reporter(callback, index * settings.steps, total),
                 )
                 for index, picture in enumerate(plain(image, G).split(1))
             ]  # fmt: skip
-        return Refined.of(found, "W" if stage == 0 else "W+", G, stage, E.origin)
+        return Inversion.of(found, "W" if stage == 0 else "W+", G, stage, E.origin)
 
     others = 0 if domain is None else settings.images
     return retry_on_oom(
@@ -123,7 +98,7 @@ def _refine_one(
     stage: int,
     settings: RefineSettings,
     objective: Objective,
-    draw: Callable[[], Tensor | None],
+    sample_domain: Callable[[], Tensor | None],
     report: Report,
 ) -> Descent:
     """The best code [1,N,w_dim] on the way for one picture [1,3,H,W]. E is consumed."""
@@ -139,7 +114,7 @@ def _refine_one(
         return Evaluation(terms, rendered, (w,))
 
     def add_domain_gradients(step: int) -> None:
-        others = draw()
+        others = sample_domain()
         if others is None:
             return
         for part in others.split(settings.batch):
@@ -152,10 +127,10 @@ def _refine_one(
     )
 
 
-def _others(
+def _domain_sampler(
     domain: Domain, settings: RefineSettings, G: Generator, rng: torch.Generator
 ) -> Callable[[], Tensor | None]:
-    """A function that draws up to M pictures [M,3,h,w] of the domain, or None for no pictures."""
+    """A function that samples up to M pictures [M,3,h,w] of the domain, or None for no pictures."""
     count = settings.images
     if domain is None or count == 0:
         return lambda: None

@@ -16,8 +16,8 @@ SPACES = ("W", "W+")
 
 @dataclass(frozen=True)
 class RefineSettings:
-    """Pivot refinement: L_S(x) + reg / images * sum_i L_S(x_i), L_S = l2 L2 + lpips LPIPS +
-    identity ID."""
+    """Pivot refinement (Cycle Encoding, Mao et al. 2022): L_S(x) + reg / images * sum_i L_S(x_i),
+    L_S = l2 L2 + lpips LPIPS + identity ID. The numbers are those of the published code."""
 
     steps: int = setting(15, "steps for each picture", low=0)
     learning_rate: float = setting(1e-4, "learning rate of all encoder weights", above=0)
@@ -38,9 +38,10 @@ class RefineSettings:
 
 @dataclass(frozen=True)
 class ProjectSettings:
-    """Projection: the published schedule, with the losses of `RefineSettings` so that methods can
-    be compared. Noise maps stay constant unless `noise_maps` says otherwise."""
+    """Projection (StyleGAN2, Karras et al. 2020, appendix D, whose numbers these are unless a line
+    says otherwise). Noise maps stay constant unless `noise_maps` says otherwise."""
 
+    # space, samples, starts and relative are of this project
     space: str = setting("W", "space of the code", choices=SPACES)
     steps: int = setting(1000, "steps for each picture", low=0)
     samples: int = setting(
@@ -54,6 +55,7 @@ class ProjectSettings:
     fall: float = setting(0.25, "share of the last steps in which it falls to 0", low=0, high=1)
     wander: float = setting(0.05, "noise on w at the start, in deviations of W", low=0)
     settled: float = setting(0.75, "share of the steps until the noise is 0", above=0, high=1)
+    # L_S of `RefineSettings`, so that methods can be compared; published is LPIPS alone
     l2: float = setting(1.0, "weight of L2", low=0)
     lpips: float = setting(0.8, "weight of LPIPS", low=0)
     identity: float = setting(0.1, "weight of the identity loss", low=0)
@@ -68,7 +70,8 @@ class ProjectSettings:
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """Pivotal tuning: l2 L2 + lpips LPIPS + locality, then the map of one layer."""
+    """Pivotal tuning (PTI, Roich et al. 2021): l2 L2 + lpips LPIPS (section 3.2) + locality
+    (section 3.3), then the map of one layer (DHR, Cao et al. 2023)."""
 
     steps: int = setting(350, "steps of the weights, at most", low=0)
     learning_rate: float = setting(3e-4, "learning rate of all synthesis weights", above=0)
@@ -81,6 +84,7 @@ class TuneSettings:
     )  # fmt: skip
     l2: float = setting(1.0, "weight of L2", low=0)
     lpips: float = setting(1.0, "weight of LPIPS", low=0)
+    # section 3.3: w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|
     locality: bool = setting(True, "what keeps pictures near the pivot as they were")
     locality_alpha: float = setting(
         30.0, "L2 distance in W+ from the pivot, never beyond the sample", low=0
@@ -88,6 +92,7 @@ class TuneSettings:
     locality_truncation: float = setting(0.5, "truncation of locality's samples", low=0)
     locality_l2: float = setting(0.1, "weight of locality's L2", low=0)
     locality_lpips: float = setting(0.1, "weight of locality's LPIPS", low=0)
+    # what follows is not of PTI
     locality_every: int = setting(
         1, "steps from one locality to the next, which has as many times the weight", low=1
     )
@@ -112,6 +117,15 @@ class TuneSettings:
                 f"Tuning multiplies in float32 or bfloat16, not in {self.dtype}, whose range its "
                 "gradients leave: take bfloat16."
             )
+
+    def with_locality(self, factor: float) -> TuneSettings:
+        """The same with as many times the weight of locality; 0 does without it."""
+        return replace(
+            self,
+            locality=self.locality and factor > 0,
+            locality_l2=self.locality_l2 * factor,
+            locality_lpips=self.locality_lpips * factor,
+        )
 
     def in_steps(self, count: int) -> TuneSettings:
         """The same in `count` steps at most: weights and detail keep their shares."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
@@ -16,12 +14,16 @@ from ..images.resize import resize
 from ..measure.networks import Distance, Networks
 from ..models.generator import Generator
 from ..runtime.devices import compiled, say_once, supported_dtype
+from ..runtime.optim import fused_adam
 from ..runtime.progress import Callback
 from ..runtime.session import frozen, optimising, plain, retry_on_oom, trainable_copy
-from .descent import Descent, Evaluation, Losses, Report, descend, reporter
-from .encode import check_image, check_photos, generate
-from .locality import Locality, Rendering
-from .objective import Objective, Terms
+from .checks import check_image, check_photos
+from .descent import Descent, Evaluation, LossValues, Report, descend, reporter
+from .detail import fit_detail
+from .generate import generate
+from .locality import Locality
+from .objective import Objective
+from .pivot_loss import PivotLoss, Rendering
 from .settings import TUNE_PRESETS, TuneSettings
 
 
@@ -41,7 +43,7 @@ class Tuned:
     generator: Generator
     pivot: Code
     image: Tensor
-    history: tuple[Losses, ...]
+    history: tuple[LossValues, ...]
     best: int
     original: str
     note: str = ""
@@ -124,45 +126,43 @@ def _tune(
     seed: int,
     networks: Networks,
 ) -> Tuned:
+    """PTI at the pivots, then the detail, with as much memory as these settings take."""
+    steps, detail_steps = settings.steps, settings.detail_steps
+    if len(image) > 1:  # one map cannot be the detail of several pictures
+        steps, detail_steps = steps + detail_steps, 0
+    total = steps + detail_steps
     with optimising(G, *networks):
         networks = networks.frozen()
         w = plain(pivot.w, G)
         objective = Objective(settings.l2, settings.lpips, networks=networks)
         loss = PivotLoss(objective, resize(plain(image, G), G.resolution), w, settings)
         locality = Locality(frozen(G), w, settings, networks, seed) if settings.locality else None
-        tuned = trainable_copy(G).tuned_from(G)
-        tuned.requires_grad_(False)
-        if len(w) == 1:
-            tuned.synthesis.rest_detail(w)
-        tuned.synthesis.gradient_checkpointing = settings.low_memory
-
-        total = settings.steps + settings.detail_steps
-        with_detail = settings.detail_steps > 0 and len(image) == 1
-        steps = settings.steps if with_detail else total
+        tuned = _copy_to_tune(G, w, settings.low_memory)
         found = _tune_weights(tuned, loss, locality, settings, steps, reporter(callback, 0, total))
-        history, best, rendered = found.history[0], found.steps[0], found.image
-        if with_detail and not _enough(settings)(history[-1]):
-            report = reporter(callback, len(history) - 1, total)
-            detail = _fit_detail(tuned, loss, settings, report)
-            if detail.steps[0] > 0:
-                best, rendered = len(history) - 1 + detail.steps[0], detail.image
-            history = history + detail.history[0][1:]
+        done = len(found.history[0]) - 1
+        if detail_steps and not loss.is_enough(found.history[0][-1]):
+            report = reporter(callback, done, total)
+            found = found.followed_by(fit_detail(tuned, loss, settings, report))
         tuned.synthesis.gradient_checkpointing = False
         tuned.requires_grad_(False)
-    kept = tuple(
+    history = tuple(
         {name: losses[name] for name in ("total", "l2", "lpips", "locality") if name in losses}
-        for losses in history
+        for losses in found.history[0]
     )
-    note = ""
-    if len(kept) == 1 and total:
-        note = (
-            f"Tuning took 0 steps: the LPIPS of the pivot, {kept[0]['lpips']:.4f}, is at most the "
-            f"threshold of {settings.threshold:g}. Set the threshold to 0 to tune all the same "
-            "(--threshold; early_stop of the node)."
-        )
-        say_once(note)
-    rendered = rendered.clamp(-1, 1) if settings.dtype is None else generate(tuned, pivot)
-    return Tuned(tuned, pivot, rendered, kept, best, G.fingerprint, note)
+    note = _no_steps(history[0], settings) if len(history) == 1 and total else ""
+    rendered = found.image.clamp(-1, 1) if settings.dtype is None else generate(tuned, pivot)
+    return Tuned(tuned, pivot, rendered, history, found.steps[0], G.fingerprint, note)
+
+
+def _copy_to_tune(G: Generator, w: Tensor, low_memory: bool) -> Generator:
+    """A copy of which nothing is trained yet; a detail that it has, of a tuning before, becomes
+    that of w, which one map can be for one code alone."""
+    tuned = trainable_copy(G).tuned_from(G)
+    tuned.requires_grad_(False)
+    if len(w) == 1:
+        tuned.synthesis.rest_detail(w)
+    tuned.synthesis.gradient_checkpointing = low_memory
+    return tuned
 
 
 def _tune_weights(
@@ -173,10 +173,10 @@ def _tune_weights(
     steps: int,
     report: Report,
 ) -> Descent:
-    """Move all weights of the synthesis network, and leave the best ones in it."""
+    """Move all weights of the synthesis network (section 3.2), and leave the best ones in it."""
     render: Rendering = compiled(G.synthesis) if settings.compile else G.synthesis
     weights = list(G.synthesis.requires_grad_(True).parameters())
-    optimizer = _adam(weights, settings.learning_rate, settings.betas)
+    optimizer = fused_adam(weights, settings.learning_rate, settings.betas)
     localities: list[tuple[int, Tensor]] = []
 
     def evaluate(step: int, learn: bool) -> Evaluation:
@@ -191,70 +191,24 @@ def _tune_weights(
 
     found = descend(
         evaluate, optimizer, steps,
-        before_update=add_locality, enough=_enough(settings), report=report,
+        before_update=add_locality, enough=loss.is_enough, report=report,
     )  # fmt: skip
-    _put(found.state, weights)
+    found.restore(weights)
     values = torch.stack([value for _, value in localities]).tolist() if localities else []
     for (step, _), value in zip(localities, values, strict=True):  # read when the work is done
         found.history[0][step]["locality"] = value
     return found
 
 
-def _fit_detail(G: Generator, loss: PivotLoss, settings: TuneSettings, report: Report) -> Descent:
-    """Move the map of one layer while the weights rest, and leave the best one in the generator."""
-    synthesis, code = G.synthesis.requires_grad_(False), loss.codes[0]
-    detail = synthesis.detail  # of a generator that was tuned before
-    if detail is None:
-        detail = synthesis.add_detail(settings.detail_size)
-    synthesis.detail_code = code if settings.detail_moves else None
-    detail.requires_grad_(True)
-    optimizer = _adam([detail], settings.detail_rate)
-    above = synthesis.above_detail(code, settings.dtype)
-    above = compiled(above) if settings.compile else above
-
-    def evaluate(step: int, learn: bool) -> Evaluation:
-        terms, image = loss(lambda *_: above(), learn)
-        return Evaluation(terms, image, (detail,))
-
-    def set_rate(step: int) -> None:
-        share = step / settings.detail_steps
-        optimizer.param_groups[0]["lr"] = settings.detail_rate * (1 + math.cos(math.pi * share)) / 2
-
-    found = descend(
-        evaluate, optimizer, settings.detail_steps,
-        before_update=set_rate, enough=_enough(settings), report=report,
-    )  # fmt: skip
-    _put(found.state, [detail])
-    return found
-
-
-class PivotLoss:
-    """How far what a generator renders of the pivots is from the pictures, in batches."""
-
-    def __init__(self, objective: Objective, image: Tensor, w: Tensor, settings: TuneSettings):
-        self.objective, self.dtype, self.count = objective, settings.dtype, len(image)
-        self.pictures, self.codes = image.split(settings.batch), w.split(settings.batch)
-        # the features of many pictures would fill the memory: then they are computed each time
-        self.target = objective.target(image) if len(self.pictures) == 1 else None
-
-    def __call__(self, render: Rendering, learn: bool) -> tuple[Terms, Tensor]:
-        """The means of the losses, and pictures [B,3,R,R]; `learn` adds the gradients of the mean
-        loss, batch by batch."""
-        images, parts = [], []
-        for picture, w in zip(self.pictures, self.codes, strict=True):
-            target = self.target or self.objective.target(picture)
-            image = render(w, "const", self.dtype)
-            terms = self.objective(image, target)
-            if learn:
-                (terms.total.sum() / self.count).backward()
-            images.append(image.detach())
-            parts.append(terms.detached())
-        return Terms.mean(parts), torch.cat(images)
-
-
-def _enough(settings: TuneSettings) -> Callable[[Losses], bool]:
-    threshold = settings.threshold if settings.lpips > 0 else 0.0
-    return lambda losses: bool(threshold) and losses["lpips"] <= threshold
+def _no_steps(losses: LossValues, settings: TuneSettings) -> str:
+    """The note of a tuning that made none although some were asked for; it is logged, too."""
+    note = (
+        f"Tuning took 0 steps: the LPIPS of the pivot, {losses['lpips']:.4f}, is at most the "
+        f"threshold of {settings.threshold:g}. Set the threshold to 0 to tune all the same "
+        "(--threshold; early_stop of the node)."
+    )
+    say_once(note)
+    return note
 
 
 def _attempts(settings: TuneSettings, pictures: int) -> Iterator[TuneSettings]:
@@ -279,20 +233,3 @@ def _check_pivot(G: Generator, pivot: Code, pictures: int) -> None:
             f"{pictures} pictures and {pivot.batch} pivots were given to tune one generator: "
             "give one pivot for each picture."
         )
-
-
-@torch.no_grad()
-def _put(values: list[Tensor], parameters: list[nn.Parameter]) -> None:
-    for parameter, value in zip(parameters, values, strict=True):
-        parameter.copy_(value)
-
-
-def _adam(
-    parameters: list[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)
-) -> torch.optim.Adam:
-    """Adam in one pass over the memory, where torch has that for the device: it says so for a
-    device of its own at the first step only."""
-    if parameters[0].device.type in ("cpu", "cuda", "mps", "xpu"):
-        with contextlib.suppress(RuntimeError):  # of an older torch
-            return torch.optim.Adam(parameters, rate, betas, fused=True)
-    return torch.optim.Adam(parameters, rate, betas)

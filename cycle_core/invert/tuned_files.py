@@ -14,7 +14,7 @@ from ..models.fingerprints import same, short
 from ..models.generator import Generator
 from ..models.pairs import adopt
 from ..runtime.session import trainable_copy
-from .encode import generate
+from .generate import generate
 from .tune import Tuned
 
 

@@ -29,8 +29,13 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, 10 log10(2^2 / MSE), float [B]; at most 100 (equal)."""
-    return 10 * torch.log10(4 / mse(a, b).clamp(min=4e-10))
+    """Peak signal-to-noise ratio in dB, float [B]; at most 100 (equal)."""
+    return psnr_of(mse(a, b))
+
+
+def psnr_of(error: Tensor) -> Tensor:
+    """10 log10(2^2 / MSE) of mean squared errors [B]."""
+    return 10 * torch.log10(4 / error.clamp(min=4e-10))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import InputError, MismatchError
 from .generator import Generator
-from .stylegan2 import GeneratorConfig
+from .stylegan2 import StyleGAN2Config
 from .stylegan3 import StyleGAN3Config
 
 
@@ -133,7 +133,7 @@ def _differences(a: Generator, b: Generator) -> str:
         ("dimensions of w ", a.w_dim, b.w_dim),
     ]
     if kinds[0] == kinds[1]:
-        if isinstance(a.config, GeneratorConfig) and isinstance(b.config, GeneratorConfig):
+        if isinstance(a.config, StyleGAN2Config) and isinstance(b.config, StyleGAN2Config):
             sizes = (size for size in a.config.resolutions if size in b.config.resolutions)
             facts += [(f"channels at {r} px ", a.config.width(r), b.config.width(r)) for r in sizes]
         else:
@@ -154,8 +154,8 @@ def lower_blocks(G: Generator, resolution: int) -> Generator:
     so that directions in it fit both.
 
     Raises InputError for another kind of generator and for a size that it does not pass."""
-    if not isinstance(G.config, GeneratorConfig):
-        raise InputError(f"{G.name} is not a StyleGAN2, whose blocks draw smaller pictures.")
+    if not isinstance(G.config, StyleGAN2Config):
+        raise InputError(f"{G.name} is not a StyleGAN2, whose blocks render smaller pictures.")
     G.synthesis.check_size(resolution)
     channels = tuple(G.config.width(r) for r in G.config.resolutions if r <= resolution)
     small = Generator(replace(G.config, resolution=resolution, channels=channels))

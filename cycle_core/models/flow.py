@@ -1,4 +1,4 @@
-"""How what a generator draws moves when its code does, read from its own features.
+"""How what a generator renders moves when its code does, read from its own features.
 
 The map of detail of a tuned generator (`tune`) belongs to the places of one picture. In the picture
 of another code the same things lie elsewhere: the flow from the one picture's features to the

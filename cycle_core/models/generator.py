@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from ..codes import Code
 from ..errors import InputError, MismatchError
 from .fingerprints import fingerprint, same, short
-from .layers import Linear, Synthesis, leaky_relu, normalize
-from .stylegan2 import GeneratorConfig, StyleGAN2Synthesis
+from .layers import Linear, leaky_relu, normalize
+from .stylegan2 import StyleGAN2Config, StyleGAN2Synthesis
 from .stylegan3 import StyleGAN3Config, StyleGAN3Synthesis
+from .synthesis import Synthesis
 
-Config = GeneratorConfig | StyleGAN3Config
+Config = StyleGAN2Config | StyleGAN3Config
 
 
 class Generator(nn.Module):

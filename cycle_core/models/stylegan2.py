@@ -22,16 +22,16 @@ from .layers import (
     SLOPE,
     Linear,
     StyleLayer,
-    Synthesis,
     check_numbers,
     modulated_conv,
     normal,
     upsample,
 )
+from .synthesis import Synthesis
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class StyleGAN2Config:
     """Everything that decides the shapes and the arithmetic of a generator."""
 
     resolution: int = 1024  # a power of two from 4 on
@@ -89,7 +89,7 @@ class GeneratorConfig:
 class StyleGAN2Synthesis(Synthesis):
     """w -> image: one block per resolution, each adding its RGB to the up-sampled sum."""
 
-    def __init__(self, config: GeneratorConfig):
+    def __init__(self, config: StyleGAN2Config):
         super().__init__(config.num_ws, config.w_dim)
         self.const = nn.Parameter(normal(config.width(4), *config.const_size))
         widths = [config.width(r) for r in config.resolutions]
@@ -221,7 +221,7 @@ class StyleGAN2Synthesis(Synthesis):
 class SynthesisBlock(nn.Module):
     """Two styled convolutions (one at 4x4) and the RGB output of one resolution."""
 
-    def __init__(self, in_channels: int, channels: int, resolution: int, config: GeneratorConfig):
+    def __init__(self, in_channels: int, channels: int, resolution: int, config: StyleGAN2Config):
         super().__init__()
         clamp, w_dim, size = config.conv_clamp, config.w_dim, config.size(resolution)
         self.conv0 = (

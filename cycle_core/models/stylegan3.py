@@ -23,12 +23,12 @@ from .layers import (
     SLOPE,
     Linear,
     StyleLayer,
-    Synthesis,
     check_numbers,
     modulated_conv,
     normal,
     normalize,
 )
+from .synthesis import Synthesis
 
 
 class Signal(NamedTuple):

@@ -27,7 +27,7 @@ from ..runtime.progress import StepCallback
 from .clips import ClipInversion, edit_clip, invert_clip, read_clip, write_clip
 from .inputs import Inputs, summarise, text
 from .picture_files import STEPS, read_inversion, write_edited, write_inversion, write_sheet
-from .pipeline import Inversion, Models, RunSettings, edit_picture, find_targets, invert_picture
+from .pipeline import InvertedPhoto, Models, RunSettings, edit_picture, find_targets, invert_picture
 from .results import (
     OLDER,
     check_report,
@@ -275,7 +275,7 @@ def _finish(
     batch: Batch,
     folder: Path,
     photo: Photo,
-    inversion: Inversion,
+    inversion: InvertedPhoto,
     edits: Sequence[Edit],
     report: dict[str, Any],
 ) -> None:

@@ -37,7 +37,8 @@ from ..files.atomic import write_atomically
 from ..files.json import read_json
 from ..files.shards import map_array
 from ..images.clips import Clip, ClipWriter
-from ..invert.encode import encode, generate
+from ..invert.encode import encode
+from ..invert.generate import generate
 from ..invert.project import project
 from ..invert.settings import ProjectSettings
 from ..invert.tune import Tuned, tune

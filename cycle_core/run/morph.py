@@ -9,7 +9,7 @@ from torch import Tensor
 from ..codes import Code
 from ..directions.editing import lerp, slerp
 from ..errors import InputError
-from ..invert.encode import generate
+from ..invert.generate import generate
 from ..models.generator import Generator
 from .video_settings import EASINGS, MorphSettings
 

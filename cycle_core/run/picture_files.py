@@ -27,10 +27,10 @@ from ..files.json import read_json
 from ..images.io import Photo, read_image, save_image
 from ..images.resize import resize
 from ..images.sheet import contact_sheet, save_sheet
-from ..invert.encode import generate
+from ..invert.generate import generate
 from ..invert.tuned_files import load_tuned, save_tuned
 from ..models.generator import Generator
-from .pipeline import Edited, Inversion, Models, on_device
+from .pipeline import Edited, InvertedPhoto, Models, on_device
 
 _FRAME = {"quad": [[float]], "size": int, "photo_size": [int], "source?": str}
 STEPS = ("project", "encode", "refine", "tune")  # of which a picture has those of its report
@@ -38,7 +38,7 @@ PHOTO_WIDTH = 640  # of the photo on a sheet, pixels; nothing wider is shown
 CLOSE = 1.8  # side of what a sheet shows of an edited photo, in sides of the crop
 
 
-def write_inversion(folder: Path, inversion: Inversion, original: Generator) -> None:
+def write_inversion(folder: Path, inversion: InvertedPhoto, original: Generator) -> None:
     """Write everything that does not depend on an edit."""
     save_image(inversion.crop, folder / "crop.png")
     write_frame(inversion.frame, folder / "crop.frame.json")
@@ -55,7 +55,7 @@ def write_inversion(folder: Path, inversion: Inversion, original: Generator) -> 
 
 def read_inversion(
     folder: Path, photo: Photo, models: Models, steps: dict[str, dict[str, Any]]
-) -> Inversion:
+) -> InvertedPhoto:
     """What `write_inversion` wrote, for the same photo and models. Raises InputError, MismatchError
     and CheckpointError where the files do not fit or are damaged."""
     G = models.generator
@@ -70,7 +70,7 @@ def read_inversion(
     tuned = load_tuned(folder / "tuned.safetensors", G)
     images = {step: generate(G, code) for step, code in codes.items()} | {"tune": tuned.image}
     pivots = list(codes.values())
-    return Inversion(photo, crop, frame, pivots[0], pivots[-1], tuned, images, steps)
+    return InvertedPhoto(photo, crop, frame, pivots[0], pivots[-1], tuned, images, steps)
 
 
 def write_edited(folder: Path, edited: Edited) -> dict[str, Any]:

@@ -28,7 +28,9 @@ from ..faces.detect import detect
 from ..faces.frame import Face, Frame, align
 from ..faces.paste import paste
 from ..images.io import Photo
-from ..invert.encode import check_pair, check_photos, encode, generate
+from ..invert.checks import check_pair, check_photos
+from ..invert.encode import encode
+from ..invert.generate import generate
 from ..invert.project import project
 from ..invert.refine import refine
 from ..invert.settings import (
@@ -91,7 +93,7 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Inversion:
+class InvertedPhoto:
     """One face of one photo, inverted.
 
     crop: float32 [1,3,R,R] in [-1,1], the aligned face at the generator's resolution; frame: its
@@ -186,7 +188,7 @@ def invert_picture(
     models: Models,
     settings: RunSettings,
     progress: StepCallback | None = None,
-) -> Inversion:
+) -> InvertedPhoto:
     """Align, encode, refine and tune one face; without an encoder the code is projected and is the
     pivot. target: a Face, a Frame or "centre"."""
     G, E, losses = models.generator, models.encoder, models.losses
@@ -232,11 +234,11 @@ def invert_picture(
 
     for step, image in images.items():
         report[step] |= models.judge.compare(crop, image)
-    return Inversion(photo, crop, frame, code, pivot, tuned, images, report)
+    return InvertedPhoto(photo, crop, frame, code, pivot, tuned, images, report)
 
 
 def edit_picture(
-    inversion: Inversion,
+    inversion: InvertedPhoto,
     edits: Sequence[Edit],
     models: Models,
     progress: StepCallback | None = None,

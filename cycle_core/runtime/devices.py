@@ -19,6 +19,7 @@ from torch import nn
 
 from ..errors import InputError
 
+BATCH = 8  # pictures that pass through a network at once: bounds the memory of a long batch
 SMALL_WEIGHTS = 1e7
 # of a synthesis: a convolution takes nine times (channels * side) ** 2 multiplications
 SMALL_WORK = 5e7
@@ -150,7 +151,7 @@ def keep_memory() -> bool:
     the C library can (glibc). For programs of our own: a host such as ComfyUI decides for itself.
 
     glibc returns tensors of 32 MB and more to the system, whose zeros for the next one cost a
-    quarter of the time of drawing 1024 px on a CPU, see docs/performance.md. What is freed helps
+    quarter of the time of rendering 1024 px on a CPU, see docs/performance.md. What is freed helps
     this process alone from then on."""
     try:
         settle = ctypes.CDLL(None).mallopt

@@ -241,7 +241,7 @@ def _take_gpu(device: str) -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """End this process without a word, after the one that tells the error had time to do so:
+    """End this process without a word, after the one that reports the error had time to do so:
     torchrun stops all processes as soon as one of them has ended."""
     with contextlib.suppress(KeyboardInterrupt):
         time.sleep(10)

@@ -1,13 +1,25 @@
-"""The optimisers, and the average of weights: Ranger trains and refines encoders, Muon trains the
-embedded generator."""
+"""The optimisers, and the average of weights: Ranger trains and refines encoders, Adam tunes
+generators, Muon trains the embedded one."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+def fused_adam(
+    parameters: list[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Adam:
+    """Adam in one pass over the memory, where torch has that for the device: it says so for a
+    device of its own at the first step only."""
+    if parameters[0].device.type in ("cpu", "cuda", "mps", "xpu"):
+        with contextlib.suppress(RuntimeError):  # of an older torch
+            return torch.optim.Adam(parameters, rate, betas, fused=True)
+    return torch.optim.Adam(parameters, rate, betas)
 
 
 class _Lookahead(torch.optim.Optimizer):

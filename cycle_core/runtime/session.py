@@ -61,6 +61,18 @@ def channels_last(module: Module) -> Module:
     return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode for a while; its modes are the caller's again afterwards."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
 def plain(tensor: Tensor, network: nn.Module) -> Tensor:
     """A copy that can take part in a backward pass, with the device and dtype of the weights."""
     weight = next(network.parameters())

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..models.fingerprints import short
 from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from ..runtime import distributed
 from ..runtime.devices import autocast
 from ..runtime.optim import average_decay, update_average
@@ -65,7 +65,7 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
     Raises InputError for StyleGAN3, pictures of other channels, classes without `cond` and the
     other way round, and where nothing would be trained."""
     config = start.config
-    if not isinstance(config, GeneratorConfig) or config.image_shape[0] != 3:
+    if not isinstance(config, StyleGAN2Config) or config.image_shape[0] != 3:
         raise InputError(
             f"The generator {start.name} cannot be fine-tuned: only a StyleGAN2 of RGB pictures "
             "can."
@@ -115,7 +115,7 @@ class AdversarialTrainer(GeneratorTrainer):
         s = settings
         if s.freeze and start is None:
             raise InputError("--freeze keeps layers of a generator: give it with --start.")
-        config = GeneratorConfig(
+        config = StyleGAN2Config(
             resolution=s.resolution,
             z_dim=s.z_dim,
             w_dim=s.w_dim,
@@ -124,7 +124,7 @@ class AdversarialTrainer(GeneratorTrainer):
             c_dim=0 if pictures.labels is None else pictures.labels.c_dim,
         )
         if start is not None:
-            assert isinstance(start.config, GeneratorConfig)  # by `fine_tuning`
+            assert isinstance(start.config, StyleGAN2Config)  # by `fine_tuning`
             if start.config.c_dim != config.c_dim:
                 raise InputError(
                     f"The generator {start.name} has {start.config.c_dim} classes, but the labels "

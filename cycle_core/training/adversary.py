@@ -10,7 +10,7 @@ Where the published code is another:
   as fake beside whole w as real, which e4e mended in August 2021.
 - The discriminator learns after the encoder's step, from the codes that this step had before it;
   the published one learns before, from the same codes, for which it encodes the batch a second
-  time. So ours is one update behind in the encoder's loss, and no more.
+  time. So it is one update behind in the encoder's loss, and no more.
 
 As published, layers are plain and R1 is a step of its own. Layers of an equalised learning rate
 (StyleGAN) learn next to nothing at the published rate: an update moves a weight whose deviation is

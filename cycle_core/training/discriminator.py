@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models.layers import Linear, leaky_relu, normalize
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from ..runtime import distributed
 from ..runtime.devices import autocast
 
@@ -69,7 +69,7 @@ def check_batch(batch: int) -> None:
 class Discriminator(nn.Module):
     """Residual discriminator with minibatch standard deviation (StyleGAN2, Figure 7)."""
 
-    def __init__(self, config: GeneratorConfig):
+    def __init__(self, config: StyleGAN2Config):
         super().__init__()
         sizes = config.resolutions[::-1]
         self.from_rgb = EqualConv(3, config.width(sizes[0]), 1)

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from ..checkpoints.native import save_model
 from ..errors import InputError
 from ..images.resize import resize
-from ..invert.encode import check_photos
+from ..invert.checks import check_photos
 from ..invert.objective import MAX_SIZE, Objective
 from ..invert.w_scale import scale_note
 from ..measure.networks import Distance, Networks
@@ -52,7 +52,7 @@ from . import loop
 from .adversary import Adversary, LatentDiscriminator, sample_w
 from .data import Order, Prefetcher, open_pictures
 from .loop import Losses, Stretch
-from .schedule import Phase, phase_at, warmup_rate
+from .schedule import WARM_UP, Phase, phase_at, warmup_rate
 from .settings import EncoderTraining
 from .validation import reconstruction_errors
 
@@ -119,7 +119,9 @@ class EncoderTrainer(loop.Trainer):
             raise InputError(f"Train with --size {read} or more: the encoder reads {read} pixels.")
         synthesis: Any = self.generator.synthesis
         smaller = {"size": synthesis.check_size(settings.size)} if settings.size else {}
-        self.draw = partial(torch.compile(synthesis) if settings.compile else synthesis, **smaller)
+        self.render = partial(
+            torch.compile(synthesis) if settings.compile else synthesis, **smaller
+        )
         self.size = settings.size or min(MAX_SIZE, generator.resolution)
         self.pictures, self.held_out = open_pictures(data, self.size, settings.held_out, known)
         self.digest = self.pictures.digest
@@ -172,7 +174,7 @@ class EncoderTrainer(loop.Trainer):
         """What holds at a step of the run, counted from 0 and with the warm-up."""
         s = self.settings
         if step < s.warmup_steps:
-            return Phase("warmup", 0, 0.0, 0.0)
+            return Phase(WARM_UP, 0, 0.0, 0.0)
         num_ws = self.generator.num_ws
         return phase_at(step - s.warmup_steps, num_ws, s.cycle_steps, s.schedule)
 
@@ -182,7 +184,7 @@ class EncoderTrainer(loop.Trainer):
         phase = self.phase(self.step)
         self.encoder.stage = phase.stage
         self.encoder.train()
-        losses = self._warm_up() if phase.name == "warmup" else self._cycle(phase)
+        losses = self._warm_up() if phase.name == WARM_UP else self._cycle(phase)
         self.step += 1
         return losses
 
@@ -205,7 +207,7 @@ class EncoderTrainer(loop.Trainer):
             w_avg = self.encoder.w_avg  # [N, w_dim]
             offsets = self.offsets(self.encoder.resize(image), phase.stage).to(w_avg.dtype)
             codes = w_avg + offsets  # [B, N, w_dim]
-            made = self.draw(codes)
+            made = self.render(codes)
             terms = self.objective(made, self.objective.target(image))
         losses = {"l2": terms.l2.mean(), "lpips": terms.lpips.mean(), "id": terms.identity.mean()}
         loss = terms.total.mean()
@@ -226,7 +228,7 @@ class EncoderTrainer(loop.Trainer):
             with autocast(self.device, self.settings.bf16):
                 with torch.no_grad():
                     codes = w[:, None].expand(-1, self.generator.num_ws, -1)
-                    image = self.draw(codes).clamp(-1, 1)
+                    image = self.render(codes).clamp(-1, 1)
                 offsets = self.offsets(self.encoder.resize(resize(image, self.size)), 0).float()
             error = self.encoder.w_avg[0] + offsets[:, 0] - w
             return {"loss": error.square().mean() / self._w_scale}
@@ -301,7 +303,7 @@ class EncoderTrainer(loop.Trainer):
 
     def _reconstruct(self, image: Tensor, stage: int) -> Tensor:
         codes = self.encoder.encode(image, stage)
-        return resize(self.draw(codes).clamp(-1, 1), self.size)
+        return resize(self.render(codes).clamp(-1, 1), self.size)
 
     def export(self, folder: Path, measured: dict[str, Any]) -> None:
         """Write `encoder.safetensors`, ready for `load_encoder`."""
@@ -319,7 +321,7 @@ class EncoderTrainer(loop.Trainer):
         first = 0
         for phase, steps in groupby(map(self.phase, range(self.settings.total))):
             count = sum(1 for _ in steps)
-            kind = "warm-up" if phase.name == "warmup" else "stage"
+            kind = "warm-up" if phase.name == WARM_UP else "stage"
             values = {"stage": phase.stage, "delta": phase.delta, "adv": phase.adv}
             yield Stretch(phase.name, first, count, kind, phase.stage, values)
             first += count

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..checkpoints.native import save_model
 from ..models.blend import layer_of
 from ..models.generator import Generator
-from ..models.stylegan2 import GeneratorConfig
+from ..models.stylegan2 import StyleGAN2Config
 from ..runtime import distributed
 from . import loop
 from .discriminator import Discriminator, check_batch
@@ -38,7 +38,7 @@ class GeneratorTrainer(loop.Trainer):
     def __init__(
         self,
         settings: Any,
-        config: GeneratorConfig,
+        config: StyleGAN2Config,
         noise: bool,
         start: Generator | None = None,
         freeze: int = 0,
@@ -65,7 +65,7 @@ class GeneratorTrainer(loop.Trainer):
         # the rows of a batch that are this process's
         self.rows = torch.arange(settings.batch)[distributed.rank() :: distributed.world_size()]
 
-    def make_discriminator(self, config: GeneratorConfig) -> nn.Module:
+    def make_discriminator(self, config: StyleGAN2Config) -> nn.Module:
         return Discriminator(config)
 
     @abstractmethod

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -33,6 +32,7 @@ from ..checkpoints.reading import load_all, read_file
 from ..errors import CheckpointError, CycleError, InputError
 from ..files.atomic import remove_unfinished, write_atomically
 from ..files.json import fits
+from ..files.locks import locked
 from ..run.results import make_folder
 from ..runtime import distributed
 from ..runtime.progress import Callback
@@ -241,33 +241,16 @@ def open_run(folder: str | Path) -> Iterator[Path]:
     if distributed.rank():  # the first process writes, and has the lock for all
         yield folder
         return
-    with _locked(folder):
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(locked(folder, wait=False))
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another program is training in {folder}: wait until it ends, or choose another "
+                "--out."
+            ) from error
         remove_unfinished(folder, CHECKPOINT, LOG, "*.safetensors")
         yield folder
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """By a lock on the folder itself, which leaves no file and which the system lifts even where
-    this process is killed. On Windows, and on disks without locks, there is none."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"Another program is training in {folder}: wait until it ends, or choose "
-                    "another --out."
-                ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 # ------------------------------------------------------------------ checkpoints

@@ -20,8 +20,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..files.atomic import write_atomically, write_json
+from ..files.checksum import sha256
 from ..files.shards import INDEX, read_index, shard_path, write_array
-from ..files.weights import sha256
 from ..images.io import read_crop
 from ..images.resize import resize
 from ..run.results import make_folder

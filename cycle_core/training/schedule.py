@@ -55,6 +55,7 @@ KINDS = {
     "tighten": "the heads before it, with weights that change",
     "shrink": "one head fewer after the other, down to one",
 }
+WARM_UP = "warmup"  # the phase that may come before the schedule, of no kind: see `encoder`
 _TIGHTEN_EVERY = 10_000  # steps of the schedule's own durations, however long the run is
 
 
@@ -86,8 +87,8 @@ class ScheduleSettings:
 
 @dataclass(frozen=True)
 class Phase:
-    """What holds at one step. name: one of KINDS; stage: 0..num_ws - 1; delta, adv: the weights of
-    the delta loss and of the latent discriminator."""
+    """What holds at one step. name: one of KINDS, or WARM_UP; stage: 0..num_ws - 1; delta, adv: the
+    weights of the delta loss and of the latent discriminator."""
 
     name: str
     stage: int

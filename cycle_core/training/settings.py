@@ -62,7 +62,7 @@ class EncoderTraining(RunSettings):
     pool: int = setting(50, "past codes that it remembers of each kind", low=0)
     size: int | None = setting(
         None,
-        "of the pictures that the losses see, which StyleGAN2 draws by its lower blocks; "
+        "of the pictures that the losses see, which StyleGAN2 renders by its lower blocks; "
         "256, or the generator's where that is less",
         low=16,
     )

@@ -29,7 +29,7 @@ from cycle_core.directions.editing import edit
 from cycle_core.directions.files import save_directions
 from cycle_core.errors import InputError
 from cycle_core.files.atomic import write_json
-from cycle_core.invert.encode import generate
+from cycle_core.invert.generate import generate
 from cycle_core.measure.perceptual import PortraitNet, load_attributes
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.factors import FactorTable

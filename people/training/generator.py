@@ -24,9 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cycle_core.errors import InputError
+from cycle_core.measure.metrics import psnr_of
 from cycle_core.measure.perceptual import load_perceptual
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.runtime import distributed
 from cycle_core.runtime.devices import autocast
 from cycle_core.runtime.optim import Muon, average_decay, update_average
@@ -63,7 +64,7 @@ def train(
 
 class RegressionTrainer(GeneratorTrainer):
     def __init__(self, data: Renders, settings: RegressionTraining, start: Generator | None = None):
-        config = GeneratorConfig(
+        config = StyleGAN2Config(
             resolution=data.resolution,
             z_dim=len(data.table),
             w_dim=settings.w_dim,
@@ -109,7 +110,7 @@ class RegressionTrainer(GeneratorTrainer):
         left = max(0.0, 1 - (self.step - begin) / max(length, 1))
         return min(1.0, (self.step - begin + s.batch) / s.warm_up, left / s.decay)
 
-    def make_discriminator(self, config: GeneratorConfig) -> nn.Module:
+    def make_discriminator(self, config: StyleGAN2Config) -> nn.Module:
         return PatchDiscriminator()
 
     def update(self) -> Losses:
@@ -208,10 +209,10 @@ class RegressionTrainer(GeneratorTrainer):
             images = torch.cat([self._draw(part) for part in z.split(25)]).clamp(-1, 1).cpu()
             error = (images - target).square().mean(1, keepdim=True)
             measured[f"detail{name and '_' + name}"] = float(_finest(images) / _finest(target))
-            measured[f"psnr{name and '_' + name}"] = _psnr(error.mean((1, 2, 3)))
+            measured[f"psnr{name and '_' + name}"] = float(psnr_of(error.mean((1, 2, 3))).mean())
             if not name:
                 share = (error * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp(min=1)
-                measured["psnr_face"], shown = _psnr(share), target
+                measured["psnr_face"], shown = float(psnr_of(share).mean()), target
         z = torch.randn(24, len(self.data.table), generator=torch.Generator().manual_seed(2))
         samples = self._draw(z.to(self.device))
         columns = {"render": shown[:8], "G(z)": images[:8]}
@@ -238,11 +239,6 @@ def grow(start: Generator, generator: Generator) -> None:
         for name, parameter in generator.named_parameters():
             if name not in known and "to_rgb" in name and ".affine." not in name:
                 parameter.zero_()
-
-
-def _psnr(error: Tensor) -> float:
-    """error: mean squares [B] of pictures in [-1, 1]."""
-    return float((10 * torch.log10(4 / error)).mean())
 
 
 def _finest(images: Tensor) -> Tensor:

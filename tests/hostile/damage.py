@@ -23,12 +23,12 @@ from safetensors.torch import save
 
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.models.stylegan3 import StyleGAN3Config
 
 from .pictures import write_pictures
 
-CONFIG = GeneratorConfig(8, z_dim=4, w_dim=6, mapping_layers=2, channels=(4, 3))
+CONFIG = StyleGAN2Config(8, z_dim=4, w_dim=6, mapping_layers=2, channels=(4, 3))
 
 
 STYLEGAN3 = StyleGAN3Config(
@@ -36,7 +36,7 @@ STYLEGAN3 = StyleGAN3Config(
 )
 
 
-def small_generator(config: GeneratorConfig | StyleGAN3Config = CONFIG) -> Generator:
+def small_generator(config: StyleGAN2Config | StyleGAN3Config = CONFIG) -> Generator:
     torch.manual_seed(0)
     return Generator(config).eval().requires_grad_(False)
 
