@@ -111,6 +111,23 @@ def test_the_search_for_the_nearest_sample_shows_progress_and_is_cancelled(run, 
     assert len(world.comfy.bars[-1].calls) == 2
 
 
+def test_nodes_take_the_class_of_a_conditional_generator(run, world, tiny):
+    module = tiny[0].module
+    torch.manual_seed(2)
+    config = replace(module.config, c_dim=3)
+    conditional = type(module)(config).eval().requires_grad_(False)
+    generator = world.part("nodes.host").LoadedModel.of(conditional, "portraits")
+    codes = [run("CycleSampleCodes", generator=generator, seed=5, label=k)[0].w for k in (0, 2, 2)]
+    assert torch.equal(codes[1], codes[2])
+    assert not torch.allclose(codes[0], codes[1], atol=1e-3)
+    options = {"images": pictures(1), "generator": generator, "steps": 1, "samples": 9}
+    found = [run("CycleProject", label=k, **options)[0].w for k in (0, 2)]
+    assert not torch.allclose(*found, atol=1e-3)
+    for node, inputs in (("CycleSampleCodes", {"generator": generator}), ("CycleProject", options)):
+        with pytest.raises(Exception, match="no class 3"):
+            run(node, label=3, **inputs)
+
+
 def test_two_generators_are_blended_and_codes_of_the_first_fit(run, world, tiny):
     generator, _ = tiny
     (code,) = run("CycleSampleCodes", generator=generator, count=1)
