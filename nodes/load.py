@@ -185,7 +185,8 @@ class LoadDirection(io.ComfyNode):
                     default="",
                     tooltip="Which direction to take from a file with several (a name or a "
                     "number), which style channel (layer and number, such as 6_501), or which "
-                    "text of StyleCLIP's fs3.npy (its file and beta, such as smile.npy:0.15).",
+                    "text of StyleCLIP's fs3.npy (its file and beta, such as smile.npy:0.15; with "
+                    "open_clip a .txt of two lines).",
                 ),
                 GENERATOR.Input(
                     "generator",
@@ -385,7 +386,7 @@ def named(name: str, entry: str) -> list[str]:
     name = name_of(name, folders.embedded("direction"))
     if name == STYLE_CHANNEL:
         return ["S", *(part for part in rest if part != "S")]
-    if rest and os.path.splitext(rest[0])[1] in CODE_FILES:  # StyleCLIP: the file of a text
+    if rest and os.path.splitext(rest[0])[1] in (*CODE_FILES, ".txt"):  # StyleCLIP
         rest[0] = folders.locate("direction", rest[0])
     return [folders.locate("direction", name), *rest]
 
