@@ -144,13 +144,13 @@ def table(name: str, found: dict[tuple[str, str, str], list[float]]) -> list[str
 
 @torch.no_grad()
 def shown(rulers: Rulers, ways: Ways, tuned: Tuned, person: TestSet) -> list[list[torch.Tensor]]:
-    """Rows of pictures: the tuned one, the true edit, and what the ways draw."""
+    """Rows of pictures: the tuned one, the true edit, and what the ways render."""
     rows = []
     for attribute in SHOWN:
         i = person.attributes.index(attribute)
         moved = edit(tuned.pivot, rulers.directions[i], float(person.signs[0, i]))
-        drawn = [generate(ways(way), moved) for way in Ways.names]
-        rows.append([tuned.image, person.edited[:, i], *drawn])
+        rendered = [generate(ways(way), moved) for way in Ways.names]
+        rows.append([tuned.image, person.edited[:, i], *rendered])
     return rows
 
 

@@ -45,8 +45,8 @@ def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptu
     """PSNR on held-out renders, Frechet distance of samples, and the attributes read back."""
     renders, factors, _, _ = data.batch(data.held_out)
     z = data.table.to_z(factors, torch.Generator().manual_seed(1))
-    drawn = _batches(lambda part: G(part), z)
-    error = (drawn.clamp(-1, 1) - renders).square().mean((1, 2, 3))
+    rendered = _batches(lambda part: G(part), z)
+    error = (rendered.clamp(-1, 1) - renders).square().mean((1, 2, 3))
     real = torch.cat([data.batch(at)[0] for at in _chunks(data.train[: 2 * SAMPLES])])
     z = torch.randn(SAMPLES, len(data.table), generator=torch.Generator().manual_seed(2))
     samples = _batches(lambda part: G(part), z).clamp(-1, 1)
@@ -75,15 +75,15 @@ def measure_inversion(data: Renders, encoded: int, tuned: int, workers: int) -> 
     `tuned`; seconds for each picture, of one thread."""
     perceptual, person = load_perceptual("metrics"), load_identity("metrics")
 
-    def distortion(drawn: Tensor) -> dict[str, float]:
-        against = target[: len(drawn)]
+    def distortion(rendered: Tensor) -> dict[str, float]:
+        against = target[: len(rendered)]
         return {
-            "pictures": len(drawn),
-            "mse": float(metrics.mse(drawn, against).mean()),
-            "psnr": float(metrics.psnr(drawn, against).mean()),
-            "ms_ssim": float(metrics.ms_ssim(drawn, against).mean()),
-            "lpips": float(metrics.lpips(drawn, against, perceptual).mean()),
-            "identity": float(metrics.identity(drawn, against, person).mean()),
+            "pictures": len(rendered),
+            "mse": float(metrics.mse(rendered, against).mean()),
+            "psnr": float(metrics.psnr(rendered, against).mean()),
+            "ms_ssim": float(metrics.ms_ssim(rendered, against).mean()),
+            "lpips": float(metrics.lpips(rendered, against, perceptual).mean()),
+            "identity": float(metrics.identity(rendered, against, person).mean()),
         }
 
     target = data.batch(data.held_out[: max(encoded, tuned)])[0]
@@ -121,11 +121,11 @@ def pictures(G: Generator, data: Renders, folder: Path) -> None:
         z = torch.randn(24, len(data.table), generator=torch.Generator().manual_seed(4))
         samples = G(z).clamp(-1, 1)
         renders, factors, _, _ = data.batch(data.held_out[:16])
-        drawn = G(data.table.to_z(factors)).clamp(-1, 1)
+        rendered = G(data.table.to_z(factors)).clamp(-1, 1)
     save_image(contact_sheet([[*row.split(1)] for row in samples.split(8)], cell=200),
                folder / "samples.jpg")  # fmt: skip
     rows = []
-    for a, b in zip(renders.split(8), drawn.split(8), strict=True):
+    for a, b in zip(renders.split(8), rendered.split(8), strict=True):
         rows += [[*a.split(1)], [*b.split(1)]]
     save_image(contact_sheet(rows, cell=200), folder / "renders-and-samples.jpg")
 

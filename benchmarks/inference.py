@@ -1,4 +1,4 @@
-"""Encoding and drawing: the plain way (benchmarks/plain.py) against ours. Prints a table.
+"""Encoding and generating: the plain way (benchmarks/plain.py) against ours. Prints a table.
 
     python benchmarks/inference.py                                # embedded models
     python benchmarks/inference.py --sizes full --threads 1       # published architectures
@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["embedded"], choices=["embedded", "full"])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=16, help="of encoding; one picture is drawn")
+    parser.add_argument(
+        "--batch", type=int, default=16, help="of encoding; one picture is rendered"
+    )
     parser.add_argument("--compile", action="store_true", help="with torch.compile, too")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -104,7 +106,7 @@ def encoding(size: str, a: argparse.Namespace) -> dict[str, Way]:
     return plainly(lambda: plain.encode(E, image) - E.w_avg, a.device) | both(ours, half, a.compile)
 
 
-def drawing(size: str, a: argparse.Namespace) -> dict[str, Way]:
+def generating(size: str, a: argparse.Namespace) -> dict[str, Way]:
     if size == "full":
         torch.manual_seed(0)
         G = Generator(StyleGAN2Config()).to(a.device).eval().requires_grad_(False)
@@ -115,11 +117,11 @@ def drawing(size: str, a: argparse.Namespace) -> dict[str, Way]:
     def ours(dtype: torch.dtype | None, compile: bool) -> Tensor:
         return generate(G, code, dtype=dtype, compile=compile)
 
-    drawn = plainly(lambda: plain.synthesis(G, code.w).clamp(-1, 1), a.device)
-    return drawn | both(ours, torch.bfloat16, a.compile)
+    rendered = plainly(lambda: plain.synthesis(G, code.w).clamp(-1, 1), a.device)
+    return rendered | both(ours, torch.bfloat16, a.compile)
 
 
-TASKS = {"encode": encoding, "generate": drawing}
+TASKS = {"encode": encoding, "generate": generating}
 
 
 def both(

@@ -118,8 +118,8 @@ def loss(
     random: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """L2 + LPIPS + locality (PTI, equations 1 to 4); `random` draws the locality's sample."""
-    drawn = synthesis(tuned, pivot)
-    total = (drawn - image).square().mean() + perceptual(drawn, image).mean()
+    rendered = synthesis(tuned, pivot)
+    total = (rendered - image).square().mean() + perceptual(rendered, image).mean()
     z = torch.randn(1, G.config.z_dim, generator=random).to(pivot.device)
     way = G.mapping(z, None, truncation=0.5) - pivot
     near = pivot + way / way.norm() * way.norm().clamp(max=30.0)

@@ -10,7 +10,7 @@ seconds of the CPU the preset takes to the published end.
 
 --published: of so many pictures the published projector is run, which takes minutes for each; its
 path is kept in the file --path, and taken from there another time. --size: of the pictures, which
-the lower blocks of the generator draw.
+the lower blocks of the generator render.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python benchmarks/threads.py
 
-Refinement, encoding and drawing with the embedded models, by the clock, medians, while nothing else
-runs and while one other program takes all it can of a core. "spinning" is how torch's threads wait
-by default, as in ComfyUI, "sleeping" how those of the command line do (OMP_WAIT_POLICY=PASSIVE).
+Refinement, encoding and generating with the embedded models, by the clock, medians, while nothing
+else runs and while one other program takes all it can of a core. "spinning" is how torch's threads
+wait by default, as in ComfyUI, "sleeping" how those of the command line do
+(OMP_WAIT_POLICY=PASSIVE).
 The library takes one thread for such networks, by `devices.one_thread_if_small`, which finds none
 small where all threads work here."""
 

@@ -267,8 +267,8 @@ class Bench:
                 tuned = way(pivot, image)
             seconds.append(clock.seconds)
             with torch.no_grad():
-                drawn = tuned.synthesis(pivot.w, "const").clamp(-1, 1)
-            values = distortion(self.rulers, image, drawn)
+                rendered = tuned.synthesis(pivot.w, "const").clamp(-1, 1)
+            values = distortion(self.rulers, image, rendered)
             values |= editability(self.rulers, tuned, pivot, self.test.part(i, i + 1))
             for measure, value in values.items():
                 numbers.setdefault(measure, []).extend(value)

@@ -75,15 +75,15 @@ def edited(code, name, by, **options):
 
 
 def pasted(of: Inverted, code):
-    drawn = cc.generate(of.tuned.generator, code)
-    return paste_all(of.photo, sent(drawn), of.places, sent(of.tuned.image))
+    rendered = cc.generate(of.tuned.generator, code)
+    return paste_all(of.photo, sent(rendered), of.places, sent(of.tuned.image))
 
 
 def sampled(seed, count=1):
     return cc.sample(models()[0], count, seed, 0.7)
 
 
-def drawn(code):
+def rendered(code):
     return cc.generate(models()[0], code)
 
 
@@ -107,8 +107,8 @@ def compared_pivots(strength=None):
         return code if strength is None else edited(code, "smile", strength)
 
     images = {
-        "encoded": drawn(at(of.code)),
-        "refined": drawn(at(of.pivot)),
+        "encoded": rendered(at(of.code)),
+        "refined": rendered(at(of.pivot)),
         "tuned": cc.generate(of.tuned.generator, at(of.pivot)),
     }
     images = {name: sent(picture) for name, picture in images.items()}
@@ -128,16 +128,16 @@ def strip(pictures, columns, labels="", cell=256):
 def ageing():
     numbers = parse_numbers("-3:3:7")
     aged = edited(sampled(17), "age", numbers, keep=[cc.load_direction("glasses")])
-    return strip(drawn(aged), 4, "-3:3:7")
+    return strip(rendered(aged), 4, "-3:3:7")
 
 
 def morphing():
     G, _ = models()
-    return drawn(cc.slerp(sampled(5), sampled(26), parse_numbers("0:1:9"), G.w_avg))
+    return rendered(cc.slerp(sampled(5), sampled(26), parse_numbers("0:1:9"), G.w_avg))
 
 
 def smiling(seed):
-    return drawn(edited(sampled(seed), "smile", 1.5))
+    return rendered(edited(sampled(seed), "smile", 1.5))
 
 
 def video():
@@ -156,9 +156,9 @@ def learnt():
     G, E = models()
     glasses = cc.load_direction("glasses")
     people = sampled(1, count=24)
-    having, lacking = (sent(drawn(cc.edit(people, glasses, to=to))) for to in (1.5, -1.5))
+    having, lacking = (sent(rendered(cc.edit(people, glasses, to=to))) for to in (1.5, -1.5))
     found = direction_from_pictures(E, having, lacking, "mine", G)
-    return strip(drawn(cc.edit(sampled(21), found, parse_numbers("-2:2:5"))), 3, "-2:2:5", 192)
+    return strip(rendered(cc.edit(sampled(21), found, parse_numbers("-2:2:5"))), 3, "-2:2:5", 192)
 
 
 EXPECTED = {

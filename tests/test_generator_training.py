@@ -102,7 +102,7 @@ def test_eyes_and_mouth_weigh_more_than_the_corner():
     assert weight[2, 2] == pytest.approx(1, abs=0.01)
 
 
-def test_a_generator_grows_and_draws_at_first_what_it_drew(data):
+def test_a_generator_grows_and_renders_at_first_what_it_rendered(data):
     small = RegressionTrainer(Renders(data.folder, 8), replace(SMALL, channels=(8, 8))).average
     large = RegressionTrainer(data, SMALL, small).average
     z = torch.randn(4, len(TABLE), generator=torch.Generator().manual_seed(0))

@@ -88,6 +88,7 @@ ITS_OWN = {"comfy", "comfy_api", "folder_paths", "server"}
 USED_IN = {"nodes": HOST | ITS_OWN, "cycle_core": HOST}
 OPTIONAL = {
     "insightface.py": {"insightface", "onnxruntime"},
+    "clip_text.py": {"open_clip"},
     "decode.py": {"pillow_heif"},
     "demo.py": {"skimage"},
     "clips.py": {"av"},

@@ -90,21 +90,21 @@ def test_a_channel_moves_by_so_many_of_its_deviations_and_nothing_else_does(
     moved = edit(code, style_channel(G, layer, channel), 3.0)
     assert torch.equal(moved.w, code.w)
     assert moved.space == "W"
-    drawn = generate(G, moved)
+    rendered = generate(G, moved)
     assert torch.allclose(
-        drawn,
+        rendered,
         generate(biased(G, layer, channel, amount), replace(code, generator_id="")),
         atol=1e-5,
     )
-    assert not torch.allclose(drawn, generate(G, code), atol=1e-3)
+    assert not torch.allclose(rendered, generate(G, code), atol=1e-3)
 
 
 def test_every_code_of_a_batch_has_its_own_offsets(G, code):
     moved = edit(code, style_channel(G, 3, 1), [0.0, 2.0, -2.0])
-    drawn = generate(G, moved)
+    rendered = generate(G, moved)
     for i, strength in enumerate((0.0, 2.0, -2.0)):
         alone = edit(code.with_w(code.w[i : i + 1]), style_channel(G, 3, 1), strength)
-        assert torch.allclose(drawn[i], generate(G, alone)[0], atol=1e-5)
+        assert torch.allclose(rendered[i], generate(G, alone)[0], atol=1e-5)
 
 
 def test_a_long_batch_is_drawn_as_its_codes_one_by_one(G):

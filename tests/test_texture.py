@@ -24,17 +24,17 @@ def test_a_crop_is_what_the_whole_picture_has_there():
     G = Generator(CONFIG)
     w = G.mapping(torch.randn(3, 4))
     crops = Crops(G, 3, torch.Generator().manual_seed(5))
-    drawn, whole = crops.draw(w, "none"), crops.of(G.synthesis(w, noise="none"))
-    assert drawn.shape == whole.shape == (3, 3, 64, 64)
+    rendered, whole = crops.render(w, "none"), crops.of(G.synthesis(w, noise="none"))
+    assert rendered.shape == whole.shape == (3, 3, 64, 64)
     inside = (..., slice(16, -16), slice(16, -16))  # beyond what the cut edges reach
-    torch.testing.assert_close(drawn[inside], whole[inside])
+    torch.testing.assert_close(rendered[inside], whole[inside])
     assert len({tuple(corner) for corner in crops.corners.tolist()}) > 1
 
 
 def test_gradients_reach_the_upper_blocks_alone():
     G = Generator(CONFIG)
     w = torch.randn(2, G.num_ws, 8)
-    Crops(G, 2, torch.Generator()).draw(w, "random").sum().backward()
+    Crops(G, 2, torch.Generator()).render(w, "random").sum().backward()
     reached = {name.split(".")[2] for name, p in G.named_parameters() if p.grad is not None}
     assert reached == {"3", "4", "5"}
 

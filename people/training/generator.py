@@ -148,7 +148,7 @@ class RegressionTrainer(GeneratorTrainer):
         crops = Crops(self.generator, len(z), rng)
         with torch.no_grad():
             w = self.generator.mapping(z)
-        image = crops.draw(w, "random" if s.noise else "none", dtype)
+        image = crops.render(w, "random" if s.noise else "none", dtype)
         target, weight = crops.of(target), crops.of(weight)
         losses = {"regression": pyramid_loss(image, target, weight, s.detail)}
         self.discriminator.requires_grad_(False)
@@ -206,7 +206,7 @@ class RegressionTrainer(GeneratorTrainer):
         for name, first in (("own", HELD_OUT), ("", 0)):
             target, factors, _, face = self.data.batch(torch.arange(first, first + VALIDATED))
             z = self.data.table.to_z(factors, torch.Generator().manual_seed(1)).to(self.device)
-            images = torch.cat([self._draw(part) for part in z.split(25)]).clamp(-1, 1).cpu()
+            images = torch.cat([self._render(part) for part in z.split(25)]).clamp(-1, 1).cpu()
             error = (images - target).square().mean(1, keepdim=True)
             measured[f"detail{name and '_' + name}"] = float(_finest(images) / _finest(target))
             measured[f"psnr{name and '_' + name}"] = float(psnr_of(error.mean((1, 2, 3))).mean())
@@ -214,12 +214,12 @@ class RegressionTrainer(GeneratorTrainer):
                 share = (error * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp(min=1)
                 measured["psnr_face"], shown = float(psnr_of(share).mean()), target
         z = torch.randn(24, len(self.data.table), generator=torch.Generator().manual_seed(2))
-        samples = self._draw(z.to(self.device))
+        samples = self._render(z.to(self.device))
         columns = {"render": shown[:8], "G(z)": images[:8]}
         columns |= {f"sample {i}": samples[8 * i : 8 * i + 8] for i in range(3)}
         return measured, columns
 
-    def _draw(self, z: Tensor) -> Tensor:
+    def _render(self, z: Tensor) -> Tensor:
         return self.average.synthesis(self.average.mapping(z))
 
 

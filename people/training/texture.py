@@ -1,9 +1,9 @@
-"""What regression averages, drawn again: the upper layers learn from a discriminator of patches.
+"""What regression averages, learnt again: the upper layers learn from a discriminator of patches.
 
 Hair, skin and cloth have details that no code holds: of two renders of the same factors the strands
 differ, and a generator that is compared with both gives their mean. A discriminator that sees a few
 pixels around each place (PatchGAN; Isola et al. 2017, section 3.2.2) asks only that they look like
-some strands. It needs whole pictures as little as the layers that draw such details, so both see
+some strands. It needs whole pictures as little as the layers that render such details, so both see
 crops; all layers below, which decide what a code means, stay as they are, and with them every
 encoder and direction that was made for the generator.
 """
@@ -48,9 +48,9 @@ class PatchDiscriminator(nn.Module):
 
 
 class Crops:
-    """The same square of pictures and of what a generator draws there: half a side, and whole
+    """The same square of pictures and of what a generator renders there: half a side, and whole
     pictures where they are small. A margin of one pixel of the features that the upper blocks begin
-    with is drawn and cut off, because there the convolutions see no neighbours."""
+    with is rendered and cut off, because there the convolutions see no neighbours."""
 
     def __init__(self, generator: Generator, count: int, rng: torch.Generator):
         """count: of pictures; rng decides where."""
@@ -67,7 +67,7 @@ class Crops:
         """[B,C,R,R] -> [B,C,S,S]."""
         return self._cut(images, self.scale, 0)
 
-    def draw(self, w: Tensor, noise: str, dtype: torch.dtype | None = None) -> Tensor:
+    def render(self, w: Tensor, noise: str, dtype: torch.dtype | None = None) -> Tensor:
         """[B,num_ws,w_dim] -> [B,3,S,S]. noise: "random" or "none". Gradients reach the layers of
         the upper blocks alone."""
 
