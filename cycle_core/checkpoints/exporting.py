@@ -184,7 +184,7 @@ def _write_onnx(G: Generator, path: Path) -> None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing: the shapes that become constants are
             torch.onnx.export(
-                _Drawing(G).eval(),
+                _Rendering(G).eval(),
                 (w,),
                 str(part),
                 input_names=["w"],
@@ -205,7 +205,7 @@ WRITERS: dict[str, Callable[[Generator, Path], None]] = {
 }
 
 
-class _Drawing(nn.Module):
+class _Rendering(nn.Module):
     """w -> image with constant noise: what is traced."""
 
     def __init__(self, G: Generator):
