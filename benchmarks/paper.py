@@ -20,36 +20,50 @@ import os
 import shlex
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_generator
+from cycle_core.errors import InputError
 from cycle_core.models.blend import lower_blocks
+from cycle_core.training.loop import load_checkpoint, save_checkpoint
+from cycle_core.training.schedule import ScheduleSettings
 from people.training.embedded import PRESETS
 
-# training -> its options of `cycle-core train encoder`
-TRAININGS = {
-    "w": ("--phases", "w"),
-    "w+": ("--phases", "w+"),
-    "cycle": (),
-    "untightened": ("--delta-factor", "1", "--adv-factor", "1"),
-    "w-decay": ("--phases", "w-decay"),
-    "cycle-delta": ("--adv-factor", "1"),
+_WHOLE = 750  # thousands of steps of the schedule
+# run -> (the run whose last step it goes on from, thousands of steps, options); the trainings of a
+# seed are the same until the first of them parts, and those steps are made once
+RUNS: dict[str, tuple[str, int, dict[str, str]]] = {
+    "start": ("", 20, {"phases": "w=20k"}),
+    "in-w": ("start", 500, {"phases": "w=500k"}),
+    "in-w+": ("start", 500, {"phases": "w=20k,grow=34k,w+=446k"}),
+    "w": ("in-w", _WHOLE, {"phases": "w"}),
+    "w-decay": ("in-w", _WHOLE, {"phases": "w-decay"}),
+    "w+": ("in-w+", _WHOLE, {"phases": "w+"}),
+    "cycle": ("in-w+", _WHOLE, {}),
+    "untightened": ("in-w+", _WHOLE, {"delta-factor": "1", "adv-factor": "1"}),
+    "cycle-delta": ("in-w+", _WHOLE, {"adv-factor": "1"}),
 }
+_DECAY = 1 - 500 / _WHOLE  # of the learning rate, from where the last of them parts
 _CLI = (sys.executable, "-m", "cycle_core.cli")
 _PROJECT = Path(__file__).resolve().parents[1]  # whose Makefile renders
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="for people, encoders and results")
     parser.add_argument("--data", type=Path, help="rendered people, if there are some already")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, one thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds at once, one thread each")
     parser.add_argument("--size", type=int, help="of the pictures, in pixels")
-    parser.add_argument("--steps", help="of each training's schedule")
-    parser.add_argument("--warmup-steps", help="before them")
+    parser.add_argument(
+        "--steps", type=int, default=4500, help="of each training's schedule, a multiple of 75"
+    )
+    parser.add_argument("--warmup-steps", default="1500", help="before them")
     parser.add_argument("--float32", action="store_true", help="for processors without bfloat16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
@@ -57,34 +71,37 @@ def main() -> int:
     cut = given.index("--") if "--" in given else len(given)
     a, more = parser.parse_args(given[:cut]), given[cut + 1 :]
     a.folder = a.folder.absolute()
-    run = show if a.dry_run else together
+    if a.steps % 75:
+        parser.error("--steps is a multiple of 75: the trainings of a seed part after whole steps")
     data = (a.data or a.folder / "people").absolute()
     encoders, sets = a.folder / "encoders", a.folder / "sets"
     count = PRESETS["cpu"].people
     rendering = ["make", "people", f"PEOPLE={data}", f"PEOPLE_COUNT={count}"]
-    if a.data is None and not run({"": [*rendering, f"PEOPLE_WORKERS={a.jobs}"]}, 1):
-        return 1
-    if not (sets / "person-test.safetensors").is_file() and not run(
-        {"": ["make", "sets", f"SETS={sets}"]}, 1
-    ):
-        return 1
+    if a.data is None:
+        run([*rendering, f"PEOPLE_WORKERS={a.jobs}"], a.dry_run)
+    if not (sets / "person-test.safetensors").is_file():
+        run(["make", "sets", f"SETS={sets}"], a.dry_run)
     generator = "portraits"
     if a.size:
         generator = str(a.folder / f"generator-{a.size}.safetensors")
         if not a.dry_run:
             write_lower_blocks(generator, a.size)
-    budget = ["--device", a.device, *PRESETS["cpu"].encoder, *([] if a.float32 else ["--bf16"])]
-    for option, value in (
-        ("--size", a.size), ("--steps", a.steps), ("--warmup-steps", a.warmup_steps)
-    ):  # fmt: skip
-        budget += [option, str(value)] if value else []  # of two the last counts
-    if not run(trainings(encoders, data, generator, a.seeds, budget), a.jobs):
-        return 1
+    options = ["--generator", generator, "--data", str(data), "--device", a.device]
+    options += [*PRESETS["cpu"].encoder, "--warmup-steps", a.warmup_steps]  # of two the last counts
+    options += ["--held-out", "50", *([] if a.float32 else ["--bf16"])]
+    options += ["--size", str(a.size)] if a.size else []
+
+    def train_seed(seed: int) -> None:
+        for name in RUNS:
+            train(encoders, name, seed, a.steps, options, a.dry_run)
+
+    with ThreadPoolExecutor(a.jobs) as pool:
+        list(pool.map(train_seed, a.seeds))
     seeds = [str(seed) for seed in a.seeds]
     comparing = [*_CLI, "bench", "--encoders", str(encoders), "--seeds", *seeds]
     comparing += ["--sets", str(sets), "--out", str(a.folder / "bench")]
     comparing += ["--device", a.device, *(["--size", str(a.size)] if a.size else []), *more]
-    return 0 if run({"": comparing}, 1) else 1
+    run(comparing, a.dry_run)
 
 
 def write_lower_blocks(path: str, size: int) -> None:
@@ -95,63 +112,64 @@ def write_lower_blocks(path: str, size: int) -> None:
     save_model(path, "generator", small.config, small.state_dict(), header)
 
 
-def trainings(
-    folder: Path, data: Path, generator: str, seeds: list[int], budget: list[str]
-) -> dict[str, list[str]]:
-    """{name of a run: its command}; a run that has ended is over in seconds."""
+def train(
+    folder: Path, name: str, seed: int, whole: int, options: Sequence[str], dry_run: bool
+) -> None:
+    """One of RUNS with a seed, in `folder/NAME-SEED`; one that has ended is over in seconds.
+
+    whole: steps of the schedule; options: of `cycle-core train encoder`."""
+    start, thousands, own = RUNS[name]
+    out, decay = folder / f"{name}-{seed}", _DECAY if thousands == _WHOLE else 0.0
+    command = [*_CLI, "train", "encoder", *options, "--out", str(out), "--seed", str(seed)]
+    command += ["--steps", str(whole * thousands // _WHOLE), "--learning-rate-decay", str(decay)]
+    command += [part for key, value in own.items() for part in (f"--{key}", value)]
+    if start and not dry_run:
+        go_on(folder / f"{start}-{seed}", out, settings_of(name, whole))
+    run(command, dry_run, out.with_suffix(".log"))
+
+
+def settings_of(name: str, whole: int) -> dict[str, Any]:
+    """In which a run differs from the one that it goes on from."""
+    _, thousands, own = RUNS[name]
+    weights = {key.replace("-", "_"): float(value) for key, value in own.items() if key != "phases"}
     return {
-        f"{training}-{seed}": [
-            *_CLI, "train", "encoder", "--generator", generator,
-            "--data", str(data), "--out", str(folder / f"{training}-{seed}"),
-            "--seed", str(seed), *budget, *options,
-        ]
-        for seed in seeds
-        for training, options in TRAININGS.items()
-    }  # fmt: skip
+        "schedule": asdict(ScheduleSettings(phases=own.get("phases", "cycle"), **weights)),
+        "steps": whole * thousands // _WHOLE,
+        "learning_rate_decay": _DECAY if thousands == _WHOLE else 0.0,
+    }
 
 
-def show(commands: dict[str, list[str]], jobs: int) -> bool:
-    for command in commands.values():
-        print(shlex.join(command))
-    return True
+def go_on(start: Path, out: Path, settings: dict[str, Any]) -> None:
+    """Begin a run where another one ended, unless it has begun."""
+    if load_checkpoint(out) is None:
+        state = load_checkpoint(start)
+        assert state is not None
+        out.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(out, {**state, "settings": {**state["settings"], **settings}})
 
 
-def together(commands: dict[str, list[str]], jobs: int) -> bool:
-    """Run commands, some at once; whether all went well. Named ones write to a log beside `--out`,
-    for their progress would mix."""
-    waiting, running, well = list(commands.items()), [], True
-    environment = dict(os.environ)
-    if len(commands) > 1:
-        environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                name, command = waiting.pop(0)
-                print(shlex.join(command), flush=True)
-                running.append((name, start(name, command, environment)))
-            time.sleep(0.2)
-            for name, process in list(running):
-                if process.poll() is not None:
-                    running.remove((name, process))
-                    if process.returncode:
-                        print(f"The step {name} failed; the same command goes on there.",
-                              file=sys.stderr)  # fmt: skip
-                        well, waiting = False, []
-    finally:
-        for _, process in running:
-            process.terminate()
-    return well
+def run(command: Sequence[str], dry_run: bool, log: Path | None = None) -> None:
+    """One command, whose progress goes to a file where others run beside it.
 
-
-def start(name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    if not name:
-        project = _PROJECT if command[0] == "make" else None
-        return subprocess.Popen(command, env=environment, cwd=project)
-    log = Path(command[command.index("--out") + 1]).with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as stream:
-        return subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
+    Raises InputError where it fails."""
+    print(shlex.join(command), flush=True)
+    if dry_run:
+        return
+    project = _PROJECT if command[0] == "make" else None
+    if log is None:
+        failed = subprocess.run(command, cwd=project).returncode
+    else:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as to:
+            failed = subprocess.run(command, env=environment, stdout=to, stderr=to).returncode
+    if failed:
+        where = f": {log} says why" if log else ""
+        raise InputError(f"This command failed{where}; the same one goes on there.")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))
