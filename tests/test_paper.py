@@ -1,8 +1,9 @@
-"""The trainings of benchmarks/paper.py make their common steps once, and are the whole trainings."""
+"""The trainings of benchmarks/paper.py make common steps once, and are the whole trainings."""
 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_a_training_in_parts_is_the_whole_one(name, tmp_path):
     while start := paper.RUNS[chain[0]][0]:
         chain.insert(0, start)
     parted = run(chain[0], paper.settings_of(chain[0], STEPS))
-    for before, one in zip(chain, chain[1:], strict=False):
+    for before, one in pairwise(chain):
         paper.go_on(tmp_path / before, tmp_path / one, paper.settings_of(one, STEPS))
         parted = run(one, paper.settings_of(one, STEPS))
     whole = run("whole", paper.settings_of(name, STEPS))
