@@ -7,8 +7,8 @@ of the embedded one, then compares them with `cycle-core bench`; what follows `-
 
     python benchmarks/paper.py FOLDER -- --card docs/results.md --pictures docs/images
 
---size 64 compares on smaller pictures, which the lower blocks of the generator draw, so that ten
-seeds of six kinds are affordable; --steps and --warmup-steps are the budget of each training.
+--size 64 compares on smaller pictures, of the lower blocks of the generator, so that ten seeds of
+six kinds are affordable; --steps and --warmup-steps are the budget of each training.
 
 Each step is one of the project's own commands and is printed before it runs.
 """
@@ -64,6 +64,7 @@ def main() -> None:
         "--steps", type=int, default=4500, help="of each training's schedule, a multiple of 75"
     )
     parser.add_argument("--warmup-steps", default="1500", help="before them")
+    parser.add_argument("--learning-rate", default="3e-4", help="of each; shorter ones want more")
     parser.add_argument("--float32", action="store_true", help="for processors without bfloat16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
@@ -88,7 +89,13 @@ def main() -> None:
             write_lower_blocks(generator, a.size)
     options = ["--generator", generator, "--data", str(data), "--device", a.device]
     options += [*PRESETS["cpu"].encoder, "--warmup-steps", a.warmup_steps]  # of two the last counts
-    options += ["--held-out", "50", *([] if a.float32 else ["--bf16"])]
+    options += [
+        "--learning-rate",
+        a.learning_rate,
+        "--held-out",
+        "50",
+        *([] if a.float32 else ["--bf16"]),
+    ]
     options += ["--size", str(a.size)] if a.size else []
 
     def train_seed(seed: int) -> None:
