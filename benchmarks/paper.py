@@ -65,6 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--warmup-steps", default="1500", help="before them")
     parser.add_argument("--learning-rate", default="3e-4", help="of each; shorter ones want more")
+    parser.add_argument("--body", help="encoder from whose body all start")
     parser.add_argument("--float32", action="store_true", help="for processors without bfloat16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
@@ -97,6 +98,7 @@ def main() -> None:
         *([] if a.float32 else ["--bf16"]),
     ]
     options += ["--size", str(a.size)] if a.size else []
+    options += ["--body", a.body] if a.body else []
 
     def train_seed(seed: int) -> None:
         for name in RUNS:

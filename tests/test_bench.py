@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -250,6 +251,17 @@ def test_a_comparison_goes_on_with_what_is_missing(folder, results):
     assert len(said) == 1
     assert "optimisation in W" in said[0]
     assert {part: again[1][part] for part in kept} == kept
+
+
+def test_a_comparison_goes_on_from_its_numbers_alone(folder, results, tmp_path):
+    shutil.copy(folder / NUMBERS, tmp_path)
+    said = []
+    again = compare(tmp_path, TINY, encoders=tmp_path / "gone", say=said.append)
+    assert not said
+    assert [r["facts"] for r in again] == [r["facts"] for r in results]
+    (tmp_path / NUMBERS).write_text("[1]")
+    with pytest.raises(CheckpointError, match="does not hold the numbers"):
+        compare(tmp_path, TINY)
 
 
 def test_other_settings_are_measured_anew(folder, results):

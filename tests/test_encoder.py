@@ -107,6 +107,14 @@ def test_the_embedded_body_starts_as_the_identity_networks_body():
         Encoder(TINY).init_body(identity)
 
 
+def test_an_encoder_starts_with_the_body_of_another_one_and_heads_of_its_own():
+    first, second = (Encoder(EncoderConfig.embedded(n, w_dim=128)) for n in (10, 14))
+    second.init_body(first)
+    bodies = [one.body.state_dict() for one in (first, second)]
+    assert all(torch.equal(bodies[0][name], tensor) for name, tensor in bodies[1].items())
+    assert not torch.equal(*(next(one.styles.parameters()) for one in (first, second)))
+
+
 def test_every_weight_of_the_active_heads_gets_a_gradient(encoder):
     encoder(torch.randn(1, 3, 64, 64), 9).square().sum().backward()
     assert all(p.grad is not None for p in encoder.parameters())

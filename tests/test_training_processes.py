@@ -181,6 +181,15 @@ def test_dry_run_tells_schedule_memory_and_time_and_writes_nothing(command, tmp_
     assert not out.exists()
 
 
+def test_the_body_of_another_encoder_is_taken_or_refused(command, tmp_path, capsys):
+    dry = ["train", "encoder", *command, "--out", str(tmp_path), "--dry-run"]
+    assert main([*dry, "--body", "portraits"]) == 0
+    assert main([*dry, "--body", str(tmp_path / "e.pt")]) == 2
+    assert "e.pt" in capsys.readouterr().err
+    assert main([*dry, "--body", "portraits", "--random-body"]) == 2
+    assert "not allowed" in capsys.readouterr().err
+
+
 def test_a_batch_that_does_not_divide_is_refused(command, tmp_path, capsys):
     options = [*command, "--batch", "7", "--out", str(tmp_path)]
     assert main(["train", "encoder", *options]) == 2

@@ -27,6 +27,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..measure.perceptual import Lpips
+    from ..models.encoder import Encoder
     from ..models.generator import Generator
     from ..models.irse import IdentityNet
     from ..models.moco import MocoNet
@@ -107,7 +108,14 @@ def _add_encoder(kinds: Any) -> None:
         "things than faces (moco); or those that know rendered people only (embedded) (default: "
         "auto, published for generators of 256 px and more, else embedded)",
     )
-    command.add_argument(
+    bodies = command.add_mutually_exclusive_group()
+    bodies.add_argument(
+        "--body",
+        metavar="ENCODER",
+        help="start from the body of this encoder, of the same shape: one that was trained before "
+        "for a generator of such pictures",
+    )
+    bodies.add_argument(
         "--random-body",
         action="store_true",
         help="do not start from the body of ArcFace, or below 256 px of the embedded identity",
@@ -154,8 +162,9 @@ def _train_encoder(arguments: argparse.Namespace, console: Console) -> None:
 
 def _networks(
     arguments: argparse.Namespace, settings: EncoderTraining, generator: Generator
-) -> tuple[Lpips | None, IdentityNet | MocoNet | None, IdentityNet | None]:
+) -> tuple[Lpips | None, IdentityNet | MocoNet | None, IdentityNet | Encoder | None]:
     """LPIPS and identity, None where the weight is 0, and the network whose body is taken over."""
+    from ..checkpoints.registry import load_encoder
     from ..measure.perceptual import load_perceptual
     from ..measure.recognition import load_identity, load_moco
     from ..models.encoder import is_full_size
@@ -172,7 +181,9 @@ def _networks(
             perceptual = load_perceptual("loss", lpips)
         if settings.identity:
             identity = load_moco() if chosen == "moco" else load_identity("loss", recognizer)
-        if not arguments.random_body:  # it must fit the encoder, whatever the losses compare
+        if arguments.body:
+            body = load_encoder(arguments.body)
+        elif not arguments.random_body:  # it must fit the encoder, whatever the losses compare
             body = load_identity("loss", "arcface" if full else "embedded")
     except MissingFileError as error:
         raise MissingFileError(

@@ -209,8 +209,9 @@ class Encoder(nn.Module):
         it reads."""
         return self._cut(resize(image, self.config.input_size))
 
-    def init_body(self, identity: IdentityNet) -> None:
-        """Take over the body of an identity network, where training starts in the paper.
+    def init_body(self, identity: IdentityNet | Encoder) -> None:
+        """Take over the body of an identity network, where training starts in the paper, or of
+        another encoder.
 
         Raises MismatchError where the bodies have different shapes."""
         own, given = self.config, identity.config
@@ -220,7 +221,7 @@ class Encoder(nn.Module):
         ) or (own.resnet or own.iterations):
             raise MismatchError(
                 f"The encoder's body has the widths {own.widths} and units {own.units}, the "
-                f"identity network's {given.widths} and {given.units}: give both the same."
+                f"given one's {given.widths} and {given.units}: give both the same."
             )
         self.input_layer.load_state_dict(identity.input_layer.state_dict())
         self.body.load_state_dict(identity.body.state_dict())

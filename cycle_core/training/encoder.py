@@ -65,7 +65,7 @@ def train(
     perceptual: Distance | None,
     identity: Distance | None,
     config: EncoderConfig | None = None,
-    body: IdentityNet | None = None,
+    body: IdentityNet | Encoder | None = None,
     callback: Callback | None = None,
 ) -> Encoder:
     """Train an encoder for `generator`, or resume in the folder `out`. Works on its device, and in
@@ -103,7 +103,7 @@ class EncoderTrainer(loop.Trainer):
         perceptual: Distance | None,
         identity: Distance | None,
         config: EncoderConfig | None = None,
-        body: IdentityNet | None = None,
+        body: IdentityNet | Encoder | None = None,
         known: str | None = "",
     ):
         check_photos(generator)
