@@ -189,7 +189,7 @@ def _edit_clip(
         batch.say(f"{folder}: finished before")
         return
     files = {edit: "video.mp4" if edit is None else f"video_{edit.name}.mp4" for edit in new}
-    entries = [(entry["edit"], entry.get("video", "")) for entry in report["edits"]]
+    entries = [(entry["edit"], entry.get("video", entry["edit"])) for entry in report["edits"]]
     check_edit_names([*entries, *((str(edit or ""), file) for edit, file in files.items())])
     with whole_folder(folder, keep=report["files"]) as part:
         seconds = edit_clip(
