@@ -3,7 +3,8 @@
     python benchmarks/house.py
 
 Exits 1 where a rule of the house does not hold: four files at the top of `cycle_core`, no circle
-of imports (those for type checkers alone excepted), no file longer than 400 lines. Below that, what
+of imports (those for type checkers alone excepted), no file longer than 400 lines, no class or type
+that is called as another one in another file, the nodes included. Below that, what
 a further format, direction type and so on would touch: the files of the library and the nodes that
 import or name one that is there; its test and generated texts come to that.
 """
@@ -33,11 +34,13 @@ EXAMPLES = {
 @dataclass(frozen=True)
 class House:
     """top: files at the top level. circles: modules that import each other, in a circle. lengths:
-    lines of each file, by its path below the library."""
+    lines of each file, by its path below the library. doubles: names of classes and types that two
+    files define, with these."""
 
     top: set[str]
     circles: list[list[str]]
     lengths: dict[str, int]
+    doubles: dict[str, list[str]]
 
     def faults(self) -> list[str]:
         """What breaks a rule, a sentence each."""
@@ -46,7 +49,8 @@ class House:
         long = [
             f"{name} has {lines} lines" for name, lines in self.lengths.items() if lines > LONGEST
         ]
-        return loose + rounds + long
+        twice = [f"{name} is in {' and in '.join(at)}" for name, at in self.doubles.items()]
+        return loose + rounds + long + twice
 
 
 def house(root: Path = ROOT) -> House:
@@ -60,7 +64,8 @@ def house(root: Path = ROOT) -> House:
         str(path.relative_to(root)): len(path.read_text(encoding="utf-8").splitlines())
         for path in files.values()
     }
-    return House({path.name for path in root.glob("*.py")}, circles(imports), lengths)
+    top = {path.name for path in root.glob("*.py")}
+    return House(top, circles(imports), lengths, doubles([root, root.parent / "nodes"]))
 
 
 def modules(root: Path) -> Iterator[Path]:
@@ -108,6 +113,22 @@ def _reached(name: str, imports: dict[str, set[str]]) -> set[str]:
     return seen
 
 
+def doubles(roots: list[Path]) -> dict[str, list[str]]:
+    """Names of classes and types, public ones, that more than one file defines: {name: files}."""
+    found: dict[str, list[str]] = {}
+    for path in (path for root in roots for path in modules(root)):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = {node.name} if isinstance(node, ast.ClassDef) else set()
+            if isinstance(node, ast.Assign) and "TypeVar" not in ast.dump(node):
+                names = {one.id for one in node.targets if isinstance(one, ast.Name)}
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = {node.target.id}
+            for name in names:
+                if name[0].isupper() and not name.isupper():
+                    found.setdefault(name, []).append(str(path.relative_to(roots[0].parent)))
+    return {name: files for name, files in sorted(found.items()) if len(files) > 1}
+
+
 def naming(word: str, root: Path = ROOT) -> list[str]:
     """The files of the library and the nodes that import the module `word`, or have the text."""
     found = []
@@ -132,6 +153,7 @@ def main() -> int:
     print(f"circles of imports       {len(built.circles)}")
     print(f"files, lines             {len(built.lengths)}, {sum(built.lengths.values())}")
     print(f"longest file             {lines} ({name})")
+    print(f"names of two things      {len(built.doubles)}")
     for kind, example in EXAMPLES.items():
         found = naming(example)
         print(f"{kind + ',':<15} {example + ':':<23} {len(found)} ({', '.join(found)})")

@@ -71,7 +71,7 @@ class Example(io.ComfyNode):
         )
 
 
-class Clip(io.ComfyNode):
+class ExampleClip(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return host.schema(
@@ -129,4 +129,4 @@ class Clip(io.ComfyNode):
         return io.NodeOutput(host.image(example("clip")), None, 1 / FRAME_SECONDS)
 
 
-NODES = [Example, Clip]
+NODES = [Example, ExampleClip]

@@ -38,12 +38,14 @@ def test_faults_are_found(tmp_path: Path):
     (root / "room" / "b.py").write_text("def f():\n    from . import a\n")
     (root / "room" / "c.py").write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .d import y\n"
+        "class Two: ...\n"
     )
-    (root / "room" / "d.py").write_text("from .c import z\n" + "\n" * LONGEST)
+    (root / "room" / "d.py").write_text("from .c import z\nTwo = int\n" + "\n" * (LONGEST - 1))
     assert house(root).faults() == [
         "loose.py lies loose at the top",
         "a circle of imports: room.a, room.b",
         f"room/d.py has {LONGEST + 1} lines",
+        "Two is in library/room/c.py and in library/room/d.py",
     ]
 
 

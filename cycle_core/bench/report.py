@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -16,11 +15,10 @@ from ..images.sheet import contact_sheet
 from ..measure.metrics import METRICS
 from .methods import METHODS
 from .photos import SET, Compared
-from .questions import answered, markdown
+from .questions import Result, answered, markdown
 from .run import COLUMNS
 from .statistics import Estimate, estimate
 
-Result = dict[str, Any]
 Columns = dict[str, tuple[str, bool | None]]
 # measure -> (heading, whether more is better; None: neither)
 _EDITS: Columns = {
@@ -59,7 +57,7 @@ def distortion_columns(headings: Mapping[str, str] | None = None) -> Columns:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ReportLayout:
     """What is reported, and in which order: the methods and the sets by their titles, the measures
     by their headings, and the measure of edits that the plot has, with the name of its axis."""
 
@@ -70,7 +68,7 @@ class Layout:
     plotted: tuple[str, str]
 
 
-DOMAIN = Layout(
+DOMAIN = ReportLayout(
     {method.key: method.title for method in METHODS},
     TITLES,
     distortion_columns(),
@@ -79,7 +77,7 @@ DOMAIN = Layout(
 )
 
 
-def tables(results: Sequence[Result], layout: Layout = DOMAIN) -> str:
+def tables(results: Sequence[Result], layout: ReportLayout = DOMAIN) -> str:
     """Markdown: the answers to the questions, then for every set what pivots are worth, and what
     they are worth after tuning. Means of a table are over the pictures that all its methods have.
 
@@ -123,7 +121,7 @@ def estimates(results: Sequence[Result], part: str, measure: str) -> dict[str, E
     return found
 
 
-def plot(results: Sequence[Result], path: str | Path, layout: Layout = DOMAIN) -> None:
+def plot(results: Sequence[Result], path: str | Path, layout: ReportLayout = DOMAIN) -> None:
     """The trade-off: distortion against editability, a line from each method's pivot to what tuning
     makes of it, one panel for each set. Raises InputError without matplotlib."""
     try:
@@ -226,14 +224,14 @@ def stacked(
 
 
 # ------------------------------------------------------------------ photographs
-def photo_layout(compared: Compared) -> Layout:
+def photo_layout(compared: Compared) -> ReportLayout:
     """The headings: they name the networks, and say which of them a loss uses, too."""
     heads = {}
     for measure, name in compared.facts["measured by"].items():
         also = ", also a loss" if name in compared.facts["losses"].values() else ""
         heads[measure] = f"{name}{also}"
     heads["identity"] = "identity " + heads["identity"].removeprefix("identity ")
-    return Layout(
+    return ReportLayout(
         compared.methods,
         {SET: "Photographs"},
         distortion_columns(heads),
@@ -281,7 +279,7 @@ def _failures(compared: Compared) -> str:
 
 
 # ------------------------------------------------------------------ parts
-def _table(results: Sequence[Result], part: str, columns: Columns, layout: Layout) -> str:
+def _table(results: Sequence[Result], part: str, columns: Columns, layout: ReportLayout) -> str:
     found = {measure: estimates(results, part, measure) for measure in columns}
     found = {measure: values for measure, values in found.items() if values}
     rows = [["method", *(columns[measure][0] for measure in found)], ["---"] * (len(found) + 1)]
@@ -291,7 +289,7 @@ def _table(results: Sequence[Result], part: str, columns: Columns, layout: Layou
     return markdown(rows)
 
 
-def _costs(results: Sequence[Result], layout: Layout) -> str:
+def _costs(results: Sequence[Result], layout: ReportLayout) -> str:
     columns = ["pivot, s", "tuning, s"]
     rows = [["method", *columns], ["---"] * (1 + len(columns))]
     for key, title in layout.methods.items():

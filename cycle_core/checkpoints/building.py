@@ -16,7 +16,6 @@ from ..errors import CheckpointError, InputError
 from ..models.generator import Config, Generator
 from .lazy_tensors import shown
 
-State = dict[str, Tensor]
 MEAN = "mapping.w_avg"
 MEAN_SAMPLES = 10_000  # z that are mapped for the mean of w where a file does not hold it
 MEAN_WORK = 30_000_000_000  # multiplications at most; the papers' mapping network needs 21e9
@@ -102,7 +101,9 @@ def _measure_mean(generator: Generator) -> int:
     return batches * size
 
 
-def assemble_foreign(config: Config, state: Mapping[str, Tensor], source: str | Path) -> Generator:
+def assemble_published(
+    config: Config, state: Mapping[str, Tensor], source: str | Path
+) -> Generator:
     """`assemble` for a file of another project. Raises CheckpointError, also for a mapping network
     without classes whose first layer is wider than w: it takes an embedding of the class beside z,
     which the file does not hold."""

@@ -28,9 +28,9 @@ from ..models.generator import Generator
 from ..models.layers import BLUR_TAPS
 from ..models.stylegan2 import StyleGAN2Synthesis
 from ..models.stylegan3 import StyleGAN3Config
-from .building import State, stylegan2_layers
+from .building import stylegan2_layers
 from .latents import load_code
-from .native import resolve, unshared
+from .native import State, resolve, unshared
 from .reading import read_file, reported
 from .registry import formats_of, load_generator
 from .rosinality import layer_name

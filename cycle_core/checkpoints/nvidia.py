@@ -16,9 +16,10 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
-from .building import State, assemble_foreign, stylegan2_layers, translating
+from .building import assemble_published, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import PersistentObject, shown
+from .native import State
 from .reading import Contents, load_tensors
 from .state_dicts import StateDict, find
 
@@ -114,7 +115,7 @@ def _load(contents: Contents) -> Generator:
         conv_clamp=None if clamp is None else float(clamp),
         mapping_lr_multiplier=mapping_lr_multiplier(found.module),
     )
-    return assemble_foreign(config, state, contents.path)
+    return assemble_published(config, state, contents.path)
 
 
 def _check_supported(found: StateDict, contents: Contents) -> None:

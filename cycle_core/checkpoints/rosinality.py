@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
-from .building import State, assemble_foreign, stylegan2_layers, translating
+from .building import assemble_published, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor
+from .native import State
 from .reading import Contents, load_tensors
 from .state_dicts import StateDict, beside, find
 
@@ -87,7 +88,7 @@ def load_stylegan2(
     if bgr and config.img_channels == 3:
         rgb = [name for name in made if name.endswith((".to_rgb.weight", ".to_rgb.bias"))]
         made |= {name: made[name].flip(0) for name in rgb}
-    return assemble_foreign(config, made, source)
+    return assemble_published(config, made, source)
 
 
 def latent_avg(contents: Contents, found: StateDict) -> Any:

@@ -12,9 +12,10 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan3 import StyleGAN3Config
-from .building import State, assemble_foreign, translating
+from .building import assemble_published, translating
 from .format import Format
 from .lazy_tensors import shown
+from .native import State
 from .nvidia import attribute, mapping_lr_multiplier, mapping_network, part
 from .reading import Contents, load_tensors
 from .state_dicts import find
@@ -101,7 +102,7 @@ def _load(contents: Contents) -> Generator:
     config, state = from_stylegan3(
         load_tensors(found.tensors), settings, mapping_lr_multiplier(found.module)
     )
-    return assemble_foreign(config, state, contents.path)
+    return assemble_published(config, state, contents.path)
 
 
 FORMATS = (

@@ -20,9 +20,10 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
-from .building import State, assemble_foreign, stylegan2_layers, translating
+from .building import assemble_published, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor, TFNetwork, shown
+from .native import State
 from .reading import Contents, load_tensors
 
 _SCOPES = ("G_synthesis/", "synthesis/", "G_mapping/", "mapping/")
@@ -142,7 +143,7 @@ def _load(contents: Contents) -> Generator:
             "not supported: choose a generator of stylegan2-ada."
         )
     config, state = from_tensorflow(load_tensors(variables), settings)
-    return assemble_foreign(config, state, contents.path)
+    return assemble_published(config, state, contents.path)
 
 
 FORMATS = (Format("StyleGAN2, TensorFlow (stylegan2, stylegan2-ada)", "generator", _detect, _load),)

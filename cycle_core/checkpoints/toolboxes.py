@@ -10,9 +10,10 @@ import torch
 
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
-from .building import State, assemble_foreign, stylegan2_layers, translating
+from .building import assemble_published, stylegan2_layers, translating
 from .format import Format
 from .lazy_tensors import StoredTensor
+from .native import State
 from .reading import Contents, load_tensors
 from .rosinality import latent_avg, load_stylegan2
 from .state_dicts import StateDict, find
@@ -94,7 +95,7 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
                 out[f"{to}.noise_strength"] = state[f"{at}.noise_strength"].reshape([])
                 if f"{at}.noise" in state:
                     out[f"{to}.noise_const"] = torch.squeeze(state[f"{at}.noise"], (0, 1))
-    return assemble_foreign(config, out, contents.path)
+    return assemble_published(config, out, contents.path)
 
 
 _GENFORCE = ("mapping.dense0.weight", "synthesis.early_layer.const", "synthesis.output0.weight")

@@ -48,7 +48,7 @@ from ..runtime.progress import StepCallback, Stopwatch
 from .pipeline import Models, RunSettings
 from .video_settings import ClipSettings
 
-Target = Face | str | None  # where the crop of a frame is; None leaves the frame as it is
+CropTarget = Face | str | None  # where the crop of a frame is; None leaves the frame as it is
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ClipInversion:
     of frames without a face mean nothing. tuned: with the smoothed codes of the key frames."""
 
     clip: Clip
-    targets: list[Target]
+    targets: list[CropTarget]
     codes: np.ndarray
     tuned: Tuned
     smoothing: float
@@ -190,7 +190,7 @@ def edit_clip(
 
 def find_faces(
     clip: Clip, settings: RunSettings, smoothing: float, progress: StepCallback
-) -> list[Target]:
+) -> list[CropTarget]:
     """The face that is meant in every frame, its landmarks smoothed over time."""
     found: list[list[Face]] = []
     for frame in clip:
@@ -206,7 +206,9 @@ def find_faces(
     return [one[0] if one else None for one in targets]
 
 
-def smoothed_code(codes: np.ndarray, targets: Sequence[Target], index: int, sigma: float) -> Tensor:
+def smoothed_code(
+    codes: np.ndarray, targets: Sequence[CropTarget], index: int, sigma: float
+) -> Tensor:
     """The code of a frame, [num_ws, w_dim], smoothed with those around it that show the face
     without a break."""
     reach = math.ceil(3 * sigma)

@@ -61,8 +61,8 @@ class Stretch:
 class Trainer(ABC):
     """One training: its models, optimisers, random numbers and the step.
 
-    settings: a `RunSettings`; of other settings a resumed run must have the same. step: steps, or
-    images where a training counts those. digest: stands for the pictures, "" for none. rngs: the
+    settings: a `TrainingSettings`; of other settings a resumed run must have the same. step: steps,
+    or images where a training counts those. digest: stands for the pictures, "" for none. rngs: the
     random generators whose state lasts from step to step."""
 
     PARTS: tuple[str, ...] = ()  # attributes of that name

@@ -10,7 +10,7 @@ from .schedule import ScheduleSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class TrainingSettings:
     """What every training has. FREE: settings that may change when a run is resumed; RENAMED: what
     they were called in older checkpoints and command lines."""
 
@@ -29,11 +29,11 @@ class RunSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderTraining(RunSettings):
+class EncoderTraining(TrainingSettings):
     """An encoder; the defaults are those of the published code."""
 
     RENAMED: ClassVar = {
-        **RunSettings.RENAMED,
+        **TrainingSettings.RENAMED,
         "lr_decay": "learning_rate_decay",
         "discriminator_lr": "discriminator_learning_rate",
         "warmup": "warmup_steps",
@@ -85,11 +85,11 @@ class EncoderTraining(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorSettings(RunSettings):
+class GeneratorSettings(TrainingSettings):
     """What the trainings of generators share. They count images, seen by all processes together."""
 
-    FREE: ClassVar = (*RunSettings.FREE, "images", "device", "bf16")
-    RENAMED: ClassVar = {**RunSettings.RENAMED, "every": "save_every"}
+    FREE: ClassVar = (*TrainingSettings.FREE, "images", "device", "bf16")
+    RENAMED: ClassVar = {**TrainingSettings.RENAMED, "every": "save_every"}
 
     channels: tuple[int, ...] | None = setting(
         None, "for 4, 8, 16, ... pixels, joined by -; by the resolution if not given"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cycle_core.runtime.settings import check, setting
-from cycle_core.training.settings import GeneratorSettings, RunSettings
+from cycle_core.training.settings import GeneratorSettings, TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureTraining(RunSettings):
+class FeatureTraining(TrainingSettings):
     """A network that compares or reads portraits. Losses and metrics differ in width and seed."""
 
     KINDS: ClassVar = ("perceptual", "identity")
@@ -81,7 +81,7 @@ class RegressionTraining(GeneratorSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LandmarkTraining(RunSettings):
+class LandmarkTraining(TrainingSettings):
     """The landmark networks; a run ends after `steps`, or after `minutes` where steps is 0."""
 
     RENAMED: ClassVar = {"rate": "learning_rate"}
