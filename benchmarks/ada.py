@@ -27,7 +27,7 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main as cycle_core
 from cycle_core.images.io import to_pil
 from cycle_core.measure.perceptual import Lpips, load_perceptual
-from cycle_core.models.stylegan2 import GeneratorConfig
+from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.discriminator import Discriminator
 from people.training.renders import Renders
 
@@ -51,7 +51,7 @@ def measure(run: Path, known: Tensor, others: Tensor, perceptual: Lpips) -> tupl
     G = load_generator(run / "generator.safetensors")
     z = torch.randn(SAMPLES, G.config.z_dim, generator=torch.Generator().manual_seed(2))
     samples = torch.cat([G(part).clamp(-1, 1) for part in z.split(20)])
-    assert isinstance(G.config, GeneratorConfig)
+    assert isinstance(G.config, StyleGAN2Config)
     D = Discriminator(G.config)
     D.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["discriminator"])
     real, held_out, fake = (
