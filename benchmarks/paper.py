@@ -26,6 +26,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import InputError
