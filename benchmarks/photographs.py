@@ -29,13 +29,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean as mean
 from statistics import median
+from typing import Any
 
-import dlib  # pyright: ignore[reportMissingImports]
-import face_recognition_models as files  # pyright: ignore[reportMissingImports]
 import numpy as np
 import torch
 
@@ -46,6 +46,8 @@ from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.measure import metrics
 from cycle_core.measure.perceptual import load_perceptual
 
+dlib: Any = import_module("dlib")  # compiled, without types
+files: Any = import_module("face_recognition_models")
 STEPS = ("crop", "encode", "refine", "tune")
 EDITS = {"smile": 2.0, "frown": -2.0, "age": 1.5, "turn": 1.0, "glasses": 2.0, "hair": 1.5}
 DIRECTIONS = {"frown": "smile", "turn": "yaw", "hair": "hair_colour"}  # where they are not the name
