@@ -85,11 +85,11 @@ def test_two_edits_of_one_file_name_are_refused(noise, tmp_path, capsys):
         save_directions([load_direction("smile")], tmp_path / folder / "mine.safetensors")
     command = ["run", str(noise), *QUICK, "--out", str(tmp_path / "out")]
     first, second = (["--edit", f"{tmp_path / f / 'mine.safetensors'}:smile=1"] for f in "ab")
-    assert main([*command, *first, *second]) == 1
-    assert "into the same file, edit_mine" in capsys.readouterr().err
+    assert main([*command, *first, *second]) == 2
+    assert "would both be written as mine" in capsys.readouterr().err
     assert main([*command, *first]) == 0
     before = tree(tmp_path / "out" / "noise")
-    assert main([*command, *second]) == 1
+    assert main([*command, *second]) == 2
     assert "into the same file" in capsys.readouterr().err
     assert tree(tmp_path / "out" / "noise") == before
 
