@@ -129,13 +129,14 @@ def train(
     """One of RUNS with a seed, in `folder/NAME-SEED`; one that has ended is over in seconds.
 
     whole: steps of the schedule; options: of `cycle-core train encoder`."""
-    start, thousands, own = RUNS[name]
-    out, decay = folder / f"{name}-{seed}", _DECAY if thousands == _WHOLE else 0.0
+    start, _, own = RUNS[name]
+    out, settings = folder / f"{name}-{seed}", settings_of(name, whole)
     command = [*_CLI, "train", "encoder", *options, "--out", str(out), "--seed", str(seed)]
-    command += ["--steps", str(whole * thousands // _WHOLE), "--learning-rate-decay", str(decay)]
+    command += ["--steps", str(settings["steps"])]
+    command += ["--learning-rate-decay", str(settings["learning_rate_decay"])]
     command += [part for key, value in own.items() for part in (f"--{key}", value)]
     if start and not dry_run:
-        go_on(folder / f"{start}-{seed}", out, settings_of(name, whole))
+        go_on(folder / f"{start}-{seed}", out, settings)
     run(command, dry_run, out.with_suffix(".log"))
 
 

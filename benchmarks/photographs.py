@@ -57,8 +57,8 @@ _JUDGE = Path(__file__).with_name("photographs.js")
 
 
 def find(photos: Sequence[Path], out: Path) -> None:
-    """Write the crop of every person in the photographs, once."""
-    person = Person()
+    """Write the crop of every person in the photographs, once; `out` is there when all are."""
+    person, part = Person(), out.with_name(f"{out.name}.part")
     known: list[np.ndarray] = []
     for photo in photos:
         image = cc.read_image(photo)
@@ -69,9 +69,8 @@ def find(photos: Sequence[Path], out: Path) -> None:
             one = person(crop)
             if all(float(np.linalg.norm(one - other)) > SAME for other in known):
                 known.append(one)
-                folder = out / f"{photo.stem}-{number}"
-                folder.mkdir(parents=True, exist_ok=True)
-                cc.save_image(crop, folder / "crop.png")
+                cc.save_image(crop, part / f"{photo.stem}-{number}" / "crop.png")
+    part.rename(out)
 
 
 def make(folder: Path) -> None:
@@ -159,7 +158,7 @@ def table(folders: Sequence[Path], judge: Path) -> str:
     for name in (*STEPS[1:], *EDITS):
         edit = f"tuned, {DIRECTIONS.get(name, name)} {EDITS.get(name, 0):+g}"
         same = sum(value < SAME for value in person[name])
-        spent = f"{median(one[name] for one in seconds):.1f}" if name in STEPS else ""
+        spent = f"{median(one[name] for one in seconds):.2g}" if name in STEPS else ""
         lines.append(
             f"| {edit if name in EDITS else name} | {lpips(name):.3f} | {mean(person[name]):.3f} | "
             f"{same} of {len(folders)} | "

@@ -134,7 +134,7 @@ class Compare(io.ComfyNode):
                     "columns",
                     optional=True,  # workflows of before do not name it
                     default=5,
-                    min=1,
+                    min=0,  # as workflows of before may have it, for all
                     max=5,
                     tooltip="How many pictures of a target are beside each other; 5 puts all of "
                     "them into one row.",

@@ -90,7 +90,7 @@ def test_two_edits_of_one_file_name_are_refused(noise, tmp_path, capsys):
     assert main([*command, *first]) == 0
     before = tree(tmp_path / "out" / "noise")
     assert main([*command, *second]) == 2
-    assert "into the same file" in capsys.readouterr().err
+    assert "would both be written" in capsys.readouterr().err
     assert tree(tmp_path / "out" / "noise") == before
 
 

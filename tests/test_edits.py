@@ -59,8 +59,9 @@ def test_a_long_edit_has_a_name_that_a_disk_takes_and_no_other_edit_has():
 
 
 def test_two_edits_of_one_name_are_refused():
+    edits = [parse_edit("a/smile.pt=1"), parse_edit("b/smile.pt=1")]
     with pytest.raises(InputError, match="would both be written as smile"):
-        check_names([parse_edit("a/smile.pt=1"), parse_edit("b/smile.pt=1")])
+        check_names((str(edit), edit.name) for edit in edits)
 
 
 @pytest.mark.parametrize(

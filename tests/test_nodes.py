@@ -322,6 +322,11 @@ def test_versions_are_shown_beside_their_target_and_measured(run):
     assert lines[0].split() == ["same", "image", "2"]
     assert lines[1].split()[:2] == ["mse", "0.0000"]
     assert "measured by" in lines[-1]
+    saved_before, _ = run(
+        "CycleCompare", target=target, image_1=target, image_2=1 - target, names="same", cell=64,
+        columns=0,
+    )  # fmt: skip
+    assert torch.equal(saved_before, grid)
 
 
 def test_models_are_shared_while_somebody_holds_them_and_no_longer(run, world):

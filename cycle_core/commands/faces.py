@@ -75,11 +75,12 @@ def run_align(arguments: argparse.Namespace) -> None:
 
 def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | str]:
     """What to cut out: a given frame, points by hand, or the faces that are found and chosen."""
-    from ..faces.choose import Marks, choose, naming_options
+    from ..faces.choose import Marks, choose
     from ..faces.detect import detect
     from ..faces.points import load_points, of_picture
     from ..images.io import read_image
     from ..run.picture_files import read_frame
+    from ..run.pipeline import naming_options
 
     if arguments.frame is not None:
         return [read_frame(arguments.frame).scaled(photo.size)]

@@ -87,15 +87,14 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     """Everything that can be wrong before the work begins is found here."""
     from ..directions.text import check_edit, check_names, needs_generator, parse_edit, steps_of
     from ..faces.points import EVERY, load_points
-    from ..run.batch import Batch, check_edit_names
+    from ..run.batch import Batch
     from ..run.inputs import find_pictures
     from ..run.pipeline import RunSettings, is_embedded, load_models, project_preset
     from ..run.results import make_folder
     from ..runtime import distributed
 
     edits = list(dict.fromkeys(map(parse_edit, arguments.edit)))
-    check_names(edits)
-    check_edit_names((str(edit), f"edit_{edit.name}.png") for edit in edits)
+    check_names((str(edit), edit.name) for edit in edits)
     for edit in edits:
         if not needs_generator(edit):
             steps_of(edit)  # an unknown direction is told before the work, not after it

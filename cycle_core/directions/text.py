@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,15 +192,15 @@ def check_edit(edit: Edit, generator: Generator) -> None:
         )
 
 
-def check_names(edits: Sequence[Edit]) -> None:
-    """Raise InputError where two edits would be written into one file."""
-    names: dict[str, Edit] = {}
-    for edit in edits:
-        other = names.setdefault(edit.name, edit)
+def check_names(edits: Iterable[tuple[str, str]]) -> None:
+    """Raise InputError where two edits, each with the name that its files have, have one name."""
+    by_name: dict[str, str] = {}
+    for edit, name in edits:
+        other = by_name.setdefault(name, edit)
         if other != edit:
             raise InputError(
-                f"The edits {str(other)!r} and {str(edit)!r} would both be written as {edit.name}: "
-                "give one direction's file another name."
+                f"The edits {other!r} and {edit!r} would both be written as {name}: give one "
+                "direction's file another name, or run them into two folders."
             )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
@@ -41,17 +41,6 @@ def choose(
         raise InputError(f'Without a face one can "error", "centre" or "skip", not {none!r}.')
     picked = pick(faces, choice, among)
     return [faces[i] for i in picked] if picked else without(faces, none)
-
-
-@contextlib.contextmanager
-def naming_options() -> Iterator[None]:
-    """On the command line: a NoFaceError names the options that help."""
-    try:
-        yield
-    except NoFaceError as error:
-        raise NoFaceError(
-            f"{error} The options are --no-face centre (or skip), --points and --detector."
-        ) from error
 
 
 def without(faces: Sequence[Face], none: str) -> list[Face | str]:

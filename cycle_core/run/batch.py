@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..directions.text import Edit
+from ..directions.text import Edit, check_names
 from ..errors import CycleError, InputError
-from ..faces.choose import naming_options
 from ..faces.frame import Face
 from ..faces.points import of_picture
 from ..images.clips import is_clip, open_clip
@@ -113,8 +112,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
         for done in names:
             _add_edits(batch, done, photo)
         return None
-    with naming_options():
-        targets = find_targets(photo, batch.settings, of_picture(batch.points, path))
+    targets = find_targets(photo, batch.settings, of_picture(batch.points, path))
     if not targets:
         return "no face was found"
     names = [name] if len(targets) == 1 else [f"{name}-{i}" for i in range(len(targets))]
@@ -190,7 +188,7 @@ def _edit_clip(
         return
     files = {edit: "video.mp4" if edit is None else f"video_{edit.name}.mp4" for edit in new}
     entries = [(entry["edit"], entry.get("video", entry["edit"])) for entry in report["edits"]]
-    check_edit_names([*entries, *((str(edit or ""), file) for edit, file in files.items())])
+    check_names([*entries, *((str(edit or ""), file) for edit, file in files.items())])
     with whole_folder(folder, keep=report["files"]) as part:
         seconds = edit_clip(
             inversion, [(edit, part / file) for edit, file in files.items()], batch.models,
@@ -202,18 +200,6 @@ def _edit_clip(
         report["files"] = files_of(part)
         write_report(part, report)
     batch.say(f"{folder}: {', '.join(files.values())}")
-
-
-def check_edit_names(edits: Iterable[tuple[str, str]]) -> None:
-    """Raise InputError where two edits, each with the name that its files have, have one name."""
-    by_name: dict[str, str] = {}
-    for edit, name in edits:
-        other = by_name.setdefault(name, edit)
-        if other != edit:
-            raise InputError(
-                f"The edits {other} and {edit} would be written into the same file, {name}: rename "
-                "one of the files of directions, or run them into two folders."
-            )
 
 
 def finished(out: Path, name: str, key: str) -> list[str] | None:
@@ -263,8 +249,8 @@ def _add_edits(batch: Batch, name: str, photo: Photo) -> None:
     if not new:
         batch.say(f"{folder}: finished before")
         return
-    entries = [(entry["edit"], entry["image"]) for entry in report["edits"]]
-    check_edit_names([*entries, *((str(edit), f"edit_{edit.name}.png") for edit in new)])
+    entries = [(entry["edit"], entry["name"]) for entry in report["edits"]]
+    check_names([*entries, *((str(edit), edit.name) for edit in new)])
     inversion = read_inversion(folder, photo, batch.models, report["steps"])
     with whole_folder(folder, keep=report["files"]) as part:
         _finish(batch, part, photo, inversion, new, report)

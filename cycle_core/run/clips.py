@@ -27,7 +27,6 @@ from torch import Tensor
 from ..codes import Code
 from ..directions.text import Edit, apply_edit
 from ..errors import InputError, NoFaceError
-from ..faces.choose import naming_options
 from ..faces.detect import detect
 from ..faces.frame import Face, align
 from ..faces.paste import paste
@@ -45,7 +44,7 @@ from ..invert.tune import Tuned, tune
 from ..invert.tuned_files import load_tuned, save_tuned
 from ..models.generator import Generator
 from ..runtime.progress import StepCallback, Stopwatch
-from .pipeline import Models, RunSettings
+from .pipeline import Models, RunSettings, naming_options
 from .video_settings import ClipSettings
 
 CropTarget = Face | str | None  # where the crop of a frame is; None leaves the frame as it is
