@@ -1,16 +1,17 @@
-"""Settings that are a number, or `auto`."""
+"""Widgets of settings: a number, or `auto`, with the range that the library's settings say."""
 
 # pyright: reportMissingImports=false
 # (ComfyUI is the host, not a dependency)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..cycle_core.errors import InputError
+from ..cycle_core.runtime.settings import Meaning, field_of
 from . import host
 
 AUTO = "auto"
@@ -20,17 +21,21 @@ AUTO = "auto"
 class NumberOrAuto:
     """A text widget that holds `auto` or a number, with a socket that takes numbers too.
 
-    low, high: the bounds of the number; whole numbers where both are `int`.
+    range: what the number may be; whole: whether it has no fraction.
     legacy: the number that stood for `auto` in workflows of 0.1."""
 
     name: str
-    low: float
-    high: float
+    range: Meaning
+    whole: bool
     legacy: float | None = None
 
-    @property
-    def whole(self) -> bool:
-        return isinstance(self.low, int)
+    @classmethod
+    def of(cls, settings: type, field: str, legacy: float, name: str = "") -> NumberOrAuto:
+        """Of a field of a settings class; name: of the widget, the field's if not given."""
+        one, what = field_of(settings, field)
+        if what.low == legacy:  # which is taken for `auto`
+            what = replace(what, low=legacy + 1)
+        return cls(name or field, what, isinstance(one.default, int), legacy)
 
     def input(self, tooltip: str, advanced: bool = False) -> Any:
         fields = {"default": AUTO, "tooltip": tooltip}
@@ -52,10 +57,9 @@ class NumberOrAuto:
         if number == self.legacy:
             return None
         kind = "a whole number" if self.whole else "a number"
-        if not self.low <= number <= self.high or (self.whole and number != int(number)):
+        if not self.range.accepts(number) or (self.whole and number != int(number)):
             raise InputError(
-                f"{self.name} is {text!r}: write auto, or {kind} from {self.low:g} to "
-                f"{self.high:g}."
+                f"{self.name} is {text!r}: write auto, or {kind} {self.range.range()}."
             )
         return int(number) if self.whole else number
 
@@ -67,3 +71,10 @@ def readable(*settings: tuple[NumberOrAuto, str | float | None]) -> bool | str:
         if found is not True:
             return found
     return True
+
+
+def whole_number(settings: type, field: str, tooltip: str) -> Any:
+    """A number widget of a field of a settings class, with its default and its range."""
+    one, what = field_of(settings, field)
+    bounds = {"default": one.default, "min": what.low, "max": what.high}
+    return io.Int.Input(field, **bounds, tooltip=tooltip)

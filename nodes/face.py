@@ -10,11 +10,12 @@ from comfy_api.latest import io
 
 from ..cycle_core.errors import NoFaceError
 from ..cycle_core.faces.detectors.registry import DETECTORS
+from ..cycle_core.runtime.settings import Meaning
 from . import folders, host
 from .automatic import NumberOrAuto, readable
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS
 
-SIZE = NumberOrAuto("size", 1, 4096, legacy=0)
+SIZE = NumberOrAuto("size", Meaning("of the crops, in pixels", low=1, high=4096), True, legacy=0)
 WITHOUT_FACE = (
     "On this node: choose another detector, set no_face to centre or skip, take boxes, mask and "
     "points away, or give five points of the face in points."

@@ -8,11 +8,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..cycle_core.runtime.settings import Meaning
 from . import host
 from .automatic import NumberOrAuto, readable
 from .types import CODE, GENERATOR
 
-LABEL = NumberOrAuto("label", 0, 100_000, legacy=-1)
+LABEL = NumberOrAuto("label", Meaning("the class", low=0, high=100_000), True, legacy=-1)
 
 
 class Generate(io.ComfyNode):

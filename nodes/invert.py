@@ -9,7 +9,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
+from ..cycle_core.invert.settings import (
+    REFINE_PRESETS,
+    TUNE_PRESETS,
+    RefineSettings,
+    TuneSettings,
+)
 from . import host
 from .automatic import NumberOrAuto, readable
 from .types import CODE, ENCODER, GENERATOR
@@ -24,10 +29,11 @@ UNALIGNED = (
     "This is a whole photo, it seems: encoders know faces as Align Faces cuts them out. Put that "
     "node before this one."
 )
-REFINE_STEPS = NumberOrAuto("steps", 1, 1000, legacy=0)
-TUNE_STEPS = NumberOrAuto("steps", 1, 5000, legacy=0)
-EARLY_STOP = NumberOrAuto("early_stop", 0.0, 1.0, legacy=-1)
-LEARNING_RATE = NumberOrAuto("learning_rate", 1e-7, 0.1, legacy=0)
+REFINE_STEPS = NumberOrAuto.of(RefineSettings, "steps", legacy=0)
+REFINE_RATE = NumberOrAuto.of(RefineSettings, "learning_rate", legacy=0)
+TUNE_STEPS = NumberOrAuto.of(TuneSettings, "steps", legacy=0)
+TUNE_RATE = NumberOrAuto.of(TuneSettings, "learning_rate", legacy=0)
+EARLY_STOP = NumberOrAuto.of(TuneSettings, "threshold", legacy=-1, name="early_stop")
 SEED = {"default": 0, "min": 0, "max": 2**63 - 1, "control_after_generate": False}
 
 
@@ -122,7 +128,7 @@ class RefinePivot(io.ComfyNode):
                     tooltip="Chooses the generated pictures that hold the encoder in place; the "
                     "same number gives the same result.",
                 ),
-                LEARNING_RATE.input(
+                REFINE_RATE.input(
                     "How large the steps are; auto takes the preset's value, which is "
                     f"{REFINED.learning_rate:g} in the paper.",
                     advanced=True,
@@ -148,7 +154,7 @@ class RefinePivot(io.ComfyNode):
     def validate_inputs(
         cls, steps: str | float | None, learning_rate: str | float | None
     ) -> bool | str:
-        return readable((REFINE_STEPS, steps), (LEARNING_RATE, learning_rate))
+        return readable((REFINE_STEPS, steps), (REFINE_RATE, learning_rate))
 
     @classmethod
     def execute(
@@ -175,7 +181,7 @@ class RefinePivot(io.ComfyNode):
             settings,
             space=_space(space),
             steps=REFINE_STEPS.read(steps) or settings.steps,
-            learning_rate=LEARNING_RATE.read(learning_rate) or settings.learning_rate,
+            learning_rate=REFINE_RATE.read(learning_rate) or settings.learning_rate,
         )
         perceptual, identity = host.losses(generator)
         memory = host.training_memory(generator.module, settings.batch)
@@ -233,7 +239,7 @@ class PivotTune(io.ComfyNode):
                     tooltip="Chooses the faces near the pivot that are kept as they were; the "
                     "same number gives the same result.",
                 ),
-                LEARNING_RATE.input(
+                TUNE_RATE.input(
                     "How large the steps are; auto takes the preset's value, which is "
                     f"{TUNED.learning_rate:g} in the paper.",
                     advanced=True,
@@ -268,9 +274,7 @@ class PivotTune(io.ComfyNode):
         early_stop: str | float | None,
         learning_rate: str | float | None,
     ) -> bool | str:
-        return readable(
-            (TUNE_STEPS, steps), (EARLY_STOP, early_stop), (LEARNING_RATE, learning_rate)
-        )
+        return readable((TUNE_STEPS, steps), (EARLY_STOP, early_stop), (TUNE_RATE, learning_rate))
 
     @classmethod
     def execute(
@@ -299,7 +303,7 @@ class PivotTune(io.ComfyNode):
         settings = replace(
             settings.with_locality(locality),
             threshold=settings.threshold if enough is None else enough,
-            learning_rate=LEARNING_RATE.read(learning_rate) or settings.learning_rate,
+            learning_rate=TUNE_RATE.read(learning_rate) or settings.learning_rate,
             detail_moves=detail_moves,
             dtype=generator.dtype,
         )

@@ -9,13 +9,14 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..cycle_core.invert.settings import PROJECT_PRESETS, ProjectSettings
 from . import host
-from .automatic import NumberOrAuto, readable
+from .automatic import NumberOrAuto, readable, whole_number
 from .generate import LABEL
 from .invert import PRESET, PRESETS, SEED
 from .types import CODE, GENERATOR
 
-STEPS = NumberOrAuto("steps", 1, 10_000, legacy=0)
+STEPS = NumberOrAuto.of(ProjectSettings, "steps", legacy=0)
 PARTS = ["all layers", "from the resolution on", "below the resolution", "these layers"]
 
 
@@ -44,22 +45,17 @@ class Project(io.ComfyNode):
                 ),
                 STEPS.input(
                     "How many steps each picture gets; auto takes the preset's number, which is "
-                    "1000 in the paper.",
+                    f"{PROJECT_PRESETS['paper'].steps} in the paper.",
                 ),
-                io.Int.Input(
+                whole_number(
+                    ProjectSettings,
                     "samples",
-                    default=0,
-                    min=0,
-                    max=100_000,
-                    tooltip="Begins at the nearest of so many random codes; 0 begins at the mean "
-                    "code.",
+                    "Begins at the nearest of so many random codes; 0 begins at the mean code.",
                 ),
-                io.Int.Input(
+                whole_number(
+                    ProjectSettings,
                     "starts",
-                    default=1,
-                    min=1,
-                    max=16,
-                    tooltip="How often each picture is tried; the best result is kept.",
+                    "How often each picture is tried; the best result is kept.",
                 ),
                 io.Int.Input(
                     "seed",

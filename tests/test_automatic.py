@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import comfy_standin
 import node_texts
 import pytest
 
+from cycle_core.runtime.settings import setting
+
+
+@dataclass(frozen=True)
+class Numbers:
+    count: int = setting(3, "how many", low=0, high=50)
+    rate: float = setting(0.1, "how much", low=0, high=1)
+
+
 WIDGETS = {
     "CycleAlign": {"size": (1, 4096, 0)},
-    "CycleRefinePivot": {"steps": (1, 1000, 0), "learning_rate": (1e-7, 0.1, 0)},
+    "CycleRefinePivot": {"steps": (1, 100_000, 0), "learning_rate": (1e-7, 1, 0)},
     "CyclePivotTune": {
-        "steps": (1, 5000, 0),
+        "steps": (1, 100_000, 0),
         "early_stop": (0.0, 1.0, -1),
-        "learning_rate": (1e-7, 0.1, 0),
+        "learning_rate": (1e-7, 1, 0),
     },
-    "CycleProject": {"steps": (1, 10_000, 0), "label": (0, 100_000, -1)},
+    "CycleProject": {"steps": (1, 100_000, 0), "label": (0, 100_000, -1)},
     "CycleSampleCodes": {"label": (0, 100_000, -1)},
 }
 
@@ -38,7 +48,7 @@ def pack(tmp_path_factory):
 @pytest.fixture
 def count(pack):
     """A whole number from 1 to 50, for which workflows of 0.1 have 0."""
-    return pack.automatic.NumberOrAuto("count", 1, 50, legacy=0)
+    return pack.automatic.NumberOrAuto.of(Numbers, "count", legacy=0)
 
 
 @pytest.mark.parametrize("text", ["auto", " Auto ", "", "0", 0, 0.0])
@@ -53,7 +63,7 @@ def test_a_number_may_be_typed_or_connected(count, text):
 
 
 def test_a_fraction_is_one_where_it_may_be(pack):
-    rate = pack.automatic.NumberOrAuto("rate", 0.0, 1.0, legacy=-1)
+    rate = pack.automatic.NumberOrAuto.of(Numbers, "rate", legacy=-1)
     assert rate.read("0") == 0.0
     assert rate.read("3e-2") == 0.03
     assert rate.read("-1") is None

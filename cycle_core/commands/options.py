@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 from ..errors import InputError
 from ..faces.detectors.registry import DETECTORS
-from ..runtime.settings import Meaning, meaning
+from ..runtime.settings import Meaning, field_of, meaning
 
 if TYPE_CHECKING:
     import torch
@@ -65,9 +65,7 @@ def add_settings(
     their field.
     Old names, of the class's RENAMED, are taken too, which no help tells."""
     for name in names:
-        one = kind.__dataclass_fields__[name]
-        what = meaning(one)
-        assert what is not None, f"{kind.__name__}.{name} was not made by setting()"
+        one, what = field_of(kind, name)
         option, hint = "--" + name.replace("_", "-"), _hints(kind)[name]
         option = (spelling or {}).get(name, option)
         help = what.help

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..runtime.settings import check, setting
 
 SPACES = ("W", "W+")
+_MOST = 100_000  # steps
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class RefineSettings:
     """Pivot refinement (Cycle Encoding, Mao et al. 2022): L_S(x) + reg / images * sum_i L_S(x_i),
     L_S = l2 L2 + lpips LPIPS + identity ID. The numbers are those of the published code."""
 
-    steps: int = setting(15, "steps for each picture", low=0)
-    learning_rate: float = setting(1e-4, "learning rate of all encoder weights", above=0)
+    steps: int = setting(15, "steps for each picture", low=0, high=_MOST)
+    learning_rate: float = setting(1e-4, "learning rate of all encoder weights", above=0, high=1)
     images: int = setting(7, "M, the pictures that hold the encoder in place, 0 for none", low=0)
     reg: float = setting(7.0, "weight of the M pictures beside the picture's own loss", low=0)
     l2: float = setting(1.0, "weight of L2", low=0)
@@ -43,11 +44,13 @@ class ProjectSettings:
 
     # space, samples, starts and relative are of this project
     space: str = setting("W", "space of the code", choices=SPACES)
-    steps: int = setting(1000, "steps for each picture", low=0)
+    steps: int = setting(1000, "steps for each picture", low=0, high=_MOST)
     samples: int = setting(
         0, "random codes of which the nearest is the start; 0 starts at the mean", low=0, high=10**6
     )
-    starts: int = setting(1, "starts for each picture, of which the best result is kept", low=1)
+    starts: int = setting(
+        1, "starts for each picture, of which the best result is kept", low=1, high=100
+    )
     learning_rate: float = setting(0.1, "highest learning rate of Adam", above=0)
     relative: bool = setting(False, "measure the learning rate of w in deviations of W")
     betas: tuple[float, float] = setting((0.9, 0.999), "of Adam", low=0, high=0.99999)
@@ -73,14 +76,14 @@ class TuneSettings:
     """Pivotal tuning (PTI, Roich et al. 2021): l2 L2 + lpips LPIPS (section 3.2) + locality
     (section 3.3), then the map of one layer (DHR, Cao et al. 2023)."""
 
-    steps: int = setting(350, "steps of the weights, at most", low=0)
-    learning_rate: float = setting(3e-4, "learning rate of all synthesis weights", above=0)
+    steps: int = setting(350, "steps of the weights, at most", low=0, high=_MOST)
+    learning_rate: float = setting(3e-4, "learning rate of all synthesis weights", above=0, high=1)
     betas: tuple[float, float] = setting(
         (0.9, 0.999), "of Adam; few steps need a shorter memory", low=0, high=0.99999
     )
     threshold: float | None = setting(
         None, "LPIPS at which tuning stops, 0 for never; if not given, that of the network: 0.07 "
-        "of AlexNet, and what stands for it in others", low=0,
+        "of AlexNet, and what stands for it in others", low=0, high=1,
     )  # fmt: skip
     l2: float = setting(1.0, "weight of L2", low=0)
     lpips: float = setting(1.0, "weight of LPIPS", low=0)

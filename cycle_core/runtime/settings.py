@@ -7,8 +7,8 @@
 
         __post_init__ = check
 
-Commands make their options from the fields (`commands/options.py`), so that a help text and a range
-are written once.
+Commands make their options from the fields (`commands/options.py`), nodes the ranges of their
+widgets (`nodes/automatic.py`), so that a help text and a range are written once.
 """
 
 from __future__ import annotations
@@ -74,6 +74,14 @@ def setting(
 def meaning(one: Field[Any]) -> Meaning | None:
     """What a field of a settings class means; None for one that was not made by `setting`."""
     return one.metadata.get("meaning")
+
+
+def field_of(settings: type, name: str) -> tuple[Field[Any], Meaning]:
+    """A field of a settings class and what it means; it was made by `setting`."""
+    one = settings.__dataclass_fields__[name]
+    what = meaning(one)
+    assert what is not None, f"{settings.__name__}.{name} was not made by setting()"
+    return one, what
 
 
 def check(settings: Any) -> None:
