@@ -1,9 +1,9 @@
 """Adaptive augmentation on 300 pictures, beside a training without it.
 
-    python benchmarks/ada.py RENDERS OUT [--images 120000]
+    python benchmarks/ada.py RENDERS OUT [--images 40000]
 
-RENDERS: the folder of `make people`. Two generators of 32 pixels learn from 300 of them from
-nothing, alike but for `--ada`, in turn, 20,000 images each. The table has, for both, the mean sign
+RENDERS: the folder of `make people`. Two generators of 64 pixels learn from 300 of them from
+nothing, alike but for `--ada`, in turn, 4,000 images each. The table has, for both, the mean sign
 of the discriminator's logits of its pictures, ADA's probability p, how far the discriminator knows
 its pictures by heart, r_v of the paper (of held-out renders: 0, as the pictures; 1, as samples),
 and the Frechet distance of 500 samples to the 500 held-out renders, over that of two halves of
@@ -31,11 +31,11 @@ from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.discriminator import Discriminator
 from people.training.renders import Renders
 
-SIZE, COUNT, SAMPLES, STAGE = 32, 300, 500, 20_000
-RUNS = {"control": [], "ada": ["--ada", "0.6", "--ada-images", "50000"]}
-OPTIONS = ["--resolution", str(SIZE), "--channels", "96-64-48-32", "--w-dim", "128"]
-OPTIONS += ["--z-dim", "128", "--mapping-layers", "4", "--batch", "16", "--path-weight", "0"]
-OPTIONS += ["--no-noise", "--half-life", "4000", "--log-every", "1600", "--save-every", str(STAGE)]
+SIZE, COUNT, SAMPLES, STAGE = 64, 300, 500, 4_000
+RUNS = {"control": [], "ada": ["--ada", "0.6", "--ada-images", "20000"]}
+OPTIONS = ["--resolution", str(SIZE), "--channels", "64-48-32-24-16", "--w-dim", "128"]
+OPTIONS += ["--z-dim", "128", "--mapping-layers", "4", "--batch", "8", "--path-weight", "0"]
+OPTIONS += ["--no-noise", "--half-life", "2000", "--log-every", "400", "--save-every", str(STAGE)]
 OPTIONS += ["--device", "cpu"]
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("renders", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--images", type=int, default=120_000)
+    parser.add_argument("--images", type=int, default=40_000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data, perceptual = Renders(arguments.renders, SIZE), load_perceptual("metrics")
