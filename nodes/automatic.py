@@ -65,7 +65,10 @@ class NumberOrAuto:
 
 
 def readable(*settings: tuple[NumberOrAuto, str | float | None]) -> bool | str:
-    """For `validate_inputs`: True, or the sentence that says what is wrong with one of them."""
+    """For `validate_inputs`: True, or the sentence that says what is wrong with one of them.
+
+    The host repeats that sentence for every input that `validate_inputs` takes, whatever is wrong
+    with which: it hands over only inputs that are named there, and has one answer for all."""
     for setting, value in settings:
         found = host.checked(setting.read, value)
         if found is not True:

@@ -35,6 +35,7 @@ CLIENT = "test"
 START = 900  # seconds until a server answers, on a busy machine
 # the core's, of files that hold more than it always has
 EXTRAS = ("nodes_mask.py", "nodes_images.py", "nodes_preview_any.py", "nodes_video.py")
+SINCE_2026 = ("nodes_bounding_boxes.py",)
 
 
 def place(base: Path, name: str = FOLDER) -> Path:
@@ -129,7 +130,7 @@ class Comfy:
 
     async def _load(self, folder: Path) -> bool:
         await self.nodes.init_public_apis()
-        for name in EXTRAS:
+        for name in (*EXTRAS, *(() if is_old() else SINCE_2026)):
             await self.nodes.load_custom_node(os.path.join(CHECKOUT, "comfy_extras", name))
         return await self.nodes.load_custom_node(str(folder))
 

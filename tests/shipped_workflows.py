@@ -340,14 +340,14 @@ def own_generator_and_encoder() -> Graph:
         "open as they were published; nothing that a file stores is executed. The three must "
         "belong together. For faces, for instance, **ffhq.pkl** of NVIDIA with "
         "**e4e_ffhq_encode.pt**. As it is, all three are the embedded ones, so that Run works now.",
-        500, "What goes where", 380,
+        400, "What goes where",
     )  # fmt: skip
     G = g.node("CycleLoadGenerator", name="portraits")
     E = g.node("CycleLoadEncoder", name="portraits", generator=G.generator)
     direction = g.node("CycleLoadDirection", name="glasses", generator=G.generator)
     photo = g.node("CycleExample")
     aligned = g.node("CycleAlign", images=photo.images, generator=G.generator)
-    found = g.node("PreviewImage", "What was found", (360, 330), images=aligned.found)
+    found = g.node("PreviewImage", "What was found", (300, 330), images=aligned.found)
     refined, tuned = refined_and_tuned(g, aligned.crops, G, E)
     edit = g.node(
         "CycleLatentEdit", code=refined.pivot, direction=direction.direction, strength=2.0

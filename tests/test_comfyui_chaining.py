@@ -145,20 +145,31 @@ def test_a_box_of_the_core_says_which_face(run, comfy):
         assert comfy_real.is_old()
         return
 
-    def cut(x, width):
+    def cut(box, output=0):
         return {
             **MODELS,
             "photo": node("CycleExample", which="group"),
-            "box": node("PrimitiveBoundingBox", x=x, y=0, width=width, height=400),
-            "align": node("CycleAlign", images=("photo", 0), boxes=("box", 0), face="all"),
+            "box": box,
+            "align": node("CycleAlign", images=("photo", 0), boxes=("box", output), face="all"),
             **collect(crops=("align", 0)),
         }
 
-    assert [len(run(cut(*box))["crops"]) for box in ((0, 230), (230, 410), (0, 640))] == [1, 2, 3]
+    def typed(x, width):
+        return cut(node("PrimitiveBoundingBox", x=x, y=0, width=width, height=400))
+
+    def drawn(*boxes):  # onto the photo, in the core's editor of boxes
+        places = [{"x": x, "y": 0, "width": width, "height": 400} for x, width in boxes]
+        size = {"width": 640, "height": 400, "background": ("photo", 0)}
+        return cut(node("CreateBoundingBoxes", editor_state=places, **size), 1)
+
+    assert [len(run(typed(*box))["crops"]) for box in ((0, 230), (230, 410), (0, 640))] == [1, 2, 3]
+    assert [len(run(drawn(*x))["crops"]) for x in ([(0, 230)], [(0, 230), (400, 240)], [])] == [
+        1, 2, 3,
+    ]  # fmt: skip
     with pytest.raises(RuntimeError, match="is outside the picture of 640x400 pixels"):
-        run(cut(900, 50))
+        run(typed(900, 50))
     with pytest.raises(RuntimeError, match="No face is at the place that was given"):
-        run(cut(0, 20))
+        run(typed(0, 20))
 
 
 def test_a_mask_of_the_core_says_what_is_pasted(run):

@@ -143,8 +143,8 @@ class Graph:
         self.nodes.append(node)
         return node
 
-    def note(self, text: str, height: int, title: str = "About", width: int = 0) -> Node:
-        size = (width or self.width + 2 * EDGE), height
+    def note(self, text: str, height: int, title: str = "About") -> Node:
+        size = self.width + 2 * EDGE, height
         node = Node("MarkdownNote", title, {"text": text}, {}, *size)
         self.nodes.append(node)
         return node

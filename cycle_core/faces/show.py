@@ -21,7 +21,7 @@ def show_places(photos: Tensor, places: Places) -> Tensor:
     draws = [ImageDraw.Draw(picture) for picture in pictures]
     longest = max(pictures[0].size)
     line = max(round(longest / 300), 1)
-    font = ImageFont.load_default(max(longest / 24, 14))
+    font = ImageFont.load_default(max(longest / 18, 14))
     colours = [0] * places.count
     for frame, i, face in zip(places.frames, places.photos, places.faces, strict=True):
         colour = _COLOURS[colours[i] % len(_COLOURS)]
@@ -38,6 +38,6 @@ def show_places(photos: Tensor, places: Places) -> Tensor:
             at = ((x0 + x1) / 2, y0 + line)
             draw.text(
                 at, str(number), (255, 255, 255), font=font, anchor="ma",
-                stroke_width=2 * line, stroke_fill=(0, 0, 0),
+                stroke_width=line, stroke_fill=(0, 0, 0),
             )  # fmt: skip
     return torch.cat([from_pil(picture).image for picture in pictures])
