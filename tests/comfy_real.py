@@ -153,7 +153,11 @@ class Comfy:
         return whole
 
     def validate(self, prompt: dict[str, Any]) -> Any:
-        return asyncio.run(self.execution.validate_prompt("test", self.complete(prompt), None))
+        return self._validated(self.complete(prompt))
+
+    def _validated(self, whole: dict[str, Any]) -> Any:
+        """The host writes values into it as they are to be run."""
+        return asyncio.run(self.execution.validate_prompt("test", whole, None))
 
     def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
         """Run a prompt; what its Collect nodes got, by their names.
@@ -162,7 +166,7 @@ class Comfy:
         self.events.clear()
         self.progress.clear()
         whole = self.complete(prompt)
-        known, error, outputs, errors = self.validate(whole)
+        known, error, outputs, errors = self._validated(whole)
         if not known or errors:
             raise RuntimeError(f"{error} {errors}")
         _Collect.got.clear()

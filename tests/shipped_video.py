@@ -39,7 +39,7 @@ def video() -> Graph:
     found = g.node("PreviewImage", "What was found", (420, 330), images=aligned.found)
     g.lay(
         [about, Group("Photo", [[clip, aligned]])],
-        [Group("Models", [[G, E, direction]]), Group("Edit", [[edit]])],
+        [Group("Models", [[G, E]]), Group("Edit", [[direction, edit]])],
         [Group("Inversion", [[encoded, tuned]])],
         [Group("Result", [[faces, back], [save, found]])],
     )

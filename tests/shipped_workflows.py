@@ -347,7 +347,7 @@ def own_generator_and_encoder() -> Graph:
     direction = g.node("CycleLoadDirection", name="glasses", generator=G.generator)
     photo = g.node("CycleExample")
     aligned = g.node("CycleAlign", images=photo.images, generator=G.generator)
-    found = g.node("PreviewImage", "What was found", (300, 330), images=aligned.found)
+    found = g.node("PreviewImage", "What was found", (380, 330), images=aligned.found)
     refined, tuned = refined_and_tuned(g, aligned.crops, G, E)
     edit = g.node(
         "CycleLatentEdit", code=refined.pivot, direction=direction.direction, strength=2.0
@@ -359,10 +359,10 @@ def own_generator_and_encoder() -> Graph:
     save = g.node("SaveImage", body=(380, 460), images=back.images, filename_prefix="cycle/own")
     g.lay(
         [about, Group("Models", [[G, E, direction]])],
-        [Group("Photo", [[photo, aligned]]), Group("Found", [[found]])],
+        [Group("Photo", [[photo, aligned]])],
         [Group("Inversion", [[refined, tuned]])],
         [Group("Edit", [[edit, face, back]])],
-        [Group("Result", [[save]])],
+        [Group("Result", [[save, found]])],
     )
     models_asked = [
         (one, "name", {"description": text})

@@ -157,10 +157,10 @@ def test_a_box_of_the_core_says_which_face(run, comfy):
     def typed(x, width):
         return cut(node("PrimitiveBoundingBox", x=x, y=0, width=width, height=400))
 
-    def drawn(*boxes):  # onto the photo, in the core's editor of boxes
+    def drawn(*boxes):  # onto the photo, in the core's editor of boxes, as the front end sends it
         places = [{"x": x, "y": 0, "width": width, "height": 400} for x, width in boxes]
         size = {"width": 640, "height": 400, "background": ("photo", 0)}
-        return cut(node("CreateBoundingBoxes", editor_state=places, **size), 1)
+        return cut(node("CreateBoundingBoxes", editor_state={"__value__": places}, **size), 1)
 
     assert [len(run(typed(*box))["crops"]) for box in ((0, 230), (230, 410), (0, 640))] == [1, 2, 3]
     assert [len(run(drawn(*x))["crops"]) for x in ([(0, 230)], [(0, 230), (400, 240)], [])] == [
