@@ -91,8 +91,9 @@ def explain(error: Exception) -> str | None:
             f"torch.compile does not work on this machine ({lines[0]}): leave --compile out, or "
             "install a C++ compiler."
         )
-    full = kind == "OutOfMemoryError" or "allocate memory" in str(error)
-    if full or isinstance(error, MemoryError):
+    from .runtime.devices import out_of_memory  # it imports torch, as what can fill memory has
+
+    if out_of_memory(error):
         return (
             "There is not enough memory for this: close other programs, take a smaller picture or "
             "model, or another --device."

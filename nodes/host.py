@@ -198,23 +198,23 @@ def tuning_of(held: LoadedModel[Any]) -> Tuned:
 
 
 @lru_cache(maxsize=2)
-def _losses(domain: bool) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
+def _losses(embedded: bool) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     import torch
 
     from ..cycle_core.measure.networks import Networks
 
     folders.know_folders()
     with torch.inference_mode(False):
-        perceptual, identity = Networks.for_loss(domain)
+        perceptual, identity = Networks.for_loss(embedded)
         return LoadedModel.of(perceptual, perceptual.name), LoadedModel.of(identity, identity.name)
 
 
 def losses(generator: LoadedModel[Any]) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     """The perceptual and the identity network that fit a generator: the embedded ones for the
     embedded one, else the published ones where their files are found."""
-    from ..cycle_core.run.pipeline import is_embedded
+    from ..cycle_core.measure.networks import in_embedded_domain
 
-    return _losses(is_embedded(generator.source))
+    return _losses(in_embedded_domain(generator.module))
 
 
 def loss_networks() -> Networks:

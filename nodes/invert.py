@@ -176,19 +176,19 @@ class RefinePivot(io.ComfyNode):
 
         crops = host.pictures(images)
         others = "generator" if domain is None else host.pictures(domain)
-        settings, _ = settings_of(preset, generator.source)
+        settings, _ = settings_of(preset, generator.module)
         settings = replace(
             settings,
             space=_space(space),
             steps=REFINE_STEPS.read(steps) or settings.steps,
             learning_rate=REFINE_RATE.read(learning_rate) or settings.learning_rate,
         )
-        perceptual, identity = host.losses(generator)
+        networks = host.losses(generator)
         memory = host.training_memory(generator.module, settings.batch)
-        E, G, lpips, faces = host.to_device(encoder, generator, perceptual, identity, memory=memory)
+        E, G, lpips, identity = host.to_device(encoder, generator, *networks, memory=memory)
         E = adopt(E, G) if same_space else E
         progress = host.Progress()
-        refined = refine(E, G, crops, settings, others, progress, seed, lpips, faces)
+        refined = refine(E, G, crops, settings, others, progress, seed, lpips, identity)
         return io.NodeOutput(host.to_cpu(refined.code), host.image(refined.image))
 
 
@@ -296,7 +296,7 @@ class PivotTune(io.ComfyNode):
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
-        _, settings = settings_of(preset, generator.source)
+        _, settings = settings_of(preset, generator.module)
         most, enough = TUNE_STEPS.read(steps), EARLY_STOP.read(early_stop)
         if most:
             settings = settings.in_steps(most)

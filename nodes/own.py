@@ -110,7 +110,7 @@ class Project(io.ComfyNode):
         from ..cycle_core.run.pipeline import project_preset
 
         crops = host.pictures(images)
-        settings = project_preset(preset, generator.source)
+        settings = project_preset(preset, generator.module)
         settings = replace(
             settings,
             space=space,
@@ -119,11 +119,11 @@ class Project(io.ComfyNode):
             starts=starts,
             noise_maps=noise_maps,
         )
-        perceptual, identity = host.losses(generator)
+        networks = host.losses(generator)
         memory = host.training_memory(generator.module, min(settings.batch, len(crops)))
-        G, lpips, faces = host.to_device(generator, perceptual, identity, memory=memory)
+        G, lpips, identity = host.to_device(generator, *networks, memory=memory)
         found = project(
-            G, crops, settings, start, host.Progress(), seed, lpips, faces,
+            G, crops, settings, start, host.Progress(), seed, lpips, identity,
             LABEL.read(label),
         )  # fmt: skip
         return io.NodeOutput(host.to_cpu(found.code), host.image(found.image))

@@ -56,7 +56,7 @@ def inverted(which: str, face: str = "largest", smoothing: float = 0.0) -> Inver
     from cycle_core.run.pipeline import preset
 
     G, E = models()
-    refining, tuning = preset("auto")
+    refining, tuning = preset("auto", G)
     lpips, identity = load_perceptual("loss", "embedded"), load_identity("loss", "embedded")
     photo = sent(example(which))
     crops, places = align_all(photo, G.resolution, choice=face, smoothing=smoothing)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from cycle_core.checkpoints.native import resolve
+from cycle_core.checkpoints.registry import load_generator
 from cycle_core.directions.text import parse_edit
 from cycle_core.errors import InputError, MismatchError, NoFaceError
 from cycle_core.faces.frame import CENTRE
@@ -34,8 +37,8 @@ def models() -> Models:
 
 
 @pytest.fixture(scope="module")
-def settings() -> RunSettings:
-    refining, tuning = preset("embedded")
+def settings(models: Models) -> RunSettings:
+    refining, tuning = preset("embedded", models.generator)
     refining, tuning = replace(refining, steps=3, images=2), replace(tuning, steps=25)
     return RunSettings(no_face=CENTRE, refine=refining, tune=tuning)
 
@@ -152,11 +155,17 @@ def test_an_encoder_of_another_generator_is_refused(models, tmp_path):
         load_models(tmp_path / "other.safetensors", "portraits", "cpu")
 
 
-def test_the_preset_follows_the_generator():
-    assert preset("auto", "portraits") == preset("embedded")
-    assert preset("auto", "ffhq.pkl") == preset("paper")
+def test_the_preset_follows_the_generator_and_not_the_name_of_its_file(models, tmp_path):
+    G = models.generator
+    copied = shutil.copy(resolve("portraits", "generator"), tmp_path / "own.safetensors")
+    moved = load_generator(copied)
+    other = load_generator("portraits").in_space("")
+    with torch.no_grad():
+        next(other.parameters()).add_(0.1)
+    assert preset("auto", G) == preset("auto", moved) == preset("embedded", G)
+    assert preset("auto", other) == preset("paper", G)
     with pytest.raises(InputError, match="paper, fast, embedded"):
-        preset("best")
+        preset("best", G)
 
 
 def test_settings_are_json_whatever_they_are():

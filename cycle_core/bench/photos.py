@@ -30,10 +30,9 @@ from ..invert.checks import check_pair
 from ..invert.generate import generate
 from ..invert.settings import ProjectSettings, RefineSettings, TuneSettings
 from ..invert.tune import tune
-from ..measure.networks import Networks
+from ..measure.networks import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from ..run.pipeline import is_embedded
 from ..runtime.progress import StepCallback
 from .measures import (
     Clock,
@@ -106,7 +105,7 @@ def compare_photos(
     out = Path(out)
     pictures = list_images(folder)[: settings.count]
     G = load_generator(generator, settings.device)
-    bench = _prepare(out, G, is_embedded(generator), directions, settings)
+    bench = _prepare(out, G, directions, settings)
     spaces = {}
     for name, path in (encoders or {}).items():  # what cannot be used is said before hours are
         encoder = _encoder(path, G)
@@ -243,12 +242,10 @@ class _Bench:
 
 
 # ------------------------------------------------------------------ parts
-def _prepare(
-    out: Path, G: Generator, domain: bool, names: Sequence[str], settings: PhotoSettings
-) -> _Bench:
-    """domain: whether the generator is an embedded one, whose losses are the embedded networks."""
-    rulers, measuring = photo_rulers(G, names, domain)
-    losses = Networks.for_loss(domain)
+def _prepare(out: Path, G: Generator, names: Sequence[str], settings: PhotoSettings) -> _Bench:
+    embedded = in_embedded_domain(G)
+    rulers, measuring = photo_rulers(G, names, embedded)
+    losses = Networks.for_loss(embedded)
     moves = torch.stack([direction.spread(G.num_ws) for direction in rulers.directions])
     facts = {
         "generator": G.fingerprint,

@@ -147,11 +147,12 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
 def _on_photographs(arguments: argparse.Namespace) -> None:
     from ..bench.photos import PhotoSettings, compare_photos
     from ..bench.report import photo_layout, photo_sheets, photo_tables, plot
+    from ..checkpoints.registry import load_generator
     from ..images.io import save_image
 
     arguments.generator = arguments.generator or "portraits"
     arguments.preset = arguments.preset or "auto"
-    refining, tuning = settings_of(arguments)
+    refining, tuning = settings_of(arguments, load_generator(arguments.generator))
     settings = PhotoSettings(
         refine=refining,
         tune=tuning,

@@ -184,9 +184,9 @@ def run_refine(arguments: argparse.Namespace) -> None:
         list_images(arguments.domain)  # fails before the work begins
     crop = read_crop(arguments.crop)
     device = device_of(arguments)
-    settings, _ = settings_of(arguments)
-    settings = replace(settings, **given(arguments, RefineSettings))
     generator = load_generator(arguments.generator, device)
+    settings, _ = settings_of(arguments, generator)
+    settings = replace(settings, **given(arguments, RefineSettings))
     refined = refine(
         load_encoder(
             arguments.encoder, device, generator, arguments.architecture, arguments.same_space
@@ -216,12 +216,12 @@ def run_tune(arguments: argparse.Namespace) -> None:
     out = output_file(arguments.out, arguments.files)
     crops, pivots = _crops_and_pivots(arguments.files)
     device = device_of(arguments)
-    _, settings = settings_of(arguments)
+    generator = load_generator(arguments.generator, device)
+    _, settings = settings_of(arguments, generator)
     if arguments.steps is not None:
         settings = settings.in_steps(arguments.steps)
     own = given(arguments, TuneSettings)
     settings = replace(settings, **{name: own[name] for name in own if name != "steps"})
-    generator = load_generator(arguments.generator, device)
     pivots = adopt(pivots, generator) if arguments.same_space else pivots
     tuned = tune(
         generator,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..invert.settings import RefineSettings, TuneSettings
+    from ..models.generator import Generator
 
 EDIT_HELP = (
     "NAME=STRENGTH moves by so many standard deviations (smile=2), NAME:=VALUE goes to a value "
@@ -292,11 +293,11 @@ def device_of(arguments: argparse.Namespace) -> torch.device:
     return device
 
 
-def settings_of(arguments: argparse.Namespace) -> tuple[RefineSettings, TuneSettings]:
-    """The settings of --preset. Raises InputError for an unknown preset."""
+def settings_of(arguments: argparse.Namespace, G: Generator) -> tuple[RefineSettings, TuneSettings]:
+    """The settings of --preset for a generator. Raises InputError for an unknown preset."""
     from ..run.pipeline import preset
 
-    return preset(arguments.preset, arguments.generator)
+    return preset(arguments.preset, G)
 
 
 def output_file(path: Path, inputs: list[Path]) -> Path:

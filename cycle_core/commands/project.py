@@ -41,19 +41,17 @@ def run(arguments: argparse.Namespace) -> None:
     from ..images.io import read_crop
     from ..images.resize import resize
     from ..invert.project import project
-    from ..measure.networks import Networks
-    from ..run.pipeline import is_embedded, project_preset
+    from ..run.pipeline import project_preset
 
     console = Console(arguments.quiet)
     read = [*arguments.crops, *([arguments.start] if arguments.start else [])]
     out = output_file(arguments.out, read)
-    settings = project_preset(arguments.preset, arguments.generator)
-    settings = replace(settings, **given(arguments, ProjectSettings))
     crops = [read_crop(path) for path in arguments.crops]
     device = device_of(arguments)
     start = None if arguments.start is None else load_code(arguments.start, device)
     G = load_generator(arguments.generator, device)
-    networks = Networks.for_loss(is_embedded(arguments.generator)).to(device)
+    settings = project_preset(arguments.preset, G)
+    settings = replace(settings, **given(arguments, ProjectSettings))
     found = project(
         G,
         torch.cat([resize(crop, G.resolution) for crop in crops]).to(device),
@@ -61,9 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
         start,
         console.callback("project"),
         arguments.seed,
-        networks.perceptual,
-        networks.identity,
-        arguments.label,
+        label=arguments.label,
     )
     save_code(found.code, out)
     for path, log in zip(arguments.crops, found.history, strict=True):

@@ -89,7 +89,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     from ..faces.points import EVERY, load_points
     from ..run.batch import Batch
     from ..run.inputs import find_pictures
-    from ..run.pipeline import RunSettings, is_embedded, load_models, project_preset
+    from ..run.pipeline import RunSettings, is_name, load_models, project_preset
     from ..run.results import make_folder
     from ..runtime import distributed
 
@@ -105,22 +105,9 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
             f"--points are of one picture, and {len(inputs.pictures)} are given: name a file that "
             "has the points of each after its name."
         )
-    refining, tuning = settings_of(arguments)
-    if arguments.refine_steps is not None:
-        refining = replace(refining, steps=arguments.refine_steps)
-    if arguments.tune_steps is not None:
-        tuning = tuning.in_steps(arguments.tune_steps)
-    encoder, projecting = arguments.encoder, None
-    if encoder is None and is_embedded(arguments.generator):
+    encoder = arguments.encoder
+    if encoder is None and is_name(arguments.generator):
         encoder = arguments.generator
-    if encoder is None:
-        projecting = project_preset(arguments.preset, arguments.generator)
-        if arguments.project_steps is not None:
-            projecting = replace(projecting, steps=arguments.project_steps)
-    settings = RunSettings(
-        arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed,
-        projecting,
-    )  # fmt: skip
     make_folder(arguments.out)
     models = load_models(
         arguments.generator,
@@ -131,6 +118,20 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     )
     for edit in edits:
         check_edit(edit, models.generator)
+    refining, tuning = settings_of(arguments, models.generator)
+    if arguments.refine_steps is not None:
+        refining = replace(refining, steps=arguments.refine_steps)
+    if arguments.tune_steps is not None:
+        tuning = tuning.in_steps(arguments.tune_steps)
+    projecting = None
+    if encoder is None:
+        projecting = project_preset(arguments.preset, models.generator)
+        if arguments.project_steps is not None:
+            projecting = replace(projecting, steps=arguments.project_steps)
+    settings = RunSettings(
+        arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed,
+        projecting,
+    )  # fmt: skip
     first = distributed.rank() == 0
     progress = console.progress if first else lambda name, step, total: None
     clip = ClipSettings(**given(arguments, ClipSettings))

@@ -45,9 +45,9 @@ class Locality:
         self.calls += 1
         z, c = self.original.draw_inputs(1, self.rng)
         with torch.no_grad():
-            way = self.original.mapping(z, c, truncation=settings.locality_truncation) - pivot
-            length = way.norm()
-            alpha = length.clamp(max=settings.locality_alpha)
-            near = pivot + way * (alpha / length.clamp(min=1e-8))
-            target = self.objective.target(self.render(near, "none", settings.dtype))
-        return self.objective(tuned(near, "none", settings.dtype), target).total.mean()
+            w_z = self.original.mapping(z, c, truncation=settings.locality_truncation)
+            distance = (w_z - pivot).norm()
+            alpha = distance.clamp(max=settings.locality_alpha)
+            w_r = pivot + (w_z - pivot) * (alpha / distance.clamp(min=1e-8))
+            target = self.objective.target(self.render(w_r, "none", settings.dtype))
+        return self.objective(tuned(w_r, "none", settings.dtype), target).total.mean()

@@ -83,7 +83,7 @@ class TuneSettings:
     )
     threshold: float | None = setting(
         None, "LPIPS at which tuning stops, 0 for never; if not given, that of the network: 0.07 "
-        "of AlexNet, and what stands for it in others", low=0, high=1,
+        "of AlexNet, and what stands for it in others", low=0, high=10,
     )  # fmt: skip
     l2: float = setting(1.0, "weight of L2", low=0)
     lpips: float = setting(1.0, "weight of LPIPS", low=0)

@@ -78,19 +78,18 @@ class Networks:
             perceptual = load_perceptual("metrics", "auto")
         return Networks(perceptual, find_recognizer() or load_identity("metrics", "auto"))
 
-    def completed(self, G: Generator, lpips: float, identity: float) -> Networks:
+    def completed(self, G: Generator, lpips_weight: float, identity_weight: float) -> Networks:
         """These, with those of `for_loss` in the place of what is None, on the generator's device.
 
-        lpips, identity: their weights in the loss; a network of weight 0 is left out. Raises
+        lpips_weight, identity_weight: in the loss; a network of weight 0 is left out. Raises
         MissingFileError, CheckpointError."""
-        perceptual, recognizer = self
-        if (lpips and perceptual is None) or (identity and recognizer is None):
-            network = "embedded" if in_embedded_domain(G) else "auto"
-            if lpips and perceptual is None:
-                perceptual = load_perceptual("loss", network).to(G.device)
-            if identity and recognizer is None:
-                recognizer = load_identity("loss", network).to(G.device)
-        return Networks(perceptual if lpips else None, recognizer if identity else None)
+        perceptual, identity = self
+        network = "embedded" if in_embedded_domain(G) else "auto"
+        if lpips_weight and perceptual is None:
+            perceptual = load_perceptual("loss", network).to(G.device)
+        if identity_weight and identity is None:
+            identity = load_identity("loss", network).to(G.device)
+        return Networks(perceptual if lpips_weight else None, identity if identity_weight else None)
 
     def frozen(self) -> Networks:
         """The same to differentiate through, see `session.frozen`."""

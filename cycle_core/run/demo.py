@@ -41,9 +41,10 @@ def demo(out: Path, device: torch.device, seed: int, console: Console) -> None:
     pictures = {}
     for name, photo in (("portrait", Photo(example("portrait"))), ("astronaut", astronaut())):
         pictures[name] = save_image(photo, photos / f"{name}.png")
-    refining, tuning = preset("auto")
+    models = load_models("portraits", "portraits", device)
+    refining, tuning = preset("auto", models.generator)
     batch = Batch(
-        load_models("portraits", "portraits", device),
+        models,
         RunSettings(refine=refining, tune=tuning, seed=seed),
         [parse_edit(edit) for edit in EDITS],
         out,

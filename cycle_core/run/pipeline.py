@@ -44,7 +44,7 @@ from ..invert.settings import (
 )
 from ..invert.tune import Tuned, tune
 from ..measure.judge import Judge
-from ..measure.networks import Networks
+from ..measure.networks import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.fingerprints import short
 from ..models.generator import Generator
@@ -137,38 +137,39 @@ def load_models(
 
     architecture, same_space: as `load_encoder`.
 
-    Embedded models are trained and measured by the embedded networks; for others the published
+    Embedded models are tuned and measured by the embedded networks; for others the published
     ones are taken where their files are found."""
-    domain = is_embedded(generator)
     G = load_generator(generator, device)
     check_photos(G)
     E = None
     if encoder is not None:
         E = load_encoder(encoder, device, G, architecture, same_space)
         check_pair(E, G)
-    return Models(G, E, Networks.for_loss(domain).to(device), Judge(device, domain))
+    embedded = in_embedded_domain(G)
+    return Models(G, E, Networks.for_loss(embedded).to(device), Judge(device, embedded))
 
 
-def is_embedded(model: str | Path) -> bool:
-    """Whether a model is named and not given by its path."""
+def is_name(model: str | Path) -> bool:
+    """Whether an embedded model is named, and no file given by its path."""
     return not Path(model).suffix and Path(model).name == str(model) and not Path(model).exists()
 
 
-def preset(name: str, generator: str | Path = "portraits") -> tuple[RefineSettings, TuneSettings]:
-    """The settings of a preset: "paper", "fast", "embedded", or "auto": "embedded" for an embedded
-    generator, "paper" for any other. Raises InputError for another name."""
-    name = _preset_name(name, generator)
+def preset(name: str, G: Generator) -> tuple[RefineSettings, TuneSettings]:
+    """The settings of a preset for a generator: "paper", "fast", "embedded", or "auto": "embedded"
+    for an embedded one and what was tuned from it, "paper" for any other. Raises InputError for
+    another name."""
+    name = _preset_name(name, G)
     return REFINE_PRESETS[name], TUNE_PRESETS[name]
 
 
-def project_preset(name: str, generator: str | Path = "portraits") -> ProjectSettings:
+def project_preset(name: str, G: Generator) -> ProjectSettings:
     """The same of projection."""
-    return PROJECT_PRESETS[_preset_name(name, generator)]
+    return PROJECT_PRESETS[_preset_name(name, G)]
 
 
-def _preset_name(name: str, generator: str | Path) -> str:
+def _preset_name(name: str, G: Generator) -> str:
     if name == "auto":
-        name = "embedded" if is_embedded(generator) else "paper"
+        name = "embedded" if in_embedded_domain(G) else "paper"
     if name not in TUNE_PRESETS:
         raise InputError(f"The presets are auto, {', '.join(TUNE_PRESETS)}, not {name!r}.")
     return name
@@ -209,7 +210,7 @@ def invert_picture(
     report: dict[str, dict[str, Any]] = {}
     images: dict[str, Tensor] = {}
 
-    def told(name: str) -> Callback:
+    def on_step(name: str) -> Callback:
         return lambda step, total, _: tell(name, step, total)
 
     clock = Stopwatch()
@@ -219,7 +220,14 @@ def invert_picture(
     if E is None:  # nothing is refined
         how = settings.project or ProjectSettings()
         found = project(
-            G, crop, how, None, told("project"), settings.seed, losses.perceptual, losses.identity
+            G,
+            crop,
+            how,
+            None,
+            on_step("project"),
+            settings.seed,
+            losses.perceptual,
+            losses.identity,
         )
         code, images["project"] = found.code, found.image
         report["project"] = {"space": code.space, "steps": how.steps, "seconds": clock.lap()}
@@ -228,7 +236,7 @@ def invert_picture(
         images["encode"] = generate(G, code)
         report["encode"] = {"space": code.space, "stage": code.stage, "seconds": clock.lap()}
         found = refine(
-            E, G, crop, settings.refine, seed=settings.seed, callback=told("refine"),
+            E, G, crop, settings.refine, seed=settings.seed, callback=on_step("refine"),
             perceptual=losses.perceptual, identity=losses.identity,
         )  # fmt: skip
         report["refine"] = {
@@ -239,7 +247,7 @@ def invert_picture(
         images["refine"] = found.image
     pivot = found.code
 
-    tuned = tune(G, pivot, crop, settings.tune, told("tune"), settings.seed, losses.perceptual)
+    tuned = tune(G, pivot, crop, settings.tune, on_step("tune"), settings.seed, losses.perceptual)
     images["tune"] = tuned.image
     report["tune"] = {"steps": tuned.best, "seconds": clock.lap()}
     if tuned.note:
