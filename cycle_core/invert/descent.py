@@ -33,14 +33,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Descent:
-    """The best step of each row: its number, what was rendered, and the state.
+    """The best step of each row: its number, what it rendered, and the state.
 
     history: for each row, the losses before each step and after the last one."""
 
-    steps: list[int]
+    best_steps: list[int]
     image: Tensor
     state: list[Tensor]
     history: list[list[LossValues]]
+
+    @property
+    def steps(self) -> int:
+        """How many were made."""
+        return len(self.history[0]) - 1
 
     @torch.no_grad()
     def restore(self, parameters: Sequence[Tensor]) -> None:
@@ -50,11 +55,11 @@ class Descent:
 
     def followed_by(self, other: Descent) -> Descent:
         """Both as one, of one row, where the other began with the best state of this."""
-        done, further = len(self.history[0]) - 1, other.steps[0]
+        further = other.best_steps[0]
         history = self.history[0] + other.history[0][1:]
         if not further:
-            return Descent(self.steps, self.image, self.state, [history])
-        return Descent([done + further], other.image, other.state, [history])
+            return Descent(self.best_steps, self.image, self.state, [history])
+        return Descent([self.steps + further], other.image, other.state, [history])
 
 
 def descend(
@@ -68,9 +73,10 @@ def descend(
 ) -> Descent:
     """Update the parameters `steps` times and keep the state of the smallest total loss.
 
-    evaluate(step, learn): the state before a step, whose gradients it adds if `learn`; it is called
-    once more after the last step, without. before_update(step): adds further gradients, or sets
-    the rate. enough(losses): whether to stop, by the losses of every row. report(step, preview):
+    evaluate(step, backward): the state before a step, whose gradients it adds if `backward`; it is
+    called once more after the last step, without. before_update(step): adds further gradients, or
+    sets the rate. enough(losses): whether to stop, by the losses of every row.
+    report(step, preview):
     after each update; what it raises ends this.
     Raises InputError where the losses are not numbers from the start."""
     best: list[int] = []

@@ -28,8 +28,8 @@ def fit_detail(G: Generator, loss: PivotLoss, settings: TuneSettings, report: Re
     above = synthesis.above_detail(code, settings.dtype)
     above = compiled(above) if settings.compile else above
 
-    def evaluate(step: int, learn: bool) -> Evaluation:
-        terms, image = loss(lambda *_: above(), learn)
+    def evaluate(step: int, backward: bool) -> Evaluation:
+        terms, image = loss(lambda *_: above(), backward)
         return Evaluation(terms, image, (detail,))
 
     def set_rate(step: int) -> None:

@@ -26,15 +26,15 @@ class PivotLoss:
         # the features of many pictures would fill the memory: then they are computed each time
         self.target = objective.target(image) if len(self.pictures) == 1 else None
 
-    def __call__(self, render: Rendering, learn: bool) -> tuple[Terms, Tensor]:
-        """The means of the losses, and pictures [B,3,R,R]; `learn` adds the gradients of the mean
-        loss, batch by batch."""
+    def __call__(self, render: Rendering, backward: bool) -> tuple[Terms, Tensor]:
+        """The means of the losses, and pictures [B,3,R,R]. With `backward` the gradients of the
+        mean loss are added, batch by batch."""
         images, parts = [], []
         for picture, w in zip(self.pictures, self.codes, strict=True):
             target = self.target or self.objective.target(picture)
             image = render(w, "const", self.dtype)
             terms = self.objective(image, target)
-            if learn:
+            if backward:
                 (terms.total.sum() / self.count).backward()
             images.append(image.detach())
             parts.append(terms.detached())

@@ -125,13 +125,13 @@ def _project_batch(
     def done(step: int) -> float:
         return step / settings.steps if settings.steps else 1.0  # 0 steps give the start itself
 
-    def evaluate(step: int, learn: bool) -> Evaluation:
+    def evaluate(step: int, backward: bool) -> Evaluation:
         wander = settings.wander * spread * max(0.0, 1 - done(step) / settings.settled) ** 2
         noise = torch.stack([torch.randn(free.shape[1:], generator=rng) for rng in rngs])
         w = (free + wander * noise.to(free)).expand(-1, G.num_ws, -1)
         rendered = maps.render(w) if maps else G.synthesis(w, "const")
         terms = objective(rendered, target)
-        if learn:
+        if backward:
             loss = terms.total.sum()
             if maps:
                 loss = loss + settings.noise_reg * maps.penalty().sum()

@@ -105,11 +105,11 @@ def _refine_one(
     optimizer = WarmRanger(E.parameters(), settings.learning_rate)
     target = objective.target(resize(image, G.resolution))
 
-    def evaluate(step: int, learn: bool) -> Evaluation:
+    def evaluate(step: int, backward: bool) -> Evaluation:
         w = E.encode(image, stage, G)
         rendered = G.synthesis(w, "const")
         terms = objective(rendered, target)
-        if learn:
+        if backward:
             terms.total.sum().backward()
         return Evaluation(terms, rendered, (w,))
 

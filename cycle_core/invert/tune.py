@@ -139,9 +139,8 @@ def _tune(
         locality = Locality(frozen(G), w, settings, networks, seed) if settings.locality else None
         tuned = _copy_to_tune(G, w, settings.low_memory)
         found = _tune_weights(tuned, loss, locality, settings, steps, reporter(callback, 0, total))
-        done = len(found.history[0]) - 1
         if detail_steps and not loss.is_enough(found.history[0][-1]):
-            report = reporter(callback, done, total)
+            report = reporter(callback, found.steps, total)
             found = found.followed_by(fit_detail(tuned, loss, settings, report))
         tuned.synthesis.gradient_checkpointing = False
         tuned.requires_grad_(False)
@@ -151,7 +150,7 @@ def _tune(
     )
     note = _no_steps(history[0], settings) if len(history) == 1 and total else ""
     rendered = found.image.clamp(-1, 1) if settings.dtype is None else generate(tuned, pivot)
-    return Tuned(tuned, pivot, rendered, history, found.steps[0], G.fingerprint, note)
+    return Tuned(tuned, pivot, rendered, history, found.best_steps[0], G.fingerprint, note)
 
 
 def _copy_to_tune(G: Generator, w: Tensor, low_memory: bool) -> Generator:
@@ -179,8 +178,8 @@ def _tune_weights(
     optimizer = fused_adam(weights, settings.learning_rate, settings.betas)
     localities: list[tuple[int, Tensor]] = []
 
-    def evaluate(step: int, learn: bool) -> Evaluation:
-        terms, image = loss(render, learn)
+    def evaluate(step: int, backward: bool) -> Evaluation:
+        terms, image = loss(render, backward)
         return Evaluation(terms, image, weights)
 
     def add_locality(step: int) -> None:

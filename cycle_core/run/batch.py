@@ -106,7 +106,7 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
         run_clip(batch, name, path)
         return None
     photo = read_photo(path)
-    key = fingerprint(path, batch)
+    key = input_key(path, batch)
     names = finished(batch.out, name, key)
     if names is not None:
         for done in names:
@@ -126,27 +126,18 @@ def run_one(batch: Batch, name: str, path: Path, pictures: Mapping[str, Path]) -
         with whole_folder(batch.out / folder, older=older) as part:
             inversion = invert_picture(photo, target, batch.models, batch.settings, batch.progress)
             write_inversion(part, inversion, batch.models.generator)
-            report = {
-                "cycle_core": __version__,
-                "name": folder,
-                "source": text(path.name),
-                "inputs": key,
-                "faces": names,
-                "seed": batch.settings.seed,
-                "networks": batch.models.judge.names(batch.models.losses),
-                "steps": inversion.report,
-                "edits": [],
-            }
+            report = _report(batch, folder, path, key, inversion.report)
+            report |= {"faces": names, "networks": batch.models.judge.names(batch.models.losses)}
             _finish(batch, part, photo, inversion, batch.edits, report)
         _say_older(batch, older)
-        batch.say(f"{batch.out / folder}: {_told(report)}")
+        batch.say(f"{batch.out / folder}: {_summary_line(report)}")
     return None
 
 
 def run_clip(batch: Batch, name: str, path: Path) -> None:
     """One video, into out/NAME. Its inversion is kept before the first edit is made, and edits that
     are there are not made again."""
-    clip, key = open_clip(path), fingerprint(path, batch)
+    clip, key = open_clip(path), input_key(path, batch)
     folder = batch.out / name
     report = read_report(folder) or {}
     if report.get("inputs") == key and "clip" in report and is_done(report):
@@ -157,16 +148,8 @@ def run_clip(batch: Batch, name: str, path: Path) -> None:
             inversion = invert_clip(
                 clip, batch.models, batch.settings, batch.clip, part, batch.progress
             )
-            report = {
-                "cycle_core": __version__,
-                "name": name,
-                "source": text(path.name),
-                "inputs": key,
-                "seed": batch.settings.seed,
-                "clip": {"size": clip.size, "rate": str(clip.rate), "sound": clip.sound},
-                "steps": inversion.report,
-                "edits": [],
-            }
+            report = _report(batch, name, path, key, inversion.report)
+            report["clip"] = {"size": clip.size, "rate": str(clip.rate), "sound": clip.sound}
             write_clip(part, inversion, batch.models.generator)
             report["files"] = files_of(part)
             write_report(part, report)
@@ -213,7 +196,7 @@ def finished(out: Path, name: str, key: str) -> list[str] | None:
     return None
 
 
-def fingerprint(path: Path, batch: Batch) -> str:
+def input_key(path: Path, batch: Batch) -> str:
     """Hexadecimal digits that stand for the photo, the models and the settings."""
     digest = hashlib.sha256(path.read_bytes())
     more: list[Any] = [asdict(batch.clip)] if is_clip(path) else []
@@ -254,7 +237,7 @@ def _add_edits(batch: Batch, name: str, photo: Photo) -> None:
     inversion = read_inversion(folder, photo, batch.models, report["steps"])
     with whole_folder(folder, keep=report["files"]) as part:
         _finish(batch, part, photo, inversion, new, report)
-    batch.say(f"{folder}: {_told(report)}")
+    batch.say(f"{folder}: {_summary_line(report)}")
 
 
 def _finish(
@@ -281,7 +264,22 @@ def _say_older(batch: Batch, older: Path | None) -> None:
         )
 
 
-def _told(report: dict[str, Any]) -> str:
+def _report(
+    batch: Batch, name: str, path: Path, key: str, steps: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the report of every result has: of what it was made, and what each step gave."""
+    return {
+        "cycle_core": __version__,
+        "name": name,
+        "source": text(path.name),
+        "inputs": key,
+        "seed": batch.settings.seed,
+        "steps": steps,
+        "edits": [],
+    }
+
+
+def _summary_line(report: dict[str, Any]) -> str:
     steps = ", ".join(
         f"{n} {report['steps'][n]['lpips']:.3f}" for n in STEPS if n in report["steps"]
     )
