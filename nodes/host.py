@@ -233,7 +233,7 @@ def judge() -> Any:
 
     folders.know_folders()
     with torch.inference_mode(False):
-        return Judge(device(), domain=False)
+        return Judge(device(), embedded=False)
 
 
 def _leave_inference(module: torch.nn.Module) -> None:

@@ -147,7 +147,7 @@ def test_pictures_are_resized_as_pil_does_it():
 def test_a_strength_is_in_standard_deviations_of_random_codes(G, tmp_path):
     raw = sefa(G, count=1)[0].scaled(7.0)  # however long a vector is that was found somewhere
     save_directions(raw, tmp_path / "raw.safetensors")
-    rulers, names = photo_rulers(G, [str(tmp_path / "raw.safetensors"), "smile"], domain=True)
+    rulers, names = photo_rulers(G, [str(tmp_path / "raw.safetensors"), "smile"], embedded=True)
     w = sample(G, 5000, truncation=1.0).w[:, 0]
     vectors, smile = rulers.directions[0].vectors, load_direction("smile")
     assert isinstance(smile, Direction)
@@ -158,7 +158,7 @@ def test_a_strength_is_in_standard_deviations_of_random_codes(G, tmp_path):
 
 
 def test_a_larger_edit_changes_more_and_keeps_less(G):
-    rulers, _ = photo_rulers(G, [], domain=True)
+    rulers, _ = photo_rulers(G, [], embedded=True)
     assert len(rulers.directions) == 5
     code = sample(G, 1, seed=2)
     small, large = edits(rulers, G, code, 0.5), edits(rulers, G, code, 3.0)

@@ -112,7 +112,7 @@ def compared_pivots(strength=None):
         "tuned": cc.generate(of.tuned.generator, at(of.pivot)),
     }
     images = {name: sent(picture) for name, picture in images.items()}
-    return compare(of.crops, images, Judge("cpu", domain=False), 192, columns=2)[0]
+    return compare(of.crops, images, Judge("cpu", embedded=False), 192, columns=2)[0]
 
 
 def strip(pictures, columns, labels="", cell=256):

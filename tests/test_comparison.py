@@ -12,7 +12,7 @@ from cycle_core.measure.judge import Judge
 
 @pytest.fixture(scope="module")
 def judge():
-    return Judge(domain=False)
+    return Judge(embedded=False)
 
 
 @pytest.fixture

@@ -191,17 +191,21 @@ def _joined(codes: list[Code]) -> Code:
 
 
 # ------------------------------------------------------------------ photographs
-def photo_rulers(G: Generator, names: Sequence[str], domain: bool) -> tuple[Rulers, dict[str, str]]:
+def photo_rulers(
+    G: Generator, names: Sequence[str], embedded: bool
+) -> tuple[Rulers, dict[str, str]]:
     """(rulers, the names of the networks that measure "lpips" and "identity").
 
     names: of directions as `load_direction` takes them, not in StyleSpace; if none, the strongest
-    ones of SeFa. domain: whether the generator is an embedded one; the pictures of any other are
+    ones of SeFa. embedded: whether the generator is an embedded one; the pictures of any other are
     measured by AlexNet, and by insightface's recogniser or ArcFace, where their files are found.
     Raises MissingFileError, CheckpointError, InputError, MismatchError."""
     mean, covariance = w_statistics(G, SAMPLES, 0)
     given = [load_direction(name, "cpu", G) for name in names] or sefa(G, count=_SEFA)
     # LPIPS with AlexNet is the protocol of the field, though a loss has it, too
-    networks = replace(Networks.for_metrics(domain), perceptual=load_perceptual("metrics", "auto"))
+    networks = replace(
+        Networks.for_metrics(embedded), perceptual=load_perceptual("metrics", "auto")
+    )
     rulers = Rulers(
         networks.to(G.device),
         tuple(_calibrated(G, direction, covariance) for direction in given),

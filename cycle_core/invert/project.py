@@ -79,12 +79,8 @@ def project(
                     generator, pictures, objective, samples, tries, seed, label, batch,
                     reporter(callback, 0, total),
                 ).flatten(0, 1)  # fmt: skip
-            else:  # the mean first, then random codes
-                begin = generator.w_avg.expand(1, generator.num_ws, -1)
-                if tries > 1:
-                    z = inputs(generator, tries - 1, torch.Generator().manual_seed(seed), label)
-                    with torch.no_grad():
-                        begin = torch.cat([begin, generator.mapping(*z)]).repeat(len(image), 1, 1)
+            else:
+                begin = _mean_and_others(generator, tries, seed, label).repeat(len(image), 1, 1)
             begin = plain(begin, G).expand(len(image) * tries, -1, -1).split(batch)
             found = [
                 _project_batch(
@@ -113,11 +109,11 @@ def _project_batch(
     """The best codes [b,N,w_dim] on the way. Adam looks at every number by itself, so pictures in a
     batch do not influence each other."""
     target = objective.target(resize(image, G.resolution))
-    free = begin.mean(1, keepdim=True) if settings.space == "W" else begin
-    free = free.clone().requires_grad_()  # [b, 1 or N, w_dim]
+    w_opt = begin.mean(1, keepdim=True) if settings.space == "W" else begin
+    w_opt = w_opt.clone().requires_grad_()  # [b, 1 or N, w_dim]
     rngs = [torch.Generator().manual_seed(seed) for seed in seeds[: len(image)]]
     maps = NoiseMaps(G, rngs) if settings.noise_maps else None
-    groups = [{"params": [free], "deviation": spread if settings.relative else 1.0}]
+    groups = [{"params": [w_opt], "deviation": spread if settings.relative else 1.0}]
     if maps:
         groups.append({"params": maps.tensors, "deviation": 1.0})
     optimizer = torch.optim.Adam(groups, betas=settings.betas)
@@ -127,8 +123,8 @@ def _project_batch(
 
     def evaluate(step: int, backward: bool) -> Evaluation:
         wander = settings.wander * spread * max(0.0, 1 - done(step) / settings.settled) ** 2
-        noise = torch.stack([torch.randn(free.shape[1:], generator=rng) for rng in rngs])
-        w = (free + wander * noise.to(free)).expand(-1, G.num_ws, -1)
+        noise = torch.stack([torch.randn(w_opt.shape[1:], generator=rng) for rng in rngs])
+        w = (w_opt + wander * noise.to(w_opt)).expand(-1, G.num_ws, -1)
         rendered = maps.render(w) if maps else G.synthesis(w, "const")
         terms = objective(rendered, target)
         if backward:
@@ -155,6 +151,16 @@ def _rate(done: float, settings: ProjectSettings) -> float:
     falling = min(1.0, (1 - done) / settings.fall) if settings.fall else 1.0
     falling = 0.5 - 0.5 * math.cos(falling * math.pi)
     return falling * (min(1.0, done / settings.rise) if settings.rise else 1.0)
+
+
+def _mean_and_others(G: Generator, count: int, seed: int, label: int | None) -> Tensor:
+    """[count, N, w_dim]: the mean code, then random ones."""
+    mean = G.w_avg.expand(1, G.num_ws, -1)
+    if count == 1:
+        return mean
+    z = inputs(G, count - 1, torch.Generator().manual_seed(seed), label)
+    with torch.no_grad():
+        return torch.cat([mean, G.mapping(*z)])
 
 
 def _best(found: Inversion, tries: int) -> Inversion:

@@ -19,12 +19,12 @@ class Judge:
     They are other networks than those of the losses where there are others; `names` says where
     there are not."""
 
-    def __init__(self, device: torch.device | str = "cpu", domain: bool = True):
-        """domain: whether the pictures are of the embedded domain, whose attributes can be read.
+    def __init__(self, device: torch.device | str = "cpu", embedded: bool = True):
+        """embedded: whether the pictures are of the embedded domain, whose attributes can be read.
 
         Raises MissingFileError, CheckpointError."""
-        self.networks = Networks.for_metrics(domain).to(device)
-        self.attributes = load_attributes("metrics").to(device) if domain else None
+        self.networks = Networks.for_metrics(embedded).to(device)
+        self.attributes = load_attributes("metrics").to(device) if embedded else None
 
     def names(self, losses: Networks | None = None) -> dict[str, str]:
         """Which networks measure, and which of them `losses` minimise too."""
