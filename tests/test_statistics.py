@@ -121,3 +121,9 @@ def test_every_question_is_of_methods_that_there_are():
 def test_the_command_prints_the_questions(capsys):
     assert main(["bench", "--questions"]) == 0
     assert QUESTIONS[0].claim in capsys.readouterr().out
+
+
+def test_an_interval_is_never_wider_than_of_the_fewest_degrees_of_freedom():
+    rest = np.array([[1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, 1.0]])  # nothing but the rest varies
+    found = estimate(0.5 + 0.1 * rest + 1e-6 * np.arange(8).reshape(2, 4))
+    assert 0.4 < found.low < 0.5 < found.high < 0.6

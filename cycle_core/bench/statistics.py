@@ -84,7 +84,9 @@ def _variance(table: np.ndarray) -> tuple[float, float]:
     if square == 0:
         return 0.0, float(table.size - 1)
     terms = sum(s**2 / f for s, f in zip(squares, freedom, strict=True))
-    return square / table.size, square**2 / terms
+    # where the rest outweighs both factors Satterthwaite's may fall below those of any mean square
+    fewest = min(n - 1 for n in table.shape if n > 1)
+    return square / table.size, max(square**2 / terms, fewest)
 
 
 def _student() -> Any:
