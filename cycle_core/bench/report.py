@@ -145,7 +145,7 @@ def plot(results: Sequence[Result], path: str | Path, layout: ReportLayout = DOM
         for number, (key, title) in enumerate(layout.methods.items()):
             if key not in before[0]:
                 continue
-            color = f"C{number}"
+            color = pyplot.get_cmap("tab20")(number)
             points = [(x[key], y[key]) for x, y in (before, after) if key in x and key in y]
             axis.plot([x.mean for x, _ in points], [y.mean for _, y in points], color=color, lw=1)
             for (x, y), marker in zip(points, ("o", "*"), strict=False):
@@ -171,7 +171,10 @@ def plot(results: Sequence[Result], path: str | Path, layout: ReportLayout = DOM
                 scale.set_minor_formatter(ticker.NullFormatter())
         axis.set_xlabel("distortion: LPIPS to the picture")
         axis.set_ylabel(axis_name)
-    axes[0][-1].legend(fontsize=8, title="o pivot, * tuned")
+    figure.legend(
+        *axes[0][-1].get_legend_handles_labels(),
+        loc="outside lower center", ncols=6, fontsize=8, title="o pivot, * tuned",
+    )  # fmt: skip
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
