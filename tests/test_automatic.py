@@ -21,11 +21,11 @@ class Numbers:
 
 WIDGETS = {
     "CycleAlign": {"size": (1, 4096, 0)},
-    "CycleRefinePivot": {"steps": (1, 100_000, 0), "learning_rate": (1e-7, 1, 0)},
+    "CycleRefinePivot": {"steps": (1, 100_000, 0), "learning_rate": (1e-7, 10, 0)},
     "CyclePivotTune": {
         "steps": (1, 100_000, 0),
         "early_stop": (0.0, 10.0, -1),
-        "learning_rate": (1e-7, 1, 0),
+        "learning_rate": (1e-7, 10, 0),
     },
     "CycleProject": {"steps": (1, 100_000, 0), "label": (0, 100_000, -1)},
     "CycleSampleCodes": {"label": (0, 100_000, -1)},

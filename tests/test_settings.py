@@ -34,8 +34,8 @@ def test_values_in_range_are_taken():
     ("wrong", "sentence"),
     [
         ({"steps": -1}, r"steps \(steps for each picture\) is at least 0, but -1"),
-        ({"rate": 0.0}, r"rate \(of all weights\) is above 0 to 1, but 0.0"),
-        ({"rate": 2.0}, r"above 0 to 1, but 2.0"),
+        ({"rate": 0.0}, r"rate \(of all weights\) is above 0, at most 1, but 0.0"),
+        ({"rate": 2.0}, r"above 0, at most 1, but 2.0"),
         ({"weight": float("nan")}, r"weight \(of the loss\) is a finite number, but nan"),
         ({"weight": float("inf")}, r"a finite number, but inf"),
         ({"space": "S"}, r"space \(of the code\) is one of W, W\+, but 'S'"),
@@ -51,7 +51,7 @@ def test_every_field_tells_its_meaning():
     assert told["steps"] is not None
     assert told["steps"].help == "steps for each picture"
     assert told["rate"] is not None
-    assert told["rate"].range() == "above 0 to 1"
+    assert told["rate"].range() == "above 0, at most 1"
 
 
 def test_commands_take_every_setting_with_its_range_and_its_presets(capsys):
@@ -66,7 +66,7 @@ def test_commands_take_every_setting_with_its_range_and_its_presets(capsys):
     assert "default: slow 15, fast 3" in parser.format_help()
     with pytest.raises(SystemExit):
         parser.parse_args(["--rate", "2"])
-    assert "'2' is not a number above 0 to 1" in capsys.readouterr().err
+    assert "'2' is not a number above 0, at most 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ class RefineSettings:
     L_S = l2 L2 + lpips LPIPS + identity ID. The numbers are those of the published code."""
 
     steps: int = setting(15, "steps for each picture", low=0, high=_MOST)
-    learning_rate: float = setting(1e-4, "learning rate of all encoder weights", above=0, high=1)
+    learning_rate: float = setting(1e-4, "learning rate of all encoder weights", above=0, high=10)
     images: int = setting(7, "M, the pictures that hold the encoder in place, 0 for none", low=0)
     reg: float = setting(7.0, "weight of the M pictures beside the picture's own loss", low=0)
     l2: float = setting(1.0, "weight of L2", low=0)
@@ -77,7 +77,7 @@ class TuneSettings:
     (section 3.3), then the map of one layer (DHR, Cao et al. 2023)."""
 
     steps: int = setting(350, "steps of the weights, at most", low=0, high=_MOST)
-    learning_rate: float = setting(3e-4, "learning rate of all synthesis weights", above=0, high=1)
+    learning_rate: float = setting(3e-4, "learning rate of all synthesis weights", above=0, high=10)
     betas: tuple[float, float] = setting(
         (0.9, 0.999), "of Adam; few steps need a shorter memory", low=0, high=0.99999
     )

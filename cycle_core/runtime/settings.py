@@ -52,7 +52,7 @@ class Meaning:
             return "one of " + ", ".join(map(str, self.choices))
         below = f" to {self.high:g}" if self.high is not None else ""
         if self.above is not None:
-            return f"above {self.above:g}{below}"
+            return f"above {self.above:g}" + (f", at most {self.high:g}" if below else "")
         if self.low is not None:
             return f"from {self.low:g}{below}" if below else f"at least {self.low:g}"
         return f"at most {self.high:g}" if below else ""
