@@ -2,8 +2,8 @@
 
 Pictures are float [B, 3, H, W] in [-1, 1], clamped to it first, because that is what a picture file
 keeps; every measure is one number for each picture. The first argument may be one picture, which is
-compared with each of the second and looked at once. A further measure is a function, in a file of
-its own, and one line of `METRICS`: reports, comparisons and their tables follow it."""
+compared with each of the second and looked at once. A further measure is a function, here or in a
+file of its own, and one line of `METRICS`: reports, comparisons and their tables follow it."""
 
 from __future__ import annotations
 
