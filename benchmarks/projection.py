@@ -1,7 +1,7 @@
 """Projection to equal LPIPS: the preset `fast` against the published projector.
 
     python benchmarks/projection.py [--pictures 20] [--published 20] [--size 128] [--path FILE]
-    python benchmarks/projection.py --pictures 10 --size 128 --samples 10000
+    python benchmarks/projection.py --pictures 10 --size 64 --samples 10000
 
 Projects people of the test set into W of the embedded generator, by the loss of the published
 projector, the perceptual distance alone, measured by one network for both. Its noise maps are left

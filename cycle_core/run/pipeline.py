@@ -220,15 +220,9 @@ def invert_picture(
     if E is None:  # nothing is refined
         how = settings.project or ProjectSettings()
         found = project(
-            G,
-            crop,
-            how,
-            None,
-            on_step("project"),
-            settings.seed,
-            losses.perceptual,
-            losses.identity,
-        )
+            G, crop, how, seed=settings.seed, callback=on_step("project"),
+            perceptual=losses.perceptual, identity=losses.identity,
+        )  # fmt: skip
         code, images["project"] = found.code, found.image
         report["project"] = {"space": code.space, "steps": how.steps, "seconds": clock.lap()}
     else:
