@@ -263,14 +263,18 @@ def test_a_global_direction_is_named_by_its_files_and_a_threshold(G, tmp_path):
 class StandIn:
     """For open_clip, whose weights are too large for a test: texts as vectors of 16 numbers."""
 
+    OPENAI_IMAGENET_TEMPLATES = ("a photo of a {}.",)
+
     def create_model(self, name, pretrained):
         assert (name, pretrained) == ("ViT-B-32-quickgelu", "openai")
-        return SimpleNamespace(
-            eval=lambda: SimpleNamespace(encode_text=lambda x: 5 * torch.eye(16)[x])
-        )
+        return SimpleNamespace(eval=lambda: torch.eye(16))
 
     def get_tokenizer(self, name):
         return lambda texts: torch.tensor([{"face": 3, "a smiling face": 0}[t] for t in texts])
+
+    def build_zero_shot_classifier(self, model, tokenizer, texts, templates):
+        assert templates is self.OPENAI_IMAGENET_TEMPLATES
+        return model[tokenizer(texts)].T
 
 
 def test_a_text_is_embedded_where_open_clip_is_installed(G, tmp_path, monkeypatch):
@@ -285,6 +289,12 @@ def test_a_text_is_embedded_where_open_clip_is_installed(G, tmp_path, monkeypatc
     (tmp_path / "smile.txt").write_text("face\n a smiling face\n", "utf-8")
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(MissingFileError, match="pip install open_clip_torch, or store"):
+        load_direction(name, generator=G)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "open_clip.py").write_text("raise RuntimeError('no operator nms')")
+    monkeypatch.delitem(sys.modules, "open_clip")
+    monkeypatch.syspath_prepend(tmp_path / "broken")
+    with pytest.raises(MissingFileError, match=r"cannot be imported \(no operator nms\): mend"):
         load_direction(name, generator=G)
     monkeypatch.setitem(sys.modules, "open_clip", StandIn())
     monkeypatch.setenv("CYCLE_CORE_OFFLINE", "1")

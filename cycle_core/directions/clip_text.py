@@ -18,7 +18,8 @@ _LONGEST = 1 << 16  # bytes of a file
 @lru_cache(maxsize=64)
 def text_difference(neutral: str, target: str) -> Tensor:
     """What separates two texts for CLIP ViT-B/32, as `global_direction` takes it: float32 [512],
-    the difference of their unit embeddings.
+    the difference of their unit embeddings. As in StyleCLIP, a text is embedded as the mean over
+    the 80 sentences that CLIP was published with ("a photo of a ...").
 
     open_clip downloads its weights the first time. Raises MissingFileError without open_clip, and
     where its weights are not there and cannot be had."""
@@ -28,6 +29,11 @@ def text_difference(neutral: str, target: str) -> Tensor:
         raise MissingFileError(
             "A text is embedded by CLIP, from open_clip, which is not installed: pip install "
             "open_clip_torch, or store the difference of two embeddings as a .npy file."
+        ) from error
+    except (OSError, RuntimeError) as error:  # a torchvision of another torch, for one
+        raise MissingFileError(
+            f"open_clip is installed and cannot be imported ({error}): mend its installation, or "
+            "store the difference of two embeddings as a .npy file."
         ) from error
     if offline():
         raise MissingFileError(
@@ -41,10 +47,13 @@ def text_difference(neutral: str, target: str) -> Tensor:
             f"CLIP ViT-B/32 could not be had from open_clip ({error}): check the connection, or "
             "store the difference of two embeddings as a .npy file."
         ) from error
-    tokens = open_clip.get_tokenizer(MODEL)([neutral, target])
-    with torch.no_grad():
-        first, second = torch.nn.functional.normalize(model.encode_text(tokens).float(), dim=-1)
-    return (second - first).cpu()
+    first, second = open_clip.build_zero_shot_classifier(
+        model,
+        open_clip.get_tokenizer(MODEL),
+        [neutral, target],
+        open_clip.OPENAI_IMAGENET_TEMPLATES,
+    ).unbind(dim=1)
+    return (second - first).float().cpu()
 
 
 def read_texts(path: Path) -> tuple[str, str]:
