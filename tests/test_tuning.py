@@ -273,12 +273,12 @@ def test_what_lies_above_the_map_is_drawn_as_the_whole_is(kind, size, dtype, req
     synthesis = request.getfixturevalue(kind).synthesis
     w = torch.randn(1, synthesis.num_ws, synthesis.w_dim)
     detail = synthesis.add_detail(size)
-    draw = synthesis.above_detail(w, dtype)
+    below = synthesis.below_detail(w, dtype)
     for _ in range(2):  # as the map then is
         with torch.no_grad():
             detail.normal_()
         gradients = []
-        pictures = synthesis(w, "const", dtype), draw()
+        pictures = synthesis(w, "const", dtype), synthesis.above_detail(below, detail)
         for picture in pictures:
             (gradient,) = torch.autograd.grad(picture.square().sum(), detail)
             gradients.append(gradient)

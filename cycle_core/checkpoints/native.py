@@ -209,7 +209,7 @@ def _first_line(error: Exception) -> str:
 
 def in_words(kind: str) -> str:
     """A kind as messages say it; files keep the shorter word."""
-    return "tuned generator" if kind == "delta" else kind
+    return {"delta": "tuned generator", "detail": "detail encoder"}.get(kind, kind)
 
 
 def with_article(kind: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..models.detail_encoder import DetailEncoder, DetailEncoderConfig
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
@@ -39,6 +40,18 @@ def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     return encoder
 
 
+def _load_detail_encoder(contents: Contents) -> DetailEncoder:
+    config, state, metadata = model_of(contents, "detail")
+    config = make_config(DetailEncoderConfig, config, contents.path)
+    if max(config.fine, config.coarse) > len(state):  # before so many layers are made
+        raise Damaged("it claims more layers than it has tensors")
+    with torch.device("meta"):
+        network = DetailEncoder(config)
+    build(network, state, contents.path)
+    network.generator_id = metadata.get("generator", "")
+    return network
+
+
 def _plain(kind: str, *facts: str) -> Format:
     """A kind that is told from its configuration alone. facts: entries of it to be shown."""
 
@@ -53,6 +66,7 @@ def _plain(kind: str, *facts: str) -> Format:
 FORMATS = (
     Format(NATIVE, "generator", is_native("generator"), _load_generator),
     Format(NATIVE, "encoder", is_native("encoder"), _load_encoder),
+    Format(NATIVE, "detail", is_native("detail"), _load_detail_encoder),
     _plain("delta", "original", "space", "stage", "best"),
     _plain("landmarks"),
     _plain("identity"),

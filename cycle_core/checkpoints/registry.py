@@ -22,6 +22,7 @@ import torch
 
 from ..directions import formats as directions
 from ..errors import CheckpointError, InputError
+from ..models.detail_encoder import DetailEncoder
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..models.pairs import adopt
@@ -68,6 +69,14 @@ def load_encoder(
     if same_space and generator is not None:
         encoder = adopt(encoder, generator)
     return _moved(encoder, device)
+
+
+def load_detail_encoder(
+    name: str | Path = "portraits", device: str | torch.device = "cpu"
+) -> DetailEncoder:
+    """Open the network that predicts the detail of a generator's pictures, by path or embedded
+    name. Raises MissingFileError, CheckpointError."""
+    return open_model(name, "detail").to(device)
 
 
 def _moved(model: Any, device: str | torch.device) -> Any:

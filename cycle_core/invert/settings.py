@@ -99,6 +99,9 @@ class TuneSettings:
     locality_every: int = setting(
         1, "steps from one locality to the next, which has as many times the weight", low=1
     )
+    detail_predicted: bool = setting(
+        False, "begin with the detail that a network predicts in one pass, for the embedded models"
+    )
     detail_steps: int = setting(0, "steps of the detail, the map of one layer", low=0)
     detail_rate: float = setting(0.01, "learning rate of the detail, falling to 0", above=0)
     detail_size: int = setting(64, "size of the detail's layer, at most", low=1)

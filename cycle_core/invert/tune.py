@@ -12,6 +12,7 @@ from ..codes import Code, HasCode, as_code
 from ..errors import InputError
 from ..images.resize import resize
 from ..measure.networks import Distance, Networks
+from ..models.detail_encoder import DetailEncoder
 from ..models.generator import Generator
 from ..runtime.devices import compiled, say_once, supported_dtype
 from ..runtime.optim import fused_adam
@@ -19,7 +20,7 @@ from ..runtime.progress import Callback
 from ..runtime.session import frozen, optimising, plain, retry_on_oom, trainable_copy
 from .checks import check_image, check_photos
 from .descent import Descent, Evaluation, LossValues, Report, descend, reporter
-from .detail import fit_detail
+from .detail import detail_encoder_for, fit_detail, predict_detail
 from .generate import generate
 from .locality import Locality
 from .objective import Objective
@@ -68,6 +69,7 @@ def tune(
     callback: Callback | None = None,
     seed: int = 0,
     perceptual: Distance | None = None,
+    detail_encoder: DetailEncoder | None = None,
 ) -> Tuned:
     """Tune the generator until it renders the pictures at their pivots.
 
@@ -91,6 +93,8 @@ def tune(
         never written to, stays as it was to the bit.  preview: float [B,3,R,R], not clamped.
     perceptual: the network of LPIPS, which has a `threshold` where the settings have none; if None
         that of `Networks.for_loss`.
+    detail_encoder: what predicts the detail where the settings have `detail_predicted`; if None
+        the embedded one of this generator.
     Where memory ends, it begins again with smaller batches, then with `low_memory`.
     Raises InputError, MismatchError for a code of another generator, MissingFileError."""
     settings = settings or TUNE_PRESETS["paper"]
@@ -109,8 +113,12 @@ def tune(
                 "tuning stops: set TuneSettings.threshold."
             )
         settings = replace(settings, threshold=threshold)
+    if settings.detail_predicted and len(image) == 1:
+        detail_encoder = detail_encoder or detail_encoder_for(G)
+    else:  # one map cannot be the detail of several pictures
+        detail_encoder = None
     return retry_on_oom(
-        lambda attempt: _tune(G, pivot, image, attempt, callback, seed, networks),
+        lambda attempt: _tune(G, pivot, image, attempt, callback, seed, networks, detail_encoder),
         _attempts(settings, len(image)),
         G.device,
         "tune this generator",
@@ -125,12 +133,13 @@ def _tune(
     callback: Callback | None,
     seed: int,
     networks: Networks,
+    detail_encoder: DetailEncoder | None,
 ) -> Tuned:
     """PTI at the pivots, then the detail, with as much memory as these settings take."""
     steps, detail_steps = settings.steps, settings.detail_steps
     if len(image) > 1:  # one map cannot be the detail of several pictures
         steps, detail_steps = steps + detail_steps, 0
-    total = steps + detail_steps
+    total = steps + detail_steps + (detail_encoder is not None)
     with optimising(G, *networks):
         networks = networks.frozen()
         w = plain(pivot.w, G)
@@ -139,6 +148,9 @@ def _tune(
         locality = Locality(frozen(G), w, settings, networks, seed) if settings.locality else None
         tuned = _copy_to_tune(G, w, settings.low_memory)
         found = _tune_weights(tuned, loss, locality, settings, steps, reporter(callback, 0, total))
+        if detail_encoder is not None and not loss.is_enough(found.history[0][-1]):
+            found = found.followed_by(predict_detail(tuned, detail_encoder, loss, settings))
+            reporter(callback, found.steps - 1, total)(1, found.image)
         if detail_steps and not loss.is_enough(found.history[0][-1]):
             report = reporter(callback, found.steps, total)
             found = found.followed_by(fit_detail(tuned, loss, settings, report))

@@ -27,7 +27,7 @@ from .layers import (
     normal,
     upsample,
 )
-from .synthesis import Synthesis
+from .synthesis import BelowDetail, Synthesis
 
 
 @dataclass(frozen=True)
@@ -166,22 +166,17 @@ class StyleGAN2Synthesis(Synthesis):
         block: Any = self.blocks[at]
         return block.features(x, styles[at], noise), image
 
-    def detail_features(self, w: Tensor) -> Tensor:
+    def below_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> BelowDetail:
         styles = self._of_blocks(self.styles(w, "const", None))
-        return self._at_detail(self._start(w, None), styles, "const")[0]
+        return BelowDetail(*self._at_detail(self._start(w, dtype), styles, "const"), styles)
 
-    @torch.no_grad()
-    def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
-        at, above = self.detail_at, range(self.detail_at + 1, len(self.blocks))
-        styles = self._of_blocks(self.styles(w, "const", None))
-        x, image = self._at_detail(self._start(w, dtype), styles, "const")
+    def above_detail(
+        self, below: BelowDetail, detail: Tensor | None, noise: str = "const"
+    ) -> Tensor:
+        at, (x, image, styles) = self.detail_at, below
         block: Any = self.blocks[at]
-
-        def render() -> Tensor:
-            features, below = block.add_rgb(x, image, styles[at], self.detail)
-            return self._through(above, features, below, styles, "const")[1]
-
-        return render
+        x, image = block.add_rgb(x, image, styles[at], detail)
+        return self._through(range(at + 1, len(self.blocks)), x, image, styles, noise)[1]
 
     def upper(
         self,

@@ -9,7 +9,6 @@ convolutions and radially symmetric filters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,7 +27,7 @@ from .layers import (
     normal,
     normalize,
 )
-from .synthesis import Synthesis
+from .synthesis import BelowDetail, Synthesis
 
 
 class Signal(NamedTuple):
@@ -181,18 +180,18 @@ class StyleGAN3Synthesis(Synthesis):
         x = self._through(range(begin, len(styles)), x, styles)
         return x.float() * self.output_scale
 
-    @torch.no_grad()
-    def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
-        at = self.detail_at
+    def below_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> BelowDetail:
         first, *styles = self.styles(w, "none", None)
         x = self.input(first)
-        x = self._at_detail(x.to(dtype or x.dtype), styles)
+        return BelowDetail(self._at_detail(x.to(dtype or x.dtype), styles), None, styles)
 
-        def render() -> Tensor:
-            features = self._through(range(at + 1, len(styles)), self._detailed(at, x), styles)
-            return features.float() * self.output_scale
-
-        return render
+    def above_detail(
+        self, below: BelowDetail, detail: Tensor | None, noise: str = "const"
+    ) -> Tensor:
+        at, x = self.detail_at, below.features
+        x = x if detail is None else x + detail.to(x.dtype)
+        x = self._through(range(at + 1, len(self.layers)), x, below.styles)
+        return x.float() * self.output_scale
 
     def _through(self, layers: range, x: Tensor, styles: list[Tensor]) -> Tensor:
         """The features after some layers, from those before them."""
@@ -204,10 +203,6 @@ class StyleGAN3Synthesis(Synthesis):
         """The features to which the detail is added."""
         at = self.detail_at
         return self.layers[at](self._through(range(at), x, styles), styles[at])
-
-    def detail_features(self, w: Tensor) -> Tensor:
-        first, *styles = self.styles(w, "none", None)
-        return self._at_detail(self.input(first), styles)
 
     def _detailed(self, layer: int, x: Tensor) -> Tensor:
         detail = self.detail_of(layer)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,14 @@ from .flow import flow, moved
 from .layers import StyleLayer
 
 NOISE_MODES = ("const", "random", "none")
+
+
+class BelowDetail(NamedTuple):
+    """What a synthesis network has made of a code where the detail comes in."""
+
+    features: Tensor  # [B,C,s,s]
+    image: Tensor | None  # of the blocks below, where they make one: [B,3,s/2,s/2]
+    styles: list[Any]
 
 
 class Synthesis(nn.Module):
@@ -96,11 +103,18 @@ class Synthesis(nn.Module):
         if self.detail is None or self.detail_code is None or bool((w == self.detail_code).all()):
             return
         rows, _ = self.with_detail_code(w, None)
-        self.detail.copy_(self.moved_detail(self.detail_features(rows)))
+        self.detail.copy_(self.moved_detail(self.below_detail(rows).features))
         self.detail_code = w
 
-    def detail_features(self, w: Tensor) -> Tensor:
-        """The features to which the detail is added, [B,C,s,s], float32, with constant noise."""
+    def below_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> BelowDetail:
+        """What lies below the detail, with constant noise. w, dtype: as `forward`."""
+        raise NotImplementedError
+
+    def above_detail(
+        self, below: BelowDetail, detail: Tensor | None, noise: str = "const"
+    ) -> Tensor:
+        """The picture [B,3,R,R] of what `below_detail` gave and a detail [1 or B, C, s, s]. Parts
+        of both, cut out alike, give that part of the picture, where noise is "none"."""
         raise NotImplementedError
 
     def moved_detail(self, features: Tensor) -> Tensor:
@@ -109,12 +123,6 @@ class Synthesis(nn.Module):
         assert self.detail is not None
         found, likeness = flow(features[:1], features[1:])
         return moved(self.detail, found) * likeness
-
-    def above_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Tensor]:
-        """A function that renders w, as `forward` with constant noise, with the detail as it is at
-        each call: what lies below it is computed here, once. Gives [B, 3, R, R], differentiable in
-        the detail. w, dtype: as `forward`."""
-        raise NotImplementedError
 
     def detail_of(self, block: int) -> Tensor | None:
         return self.detail if block == self.detail_at else None

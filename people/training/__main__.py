@@ -1,6 +1,6 @@
 """The commands that train the networks of the embedded world.
 
-python -m people.training features | generator | landmarks | directions --help
+python -m people.training features | generator | landmarks | detail | directions --help
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from cycle_core.commands.options import (
 from cycle_core.commands.train import add_dry_run, in_processes
 from cycle_core.files.assets import ASSETS
 
-from .settings import DirectionTraining, FeatureTraining, LandmarkTraining, RegressionTraining
+from .settings import (
+    DetailTraining,
+    DirectionTraining,
+    FeatureTraining,
+    LandmarkTraining,
+    RegressionTraining,
+)
 
 _PROGRAM = "python -m people.training"
 _DATA = "of `make people`"
@@ -86,6 +92,22 @@ def parser() -> argparse.ArgumentParser:
     add_out(command, "folder of the run")
     add_settings(command, LandmarkTraining, ("steps", "minutes"))
     add_machine(command, LandmarkTraining, _MACHINE)
+
+    command = add_command(
+        kinds,
+        "detail",
+        train_detail,
+        "train the network that predicts the detail of a picture in one pass",
+        "detail sets --out run",
+        _PROGRAM,
+    )
+    command.add_argument("data", type=Path, help="folder of `make sets SPLIT=tuning`")
+    command.add_argument("--generator", default="portraits", help="file, or an embedded one's name")
+    command.add_argument("--encoder", default="portraits", help="its encoder, likewise")
+    add_out(command, "folder of the run")
+    add_settings(command, DetailTraining, names_of(DetailTraining, _MACHINE))
+    add_machine(command, DetailTraining, _MACHINE)
+    add_options(command, "device")
 
     command = add_command(
         kinds,
@@ -158,6 +180,24 @@ def train_landmarks(arguments: argparse.Namespace) -> None:
         callback = console.callback("train landmarks")
         path = landmarks.train(people, held_out, arguments.out, settings, callback=callback)
         console.say(str(path))
+
+
+def train_detail(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from cycle_core.checkpoints.registry import load_encoder, load_generator
+
+    from . import detail
+
+    torch.set_num_threads(arguments.threads)
+    settings = DetailTraining(**given(arguments, DetailTraining))
+    device = device_of(arguments)
+    G = load_generator(arguments.generator, device)
+    E = load_encoder(arguments.encoder, device)
+    with closing(Console(arguments.quiet)) as console:
+        callback = console.callback("train detail")
+        detail.train(G, E, arguments.data, arguments.out, settings, callback)
+        console.say(f"{arguments.out / 'detail.safetensors'}")
 
 
 def train_directions(arguments: argparse.Namespace) -> None:
