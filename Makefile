@@ -18,6 +18,7 @@ SCENES         ?= runs/scenes
 SCENES_COUNT   ?= 4000
 SETS           ?= runs/sets
 SPLIT          ?= test
+SETS_OPTIONS   ?= # such as --inside 300
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -75,7 +76,7 @@ scenes: $(PEOPLE_VENV)/.ready  ## render SCENES_COUNT scenes of people into SCEN
 		--workers $(PEOPLE_WORKERS)
 
 sets: $(PEOPLE_VENV)/.ready  ## render the people that methods are compared on into SETS
-	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.sets $(SETS) --split $(SPLIT)
+	LP_NUM_THREADS=0 $(PEOPLE_VENV)/bin/python -m people.sets $(SETS) --split $(SPLIT) $(SETS_OPTIONS)
 
 $(PEOPLE_VENV)/.ready: people/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv $(PEOPLE_VENV)

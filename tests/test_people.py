@@ -95,7 +95,7 @@ def test_the_command_that_makes_everything_gives_options_that_exist(preset, tmp_
     known = {"cycle_core.cli": cli.parser(), "people.training": training.parser()}
     for command in commands(tmp_path, PRESETS[preset]).values():
         if command[0] == "make":
-            assert command[1] in ("people", "scenes")
+            assert command[1] in ("people", "scenes", "sets")
         else:
             known[command[2]].parse_args(
                 command[3:]

@@ -27,6 +27,7 @@ from cycle_core.files.checksum import sha256
 from cycle_core.invert.encode import encode
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.settings import TuneSettings
+from cycle_core.invert.w_scale import w_spread
 from cycle_core.measure.networks import Networks
 from cycle_core.models.detail_encoder import DetailEncoder, DetailEncoderConfig
 from cycle_core.models.encoder import Encoder
@@ -46,6 +47,7 @@ SIDE = 32  # of a square, in features
 MARGIN = 2  # features around it, whose picture is not judged: convolutions end there
 SPLIT = "tuning"
 SETS = ("inside", "outside")
+FARTHEST = 1.5  # codes from their mean, in spreads of W
 HELD_OUT = 8  # people of each set, for validation
 
 
@@ -68,7 +70,7 @@ class DetailTrainer(loop.Trainer):
     def __init__(self, G: Generator, E: Encoder, data: Path, settings: DetailTraining):
         self.settings, self.device, self.generator_id = settings, G.device, G.base_fingerprint
         self.G, self.E = frozen_copy(G), frozen_copy(E)
-        self.synthesis = self.G.synthesis
+        self.synthesis, self.farthest = self.G.synthesis, FARTHEST * w_spread(G)
         self.synthesis.add_detail(TuneSettings().detail_size)  # tells where it comes in
         self.synthesis.detail = None
         block = self.synthesis.detail_at
@@ -108,6 +110,10 @@ class DetailTrainer(loop.Trainer):
         """What the generator has made of the codes of pictures [B,3,R,R], and renders of them.
         share: [B,1,1], of the way to the mean code, which codes go."""
         w = encode(self.E, images.to(self.device)).w
+        offsets = w - self.G.w_avg  # an encoder leaves W where a picture is strange: pull them back
+        w = self.G.w_avg + offsets * (self.farthest / offsets.norm(dim=2, keepdim=True)).clamp(
+            max=1
+        )
         if share is not None:
             w = torch.lerp(w, self.G.w_avg.expand_as(w), share.to(w))
         below = self.synthesis.below_detail(w)
@@ -193,8 +199,11 @@ class DetailTrainer(loop.Trainer):
 def _pictures(folder: Path, name: str) -> Tensor:
     """uint8 [N, 1 + E, 3, R, R]: each person and the true edits."""
     people = open_set(name, None, folder, SPLIT)
-    pictures = torch.cat([people.images[:, None], people.edited], 1)
-    return pictures.mul_(127.5).add_(127.5).round_().byte()
+    pictures = torch.empty(*people.edited.shape, dtype=torch.uint8)
+    pictures = torch.cat([pictures[:, :1], pictures], 1)
+    for person, image, edited in zip(pictures, people.images, people.edited, strict=True):
+        person.copy_(torch.cat([image[None], edited]).mul_(127.5).add_(127.5).round_())
+    return pictures
 
 
 def _floats(pictures: Tensor) -> Tensor:

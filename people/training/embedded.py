@@ -48,6 +48,8 @@ class Preset:
     batch: int
     stages: tuple[Stage, ...]
     encoder: tuple[str, ...]
+    pairs: int  # people of each set with true edits, for the detail encoder
+    detail: int  # steps
     landmarks: int  # minutes
     device: tuple[str, ...]
 
@@ -73,6 +75,8 @@ PRESETS = {
         ),
         encoder=("--size", "128", "--warmup-steps", "1500", "--steps", "4500",
                  "--learning-rate", "3e-4", "--learning-rate-decay", "0.4"),
+        pairs=300,
+        detail=3_500,
         landmarks=45,
         device=("--bf16",),
     ),
@@ -90,6 +94,8 @@ PRESETS = {
         ),
         encoder=("--warmup-steps", "4000", "--steps", "30000", "--learning-rate", "3e-4",
                  "--learning-rate-decay", "0.4"),
+        pairs=1_000,
+        detail=40_000,
         landmarks=15,
         device=("--device", "cuda", "--bf16"),
     ),
@@ -100,6 +106,7 @@ _PROJECT = Path(__file__).resolve().parents[2]
 RESULTS = {
     "generator": "portraits_generator.safetensors",
     "encoder": "portraits_encoder.safetensors",
+    "detail": "portraits_detail.safetensors",
     "landmarks": "landmarks.safetensors",
 }
 
@@ -137,6 +144,12 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
     steps["directions"] = [*build, "directions", "--generator", "portraits",
                            "--out", ASSETS / "directions.safetensors",
                            "--table", folder / "directions.json"]  # fmt: skip
+    sets = folder / "sets"
+    steps["sets"] = ["make", "sets", f"SETS={sets}", "SPLIT=tuning", "SETS_OPTIONS="
+                     f"--inside {preset.pairs} --outside {preset.pairs} --person 0"]  # fmt: skip
+    steps["detail"] = [*build, "detail", sets, "--out", folder / "detail",
+                       "--steps", preset.detail,
+                       *(x for x in preset.device if x != "--bf16")]  # fmt: skip
     steps["landmarks"] = [*build, "landmarks", scenes, data, "--out", folder / "landmarks",
                           "--minutes", preset.landmarks,
                           *(x for x in preset.device if x == "--bf16")]  # fmt: skip

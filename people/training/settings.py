@@ -102,10 +102,10 @@ class LandmarkTraining(TrainingSettings):
 class DetailTraining(TrainingSettings):
     """The network that predicts the detail of a picture."""
 
-    steps: int = setting(6000, "of the training", low=1)
+    steps: int = setting(3500, "of the training", low=1)
     batch: int = setting(3, "pictures of a step", low=1)
     squares: int = setting(2, "cut out of each of them", low=1)
-    width: int = setting(96, "channels of the network", low=1)
+    width: int = setting(64, "channels of the network", low=1)
     learning_rate: float = setting(1e-3, "of Adam: a short warm-up, then a cosine", above=0)
     half_life: int = setting(1000, "of the average of the weights, in pictures", low=1)
     save_every: int = setting(500, "steps between two validations and checkpoints", low=1)
