@@ -335,11 +335,13 @@ MUTATIONS += [
 MUTATIONS += [
     Mutation(f"project: {name}", file, old, new, "tests/test_golden_project.py")
     for name, file, old, new in (
-        ("no noise on w", PROJECT, "settings.wander * spread *", "0.0 * spread *"),
+        ("no noise on w", PROJECT, "settings.initial_noise_factor * spread *",
+         "0.0 * spread *"),
         ("noise by the deviation of one dimension", W_SCALE, ".square().sum(1).mean().sqrt()",
          ".square().mean().sqrt()"),
-        ("noise to the end", PROJECT, "done(step) / settings.settled", "done(step)"),
-        ("noise falls linearly", PROJECT, "settings.settled) ** 2", "settings.settled)"),
+        ("noise to the end", PROJECT, "done(step) / settings.noise_ramp_length", "done(step)"),
+        ("noise falls linearly", PROJECT, "settings.noise_ramp_length) ** 2",
+         "settings.noise_ramp_length)"),
         ("noise is not in the code", PROJECT, "rendered, (w,))",
          "rendered, (w_opt.expand(-1, G.num_ws, -1),))"),
         ("rate does not rise", PROJECT, "return falling * (min(", "return falling + 0 * (min("),

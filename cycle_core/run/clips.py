@@ -139,7 +139,7 @@ def _coder(models: Models, settings: RunSettings) -> Callable[[Tensor], Code]:
     if E is not None:
         return lambda crop: encode(E, crop, settings.refine.space, G)
     whole = settings.project or ProjectSettings()
-    further = replace(whole, steps=max(whole.steps // 10, 1), wander=0.0, starts=1)
+    further = replace(whole, steps=max(whole.steps // 10, 1), initial_noise_factor=0.0, starts=1)
     last: list[Code] = []
 
     def projected(crop: Tensor) -> Code:
