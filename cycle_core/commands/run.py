@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..run.video_settings import ClipSettings
-from .console import Console
+from .console import Console, sentence_of
 from .options import (
     FACE,
     add_command,
@@ -135,8 +135,10 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     first = distributed.rank() == 0
     progress = console.progress if first else lambda name, step, total: None
     clip = ClipSettings(**given(arguments, ClipSettings))
-    say = console.say
-    return Batch(models, settings, edits, arguments.out, say, progress, clip, points), inputs
+    batch = Batch(
+        models, settings, edits, arguments.out, console.say, progress, clip, points, sentence_of
+    )
+    return batch, inputs
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

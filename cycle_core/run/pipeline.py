@@ -9,9 +9,8 @@ second can be repeated for any number of edits.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch import Tensor
 from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.text import Edit, apply_edit
-from ..errors import InputError, NoFaceError
+from ..errors import InputError
 from ..faces.choose import choose
 from ..faces.detect import detect
 from ..faces.frame import Face, Frame, align
@@ -175,25 +174,13 @@ def _preset_name(name: str, G: Generator) -> str:
     return name
 
 
-@contextlib.contextmanager
-def naming_options() -> Iterator[None]:
-    """On the command line: a NoFaceError names the options that help."""
-    try:
-        yield
-    except NoFaceError as error:
-        raise NoFaceError(
-            f"{error} The options are --no-face centre (or skip), --points and --detector."
-        ) from error
-
-
 def find_targets(
     photo: Photo, settings: RunSettings, faces: Sequence[Face] | None = None
 ) -> list[Face | str]:
     """The faces to work on, of those that are found or given by hand; see `choose` for what happens
     without one."""
     found = detect(photo, settings.detector) if faces is None else faces
-    with naming_options():
-        return choose(found, settings.face, settings.no_face)
+    return choose(found, settings.face, settings.no_face)
 
 
 def invert_picture(
