@@ -17,8 +17,9 @@ from ..errors import InputError
 from ..images.resize import resize
 from ..measure.networks import Distance, Networks
 from ..models.generator import Generator
+from ..runtime.copies import frozen
 from ..runtime.progress import Callback
-from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
+from ..runtime.session import like_weights, optimising, retry_on_oom, smaller_batches
 from .checks import check_image, check_photos
 from .descent import Descent, Evaluation, Report, descend, reporter
 from .inversion import Inversion
@@ -69,7 +70,7 @@ def project(
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
             spread = w_spread(generator)
-            pictures = plain(image, G)
+            pictures = like_weights(image, G)
             searched = search_steps(samples, len(image), batch)
             total = searched + math.ceil(len(image) * tries / batch) * settings.steps
             if given is not None:
@@ -81,7 +82,7 @@ def project(
                 ).flatten(0, 1)  # fmt: skip
             else:
                 begin = _mean_and_others(generator, tries, seed, label).repeat(len(image), 1, 1)
-            begin = plain(begin, G).expand(len(image) * tries, -1, -1).split(batch)
+            begin = like_weights(begin, G).expand(len(image) * tries, -1, -1).split(batch)
             found = [
                 _project_batch(
                     generator, some, begin[index], settings, objective, spread,
@@ -92,7 +93,7 @@ def project(
             ]  # fmt: skip
         return _best(Inversion.of(found, settings.space, G), tries)
 
-    batches = halved(settings.batch, len(image) * tries)
+    batches = smaller_batches(settings.batch, len(image) * tries)
     return retry_on_oom(attempt, batches, G.device, "project with this generator")
 
 

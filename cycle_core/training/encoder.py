@@ -44,10 +44,10 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
+from ..runtime.copies import channels_last, frozen_copy
 from ..runtime.devices import autocast
 from ..runtime.optim import Muon, Ranger
 from ..runtime.progress import Callback
-from ..runtime.session import channels_last, frozen_copy
 from . import loop
 from .adversary import Adversary, LatentDiscriminator, sample_w
 from .data import Order, Prefetcher, open_pictures
