@@ -10,8 +10,8 @@ from comfy_api.latest import io
 
 from ..cycle_core.runtime.settings import Meaning
 from . import host
-from .automatic import NumberOrAuto, readable
 from .types import CODE, GENERATOR
+from .widgets import NumberOrAuto, checked_numbers
 
 LABEL = NumberOrAuto("label", Meaning("the class", low=0, high=100_000), True, legacy=-1)
 
@@ -131,7 +131,7 @@ class SampleCodes(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, label: str | float | None) -> bool | str:
-        return readable((LABEL, label))
+        return checked_numbers((LABEL, label))
 
     @classmethod
     def execute(

@@ -16,8 +16,8 @@ from ..cycle_core.invert.settings import (
     TuneSettings,
 )
 from . import host
-from .automatic import NumberOrAuto, readable
 from .types import CODE, ENCODER, GENERATOR
+from .widgets import NumberOrAuto, checked_numbers
 
 PRESETS = ["auto", *TUNE_PRESETS]
 REFINED, TUNED = REFINE_PRESETS["paper"], TUNE_PRESETS["paper"]
@@ -154,7 +154,7 @@ class RefinePivot(io.ComfyNode):
     def validate_inputs(
         cls, steps: str | float | None, learning_rate: str | float | None
     ) -> bool | str:
-        return readable((REFINE_STEPS, steps), (REFINE_RATE, learning_rate))
+        return checked_numbers((REFINE_STEPS, steps), (REFINE_RATE, learning_rate))
 
     @classmethod
     def execute(
@@ -274,7 +274,9 @@ class PivotTune(io.ComfyNode):
         early_stop: str | float | None,
         learning_rate: str | float | None,
     ) -> bool | str:
-        return readable((TUNE_STEPS, steps), (EARLY_STOP, early_stop), (TUNE_RATE, learning_rate))
+        return checked_numbers(
+            (TUNE_STEPS, steps), (EARLY_STOP, early_stop), (TUNE_RATE, learning_rate)
+        )
 
     @classmethod
     def execute(
@@ -314,7 +316,7 @@ class PivotTune(io.ComfyNode):
         tuned = tune(G, pivot, crops, settings, host.Progress(), seed, lpips)
         if tuned.note:
             host.notice(cls, tuned.note)
-        return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
+        return io.NodeOutput(host.wrap_tuned(tuned, generator), host.image(tuned.image))
 
 
 def _space(choice: str) -> str | None:

@@ -376,7 +376,7 @@ class LoadTunedGenerator(io.ComfyNode):
 
         tuned = load_tuned(folders.saved_file(file), generator.to_device(), same_space)
         return io.NodeOutput(
-            host.hold_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
+            host.wrap_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
         )
 
 

@@ -64,7 +64,7 @@ class NumberOrAuto:
         return int(number) if self.whole else number
 
 
-def readable(*settings: tuple[NumberOrAuto, str | float | None]) -> bool | str:
+def checked_numbers(*settings: tuple[NumberOrAuto, str | float | None]) -> bool | str:
     """For `validate_inputs`: True, or the sentence that says what is wrong with one of them.
 
     The host repeats that sentence for every input that `validate_inputs` takes, whatever is wrong
