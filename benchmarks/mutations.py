@@ -21,7 +21,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-ENCODER, ADVERSARY = "cycle_core/training/encoder.py", "cycle_core/training/adversary.py"
+ENCODER, ADVERSARY = "cycle_core/training/encoder.py", "cycle_core/training/latent_discriminator.py"
 SCHEDULE, OPTIM = "cycle_core/training/schedule.py", "cycle_core/runtime/optim.py"
 OBJECTIVE, SETTINGS = "cycle_core/invert/objective.py", "cycle_core/training/settings.py"
 MODEL, PERCEPTUAL = "cycle_core/models/encoder.py", "cycle_core/measure/perceptual.py"

@@ -109,11 +109,11 @@ def parser() -> argparse.ArgumentParser:
         blend,
         faces,
         inventory,
-        latent,
         model_files,
         morph,
         project,
         run,
+        steps,
         train,
     )
 
@@ -131,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (run, faces, latent, project, blend, morph, inventory, model_files, train, bench):
+    for module in (run, faces, steps, project, blend, morph, inventory, model_files, train, bench):
         module.add_commands(commands)
     return top
 

@@ -75,7 +75,7 @@ class Generate(io.ComfyNode):
         same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.generate import generate
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
         from ..cycle_core.runtime.devices import BATCH
 
         memory = host.generating_memory(generator.module, min(code.batch, BATCH))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..cycle_core.codes import Code
     from ..cycle_core.invert.tune import Tuned
-    from ..cycle_core.measure.networks import Networks
+    from ..cycle_core.measure.selection import Networks
 
 CATEGORY = "Cycle Encoding"
 
@@ -201,7 +201,7 @@ def tuning_of(generator: LoadedModel[Any]) -> Tuned:
 def _losses(embedded: bool) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     import torch
 
-    from ..cycle_core.measure.networks import Networks
+    from ..cycle_core.measure.selection import Networks
 
     folders.know_folders()
     with torch.inference_mode(False):
@@ -212,14 +212,14 @@ def _losses(embedded: bool) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
 def losses(generator: LoadedModel[Any]) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     """The perceptual and the identity network that fit a generator: the embedded ones for the
     embedded one, else the published ones where their files are found."""
-    from ..cycle_core.measure.networks import in_embedded_domain
+    from ..cycle_core.measure.selection import in_embedded_domain
 
     return _losses(in_embedded_domain(generator.module))
 
 
 def loss_networks() -> Networks:
     """What refining and tuning minimise with any other generator than the embedded one."""
-    from ..cycle_core.measure.networks import Networks
+    from ..cycle_core.measure.selection import Networks
 
     return Networks(*(one.module for one in _losses(False)))
 

@@ -82,7 +82,7 @@ class CycleEncode(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.faces.detect import looks_aligned
         from ..cycle_core.invert.encode import encode
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
 
         crops = host.pictures(images)
         if not looks_aligned(crops[:1]):
@@ -171,7 +171,7 @@ class RefinePivot(io.ComfyNode):
         same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.refine import refine
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
@@ -294,7 +294,7 @@ class PivotTune(io.ComfyNode):
         detail_moves: bool = True,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tune import tune
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)

@@ -23,8 +23,8 @@ from cycle_core.invert.objective import Objective
 from cycle_core.invert.project import project
 from cycle_core.invert.settings import ProjectSettings
 from cycle_core.measure.metrics import mse
-from cycle_core.measure.networks import Networks
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
+from cycle_core.measure.selection import Networks
 from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config

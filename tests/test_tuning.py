@@ -15,7 +15,7 @@ from cycle_core.invert.locality import Locality
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import RefineSettings, TuneSettings
 from cycle_core.invert.tune import tune
-from cycle_core.measure.networks import Networks
+from cycle_core.measure.selection import Networks
 from cycle_core.models import layers
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator

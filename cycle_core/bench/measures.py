@@ -27,8 +27,8 @@ from ..images.io import from_pil, to_pil
 from ..invert.encode import encode
 from ..invert.generate import generate
 from ..measure import metrics
-from ..measure.networks import Networks
 from ..measure.perceptual import PortraitNet, load_attributes, load_perceptual
+from ..measure.selection import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from .sets import TestSet

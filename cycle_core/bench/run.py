@@ -22,7 +22,7 @@ from ..invert.checks import check_pair
 from ..invert.generate import generate
 from ..invert.settings import TUNE_PRESETS, RefineSettings, TuneSettings
 from ..invert.tune import tune
-from ..measure.networks import Networks
+from ..measure.selection import Networks
 from ..models.blend import lower_blocks
 from ..models.encoder import Encoder
 from ..models.generator import Generator

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..images.resize import resize
-from ..measure.networks import Distance, Networks
+from ..measure.selection import Distance, Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..runtime.copies import frozen, trainable_copy

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
 from ..images.resize import resize
-from ..measure.networks import Distance, Networks
+from ..measure.selection import Distance, Networks
 from ..models.generator import Generator
 from ..runtime.copies import frozen, trainable_copy
 from ..runtime.devices import compiled, say_once, supported_dtype

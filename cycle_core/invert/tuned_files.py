@@ -12,7 +12,7 @@ from ..codes import Code
 from ..errors import CheckpointError, InputError, MismatchError
 from ..models.fingerprints import same, short
 from ..models.generator import Generator
-from ..models.pairs import adopt
+from ..models.same_space import adopt
 from ..runtime.copies import trainable_copy
 from .generate import generate
 from .tune import Tuned

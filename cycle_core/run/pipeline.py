@@ -43,7 +43,7 @@ from ..invert.settings import (
 )
 from ..invert.tune import Tuned, tune
 from ..measure.judge import Judge
-from ..measure.networks import Networks, in_embedded_domain
+from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.fingerprints import short
 from ..models.generator import Generator
