@@ -110,7 +110,7 @@ def compare(
     settings = settings or BenchSettings()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    tell = say or (lambda sentence: None)
+    say = say or (lambda sentence: None)
     G = load_generator("portraits", settings.device)
     if settings.size:
         G = lower_blocks(G, settings.size)
@@ -136,7 +136,7 @@ def compare(
     ):
         if result is None or result["facts"] != wanted:
             path = out / f"{_name(wanted)}.json"
-            tell(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
+            say(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
             encoder = _encoder(encoders, method.encoder, seed, G)
             models = BenchModels(G, encoder, losses)
             result, pictures = measure(method, models, tests[name], rulers, settings, seed)

@@ -79,7 +79,7 @@ def add_commands(commands: Any) -> None:
             f"--{name}", type=non_negative_int, metavar="N", help=f"number of {what}"
         )
     domain.add_argument("--size", type=positive, metavar="PIXELS",
-                        help="of the pictures, which the lower blocks of the generator draw: a "
+                        help="of the pictures, which the lower blocks of the generator render: a "
                         "comparison of many trainings becomes affordable")  # fmt: skip
     domain.add_argument("--sets", type=Path, metavar="FOLDER",
                         help="of larger test sets than those of the package")  # fmt: skip

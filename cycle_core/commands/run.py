@@ -97,7 +97,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     check_names((str(edit), edit.name) for edit in edits)
     for edit in edits:
         if not needs_generator(edit):
-            steps_of(edit)  # an unknown direction is told before the work, not after it
+            steps_of(edit)  # an unknown direction is reported before the work, not after it
     inputs = find_pictures(arguments.pictures, arguments.recursive)
     points = {} if arguments.points is None else load_points(arguments.points)
     if EVERY in points and len(inputs.pictures) > 1:

@@ -55,7 +55,7 @@ class Batch:
     progress: StepCallback
     clip: ClipSettings = field(default_factory=ClipSettings)
     points: Mapping[str, list[Face]] = field(default_factory=dict)  # by hand, by pictures' names
-    sentence_of: Callable[[CycleError], str] = str  # how an error is told
+    sentence_of: Callable[[CycleError], str] = str  # how an error is reported
 
 
 def run_batch(batch: Batch, inputs: Inputs) -> None:

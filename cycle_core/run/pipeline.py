@@ -193,12 +193,12 @@ def invert_picture(
     """Align, encode, refine and tune one face; without an encoder the code is projected and is the
     pivot. target: a Face, a Frame or "centre"."""
     G, E, losses = models.generator, models.encoder, models.losses
-    tell = progress or (lambda name, done, total: None)
+    advanced = progress or (lambda name, done, total: None)
     report: dict[str, dict[str, Any]] = {}
     images: dict[str, Tensor] = {}
 
     def on_step(name: str) -> Callback:
-        return lambda step, total, _: tell(name, step, total)
+        return lambda step, total, _: advanced(name, step, total)
 
     clock = Stopwatch()
     crop, frame = align(on_device(photo, G.device), target, G.resolution)
@@ -250,7 +250,7 @@ def edit_picture(
     The report of an edit says, against the picture of the unedited pivot: how much of the identity
     is kept (`identity`), how far the picture moved (`change`, LPIPS), and which attributes of the
     embedded domain changed, by how many standard deviations (`attributes`)."""
-    tell = progress or (lambda name, done, total: None)
+    advanced = progress or (lambda name, done, total: None)
     results = []
     for number, edit in enumerate(edits, start=1):
         clock = Stopwatch()
@@ -268,7 +268,7 @@ def edit_picture(
             "seconds": seconds,
         }
         results.append(Edited(edit, code, image, photo, report))
-        tell("edit", number, len(edits))
+        advanced("edit", number, len(edits))
     return results
 
 
