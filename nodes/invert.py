@@ -17,7 +17,7 @@ from ..cycle_core.invert.settings import (
 )
 from . import host
 from .types import CODE, ENCODER, GENERATOR
-from .widgets import NumberOrAuto, checked_numbers
+from .widgets import NumberOrAuto, checked_numbers, seed_input
 
 PRESETS = ["auto", *TUNE_PRESETS]
 REFINED, TUNED = REFINE_PRESETS["paper"], TUNE_PRESETS["paper"]
@@ -34,7 +34,6 @@ REFINE_RATE = NumberOrAuto.of(RefineSettings, "learning_rate", legacy=0)
 TUNE_STEPS = NumberOrAuto.of(TuneSettings, "steps", legacy=0)
 TUNE_RATE = NumberOrAuto.of(TuneSettings, "learning_rate", legacy=0)
 EARLY_STOP = NumberOrAuto.of(TuneSettings, "threshold", legacy=-1, name="early_stop")
-SEED = {"default": 0, "min": 0, "max": 2**63 - 1, "control_after_generate": False}
 
 
 class CycleEncode(io.ComfyNode):
@@ -121,12 +120,10 @@ class RefinePivot(io.ComfyNode):
                     "How many steps each picture gets; auto takes the preset's number, which is "
                     f"{REFINED.steps} in the paper.",
                 ),
-                host.advanced(
-                    io.Int.Input,
-                    "seed",
-                    **SEED,
-                    tooltip="Chooses the generated pictures that hold the encoder in place; the "
+                seed_input(
+                    "Chooses the generated pictures that hold the encoder in place; the "
                     "same number gives the same result.",
+                    advanced=True,
                 ),
                 REFINE_RATE.input(
                     "How large the steps are; auto takes the preset's value, which is "
@@ -232,12 +229,10 @@ class PivotTune(io.ComfyNode):
                     "multiple of the published weight: 0 is faster and comes nearer to the "
                     "picture, but edits worse.",
                 ),
-                host.advanced(
-                    io.Int.Input,
-                    "seed",
-                    **SEED,
-                    tooltip="Chooses the faces near the pivot that are kept as they were; the "
+                seed_input(
+                    "Chooses the faces near the pivot that are kept as they were; the "
                     "same number gives the same result.",
+                    advanced=True,
                 ),
                 TUNE_RATE.input(
                     "How large the steps are; auto takes the preset's value, which is "

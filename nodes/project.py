@@ -12,9 +12,9 @@ from comfy_api.latest import io
 from ..cycle_core.invert.settings import PROJECT_PRESETS, ProjectSettings
 from . import host
 from .generate import LABEL
-from .invert import PRESET, PRESETS, SEED
+from .invert import PRESET, PRESETS
 from .types import CODE, GENERATOR
-from .widgets import NumberOrAuto, checked_numbers, whole_number
+from .widgets import NumberOrAuto, checked_numbers, seed_input, whole_number
 
 STEPS = NumberOrAuto.of(ProjectSettings, "steps", legacy=0)
 
@@ -56,11 +56,8 @@ class Project(io.ComfyNode):
                     "starts",
                     "How often each picture is tried; the best result is kept.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    **SEED,
-                    tooltip="Chooses the random codes and the noise; the same number gives the "
-                    "same result.",
+                seed_input(
+                    "Chooses the random codes and the noise; the same number gives the same result."
                 ),
                 LABEL.input(
                     "The class of the random codes, for a class-conditional generator; auto takes "

@@ -85,11 +85,11 @@ def project(
             begin = like_weights(begin, G).expand(len(image) * tries, -1, -1).split(batch)
             found = [
                 _project_batch(
-                    generator, some, begin[index], settings, objective, spread,
+                    generator, part, begin[index], settings, objective, spread,
                     seeds[index * batch :],
                     reporter(callback, searched + index * settings.steps, total),
                 )
-                for index, some in enumerate(pictures.repeat_interleave(tries, 0).split(batch))
+                for index, part in enumerate(pictures.repeat_interleave(tries, 0).split(batch))
             ]  # fmt: skip
         return _best(Inversion.of(found, settings.space, G), tries)
 

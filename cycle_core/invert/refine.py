@@ -72,14 +72,15 @@ def refine(
         with optimising(E, G, *networks):
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
-            some = replace(settings, batch=batch)
+            fitting = replace(settings, batch=batch)
             sample_domain = _domain_sampler(
-                domain, some, generator, torch.Generator().manual_seed(seed)
+                domain, fitting, generator, torch.Generator().manual_seed(seed)
             )
             total = len(image) * settings.steps
             found = [
                 _refine_one(
-                    trainable_copy(E), generator, picture, stage, some, objective, sample_domain,
+                    trainable_copy(E), generator, picture, stage, fitting, objective,
+                    sample_domain,
                     reporter(callback, index * settings.steps, total),
                 )
                 for index, picture in enumerate(like_weights(image, G).split(1))
