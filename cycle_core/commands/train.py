@@ -187,7 +187,7 @@ def _networks(
             body = load_identity("loss", "arcface" if full else "embedded")
     except MissingFileError as error:
         raise MissingFileError(
-            f"{error} `cycle-core models` tells where it comes from and goes to; --lpips 0, "
+            f"{error} `cycle-core models` says where it comes from and goes to; --lpips 0, "
             "--identity 0 and --random-body do without."
         ) from error
     return perceptual, identity, body
