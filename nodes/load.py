@@ -11,7 +11,7 @@ from comfy_api.latest import io
 
 from ..cycle_core.runtime.cache import shared, stamp
 from . import folders, host
-from .attributes import name_of, readable
+from .attributes import labels_of, name_of
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
 
 CODE_FILES = {".npy", ".npz", ".pt", ".pth", ".safetensors"}
@@ -163,7 +163,7 @@ class LoadDirection(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=[*readable(embedded).values(), *own, STYLE_CHANNEL],
+                    options=[*labels_of(embedded).values(), *own, STYLE_CHANNEL],
                     default="smile",
                     tooltip="An embedded direction, a file in models/gan_directions, or a single "
                     "style channel of the generator (StyleSpace).",
