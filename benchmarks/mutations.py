@@ -21,7 +21,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-ENCODER, ADVERSARY = "cycle_core/training/encoder.py", "cycle_core/training/adversary.py"
+ENCODER, ADVERSARY = "cycle_core/training/encoder.py", "cycle_core/training/latent_discriminator.py"
 SCHEDULE, OPTIM = "cycle_core/training/schedule.py", "cycle_core/runtime/optim.py"
 OBJECTIVE, SETTINGS = "cycle_core/invert/objective.py", "cycle_core/training/settings.py"
 MODEL, PERCEPTUAL = "cycle_core/models/encoder.py", "cycle_core/measure/perceptual.py"
@@ -311,8 +311,8 @@ MUTATIONS += [
          "locality_alpha: float = setting(\n        3.0"),
         ("locality's truncation", INVERTING, "locality_truncation: float = setting(0.5",
          "locality_truncation: float = setting(0.7"),
-        ("pivot brought to W", TUNE, "w = plain(pivot.w, G)",
-         "w = plain(pivot.w[:, :1].expand_as(pivot.w), G)"),
+        ("pivot brought to W", TUNE, "w = like_weights(pivot.w, G)",
+         "w = like_weights(pivot.w[:, :1].expand_as(pivot.w), G)"),
         ("losses at 256 pixels", TUNE, "Objective(settings.l2, settings.lpips, networks=networks)",
          "Objective(settings.l2, settings.lpips, networks=networks, max_size=256)"),
         ("weight decay", OPTIM, "rate, betas, fused=True",
@@ -335,11 +335,13 @@ MUTATIONS += [
 MUTATIONS += [
     Mutation(f"project: {name}", file, old, new, "tests/test_golden_project.py")
     for name, file, old, new in (
-        ("no noise on w", PROJECT, "settings.wander * spread *", "0.0 * spread *"),
+        ("no noise on w", PROJECT, "settings.initial_noise_factor * spread *",
+         "0.0 * spread *"),
         ("noise by the deviation of one dimension", W_SCALE, ".square().sum(1).mean().sqrt()",
          ".square().mean().sqrt()"),
-        ("noise to the end", PROJECT, "done(step) / settings.settled", "done(step)"),
-        ("noise falls linearly", PROJECT, "settings.settled) ** 2", "settings.settled)"),
+        ("noise to the end", PROJECT, "done(step) / settings.noise_ramp_length", "done(step)"),
+        ("noise falls linearly", PROJECT, "settings.noise_ramp_length) ** 2",
+         "settings.noise_ramp_length)"),
         ("noise is not in the code", PROJECT, "rendered, (w,))",
          "rendered, (w_opt.expand(-1, G.num_ws, -1),))"),
         ("rate does not rise", PROJECT, "return falling * (min(", "return falling + 0 * (min("),

@@ -69,7 +69,7 @@ from .invert.tuned_files import load_tuned as load_tuned
 from .invert.tuned_files import save_tuned as save_tuned
 from .models.blend import blend as blend
 from .models.blend import layers_from as layers_from
-from .models.pairs import adopt as adopt
+from .models.same_space import adopt as adopt
 from .run.morph import morph as morph
 from .run.video_settings import MorphSettings as MorphSettings
 

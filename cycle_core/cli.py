@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from . import __version__
+from .commands.console import sentence_of
 from .errors import CycleError, InputError
 from .run.results import no_empty_folders
 
@@ -74,7 +75,7 @@ def main(
 def explain(error: Exception) -> str | None:
     """One sentence for an error that the user can do something about, None for any other."""
     if isinstance(error, CycleError):
-        return " ".join(str(error).split())
+        return sentence_of(error)
     if isinstance(error, OSError) and error.errno is not None:
         name = f"{error.filename}: " if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -108,11 +109,11 @@ def parser() -> argparse.ArgumentParser:
         blend,
         faces,
         inventory,
-        latent,
         model_files,
         morph,
         project,
         run,
+        steps,
         train,
     )
 
@@ -130,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (run, faces, latent, project, blend, morph, inventory, model_files, train, bench):
+    for module in (run, faces, steps, project, blend, morph, inventory, model_files, train, bench):
         module.add_commands(commands)
     return top
 

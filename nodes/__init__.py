@@ -6,7 +6,20 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import edit, editor, example, face, folders, generate, host, invert, load, own, show
+from . import (
+    blend,
+    edit,
+    editor,
+    example,
+    face,
+    folders,
+    generate,
+    host,
+    invert,
+    load,
+    project,
+    show,
+)
 
 
 class CycleEncoding(ComfyExtension):
@@ -14,5 +27,5 @@ class CycleEncoding(ComfyExtension):
         folders.register_folders()
         host.name_errors()
         folders.tell_of_spaces()
-        subjects = (load, example, face, invert, own, edit, editor, generate, show)
+        subjects = (load, example, face, invert, project, blend, edit, editor, generate, show)
         return [node for subject in subjects for node in subject.NODES]

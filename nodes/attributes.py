@@ -102,7 +102,7 @@ GROUPS = {
 }
 
 
-def readable(names: Sequence[str]) -> dict[str, str]:
+def labels_of(names: Sequence[str]) -> dict[str, str]:
     """name -> how a list shows it, such as "open mouth (mouth_open)"; those of GROUPS come first,
     in their order."""
     known = {name: label.lower() for group in GROUPS.values() for name, label in group.items()}
@@ -115,4 +115,4 @@ def readable(names: Sequence[str]) -> dict[str, str]:
 
 def name_of(shown: str, names: Sequence[str]) -> str:
     """The name of what a list shows; a bare name, too, as workflows of 0.1 have it."""
-    return {label: name for name, label in readable(names).items()}.get(shown, shown)
+    return {label: name for name, label in labels_of(names).items()}.get(shown, shown)

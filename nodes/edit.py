@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from . import host
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
+from .widgets import seed_input
 
 
 class LatentEdit(io.ComfyNode):
@@ -209,14 +210,7 @@ class DiscoverDirections(io.ComfyNode):
                     step=100,
                     tooltip="How many random codes ganspace looks at.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=False,
-                    tooltip="Chooses the random codes; the same number gives the same directions.",
-                ),
+                seed_input("Chooses the random codes; the same number gives the same directions."),
             ],
             outputs=[
                 DIRECTION.Output(display_name="direction", tooltip="The component's direction.")

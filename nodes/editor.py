@@ -121,7 +121,7 @@ class LatentEditor(io.ComfyNode):
         **plugs: Any,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.generate import generate
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
 
         G = generator.to_device(host.generating_memory(generator.module, 1))
         code = adopt(code, G) if same_space else code

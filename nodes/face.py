@@ -12,8 +12,8 @@ from ..cycle_core.errors import NoFaceError
 from ..cycle_core.faces.detectors.registry import DETECTORS
 from ..cycle_core.runtime.settings import Meaning
 from . import folders, host
-from .automatic import NumberOrAuto, readable
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS
+from .widgets import NumberOrAuto, checked_numbers
 
 SIZE = NumberOrAuto("size", Meaning("of the crops, in pixels", low=1, high=4096), True, legacy=0)
 WITHOUT_FACE = (
@@ -134,7 +134,7 @@ class Align(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, size: str | float | None) -> bool | str:
-        return readable((SIZE, size))
+        return checked_numbers((SIZE, size))
 
     @classmethod
     def execute(

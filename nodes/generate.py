@@ -10,8 +10,8 @@ from comfy_api.latest import io
 
 from ..cycle_core.runtime.settings import Meaning
 from . import host
-from .automatic import NumberOrAuto, readable
 from .types import CODE, GENERATOR
+from .widgets import NumberOrAuto, checked_numbers, seed_input
 
 LABEL = NumberOrAuto("label", Meaning("the class", low=0, high=100_000), True, legacy=-1)
 
@@ -47,14 +47,7 @@ class Generate(io.ComfyNode):
                     "the same and what tuned generators need, random differs with the seed, and "
                     "none has no such detail.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=False,
-                    tooltip="Chooses the random noise; const and none do not depend on it.",
-                ),
+                seed_input("Chooses the random noise; const and none do not depend on it."),
                 host.same_space("the codes"),
             ],
             outputs=[
@@ -75,7 +68,7 @@ class Generate(io.ComfyNode):
         same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.generate import generate
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
         from ..cycle_core.runtime.devices import BATCH
 
         memory = host.generating_memory(generator.module, min(code.batch, BATCH))
@@ -104,14 +97,7 @@ class SampleCodes(io.ComfyNode):
                     max=4096,
                     tooltip="How many random people there are, as one batch.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=True,
-                    tooltip="The same number gives the same codes.",
-                ),
+                seed_input("The same number gives the same codes.", control_after_generate=True),
                 io.Float.Input(
                     "truncation",
                     default=0.7,
@@ -131,7 +117,7 @@ class SampleCodes(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, label: str | float | None) -> bool | str:
-        return readable((LABEL, label))
+        return checked_numbers((LABEL, label))
 
     @classmethod
     def execute(

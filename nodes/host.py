@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..cycle_core.codes import Code
     from ..cycle_core.invert.tune import Tuned
-    from ..cycle_core.measure.networks import Networks
+    from ..cycle_core.measure.selection import Networks
 
 CATEGORY = "Cycle Encoding"
 
@@ -153,9 +153,9 @@ class LoadedModel(Generic[Module]):
 
         shell = torch.nn.Module()  # the host sets attributes on what it moves
         shell.add_module("network", module)
-        away = management.unet_offload_device()
-        module.to(away)
-        patcher = ModelPatcher(shell, management.get_torch_device(), away)
+        offload_device = management.unet_offload_device()
+        module.to(offload_device)
+        patcher = ModelPatcher(shell, management.get_torch_device(), offload_device)
         return cls(module, patcher, source, dtype, tuned)
 
     def to_device(self, memory: float = 0.0) -> Module:
@@ -163,45 +163,45 @@ class LoadedModel(Generic[Module]):
         return to_device(self, memory=memory)[0]
 
 
-def to_device(*held: LoadedModel[Any], memory: float = 0.0) -> list[Any]:
+def to_device(*models: LoadedModel[Any], memory: float = 0.0) -> list[Any]:
     """Several networks on the device at once."""
     import torch
 
     # weights that are moved in inference mode could not be trained or versioned afterwards
     with torch.inference_mode(False), torch.no_grad():
         management.load_models_gpu(
-            [one.patcher for one in held], memory_required=memory, force_full_load=True
+            [one.patcher for one in models], memory_required=memory, force_full_load=True
         )
-        for one in held:
+        for one in models:
             one.module.to(one.patcher.load_device)
             _leave_inference(one.module)
-    return [one.module for one in held]
+    return [one.module for one in models]
 
 
-def hold_tuned(tuned: Tuned, original: LoadedModel[Any]) -> LoadedModel[Any]:
-    """The generator that tuning gave, as the original was held."""
+def wrap_tuned(tuned: Tuned, original: LoadedModel[Any]) -> LoadedModel[Any]:
+    """The generator that tuning gave, with the source and dtype of the one that was tuned."""
     import torch
 
     with torch.inference_mode(False):
-        resting = replace(tuned, pivot=tuned.pivot.to("cpu"), image=tuned.image.cpu())
-        return LoadedModel.of(tuned.generator, original.source, original.dtype, resting)
+        on_cpu = replace(tuned, pivot=tuned.pivot.to("cpu"), image=tuned.image.cpu())
+        return LoadedModel.of(tuned.generator, original.source, original.dtype, on_cpu)
 
 
-def tuning_of(held: LoadedModel[Any]) -> Tuned:
+def tuning_of(generator: LoadedModel[Any]) -> Tuned:
     """How a generator was tuned. Raises InputError where it was not."""
-    if held.tuned is None:
+    if generator.tuned is None:
         raise InputError(
             "This generator was not tuned, so there is nothing to save: connect the generator that "
             "Pivot Tune gives."
         )
-    return held.tuned
+    return generator.tuned
 
 
 @lru_cache(maxsize=2)
 def _losses(embedded: bool) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     import torch
 
-    from ..cycle_core.measure.networks import Networks
+    from ..cycle_core.measure.selection import Networks
 
     folders.know_folders()
     with torch.inference_mode(False):
@@ -212,14 +212,14 @@ def _losses(embedded: bool) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
 def losses(generator: LoadedModel[Any]) -> tuple[LoadedModel[Any], LoadedModel[Any]]:
     """The perceptual and the identity network that fit a generator: the embedded ones for the
     embedded one, else the published ones where their files are found."""
-    from ..cycle_core.measure.networks import in_embedded_domain
+    from ..cycle_core.measure.selection import in_embedded_domain
 
     return _losses(in_embedded_domain(generator.module))
 
 
 def loss_networks() -> Networks:
     """What refining and tuning minimise with any other generator than the embedded one."""
-    from ..cycle_core.measure.networks import Networks
+    from ..cycle_core.measure.selection import Networks
 
     return Networks(*(one.module for one in _losses(False)))
 

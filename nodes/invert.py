@@ -16,8 +16,8 @@ from ..cycle_core.invert.settings import (
     TuneSettings,
 )
 from . import host
-from .automatic import NumberOrAuto, readable
 from .types import CODE, ENCODER, GENERATOR
+from .widgets import NumberOrAuto, checked_numbers, seed_input
 
 PRESETS = ["auto", *TUNE_PRESETS]
 REFINED, TUNED = REFINE_PRESETS["paper"], TUNE_PRESETS["paper"]
@@ -34,7 +34,6 @@ REFINE_RATE = NumberOrAuto.of(RefineSettings, "learning_rate", legacy=0)
 TUNE_STEPS = NumberOrAuto.of(TuneSettings, "steps", legacy=0)
 TUNE_RATE = NumberOrAuto.of(TuneSettings, "learning_rate", legacy=0)
 EARLY_STOP = NumberOrAuto.of(TuneSettings, "threshold", legacy=-1, name="early_stop")
-SEED = {"default": 0, "min": 0, "max": 2**63 - 1, "control_after_generate": False}
 
 
 class CycleEncode(io.ComfyNode):
@@ -82,7 +81,7 @@ class CycleEncode(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.faces.detect import looks_aligned
         from ..cycle_core.invert.encode import encode
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
 
         crops = host.pictures(images)
         if not looks_aligned(crops[:1]):
@@ -121,12 +120,10 @@ class RefinePivot(io.ComfyNode):
                     "How many steps each picture gets; auto takes the preset's number, which is "
                     f"{REFINED.steps} in the paper.",
                 ),
-                host.advanced(
-                    io.Int.Input,
-                    "seed",
-                    **SEED,
-                    tooltip="Chooses the generated pictures that hold the encoder in place; the "
+                seed_input(
+                    "Chooses the generated pictures that hold the encoder in place; the "
                     "same number gives the same result.",
+                    advanced=True,
                 ),
                 REFINE_RATE.input(
                     "How large the steps are; auto takes the preset's value, which is "
@@ -154,7 +151,7 @@ class RefinePivot(io.ComfyNode):
     def validate_inputs(
         cls, steps: str | float | None, learning_rate: str | float | None
     ) -> bool | str:
-        return readable((REFINE_STEPS, steps), (REFINE_RATE, learning_rate))
+        return checked_numbers((REFINE_STEPS, steps), (REFINE_RATE, learning_rate))
 
     @classmethod
     def execute(
@@ -171,7 +168,7 @@ class RefinePivot(io.ComfyNode):
         same_space: bool = False,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.refine import refine
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
@@ -232,12 +229,10 @@ class PivotTune(io.ComfyNode):
                     "multiple of the published weight: 0 is faster and comes nearer to the "
                     "picture, but edits worse.",
                 ),
-                host.advanced(
-                    io.Int.Input,
-                    "seed",
-                    **SEED,
-                    tooltip="Chooses the faces near the pivot that are kept as they were; the "
+                seed_input(
+                    "Chooses the faces near the pivot that are kept as they were; the "
                     "same number gives the same result.",
+                    advanced=True,
                 ),
                 TUNE_RATE.input(
                     "How large the steps are; auto takes the preset's value, which is "
@@ -274,7 +269,9 @@ class PivotTune(io.ComfyNode):
         early_stop: str | float | None,
         learning_rate: str | float | None,
     ) -> bool | str:
-        return readable((TUNE_STEPS, steps), (EARLY_STOP, early_stop), (TUNE_RATE, learning_rate))
+        return checked_numbers(
+            (TUNE_STEPS, steps), (EARLY_STOP, early_stop), (TUNE_RATE, learning_rate)
+        )
 
     @classmethod
     def execute(
@@ -292,7 +289,7 @@ class PivotTune(io.ComfyNode):
         detail_moves: bool = True,
     ) -> io.NodeOutput:
         from ..cycle_core.invert.tune import tune
-        from ..cycle_core.models.pairs import adopt
+        from ..cycle_core.models.same_space import adopt
         from ..cycle_core.run.pipeline import preset as settings_of
 
         crops = host.pictures(images)
@@ -314,7 +311,7 @@ class PivotTune(io.ComfyNode):
         tuned = tune(G, pivot, crops, settings, host.Progress(), seed, lpips)
         if tuned.note:
             host.notice(cls, tuned.note)
-        return io.NodeOutput(host.hold_tuned(tuned, generator), host.image(tuned.image))
+        return io.NodeOutput(host.wrap_tuned(tuned, generator), host.image(tuned.image))
 
 
 def _space(choice: str) -> str | None:

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 
 from ..cycle_core.runtime.cache import shared, stamp
 from . import folders, host
-from .attributes import name_of, readable
+from .attributes import labels_of, name_of
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
 
 CODE_FILES = {".npy", ".npz", ".pt", ".pth", ".safetensors"}
@@ -44,13 +44,7 @@ class LoadGenerator(io.ComfyNode):
                     "faster on recent GPUs and slightly less exact, and Refine Pivot uses "
                     "float32 in any case.",
                 ),
-                host.advanced(
-                    io.Boolean.Input,
-                    "keep_converted",
-                    default=False,
-                    tooltip="Writes the model as safetensors beside the file, so that it opens "
-                    "several times faster from then on.",
-                ),
+                _keep_converted(),
             ],
             outputs=[
                 GENERATOR.Output(display_name="generator", tooltip="The generator, ready to use.")
@@ -113,13 +107,7 @@ class LoadEncoder(io.ComfyNode):
                     tooltip="Which kind of encoder a file holds, where the file itself does not "
                     "say it.",
                 ),
-                host.advanced(
-                    io.Boolean.Input,
-                    "keep_converted",
-                    default=False,
-                    tooltip="Writes the model as safetensors beside the file, so that it opens "
-                    "several times faster from then on.",
-                ),
+                _keep_converted(),
             ],
             outputs=[ENCODER.Output(display_name="encoder", tooltip="The encoder, ready to use.")],
         )
@@ -175,7 +163,7 @@ class LoadDirection(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=[*readable(embedded).values(), *own, STYLE_CHANNEL],
+                    options=[*labels_of(embedded).values(), *own, STYLE_CHANNEL],
                     default="smile",
                     tooltip="An embedded direction, a file in models/gan_directions, or a single "
                     "style channel of the generator (StyleSpace).",
@@ -233,12 +221,7 @@ class SavePivot(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 CODE.Input("code", tooltip="The codes to save: pivots, edited ones or samples."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="cycle/pivot",
-                    tooltip="The folder and the beginning of the name in the output folder, to "
-                    "which a number is added.",
-                ),
+                _filename_prefix("cycle/pivot"),
             ],
             outputs=[CODE.Output(display_name="code", tooltip="The same codes.")],
         )
@@ -307,12 +290,7 @@ class SaveTunedGenerator(io.ComfyNode):
                     "written, which halves the file and changes pictures by less than a grey "
                     "level.",
                 ),
-                io.String.Input(
-                    "filename_prefix",
-                    default="cycle/tuned",
-                    tooltip="The folder and the beginning of the name in the output folder, to "
-                    "which a number is added.",
-                ),
+                _filename_prefix("cycle/tuned"),
             ],
             outputs=[GENERATOR.Output(display_name="tuned", tooltip="The same generator.")],
         )
@@ -376,8 +354,27 @@ class LoadTunedGenerator(io.ComfyNode):
 
         tuned = load_tuned(folders.saved_file(file), generator.to_device(), same_space)
         return io.NodeOutput(
-            host.hold_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
+            host.wrap_tuned(tuned, generator), host.to_cpu(tuned.code), host.image(tuned.image)
         )
+
+
+def _keep_converted() -> Any:
+    return host.advanced(
+        io.Boolean.Input,
+        "keep_converted",
+        default=False,
+        tooltip="Writes the model as safetensors beside the file, so that it opens several times "
+        "faster from then on.",
+    )
+
+
+def _filename_prefix(default: str) -> Any:
+    return io.String.Input(
+        "filename_prefix",
+        default=default,
+        tooltip="The folder and the beginning of the name in the output folder, to which a number "
+        "is added.",
+    )
 
 
 def named(name: str, entry: str) -> list[str]:

@@ -20,9 +20,9 @@ from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config
-from cycle_core.training.adversarial import AdversarialTrainer, train
 from cycle_core.training.data import open_all
 from cycle_core.training.discriminator import Discriminator
+from cycle_core.training.generator import AdversarialTrainer, train
 from cycle_core.training.labels import Labels
 from cycle_core.training.loop import load_checkpoint
 from cycle_core.training.packing import pack

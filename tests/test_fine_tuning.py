@@ -15,8 +15,8 @@ from cycle_core.images.io import save_image
 from cycle_core.models.blend import layer_of
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config
-from cycle_core.training.adversarial import fine_tuning, train
 from cycle_core.training.augment import INTERVAL, Augmentation, _Draws, _octaves, _uncut
+from cycle_core.training.generator import fine_tuning, train
 from cycle_core.training.settings import AdversarialTraining
 
 torch.set_num_threads(1)

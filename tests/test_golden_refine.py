@@ -23,7 +23,7 @@ from cycle_core.images.io import save_image
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import REFINE_PRESETS, RefineSettings
-from cycle_core.measure.networks import NONE
+from cycle_core.measure.selection import NONE
 from cycle_core.models.encoder import Encoder
 from cycle_core.models.generator import Generator
 

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from cycle_core.cli import main
 from cycle_core.errors import CheckpointError, MissingFileError
 from cycle_core.invert.objective import Objective
-from cycle_core.measure.networks import Networks
 from cycle_core.measure.recognition import load_moco
+from cycle_core.measure.selection import Networks
 from cycle_core.models.moco import MocoNet
 
 pytestmark = pytest.mark.usefixtures("only_embedded")

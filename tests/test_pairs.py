@@ -24,7 +24,7 @@ from cycle_core.invert.tune import tune
 from cycle_core.invert.tuned_files import load_tuned, save_tuned
 from cycle_core.models.fingerprints import same, short
 from cycle_core.models.generator import Generator
-from cycle_core.models.pairs import adopt
+from cycle_core.models.same_space import adopt
 from cycle_core.models.stylegan2 import StyleGAN2Config
 
 CONFIG = StyleGAN2Config(16, z_dim=8, w_dim=8, mapping_layers=2, channels=(8, 6, 4))

@@ -23,8 +23,8 @@ from cycle_core.invert.objective import Objective
 from cycle_core.invert.project import project
 from cycle_core.invert.settings import ProjectSettings
 from cycle_core.measure.metrics import mse
-from cycle_core.measure.networks import Networks
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
+from cycle_core.measure.selection import Networks
 from cycle_core.models.factors import Factor
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config
@@ -81,7 +81,7 @@ def test_a_picture_is_projected_the_same_whatever_shares_its_batch(G, image, per
 
 
 def test_the_code_of_the_smallest_loss_is_given_even_if_the_last_is_worse(G, image, perceptual):
-    wild = replace(SETTINGS, learning_rate=30.0, rise=0.0, fall=0.0)
+    wild = replace(SETTINGS, learning_rate=30.0, lr_rampup_length=0.0, lr_rampdown_length=0.0)
     found = project(G, image, wild, perceptual=perceptual)
     for index, log in enumerate(found.history):
         losses = [entry["total"] for entry in log]
@@ -96,7 +96,7 @@ def test_it_begins_at_the_codes_that_are_given(G, image, perceptual):
     z = torch.randn(3, 16, generator=torch.Generator().manual_seed(5))
     right = Code(G.mapping(z), "W", G.fingerprint)
     target = G.synthesis(right.w, "const").detach()
-    settings = replace(SETTINGS, wander=0.0)
+    settings = replace(SETTINGS, initial_noise_factor=0.0)
     found = project(G, target, settings, start=right, perceptual=perceptual)
     assert max(log[0]["total"] for log in found.history) < 1e-6
     torch.testing.assert_close(found.code.w, right.w)
@@ -128,7 +128,7 @@ def test_a_relative_rate_knows_how_wide_w_is(G, image, perceptual):
         elif name.endswith("affine.weight"):
             parameter.div_(10)
     wide.mapping.w_avg.mul_(10)
-    settings = replace(SETTINGS, learning_rate=0.02, relative=True, wander=0.0)
+    settings = replace(SETTINGS, learning_rate=0.02, relative=True, initial_noise_factor=0.0)
     found, wider = (project(one, image, settings, perceptual=perceptual) for one in (G, wide))
     torch.testing.assert_close(wider.code.w / 10, found.code.w, rtol=1e-2, atol=1e-3)
 
@@ -182,7 +182,7 @@ def test_what_cannot_be_projected_is_refused(G, image, perceptual):
 
 # ------------------------------------------------------------------ where it begins
 def test_the_nearest_of_many_samples_is_nearer_than_the_mean(G, image, perceptual):
-    still = replace(SETTINGS, steps=0, wander=0.0)
+    still = replace(SETTINGS, steps=0, initial_noise_factor=0.0)
     mean = project(G, image, still, perceptual=perceptual)
     near = project(G, image, replace(still, samples=200), perceptual=perceptual)
     for a, b in zip(near.history, mean.history, strict=True):
@@ -202,7 +202,7 @@ def test_a_sample_of_the_generator_is_found_among_samples(G, perceptual):
 
 def test_of_several_starts_the_best_is_kept(G, image, perceptual):
     for samples in (0, 20):
-        settings = replace(SETTINGS, steps=4, samples=samples, wander=0.0)
+        settings = replace(SETTINGS, steps=4, samples=samples, initial_noise_factor=0.0)
         several = project(G, image, replace(settings, starts=3), perceptual=perceptual)
         assert several.code.batch == len(several.history) == 3
         one = project(G, image, settings, perceptual=perceptual)
@@ -278,7 +278,7 @@ def third():
 def test_stylegan3_which_draws_no_smaller_pictures_begins_among_samples_too(
     third, image, perceptual
 ):
-    settings = replace(SETTINGS, steps=0, wander=0.0, samples=20)
+    settings = replace(SETTINGS, steps=0, initial_noise_factor=0.0, samples=20)
     near = project(third, image, settings, perceptual=perceptual)
     mean = project(third, image, replace(settings, samples=0), perceptual=perceptual)
     assert near.history[0][0]["total"] < mean.history[0][0]["total"]

@@ -12,10 +12,10 @@ import torch
 from cycle_core.invert.locality import Locality
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.w_scale import in_spreads, w_spread
-from cycle_core.measure.networks import Networks
+from cycle_core.measure.selection import Networks
 from cycle_core.models.generator import Generator
-from cycle_core.training.adversary import LatentDiscriminator, r1_penalty
 from cycle_core.training.encoder import delta_loss
+from cycle_core.training.latent_discriminator import LatentDiscriminator, r1_penalty
 
 G, double = golden.G, golden.double
 

@@ -12,7 +12,7 @@ import sys
 import torch
 
 from cycle_core.runtime import distributed
-from cycle_core.training.adversarial import train
+from cycle_core.training.generator import train
 from cycle_core.training.settings import AdversarialTraining
 
 if __name__ == "__main__":

@@ -20,15 +20,15 @@ from ..codes import Code
 from ..directions.base import BaseDirection
 from ..directions.direction import Direction
 from ..directions.discovery import sefa, w_statistics
-from ..directions.editing import edit
+from ..directions.editing import edit, join
 from ..directions.files import load_direction
 from ..errors import InputError
 from ..images.io import from_pil, to_pil
 from ..invert.encode import encode
 from ..invert.generate import generate
 from ..measure import metrics
-from ..measure.networks import Networks
 from ..measure.perceptual import PortraitNet, load_attributes, load_perceptual
+from ..measure.selection import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from .sets import TestSet
@@ -142,7 +142,7 @@ def editability(
         for direction, sign in zip(rulers.directions, signs, strict=True)
     ]
     count = len(STRENGTHS)
-    images = generate(G, _joined(moved), batch=count)  # [D * S, 3, R, R]
+    images = generate(G, join(moved), batch=count)  # [D * S, 3, R, R]
     changes = (reader.factors(images) / unit - start).view(len(moved), count, -1).cpu()
     needed, gains, reached = [], [], []
     for change, column, sign in zip(changes, columns, signs, strict=True):
@@ -151,7 +151,7 @@ def editability(
         at, enough = strength_for(own.tolist(), wanted)
         needed.append(at)
         reached.append(float(enough))
-    final = _joined(
+    final = join(
         [
             edit(code, direction, at * sign)
             for direction, at, sign in zip(rulers.directions, needed, signs, strict=True)
@@ -184,10 +184,6 @@ def strength_for(achieved: list[float], wanted: float = CHANGE) -> tuple[float, 
             return last_strength + share * (strength - last_strength), True
         last_strength, last = strength, value
     return STRENGTHS[max(range(len(achieved)), key=achieved.__getitem__)], False
-
-
-def _joined(codes: list[Code]) -> Code:
-    return codes[0].with_w(torch.cat([code.w for code in codes]))
 
 
 # ------------------------------------------------------------------ photographs

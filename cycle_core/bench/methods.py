@@ -12,7 +12,7 @@ from ..invert.encode import encode
 from ..invert.project import project
 from ..invert.refine import refine
 from ..invert.settings import REFINE_PRESETS, ProjectSettings, RefineSettings
-from ..measure.networks import Networks
+from ..measure.selection import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 

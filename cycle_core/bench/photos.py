@@ -30,7 +30,7 @@ from ..invert.checks import check_pair
 from ..invert.generate import generate
 from ..invert.settings import ProjectSettings, RefineSettings, TuneSettings
 from ..invert.tune import tune
-from ..measure.networks import Networks, in_embedded_domain
+from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..runtime.progress import StepCallback

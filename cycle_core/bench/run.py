@@ -22,7 +22,7 @@ from ..invert.checks import check_pair
 from ..invert.generate import generate
 from ..invert.settings import TUNE_PRESETS, RefineSettings, TuneSettings
 from ..invert.tune import tune
-from ..measure.networks import Networks
+from ..measure.selection import Networks
 from ..models.blend import lower_blocks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
@@ -110,7 +110,7 @@ def compare(
     settings = settings or BenchSettings()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    tell = say or (lambda sentence: None)
+    say = say or (lambda sentence: None)
     G = load_generator("portraits", settings.device)
     if settings.size:
         G = lower_blocks(G, settings.size)
@@ -136,7 +136,7 @@ def compare(
     ):
         if result is None or result["facts"] != wanted:
             path = out / f"{_name(wanted)}.json"
-            tell(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
+            say(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
             encoder = _encoder(encoders, method.encoder, seed, G)
             models = BenchModels(G, encoder, losses)
             result, pictures = measure(method, models, tests[name], rulers, settings, seed)

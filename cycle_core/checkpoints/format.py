@@ -1,4 +1,4 @@
-"""What a layout of files is: how it is told from the others, and how it is opened."""
+"""What a layout of files is: how it is recognised, and how it is opened."""
 
 from __future__ import annotations
 

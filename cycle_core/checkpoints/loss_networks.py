@@ -1,8 +1,8 @@
 """The networks of the losses as their projects publish them: bare state dicts.
 
 ArcFace's `model_ir_se50.pth`, the linear heads of lpips 0.1, and the AlexNet and VGG-16 of
-torchvision that lie under them. `networks` puts heads and features together. MoCo v2 alone is
-published as the checkpoint of its training.
+torchvision that lie under them. `measure/perceptual.py` puts heads and features together. MoCo v2
+alone is published as the checkpoint of its training.
 """
 
 from __future__ import annotations

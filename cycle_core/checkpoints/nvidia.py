@@ -17,11 +17,10 @@ from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from .building import assemble_published, stylegan2_layers, translating
-from .format import Format
 from .lazy_tensors import PersistentObject, shown
 from .native import State
 from .reading import Contents, load_tensors
-from .state_dicts import StateDict, find
+from .state_dicts import StateDict, generator_format
 
 NAMES = ("mapping.fc0.weight", "synthesis.b4.conv1.weight")
 
@@ -105,9 +104,7 @@ def mapping_lr_multiplier(module: PersistentObject | None) -> float:
     return 0.01 if gain is None else float(gain)
 
 
-def _load(contents: Contents) -> Generator:
-    found = find(contents, *NAMES)
-    assert found is not None  # it was detected
+def _load(contents: Contents, found: StateDict) -> Generator:
     _check_supported(found, contents)
     clamp = attribute(part(found.module, "synthesis", "b4", "conv1"), "conv_clamp")
     config, state = from_nvidia(
@@ -140,10 +137,7 @@ def _check_supported(found: StateDict, contents: Contents) -> None:
 
 
 FORMATS = (
-    Format(
-        "NVIDIA StyleGAN2, PyTorch (stylegan2-ada-pytorch, stylegan3, PTI, STIT)",
-        "generator",
-        lambda contents: find(contents, *NAMES) is not None,
-        _load,
+    generator_format(
+        "NVIDIA StyleGAN2, PyTorch (stylegan2-ada-pytorch, stylegan3, PTI, STIT)", NAMES, _load
     ),
 )

@@ -25,7 +25,7 @@ from ..errors import CheckpointError, InputError
 from ..models.detail_encoder import DetailEncoder
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from ..models.pairs import adopt
+from ..models.same_space import adopt
 from . import encoders, generators, latents, loss_networks, native_models, unsupported
 from .format import Format, matching
 from .native import NATIVE, base_of, resolve, with_article

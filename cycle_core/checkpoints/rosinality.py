@@ -17,7 +17,7 @@ from .format import Format
 from .lazy_tensors import StoredTensor
 from .native import State
 from .reading import Contents, load_tensors
-from .state_dicts import StateDict, beside, find
+from .state_dicts import StateDict, beside, generator_format
 
 NAMES = ("style.1.weight", "input.input", "conv1.conv.weight")
 
@@ -99,26 +99,18 @@ def latent_avg(contents: Contents, found: StateDict) -> Any:
     return None
 
 
-def _find(contents: Contents) -> StateDict | None:
-    return find(contents, *NAMES)
-
-
-def _load(contents: Contents) -> Generator:
-    found = _find(contents)
-    assert found is not None  # it was detected
+def _load(contents: Contents, found: StateDict) -> Generator:
     return load_stylegan2(found.tensors, latent_avg(contents, found), contents.path)
 
 
 def _format(name: str, decoder: bool, hyperstyle: bool = False) -> Format:
     """decoder: whether the generator lies beside an encoder. hyperstyle: or a hypernetwork."""
 
-    def detect(contents: Contents) -> bool:
-        found = _find(contents)
-        if found is None or (found.prefix == "decoder.") != decoder:
-            return False
-        return is_hyperstyle(contents) == hyperstyle
+    def only(contents: Contents, found: StateDict) -> bool:
+        in_decoder = found.prefix == "decoder."
+        return in_decoder == decoder and is_hyperstyle(contents) == hyperstyle
 
-    return Format(name, "generator", detect, _load)
+    return generator_format(name, NAMES, _load, only)
 
 
 def is_hyperstyle(contents: Contents) -> bool:

@@ -10,9 +10,11 @@ that are asked for is a prefix. Where several fit, the average of the weights is
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .format import Format
 from .lazy_tensors import Damaged, PersistentObject, StoredTensor
 from .reading import Contents, module_state
 
@@ -59,6 +61,26 @@ def find(contents: Contents, *names: str) -> StateDict | None:
             }
             return StateDict(state.key, tensors, state.module, prefix)
     return None
+
+
+def generator_format(
+    name: str,
+    names: Sequence[str],
+    load: Callable[[Contents, StateDict], Any],
+    only: Callable[[Contents, StateDict], bool] = lambda contents, found: True,
+) -> Format:
+    """A layout of generators that the names of some tensors tell apart. only: and what else."""
+
+    def detect(contents: Contents) -> bool:
+        found = find(contents, *names)
+        return found is not None and only(contents, found)
+
+    def load_detected(contents: Contents) -> Any:
+        found = find(contents, *names)
+        assert found is not None  # it was detected
+        return load(contents, found)
+
+    return Format(name, "generator", detect, load_detected)
 
 
 def state_dicts(contents: Contents) -> list[StateDict]:

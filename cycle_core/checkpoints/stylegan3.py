@@ -13,12 +13,11 @@ from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan3 import StyleGAN3Config
 from .building import assemble_published, translating
-from .format import Format
 from .lazy_tensors import shown
 from .native import State
 from .nvidia import attribute, mapping_lr_multiplier, mapping_network, part
 from .reading import Contents, load_tensors
-from .state_dicts import find
+from .state_dicts import StateDict, generator_format
 
 NAMES = ("mapping.fc0.weight", "synthesis.input.weight", "synthesis.input.affine.weight")
 
@@ -92,9 +91,7 @@ def from_stylegan3(
     return config, out
 
 
-def _load(contents: Contents) -> Generator:
-    found = find(contents, *NAMES)
-    assert found is not None  # it was detected
+def _load(contents: Contents, found: StateDict) -> Generator:
     settings: dict[str, Any] = {}
     for one in (found.module, part(found.module, "synthesis")):
         arguments = attribute(one, "_init_kwargs")
@@ -105,11 +102,4 @@ def _load(contents: Contents) -> Generator:
     return assemble_published(config, state, contents.path)
 
 
-FORMATS = (
-    Format(
-        "NVIDIA StyleGAN3, PyTorch, T and R",
-        "generator",
-        lambda contents: find(contents, *NAMES) is not None,
-        _load,
-    ),
-)
+FORMATS = (generator_format("NVIDIA StyleGAN3, PyTorch, T and R", NAMES, _load),)

@@ -11,12 +11,11 @@ import torch
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from .building import assemble_published, stylegan2_layers, translating
-from .format import Format
 from .lazy_tensors import StoredTensor
 from .native import State
 from .reading import Contents, load_tensors
 from .rosinality import latent_avg, load_stylegan2
-from .state_dicts import StateDict, find
+from .state_dicts import StateDict, generator_format
 
 # what a name begins with or holds -> rosinality's
 _BASICSR = (
@@ -99,31 +98,16 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
 
 
 _GENFORCE = ("mapping.dense0.weight", "synthesis.early_layer.const", "synthesis.output0.weight")
-_KINDS = {
-    "BasicSR StyleGAN2": (
+FORMATS = (
+    generator_format(
+        "BasicSR StyleGAN2",
         ("style_mlp.1.weight", "constant_input.weight", "style_conv1.modulated_conv.weight"),
         _load_basicsr,
     ),
-    "MMGeneration StyleGAN2": (
+    generator_format(
+        "MMGeneration StyleGAN2",
         ("style_mapping.1.linear.weight_orig", "constant_input.input", "conv1.conv.weight_orig"),
         _load_mmgeneration,
     ),
-    "genforce StyleGAN2": (_GENFORCE, _load_genforce),
-}
-
-
-def _format(name: str) -> Format:
-    names, load_found = _KINDS[name]
-
-    def detect(contents: Contents) -> bool:
-        return find(contents, *names) is not None
-
-    def load(contents: Contents) -> Generator:
-        found = find(contents, *names)
-        assert found is not None  # it was detected
-        return load_found(contents, found)
-
-    return Format(name, "generator", detect, load)
-
-
-FORMATS = tuple(map(_format, _KINDS))
+    generator_format("genforce StyleGAN2", _GENFORCE, _load_genforce),
+)

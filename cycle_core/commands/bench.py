@@ -79,7 +79,7 @@ def add_commands(commands: Any) -> None:
             f"--{name}", type=non_negative_int, metavar="N", help=f"number of {what}"
         )
     domain.add_argument("--size", type=positive, metavar="PIXELS",
-                        help="of the pictures, which the lower blocks of the generator draw: a "
+                        help="of the pictures, which the lower blocks of the generator render: a "
                         "comparison of many trainings becomes affordable")  # fmt: skip
     domain.add_argument("--sets", type=Path, metavar="FOLDER",
                         help="of larger test sets than those of the package")  # fmt: skip
@@ -117,10 +117,10 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
     from ..images.io import save_image
 
     if arguments.questions:
-        _tell(asked(DOMAIN.methods), arguments.card, "questions")
+        _report(asked(DOMAIN.methods), arguments.card, "questions")
         return
     if arguments.numbers is not None:
-        _tell(tables(read_numbers(arguments.numbers)), arguments.card, "compared")
+        _report(tables(read_numbers(arguments.numbers)), arguments.card, "compared")
         return
     encoders = arguments.encoders
     if encoders and len(encoders) > 1:
@@ -134,7 +134,7 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
     settings = replace(settings, device=str(device_of(arguments)))
     folder = Path(encoders[0]) if encoders else None
     results = compare(arguments.out, settings, folder, arguments.sets, Console(arguments.quiet).say)
-    _tell(tables(results), arguments.card, "compared")
+    _report(tables(results), arguments.card, "compared")
     if arguments.plot is not None:
         plot(results, arguments.plot)
     if arguments.pictures is not None:
@@ -172,7 +172,7 @@ def _on_photographs(arguments: argparse.Namespace) -> None:
         )
     finally:
         console.close()
-    _tell(photo_tables(compared), arguments.card, "photographs")
+    _report(photo_tables(compared), arguments.card, "photographs")
     if arguments.plot is not None:
         plot(compared.results, arguments.plot, photo_layout(compared))
     if arguments.pictures is not None:
@@ -180,7 +180,7 @@ def _on_photographs(arguments: argparse.Namespace) -> None:
             save_image(sheet, arguments.pictures / f"compared-photographs-{number}.jpg")
 
 
-def _tell(text: str, card: Path | None, name: str) -> None:
+def _report(text: str, card: Path | None, name: str) -> None:
     from ..bench.report import put
 
     if card is not None:

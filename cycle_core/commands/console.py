@@ -6,7 +6,15 @@ import sys
 import time
 from typing import Any
 
-from ..errors import printable
+from ..errors import CycleError, NoFaceError, printable
+
+
+def sentence_of(error: CycleError) -> str:
+    """An error in one line; where a face is missing, with the options that help."""
+    sentence = " ".join(str(error).split())
+    if isinstance(error, NoFaceError):
+        sentence += " The options are --face, --no-face centre (or skip), --points and --detector."
+    return sentence
 
 
 class Console:

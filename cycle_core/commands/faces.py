@@ -80,7 +80,6 @@ def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | 
     from ..faces.points import load_points, of_picture
     from ..images.io import read_image
     from ..run.picture_files import read_frame
-    from ..run.pipeline import naming_options
 
     if arguments.frame is not None:
         return [read_frame(arguments.frame).scaled(photo.size)]
@@ -92,8 +91,7 @@ def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | 
     if arguments.face_mask is not None:
         marks = Marks(mask=(read_image(arguments.face_mask)[0].mean(0) + 1) / 2)
     among = marks.among(faces, *photo.size)
-    with naming_options():
-        return [*choose(faces, arguments.face, arguments.no_face, among)]
+    return [*choose(faces, arguments.face, arguments.no_face, among)]
 
 
 def run_paste(arguments: argparse.Namespace) -> None:

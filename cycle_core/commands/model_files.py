@@ -18,7 +18,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "inspect",
         run_inspect,
-        "tell what a model file is, without running anything in it",
+        "report what a model file is, without running anything in it",
         "inspect stylegan2-ffhq-config-f.pkl",
     )
     inspect.add_argument("file", type=Path, help="a model file of any project")

@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import load_code
     from ..directions.editing import join
     from ..images.clips import ANIMATIONS, ClipWriter, write_animation
-    from ..models.pairs import adopt
+    from ..models.same_space import adopt
     from ..run.morph import count_of, morph
-    from .latent import load_given_generator
+    from .steps import load_given_generator
 
     if not 0.1 <= arguments.fps <= 240:
         raise InputError(f"--fps is from 0.1 to 240, not {arguments.fps:g}.")

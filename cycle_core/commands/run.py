@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..run.video_settings import ClipSettings
-from .console import Console
+from .console import Console, sentence_of
 from .options import (
     FACE,
     add_command,
@@ -97,7 +97,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     check_names((str(edit), edit.name) for edit in edits)
     for edit in edits:
         if not needs_generator(edit):
-            steps_of(edit)  # an unknown direction is told before the work, not after it
+            steps_of(edit)  # an unknown direction is reported before the work, not after it
     inputs = find_pictures(arguments.pictures, arguments.recursive)
     points = {} if arguments.points is None else load_points(arguments.points)
     if EVERY in points and len(inputs.pictures) > 1:
@@ -135,8 +135,10 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     first = distributed.rank() == 0
     progress = console.progress if first else lambda name, step, total: None
     clip = ClipSettings(**given(arguments, ClipSettings))
-    say = console.say
-    return Batch(models, settings, edits, arguments.out, say, progress, clip, points), inputs
+    batch = Batch(
+        models, settings, edits, arguments.out, console.say, progress, clip, points, sentence_of
+    )
+    return batch, inputs
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

@@ -187,7 +187,7 @@ def _networks(
             body = load_identity("loss", "arcface" if full else "embedded")
     except MissingFileError as error:
         raise MissingFileError(
-            f"{error} `cycle-core models` tells where it comes from and goes to; --lpips 0, "
+            f"{error} `cycle-core models` says where it comes from and goes to; --lpips 0, "
             "--identity 0 and --random-body do without."
         ) from error
     return perceptual, identity, body
@@ -225,9 +225,9 @@ def _add_generator(kinds: Any) -> None:
 
 def _train_generator(arguments: argparse.Namespace, console: Console) -> None:
     from ..checkpoints.registry import load_generator
-    from ..training.adversarial import AdversarialTrainer, fine_tuning, train
     from ..training.data import open_all
     from ..training.dry_run import dry_run
+    from ..training.generator import AdversarialTrainer, fine_tuning, train
 
     start = None if arguments.start is None else load_generator(arguments.start)
     values = given(arguments, AdversarialTraining)

@@ -44,7 +44,7 @@ class Direction(BaseDirection):
                 f"The direction {self.name!r} has the shape {tuple(self.vectors.shape)}, but "
                 "[w_dim] or [num_ws, w_dim] is expected."
             )
-        check_numbers(self.name, self.vectors)
+        check_vectors(self.name, self.vectors)
         if self.readout is not None and self.readout.shape != self.vectors.shape[-1:]:
             raise InputError(
                 f"The readout of the direction {self.name!r} has the shape "
@@ -157,7 +157,7 @@ def parse_layers(layers: Layers, num_ws: int) -> tuple[int, ...] | None:
     return chosen
 
 
-def check_numbers(name: str, vectors: Tensor) -> None:
+def check_vectors(name: str, vectors: Tensor) -> None:
     """Raise InputError for a direction that leads nowhere."""
     if not bool(torch.isfinite(vectors).all()) or not bool(vectors.any()):
         raise InputError(

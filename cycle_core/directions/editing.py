@@ -137,7 +137,7 @@ def join(codes: Sequence[Code | HasCode]) -> Code:
     parts = [as_code(code) for code in codes]
     first = parts[0]
     for other in parts[1:]:
-        check_pair(first, other)
+        _check_one_generator(first, other)
     edited = [part.offsets for part in parts if part.offsets is not None]
     offsets = None
     if edited:
@@ -211,7 +211,7 @@ def _amount(value: Amount | None, name: str) -> Tensor:
 def _pair(a: Code | HasCode, b: Code | HasCode) -> tuple[Code, Code]:
     """Two codes of one generator whose batches fit."""
     a, b = as_code(a), as_code(b)
-    check_pair(a, b)
+    _check_one_generator(a, b)
     if a.batch != b.batch and 1 not in (a.batch, b.batch):
         raise InputError(
             f"Batches of {a.batch} and {b.batch} codes were given: give as many of each, or one."
@@ -219,7 +219,7 @@ def _pair(a: Code | HasCode, b: Code | HasCode) -> tuple[Code, Code]:
     return a, b
 
 
-def check_pair(a: Code, b: Code) -> None:
+def _check_one_generator(a: Code, b: Code) -> None:
     """Raise MismatchError for codes of two generators."""
     foreign = a.generator_id and b.generator_id and not same(a.generator_id, b.generator_id)
     channels = {x.offsets.shape[1] for x in (a, b) if x.offsets is not None}

@@ -22,7 +22,7 @@ from ..codes import Code
 from ..errors import InputError, MismatchError
 from ..models.layers import leaky_relu
 from .base import BaseDirection, DirectionType, Layout, Strength, column
-from .direction import check_numbers, scaled_range
+from .direction import check_vectors, scaled_range
 
 STEP = 0.1  # of StyleCLIP: a strength of 1 adds so much of what the network gives
 MULTIPLIER = 0.01  # of the learning rate of its layers, which are equalised
@@ -60,8 +60,8 @@ class MapperDirection(BaseDirection):
                 f"The mapper {self.name!r} has weights {list(self.weights.shape)} and biases "
                 f"{list(self.biases.shape)} for {networks} networks, which do not fit together."
             )
-        check_numbers(self.name, self.weights)
-        check_numbers(self.name, torch.cat([self.biases.flatten(), torch.ones(1).to(self.biases)]))
+        check_vectors(self.name, self.weights)
+        check_vectors(self.name, torch.cat([self.biases.flatten(), torch.ones(1).to(self.biases)]))
 
     def __call__(self, code: Code, strength: Strength = 1.0) -> Code:
         self.check(code)

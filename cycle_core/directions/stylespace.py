@@ -22,7 +22,7 @@ from ..errors import InputError, MismatchError
 from ..models.generator import Generator
 from .base import BaseDirection, DirectionType, Strength, column
 from .clip_text import read_texts, text_difference
-from .direction import check_numbers, scaled_range
+from .direction import check_vectors, scaled_range
 from .discovery import style_matrix, w_statistics
 from .published import load_style_deviations, load_vectors
 
@@ -47,7 +47,7 @@ class StyleDirection(BaseDirection):
                 f"The direction {self.name!r} lies in StyleSpace, where a direction has one number "
                 f"for each channel, but {list(self.vectors.shape)} was given."
             )
-        check_numbers(self.name, self.vectors)
+        check_vectors(self.name, self.vectors)
 
     def __call__(self, code: Code, strength: Strength = 1.0) -> Code:
         self.check(code)

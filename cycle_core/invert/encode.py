@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..codes import SPACES, Code
 from ..errors import InputError
@@ -11,7 +14,6 @@ from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..runtime.devices import BATCH, compiled, in_parts, say_once, supported_dtype
 from ..runtime.progress import Callback
-from ..runtime.session import evaluating
 from .checks import check_image, check_pair
 
 
@@ -59,7 +61,7 @@ def encode(
         return part, code.to(device, torch.float32)
 
     codes: list[Tensor] = []
-    with torch.no_grad(), evaluating(E):
+    with torch.no_grad(), _evaluating(E):
         for part, code in in_parts(run, (E, generator), len(image), batch):
             codes.append(code)
             if callback is not None:
@@ -81,3 +83,15 @@ def stage_of(E: Encoder, space: str | None) -> int:
             "an encoder of e4e or Cycle Encoding, which has both spaces."
         )
     return 0 if space == "W" else E.stage or E.stages[-1]
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode for a while; its modes are the caller's again afterwards."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

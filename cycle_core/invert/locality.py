@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..measure.networks import Networks
+from ..measure.selection import Networks
 from ..models.generator import Generator
 from ..runtime.devices import compiled
 from .objective import Objective

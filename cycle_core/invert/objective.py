@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..images.resize import resize
-from ..measure.networks import NONE, Networks
+from ..measure.selection import NONE, Networks
 from .settings import ProjectSettings, RefineSettings
 
 MAX_SIZE = 256  # the encoder's losses are taken at 256 px, as published

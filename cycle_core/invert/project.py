@@ -15,10 +15,11 @@ from torch import Tensor
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
 from ..images.resize import resize
-from ..measure.networks import Distance, Networks
+from ..measure.selection import Distance, Networks
 from ..models.generator import Generator
+from ..runtime.copies import frozen
 from ..runtime.progress import Callback
-from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom
+from ..runtime.session import like_weights, optimising, retry_on_oom, smaller_batches
 from .checks import check_image, check_photos
 from .descent import Descent, Evaluation, Report, descend, reporter
 from .inversion import Inversion
@@ -61,6 +62,7 @@ def project(
     # a seed for each start of each picture: the result does not depend on the batch
     rng = torch.Generator().manual_seed(seed)
     tries = settings.starts if start is None else 1
+    samples = max(settings.samples, tries) if settings.samples and start is None else 0
     seeds = torch.randint(2**62, (len(image) * tries,), generator=rng).tolist()
 
     def attempt(batch: int) -> Inversion:
@@ -68,8 +70,7 @@ def project(
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
             spread = w_spread(generator)
-            pictures = plain(image, G)
-            samples = max(settings.samples, tries) if settings.samples and given is None else 0
+            pictures = like_weights(image, G)
             searched = search_steps(samples, len(image), batch)
             total = searched + math.ceil(len(image) * tries / batch) * settings.steps
             if given is not None:
@@ -81,18 +82,18 @@ def project(
                 ).flatten(0, 1)  # fmt: skip
             else:
                 begin = _mean_and_others(generator, tries, seed, label).repeat(len(image), 1, 1)
-            begin = plain(begin, G).expand(len(image) * tries, -1, -1).split(batch)
+            begin = like_weights(begin, G).expand(len(image) * tries, -1, -1).split(batch)
             found = [
                 _project_batch(
-                    generator, some, begin[index], settings, objective, spread,
+                    generator, part, begin[index], settings, objective, spread,
                     seeds[index * batch :],
                     reporter(callback, searched + index * settings.steps, total),
                 )
-                for index, some in enumerate(pictures.repeat_interleave(tries, 0).split(batch))
+                for index, part in enumerate(pictures.repeat_interleave(tries, 0).split(batch))
             ]  # fmt: skip
         return _best(Inversion.of(found, settings.space, G), tries)
 
-    batches = halved(settings.batch, len(image) * tries)
+    batches = smaller_batches(settings.batch, len(image) * tries)
     return retry_on_oom(attempt, batches, G.device, "project with this generator")
 
 
@@ -122,9 +123,10 @@ def _project_batch(
         return step / settings.steps if settings.steps else 1.0  # 0 steps give the start itself
 
     def evaluate(step: int, backward: bool) -> Evaluation:
-        wander = settings.wander * spread * max(0.0, 1 - done(step) / settings.settled) ** 2
+        fading = max(0.0, 1 - done(step) / settings.noise_ramp_length) ** 2
+        noise_scale = settings.initial_noise_factor * spread * fading
         noise = torch.stack([torch.randn(w_opt.shape[1:], generator=rng) for rng in rngs])
-        w = (w_opt + wander * noise.to(w_opt)).expand(-1, G.num_ws, -1)
+        w = (w_opt + noise_scale * noise.to(w_opt)).expand(-1, G.num_ws, -1)
         rendered = maps.render(w) if maps else G.synthesis(w, "const")
         terms = objective(rendered, target)
         if backward:
@@ -135,7 +137,7 @@ def _project_batch(
         return Evaluation(terms, rendered, (w,))
 
     def set_rate(step: int) -> None:
-        rate = settings.learning_rate * _rate(done(step), settings)
+        rate = settings.learning_rate * _lr_ramp(done(step), settings)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["deviation"]
 
@@ -146,11 +148,12 @@ def _project_batch(
     return found
 
 
-def _rate(done: float, settings: ProjectSettings) -> float:
+def _lr_ramp(done: float, settings: ProjectSettings) -> float:
     """The published ramp: linear at the start, a cosine at the end."""
-    falling = min(1.0, (1 - done) / settings.fall) if settings.fall else 1.0
+    rampup, rampdown = settings.lr_rampup_length, settings.lr_rampdown_length
+    falling = min(1.0, (1 - done) / rampdown) if rampdown else 1.0
     falling = 0.5 - 0.5 * math.cos(falling * math.pi)
-    return falling * (min(1.0, done / settings.rise) if settings.rise else 1.0)
+    return falling * (min(1.0, done / rampup) if rampup else 1.0)
 
 
 def _mean_and_others(G: Generator, count: int, seed: int, label: int | None) -> Tensor:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ..images.resize import resize
-from ..measure.networks import Distance, Networks
+from ..measure.selection import Distance, Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
+from ..runtime.copies import frozen, trainable_copy
 from ..runtime.optim import WarmRanger
 from ..runtime.progress import Callback
-from ..runtime.session import frozen, halved, optimising, plain, retry_on_oom, trainable_copy
+from ..runtime.session import like_weights, optimising, retry_on_oom, smaller_batches
 from .checks import check_image, check_pair, check_photos
 from .descent import Descent, Evaluation, Report, descend, reporter
 from .encode import stage_of
@@ -71,23 +72,24 @@ def refine(
         with optimising(E, G, *networks):
             generator = frozen(G)
             objective = Objective.of(settings, networks.frozen())
-            some = replace(settings, batch=batch)
+            fitting = replace(settings, batch=batch)
             sample_domain = _domain_sampler(
-                domain, some, generator, torch.Generator().manual_seed(seed)
+                domain, fitting, generator, torch.Generator().manual_seed(seed)
             )
             total = len(image) * settings.steps
             found = [
                 _refine_one(
-                    trainable_copy(E), generator, picture, stage, some, objective, sample_domain,
+                    trainable_copy(E), generator, picture, stage, fitting, objective,
+                    sample_domain,
                     reporter(callback, index * settings.steps, total),
                 )
-                for index, picture in enumerate(plain(image, G).split(1))
+                for index, picture in enumerate(like_weights(image, G).split(1))
             ]  # fmt: skip
         return Inversion.of(found, "W" if stage == 0 else "W+", G, stage, E.origin)
 
     others = 0 if domain is None else settings.images
     return retry_on_oom(
-        attempt, halved(settings.batch, others), G.device, "refine with this generator"
+        attempt, smaller_batches(settings.batch, others), G.device, "refine with this generator"
     )
 
 
@@ -138,7 +140,7 @@ def _domain_sampler(
         return lambda: _sample(G, settings, rng)
     if isinstance(domain, Tensor):
         check_image(domain)
-        pictures = plain(domain, G)
+        pictures = like_weights(domain, G)
         return lambda: pictures[torch.randperm(len(pictures), generator=rng)[:count]]
 
     from ..images.io import list_images, read_crop
@@ -148,7 +150,7 @@ def _domain_sampler(
     def read() -> Tensor:
         chosen = torch.randperm(len(files), generator=rng)[:count]
         crops = [resize(read_crop(files[int(i)]), G.resolution) for i in chosen]
-        return plain(torch.cat(crops), G)
+        return like_weights(torch.cat(crops), G)
 
     return read
 

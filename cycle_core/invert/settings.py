@@ -54,10 +54,19 @@ class ProjectSettings:
     learning_rate: float = setting(0.1, "highest learning rate of Adam", above=0)
     relative: bool = setting(False, "measure the learning rate of w in deviations of W")
     betas: tuple[float, float] = setting((0.9, 0.999), "of Adam", low=0, high=0.99999)
-    rise: float = setting(0.05, "share of the steps in which the rate grows", low=0, high=1)
-    fall: float = setting(0.25, "share of the last steps in which it falls to 0", low=0, high=1)
-    wander: float = setting(0.05, "noise on w at the start, in deviations of W", low=0)
-    settled: float = setting(0.75, "share of the steps until the noise is 0", above=0, high=1)
+    # the schedule, in the names of NVIDIA's projector
+    lr_rampup_length: float = setting(
+        0.05, "share of the steps in which the rate grows", low=0, high=1
+    )
+    lr_rampdown_length: float = setting(
+        0.25, "share of the last steps in which it falls to 0", low=0, high=1
+    )
+    initial_noise_factor: float = setting(
+        0.05, "noise on w at the start, in deviations of W", low=0
+    )
+    noise_ramp_length: float = setting(
+        0.75, "share of the steps until the noise is 0", above=0, high=1
+    )
     # L_S of `RefineSettings`, so that methods can be compared; published is LPIPS alone
     l2: float = setting(1.0, "weight of L2", low=0)
     lpips: float = setting(0.8, "weight of LPIPS", low=0)
@@ -149,7 +158,13 @@ REFINE_PRESETS = {
 }
 # a rate that knows how wide W is, a short memory of Adam, no noise: docs/performance.md
 _PROJECT_FAST = ProjectSettings(
-    steps=180, learning_rate=0.02, relative=True, betas=(0.8, 0.95), rise=0.0, fall=1.0, wander=0.0
+    steps=180,
+    learning_rate=0.02,
+    relative=True,
+    betas=(0.8, 0.95),
+    lr_rampup_length=0.0,
+    lr_rampdown_length=1.0,
+    initial_noise_factor=0.0,
 )
 PROJECT_PRESETS = {"paper": ProjectSettings(), "fast": _PROJECT_FAST, "embedded": _PROJECT_FAST}
 TUNE_PRESETS = {

@@ -11,13 +11,14 @@ from torch import Tensor
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
 from ..images.resize import resize
-from ..measure.networks import Distance, Networks
+from ..measure.selection import Distance, Networks
 from ..models.detail_encoder import DetailEncoder
 from ..models.generator import Generator
+from ..runtime.copies import frozen, trainable_copy
 from ..runtime.devices import compiled, say_once, supported_dtype
 from ..runtime.optim import fused_adam
 from ..runtime.progress import Callback
-from ..runtime.session import frozen, optimising, plain, retry_on_oom, trainable_copy
+from ..runtime.session import like_weights, optimising, retry_on_oom
 from .checks import check_image, check_photos
 from .descent import Descent, Evaluation, LossValues, Report, descend, reporter
 from .detail import detail_encoder_for, fit_detail, predict_detail
@@ -142,9 +143,9 @@ def _tune(
     total = steps + detail_steps + (detail_encoder is not None)
     with optimising(G, *networks):
         networks = networks.frozen()
-        w = plain(pivot.w, G)
+        w = like_weights(pivot.w, G)
         objective = Objective(settings.l2, settings.lpips, networks=networks)
-        loss = PivotLoss(objective, resize(plain(image, G), G.resolution), w, settings)
+        loss = PivotLoss(objective, resize(like_weights(image, G), G.resolution), w, settings)
         locality = Locality(frozen(G), w, settings, networks, seed) if settings.locality else None
         tuned = _copy_to_tune(G, w, settings.low_memory)
         found = _tune_weights(tuned, loss, locality, settings, steps, reporter(callback, 0, total))

@@ -12,8 +12,8 @@ from ..codes import Code
 from ..errors import CheckpointError, InputError, MismatchError
 from ..models.fingerprints import same, short
 from ..models.generator import Generator
-from ..models.pairs import adopt
-from ..runtime.session import trainable_copy
+from ..models.same_space import adopt
+from ..runtime.copies import trainable_copy
 from .generate import generate
 from .tune import Tuned
 

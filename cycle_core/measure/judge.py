@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..runtime.devices import one_thread_if_small
 from .metrics import METRICS
-from .networks import Networks
 from .perceptual import load_attributes
+from .selection import Networks
 
 NOTICEABLE = 0.5  # standard deviations of an attribute
 

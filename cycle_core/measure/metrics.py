@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from .networks import Networks
 from .perceptual import Lpips
+from .selection import Networks
 
 _WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003

@@ -55,6 +55,7 @@ class Batch:
     progress: StepCallback
     clip: ClipSettings = field(default_factory=ClipSettings)
     points: Mapping[str, list[Face]] = field(default_factory=dict)  # by hand, by pictures' names
+    sentence_of: Callable[[CycleError], str] = str  # how an error is reported
 
 
 def run_batch(batch: Batch, inputs: Inputs) -> None:
@@ -72,7 +73,7 @@ def run_batch(batch: Batch, inputs: Inputs) -> None:
             if why := run_one(batch, name, pictures[name], pictures):
                 left_out[name] = why
         except CycleError as error:
-            failed[name] = text(" ".join(str(error).split()))
+            failed[name] = text(batch.sentence_of(error))
             if alone and len(pictures) == 1:
                 raise
             batch.say(f"{name}: {failed[name]}")

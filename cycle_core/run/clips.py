@@ -44,7 +44,7 @@ from ..invert.tune import Tuned, tune
 from ..invert.tuned_files import load_tuned, save_tuned
 from ..models.generator import Generator
 from ..runtime.progress import StepCallback, Stopwatch
-from .pipeline import Models, RunSettings, naming_options
+from .pipeline import Models, RunSettings
 from .video_settings import ClipSettings
 
 CropTarget = Face | str | None  # where the crop of a frame is; None leaves the frame as it is
@@ -90,7 +90,7 @@ def invert_clip(
     targets = find_faces(clip, settings, how.smoothing, progress)
     there = [i for i, target in enumerate(targets) if target is not None]
     if not there:
-        raise NoFaceError(f"{clip.path}: no frame shows the face: choose another --face.")
+        raise NoFaceError(f"{clip.path}: no frame shows the face: choose another.")
     report: dict[str, dict[str, Any]] = {
         "find": {"frames": len(targets), "with a face": len(there), "seconds": clock.lap()}
     }
@@ -139,7 +139,7 @@ def _coder(models: Models, settings: RunSettings) -> Callable[[Tensor], Code]:
     if E is not None:
         return lambda crop: encode(E, crop, settings.refine.space, G)
     whole = settings.project or ProjectSettings()
-    further = replace(whole, steps=max(whole.steps // 10, 1), wander=0.0, starts=1)
+    further = replace(whole, steps=max(whole.steps // 10, 1), initial_noise_factor=0.0, starts=1)
     last: list[Code] = []
 
     def projected(crop: Tensor) -> Code:
@@ -196,8 +196,7 @@ def find_faces(
         found.append(detect(frame.image, settings.detector))
         progress("find", len(found), max(len(found), clip.frames))
     try:
-        with naming_options():
-            targets = follow(found, settings.face, settings.no_face, max(smoothing, 1e-3))
+        targets = follow(found, settings.face, settings.no_face, max(smoothing, 1e-3))
     except NoFaceError as error:
         raise NoFaceError(
             f"{clip.path}: {error} With --no-face skip such frames stay as they are."

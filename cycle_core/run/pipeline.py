@@ -9,9 +9,8 @@ second can be repeated for any number of edits.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch import Tensor
 from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.text import Edit, apply_edit
-from ..errors import InputError, NoFaceError
+from ..errors import InputError
 from ..faces.choose import choose
 from ..faces.detect import detect
 from ..faces.frame import Face, Frame, align
@@ -44,7 +43,7 @@ from ..invert.settings import (
 )
 from ..invert.tune import Tuned, tune
 from ..measure.judge import Judge
-from ..measure.networks import Networks, in_embedded_domain
+from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.fingerprints import short
 from ..models.generator import Generator
@@ -175,25 +174,13 @@ def _preset_name(name: str, G: Generator) -> str:
     return name
 
 
-@contextlib.contextmanager
-def naming_options() -> Iterator[None]:
-    """On the command line: a NoFaceError names the options that help."""
-    try:
-        yield
-    except NoFaceError as error:
-        raise NoFaceError(
-            f"{error} The options are --no-face centre (or skip), --points and --detector."
-        ) from error
-
-
 def find_targets(
     photo: Photo, settings: RunSettings, faces: Sequence[Face] | None = None
 ) -> list[Face | str]:
     """The faces to work on, of those that are found or given by hand; see `choose` for what happens
     without one."""
     found = detect(photo, settings.detector) if faces is None else faces
-    with naming_options():
-        return choose(found, settings.face, settings.no_face)
+    return choose(found, settings.face, settings.no_face)
 
 
 def invert_picture(
@@ -206,12 +193,12 @@ def invert_picture(
     """Align, encode, refine and tune one face; without an encoder the code is projected and is the
     pivot. target: a Face, a Frame or "centre"."""
     G, E, losses = models.generator, models.encoder, models.losses
-    tell = progress or (lambda name, done, total: None)
+    advanced = progress or (lambda name, done, total: None)
     report: dict[str, dict[str, Any]] = {}
     images: dict[str, Tensor] = {}
 
     def on_step(name: str) -> Callback:
-        return lambda step, total, _: tell(name, step, total)
+        return lambda step, total, _: advanced(name, step, total)
 
     clock = Stopwatch()
     crop, frame = align(on_device(photo, G.device), target, G.resolution)
@@ -263,7 +250,7 @@ def edit_picture(
     The report of an edit says, against the picture of the unedited pivot: how much of the identity
     is kept (`identity`), how far the picture moved (`change`, LPIPS), and which attributes of the
     embedded domain changed, by how many standard deviations (`attributes`)."""
-    tell = progress or (lambda name, done, total: None)
+    advanced = progress or (lambda name, done, total: None)
     results = []
     for number, edit in enumerate(edits, start=1):
         clock = Stopwatch()
@@ -281,7 +268,7 @@ def edit_picture(
             "seconds": seconds,
         }
         results.append(Edited(edit, code, image, photo, report))
-        tell("edit", number, len(edits))
+        advanced("edit", number, len(edits))
     return results
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .devices import one_thread_if_small, out_of_memory, release, say_once
 
-Module = TypeVar("Module", bound=nn.Module)
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -26,54 +24,7 @@ def optimising(*networks: object) -> Iterator[None]:
         yield
 
 
-def trainable_copy(module: Module) -> Module:
-    """A copy that shares nothing with the module, in evaluation mode, every parameter trainable.
-
-    Call it with inference mode off: the copy can then be trained, and be differentiated through,
-    even where the module was loaded in inference mode."""
-    twin = copy.deepcopy(module).eval()
-    for part in twin.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            setattr(part, name, nn.Parameter(parameter.detach().clone()))
-        for name, buffer in list(part.named_buffers(recurse=False)):
-            setattr(part, name, buffer.detach().clone())
-    return twin
-
-
-def frozen(module: Module) -> Module:
-    """The module itself where one can differentiate through it at no needless cost, else a copy
-    without gradients: the caller's module is never changed."""
-    tensors = [*module.parameters(), *module.buffers()]
-    if any(t.is_inference() or t.requires_grad for t in tensors) or module.training:
-        return trainable_copy(module).requires_grad_(False)
-    return module
-
-
-def frozen_copy(model: Any) -> Any:
-    """A copy of a module without gradients, channels last; what is no module is given as it is."""
-    if not isinstance(model, nn.Module):
-        return model
-    return channels_last(copy.deepcopy(model).eval().requires_grad_(False))
-
-
-def channels_last(module: Module) -> Module:
-    """The module itself: convolutions are faster in this layout on CPUs and GPUs alike."""
-    return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode for a while; its modes are the caller's again afterwards."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
-
-
-def plain(tensor: Tensor, network: nn.Module) -> Tensor:
+def like_weights(tensor: Tensor, network: nn.Module) -> Tensor:
     """A copy that can take part in a backward pass, with the device and dtype of the weights."""
     weight = next(network.parameters())
     return tensor.detach().to(weight.device, weight.dtype).clone()
@@ -103,7 +54,7 @@ def retry_on_oom(
     )
 
 
-def halved(batch: int, most: int) -> list[int]:
+def smaller_batches(batch: int, most: int) -> list[int]:
     """Batches for `retry_on_oom`: the wanted one, half of what it holds of `most`, and 1."""
     most = min(batch, most)
     return [batch, *(less for less in dict.fromkeys((most // 2, 1)) if 0 < less < most)]

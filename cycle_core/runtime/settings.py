@@ -8,7 +8,7 @@
         __post_init__ = check
 
 Commands make their options from the fields (`commands/options.py`), nodes the ranges of their
-widgets (`nodes/automatic.py`), so that a help text and a range are written once.
+widgets (`nodes/widgets.py`), so that a help text and a range are written once.
 """
 
 from __future__ import annotations

@@ -39,18 +39,18 @@ from ..images.resize import resize
 from ..invert.checks import check_photos
 from ..invert.objective import MAX_SIZE, Objective
 from ..invert.w_scale import scale_note
-from ..measure.networks import Distance, Networks
+from ..measure.selection import Distance, Networks
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
+from ..runtime.copies import channels_last, frozen_copy
 from ..runtime.devices import autocast
 from ..runtime.optim import Muon, Ranger
 from ..runtime.progress import Callback
-from ..runtime.session import channels_last, frozen_copy
 from . import loop
-from .adversary import Adversary, LatentDiscriminator, sample_w
 from .data import Order, Prefetcher, open_pictures
+from .latent_discriminator import Adversary, LatentDiscriminator, sample_w
 from .loop import Losses, Stretch
 from .schedule import WARM_UP, Phase, phase_at, warmup_rate
 from .settings import EncoderTraining

@@ -28,15 +28,15 @@ from cycle_core.invert.encode import encode
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.settings import TuneSettings
 from cycle_core.invert.w_scale import w_spread
-from cycle_core.measure.networks import Networks
+from cycle_core.measure.selection import Networks
 from cycle_core.models.detail_encoder import DetailEncoder, DetailEncoderConfig
 from cycle_core.models.encoder import Encoder
 from cycle_core.models.generator import Generator
 from cycle_core.models.synthesis import BelowDetail
+from cycle_core.runtime.copies import frozen_copy
 from cycle_core.runtime.devices import autocast
 from cycle_core.runtime.optim import average_decay, update_average
 from cycle_core.runtime.progress import Callback
-from cycle_core.runtime.session import frozen_copy
 from cycle_core.training import loop
 from cycle_core.training.data import Order
 from cycle_core.training.loop import Losses

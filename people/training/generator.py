@@ -34,7 +34,7 @@ from cycle_core.runtime.optim import Muon, average_decay, update_average
 from cycle_core.runtime.progress import Callback
 from cycle_core.training import loop
 from cycle_core.training.discriminator import train_discriminator
-from cycle_core.training.generator import GeneratorTrainer
+from cycle_core.training.generator_base import GeneratorTrainer
 from cycle_core.training.loop import Losses, Stretch
 
 from .renders import HELD_OUT, Renders

@@ -6,7 +6,6 @@ from cycle_core.bench.sets import open_set
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files import weights
 from cycle_core.files.assets import ASSETS
-from cycle_core.measure.networks import Networks
 from cycle_core.measure.perceptual import (
     VGG16,
     AlexNet,
@@ -17,6 +16,7 @@ from cycle_core.measure.perceptual import (
     load_perceptual,
 )
 from cycle_core.measure.recognition import load_identity
+from cycle_core.measure.selection import Networks
 from cycle_core.models.factors import Factor
 
 ALEX_FILE, HEADS_FILE = "alexnet-owt-7be5be79.pth", "lpips_alex.pth"

@@ -38,8 +38,8 @@ def pack(tmp_path_factory):
     comfy_standin.install(tmp_path_factory.mktemp("ComfyUI"))
     loaded = node_texts.load_pack(node_texts.ROOT)
     nodes = node_texts.nodes_of(loaded)
-    automatic = sys.modules[f"{loaded.__name__}.nodes.automatic"]
-    yield SimpleNamespace(nodes=nodes, automatic=automatic)
+    widgets = sys.modules[f"{loaded.__name__}.nodes.widgets"]
+    yield SimpleNamespace(nodes=nodes, widgets=widgets)
     for name in set(sys.modules) - before:
         if name.startswith(("comfy", "folder_paths", loaded.__name__)):
             del sys.modules[name]
@@ -48,7 +48,7 @@ def pack(tmp_path_factory):
 @pytest.fixture
 def count(pack):
     """A whole number from 1 to 50, for which workflows of 0.1 have 0."""
-    return pack.automatic.NumberOrAuto.of(Numbers, "count", legacy=0)
+    return pack.widgets.NumberOrAuto.of(Numbers, "count", legacy=0)
 
 
 @pytest.mark.parametrize("text", ["auto", " Auto ", "", "0", 0, 0.0])
@@ -63,7 +63,7 @@ def test_a_number_may_be_typed_or_connected(count, text):
 
 
 def test_a_fraction_is_one_where_it_may_be(pack):
-    rate = pack.automatic.NumberOrAuto.of(Numbers, "rate", legacy=-1)
+    rate = pack.widgets.NumberOrAuto.of(Numbers, "rate", legacy=-1)
     assert rate.read("0") == 0.0
     assert rate.read("3e-2") == 0.03
     assert rate.read("-1") is None
@@ -73,7 +73,7 @@ def test_a_fraction_is_one_where_it_may_be(pack):
     "text", ["many", "7.5", "-3", "51", "nan", "inf", "-inf", "1e999", "7 8", "None", "自動", True]
 )
 def test_anything_else_is_told_with_what_may_be_written(pack, count, text):
-    with pytest.raises(pack.automatic.InputError) as told:
+    with pytest.raises(pack.widgets.InputError) as told:
         count.read(text)
     assert str(told.value) == f"count is {str(text)!r}: write auto, or a whole number from 1 to 50."
 

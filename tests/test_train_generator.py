@@ -14,7 +14,7 @@ from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.errors import InputError
 from cycle_core.images.io import save_image
-from cycle_core.training.adversarial import train
+from cycle_core.training.generator import train
 from cycle_core.training.packing import pack
 from cycle_core.training.settings import AdversarialTraining
 

@@ -8,14 +8,14 @@ from cycle_core.errors import InputError
 from cycle_core.models.generator import Generator
 from cycle_core.models.layers import Linear
 from cycle_core.models.stylegan2 import StyleGAN2Config
-from cycle_core.training.adversary import (
+from cycle_core.training.encoder import delta_loss
+from cycle_core.training.latent_discriminator import (
     Adversary,
     CodePool,
     LatentDiscriminator,
     active_vectors,
     r1_penalty,
 )
-from cycle_core.training.encoder import delta_loss
 
 
 def test_the_delta_loss_sums_the_lengths_of_the_active_deltas():

@@ -210,7 +210,7 @@ def run_tune(arguments: argparse.Namespace) -> None:
     from ..checkpoints.registry import load_generator
     from ..invert.tune import tune
     from ..invert.tuned_files import save_tuned
-    from ..models.pairs import adopt
+    from ..models.same_space import adopt
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, arguments.files)
@@ -262,7 +262,7 @@ def run_edit(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import load_code, save_code
     from ..checkpoints.registry import load_generator
     from ..directions.text import apply_edit, needs_generator, parse_edit
-    from ..models.pairs import adopt
+    from ..models.same_space import adopt
 
     if len(arguments.edit) > 1:
         raise InputError(
@@ -284,7 +284,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
     from ..checkpoints.latents import load_code
     from ..images.io import save_image
     from ..invert.generate import generate
-    from ..models.pairs import adopt
+    from ..models.same_space import adopt
 
     console = Console(arguments.quiet)
     inputs = [arguments.code] + ([arguments.tuned] if arguments.tuned else [])

@@ -1,4 +1,4 @@
-"""Widgets of settings: a number, or `auto`, with the range that the library's settings say."""
+"""Widgets of numbers: of settings, with their range or `auto`, and of seeds."""
 
 # pyright: reportMissingImports=false
 # (ComfyUI is the host, not a dependency)
@@ -64,7 +64,7 @@ class NumberOrAuto:
         return int(number) if self.whole else number
 
 
-def readable(*settings: tuple[NumberOrAuto, str | float | None]) -> bool | str:
+def checked_numbers(*settings: tuple[NumberOrAuto, str | float | None]) -> bool | str:
     """For `validate_inputs`: True, or the sentence that says what is wrong with one of them.
 
     The host repeats that sentence for every input that `validate_inputs` takes, whatever is wrong
@@ -81,3 +81,17 @@ def whole_number(settings: type, field: str, tooltip: str) -> Any:
     one, what = field_of(settings, field)
     bounds = {"default": one.default, "min": what.low, "max": what.high}
     return io.Int.Input(field, **bounds, tooltip=tooltip)
+
+
+def seed_input(tooltip: str, advanced: bool = False, control_after_generate: bool = False) -> Any:
+    """The number that chooses what is random."""
+    make = host.advanced if advanced else host.known
+    return make(
+        io.Int.Input,
+        "seed",
+        default=0,
+        min=0,
+        max=2**63 - 1,
+        control_after_generate=control_after_generate,
+        tooltip=tooltip,
+    )

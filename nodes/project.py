@@ -1,4 +1,4 @@
-"""For a generator of your own: codes without an encoder, and mixtures of two generators."""
+"""From pictures to codes without an encoder, for a generator of your own."""
 
 # pyright: reportMissingImports=false
 # (ComfyUI is the host, not a dependency)
@@ -11,13 +11,12 @@ from comfy_api.latest import io
 
 from ..cycle_core.invert.settings import PROJECT_PRESETS, ProjectSettings
 from . import host
-from .automatic import NumberOrAuto, readable, whole_number
 from .generate import LABEL
-from .invert import PRESET, PRESETS, SEED
+from .invert import PRESET, PRESETS
 from .types import CODE, GENERATOR
+from .widgets import NumberOrAuto, checked_numbers, seed_input, whole_number
 
 STEPS = NumberOrAuto.of(ProjectSettings, "steps", legacy=0)
-PARTS = ["all layers", "from the resolution on", "below the resolution", "these layers"]
 
 
 class Project(io.ComfyNode):
@@ -57,11 +56,8 @@ class Project(io.ComfyNode):
                     "starts",
                     "How often each picture is tried; the best result is kept.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    **SEED,
-                    tooltip="Chooses the random codes and the noise; the same number gives the "
-                    "same result.",
+                seed_input(
+                    "Chooses the random codes and the noise; the same number gives the same result."
                 ),
                 LABEL.input(
                     "The class of the random codes, for a class-conditional generator; auto takes "
@@ -89,7 +85,7 @@ class Project(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, steps: str | float | None, label: str | float | None) -> bool | str:
-        return readable((STEPS, steps), (LABEL, label))
+        return checked_numbers((STEPS, steps), (LABEL, label))
 
     @classmethod
     def execute(
@@ -129,75 +125,4 @@ class Project(io.ComfyNode):
         return io.NodeOutput(host.to_cpu(found.code), host.image(found.image))
 
 
-class BlendGenerators(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return host.schema(
-            "CycleBlendGenerators",
-            "Blend Generators",
-            "Load and save",
-            "A generator of two, as a rule one and its fine-tuned child: layers of the one with "
-            "layers of the other, or weights between theirs.",
-            search_aliases=["layer swapping", "toonify", "merge models", "interpolate networks"],
-            inputs=[
-                GENERATOR.Input(
-                    "first",
-                    tooltip="The generator whose codes, encoders and directions will fit the mix.",
-                ),
-                GENERATOR.Input("second", tooltip="Another generator of the same shape."),
-                io.Float.Input(
-                    "amount",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much of the second is in the layers that are blended; 1 swaps "
-                    "them.",
-                ),
-                io.Combo.Input(
-                    "part",
-                    options=PARTS,
-                    default=PARTS[1],
-                    tooltip="Which layers are blended: those from the resolution on change look "
-                    "and colours, those below it pose and shape.",
-                ),
-                io.Int.Input(
-                    "resolution",
-                    default=32,
-                    min=8,
-                    max=4096,
-                    tooltip="Width in pixels at which the layers are divided.",
-                ),
-                io.String.Input(
-                    "layers",
-                    default="",
-                    tooltip="Which layers are blended, such as 0-3+6, where part is these layers.",
-                ),
-            ],
-            outputs=[GENERATOR.Output(display_name="generator", tooltip="The mixed generator.")],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        first: host.LoadedModel,
-        second: host.LoadedModel,
-        amount: float,
-        part: str,
-        resolution: int,
-        layers: str,
-    ) -> io.NodeOutput:
-        from ..cycle_core.directions.direction import parse_layers
-        from ..cycle_core.models.blend import blend, layers_from
-
-        a, b = first.module, second.module
-        chosen = None
-        if part == PARTS[3]:
-            chosen = parse_layers(layers, a.num_ws)
-        elif part != PARTS[0]:
-            chosen = layers_from(a, resolution, below=part == PARTS[2])
-        mixed = blend(a, b, amount, chosen)
-        return io.NodeOutput(host.LoadedModel.of(mixed, first.source, first.dtype))
-
-
-NODES = [Project, BlendGenerators]
+NODES = [Project]

@@ -27,7 +27,7 @@ from ..checkpoints.registry import load_generator
 from ..errors import MissingFileError
 from ..files.assets import ASSETS
 from ..models.generator import Generator
-from ..runtime.session import frozen
+from ..runtime.copies import frozen
 from .perceptual import load_perceptual
 from .recognition import find_recognizer, load_identity
 
@@ -92,7 +92,7 @@ class Networks:
         return Networks(perceptual if lpips_weight else None, identity if identity_weight else None)
 
     def frozen(self) -> Networks:
-        """The same to differentiate through, see `session.frozen`."""
+        """The same to differentiate through, see `copies.frozen`."""
         return Networks(*(frozen(n) if isinstance(n, nn.Module) else n for n in self))
 
     def to(self, device: torch.device | str) -> Networks:
