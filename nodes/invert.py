@@ -25,6 +25,10 @@ PRESET = (
     "A set of settings: paper has the published ones, fast takes fewer and larger steps, and auto "
     "is embedded for the embedded generator and paper for any other."
 )
+OR_INSTANT = (
+    f"{PRESET} instant takes no steps: with the embedded models a network sees at once what tuning "
+    "would find."
+)
 UNALIGNED = (
     "This is a whole photo, it seems: encoders know faces as Align Faces cuts them out. Put that "
     "node before this one."
@@ -108,7 +112,7 @@ class RefinePivot(io.ComfyNode):
                 io.Image.Input("images", tooltip="Aligned pictures, as Align Faces crops them."),
                 ENCODER.Input("encoder", tooltip="The encoder, which itself stays as it is."),
                 GENERATOR.Input("generator", tooltip="The generator that the codes are for."),
-                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
+                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=OR_INSTANT),
                 io.Combo.Input(
                     "space",
                     options=["auto", "W", "W+"],
@@ -208,7 +212,7 @@ class PivotTune(io.ComfyNode):
                 CODE.Input(
                     "pivot", tooltip="The codes to tune at, from Refine Pivot or Cycle Encode."
                 ),
-                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
+                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=OR_INSTANT),
                 TUNE_STEPS.input(
                     "How many steps it takes at most; auto takes the preset's number, which is "
                     f"{TUNED.steps} in the paper.",

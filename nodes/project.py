@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..cycle_core.invert.settings import PROJECT_PRESETS, ProjectSettings
 from . import host
 from .generate import LABEL
-from .invert import PRESET, PRESETS
+from .invert import PRESET
 from .types import CODE, GENERATOR
 from .widgets import NumberOrAuto, checked_numbers, seed_input, whole_number
 
@@ -34,7 +34,9 @@ class Project(io.ComfyNode):
                     "images", tooltip="Square pictures; faces as Align Faces crops them."
                 ),
                 GENERATOR.Input("generator", tooltip="The generator that the codes are for."),
-                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=PRESET),
+                io.Combo.Input(
+                    "preset", options=["auto", *PROJECT_PRESETS], default="auto", tooltip=PRESET
+                ),
                 io.Combo.Input(
                     "space",
                     options=["W", "W+"],

@@ -164,7 +164,7 @@ def test_the_preset_follows_the_generator_and_not_the_name_of_its_file(models, t
         next(other.parameters()).add_(0.1)
     assert preset("auto", G) == preset("auto", moved) == preset("embedded", G)
     assert preset("auto", other) == preset("paper", G)
-    with pytest.raises(InputError, match="paper, fast, embedded"):
+    with pytest.raises(InputError, match="paper, fast, instant, embedded"):
         preset("best", G)
 
 

@@ -248,10 +248,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "corner, or a text or JSON file of them"
     },
     "preset": {
-        "choices": ("auto", "paper", "fast", "embedded"),
+        "choices": ("auto", "paper", "fast", "instant", "embedded"),
         "default": "auto",
         "help": "how long to refine and tune: as the paper does, fast, or as suits the small "
-        "embedded models (default: auto, which is embedded for those and paper for any other)",
+        "embedded models; instant is one pass of a network that predicts what tuning takes steps "
+        "for, and theirs alone (default: auto, which is embedded for those and paper for any "
+        "other)",
     },
     "same-space": {
         "action": "store_true",

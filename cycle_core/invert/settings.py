@@ -154,6 +154,7 @@ class TuneSettings:
 REFINE_PRESETS = {
     "paper": RefineSettings(),
     "fast": RefineSettings(steps=10, images=3, reg=3.0),
+    "instant": RefineSettings(steps=0),
     "embedded": RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0),
 }
 # a rate that knows how wide W is, a short memory of Adam, no noise: docs/performance.md
@@ -170,6 +171,7 @@ PROJECT_PRESETS = {"paper": ProjectSettings(), "fast": _PROJECT_FAST, "embedded"
 TUNE_PRESETS = {
     "paper": TuneSettings(),
     "fast": TuneSettings(steps=50, learning_rate=1e-3, locality_every=4, detail_steps=100),
+    "instant": TuneSettings(steps=0, threshold=0.0, locality=False, detail_predicted=True),
     "embedded": TuneSettings(
         steps=40,
         learning_rate=3e-3,

@@ -10,7 +10,7 @@ second can be repeated for any number of edits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -154,23 +154,23 @@ def is_name(model: str | Path) -> bool:
 
 
 def preset(name: str, G: Generator) -> tuple[RefineSettings, TuneSettings]:
-    """The settings of a preset for a generator: "paper", "fast", "embedded", or "auto": "embedded"
-    for an embedded one and what was tuned from it, "paper" for any other. Raises InputError for
-    another name."""
-    name = _preset_name(name, G)
+    """The settings of a preset for a generator: "paper", "fast", "instant", "embedded", or "auto":
+    "embedded" for an embedded one and what was tuned from it, "paper" for any other. Raises
+    InputError for another name."""
+    name = _preset_name(name, G, TUNE_PRESETS)
     return REFINE_PRESETS[name], TUNE_PRESETS[name]
 
 
 def project_preset(name: str, G: Generator) -> ProjectSettings:
-    """The same of projection."""
-    return PROJECT_PRESETS[_preset_name(name, G)]
+    """The same of projection, which takes its steps: it has no "instant"."""
+    return PROJECT_PRESETS[_preset_name(name, G, PROJECT_PRESETS)]
 
 
-def _preset_name(name: str, G: Generator) -> str:
+def _preset_name(name: str, G: Generator, presets: Mapping[str, Any]) -> str:
     if name == "auto":
         name = "embedded" if in_embedded_domain(G) else "paper"
-    if name not in TUNE_PRESETS:
-        raise InputError(f"The presets are auto, {', '.join(TUNE_PRESETS)}, not {name!r}.")
+    if name not in presets:
+        raise InputError(f"The presets here are auto, {', '.join(presets)}, not {name!r}.")
     return name
 
 
