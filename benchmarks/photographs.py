@@ -16,8 +16,8 @@ already is not made again. Then
   after an edit;
 - LPIPS to the crop is that of the embedded network of role "metrics".
 
---card writes the table between the two `photographs` marks of a Markdown file, --sheet a picture of
-the photographs that --show names.
+--card writes the table between the two `photographs` marks of a Markdown file (with --preset
+instant the `photographs-instant` ones), --sheet a picture of the photographs that --show names.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from cycle_core.measure.perceptual import load_perceptual
 dlib: Any = import_module("dlib")  # compiled, without types
 files: Any = import_module("face_recognition_models")
 STEPS = ("crop", "encode", "refine", "tune")
+PRESETS = ("embedded", "instant")  # as nodes and commands have them
 EDITS = {"smile": 2.0, "frown": -2.0, "age": 1.5, "turn": 1.0, "glasses": 2.0, "hair": 1.5}
 DIRECTIONS = {"frown": "smile", "turn": "yaw", "hair": "hair_colour"}  # where they are not the name
 SIZE, SMALLEST = 256, 128  # of a crop: in the table, and at least in the photograph
@@ -73,16 +74,16 @@ def find(photos: Sequence[Path], out: Path) -> None:
     part.rename(out)
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, preset: str) -> None:
     """Every step and edit of one crop, with the seconds of each step."""
     G, E = cc.load_generator("portraits"), cc.load_encoder("portraits")
     crop = cc.read_image(folder / "crop.png")
     clock = [time.perf_counter()]
     codes = {"encode": cc.encode(E, crop)}
     clock.append(time.perf_counter())
-    codes["refine"] = cc.refine(E, G, crop, REFINE_PRESETS["embedded"], domain="generator").code
+    codes["refine"] = cc.refine(E, G, crop, REFINE_PRESETS[preset], domain="generator").code
     clock.append(time.perf_counter())
-    tuned = cc.tune(G, codes["refine"], crop, TUNE_PRESETS["embedded"])
+    tuned = cc.tune(G, codes["refine"], crop, TUNE_PRESETS[preset])
     clock.append(time.perf_counter())
     images = {"tune": tuned.image, **{name: cc.generate(G, code) for name, code in codes.items()}}
     for name, strength in EDITS.items():
@@ -171,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--preset", choices=PRESETS, default="embedded", help="one folder OUT each")
     parser.add_argument("--judge", type=Path, help="folder of face-api; without it only pictures")
     parser.add_argument("--card", type=Path)
     parser.add_argument("--sheet", type=Path)
@@ -182,7 +184,7 @@ def main() -> None:
     folders = sorted(path.parent for path in a.out.glob("*/crop.png"))
     for number, folder in enumerate(folders, start=1):
         if not (folder / "seconds.json").is_file():
-            make(folder)
+            make(folder, a.preset)
             print(f"{number} of {len(folders)}: {folder.name}", file=sys.stderr)
     if a.sheet is not None:
         columns = [*STEPS, *EDITS]
@@ -193,7 +195,7 @@ def main() -> None:
         text = table(folders, a.judge)
         print(text)
         if a.card is not None:
-            put(text, a.card, "photographs")
+            put(text, a.card, "photographs" + ("-instant" if a.preset == "instant" else ""))
 
 
 if __name__ == "__main__":

@@ -143,9 +143,11 @@ class TuneSettings:
         )
 
     def in_steps(self, count: int) -> TuneSettings:
-        """The same in `count` steps at most: weights and detail keep their shares."""
+        """The same in `count` steps at most: weights and detail keep their shares; what is
+        predicted alone gets steps of the detail."""
         whole = self.steps + self.detail_steps
-        steps = round(count * self.steps / whole) if whole else count
+        alone = 0 if self.detail_predicted else count
+        steps = round(count * self.steps / whole) if whole else alone
         return replace(self, steps=steps, detail_steps=count - steps)
 
 
@@ -171,7 +173,9 @@ PROJECT_PRESETS = {"paper": ProjectSettings(), "fast": _PROJECT_FAST, "embedded"
 TUNE_PRESETS = {
     "paper": TuneSettings(),
     "fast": TuneSettings(steps=50, learning_rate=1e-3, locality_every=4, detail_steps=100),
-    "instant": TuneSettings(steps=0, threshold=0.0, locality=False, detail_predicted=True),
+    "instant": TuneSettings(
+        steps=0, threshold=0.0, locality=False, detail_predicted=True, detail_rate=0.003
+    ),
     "embedded": TuneSettings(
         steps=40,
         learning_rate=3e-3,
