@@ -135,7 +135,12 @@ def read_faces(folders: Sequence[Path], judge: Path) -> dict[str, list[dict[str,
     return {name: [row[name] for row in rows] for name in names}
 
 
-def table(folders: Sequence[Path], judge: Path) -> str:
+def steps_of(preset: str) -> list[str]:
+    """The steps that do something: `instant` refines nothing."""
+    return [step for step in STEPS if preset != "instant" or step != "refine"]
+
+
+def table(folders: Sequence[Path], judge: Path, preset: str) -> str:
     """What was measured, as Markdown."""
     perceptual = load_perceptual("metrics")
     person, seen = distances(folders), read_faces(folders, judge)
@@ -156,7 +161,7 @@ def table(folders: Sequence[Path], judge: Path) -> str:
         "| step | LPIPS | distance of the person | below 0.6 | happy | years | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name in (*STEPS[1:], *EDITS):
+    for name in (*steps_of(preset)[1:], *EDITS):
         edit = f"tuned, {DIRECTIONS.get(name, name)} {EDITS.get(name, 0):+g}"
         same = sum(value < SAME for value in person[name])
         spent = f"{median(one[name] for one in seconds):.2g}" if name in STEPS else ""
@@ -187,12 +192,12 @@ def main() -> None:
             make(folder, a.preset)
             print(f"{number} of {len(folders)}: {folder.name}", file=sys.stderr)
     if a.sheet is not None:
-        columns = [*STEPS, *EDITS]
+        columns = [*steps_of(a.preset), *EDITS]
         shown = [a.out / name for name in a.show] or folders
         rows = [[cc.read_image(folder / f"{name}.png") for name in columns] for folder in shown]
         cc.save_image(cc.contact_sheet(rows, columns=columns, cell=160), a.sheet)
     if a.judge is not None:
-        text = table(folders, a.judge)
+        text = table(folders, a.judge, a.preset)
         print(text)
         if a.card is not None:
             put(text, a.card, "photographs" + ("-instant" if a.preset == "instant" else ""))
