@@ -67,7 +67,7 @@ def live_edit() -> Graph:
     save = g.node("SaveImage", body=(316, 385), images=back.images, filename_prefix="cycle/live")
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E]]), Group("Generate", [[face]])],
+        [Group("Generate", [[face]]), Group("Models", [[G, E]])],
         [Group("Inversion", [[refined, tuned]])],
         [Group("Edit", [[editor]]), Group("Result", [[back], [save]])],
     )
@@ -119,7 +119,7 @@ def compare_pivots() -> Graph:
     pivots = compare("Compare (pivots)", near.images, refined.reconstruction, tuned.reconstruction)
     same_edit = compare("Compare (edited)", *(one.images for one in edited))
     saves = [
-        g.node("SaveImage", f"Save Image ({what})", (268, 470), images=of.grid,
+        g.node("SaveImage", f"Save Image ({what})", (268, 339), images=of.grid,
                filename_prefix=f"cycle/{name}")
         for what, name, of in (
             ("pivots", "pivots", pivots), ("edited", "pivots_edited", same_edit),
@@ -127,11 +127,11 @@ def compare_pivots() -> Graph:
     ]  # fmt: skip
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E, direction]]), Group("Encode", [[encoded, near]])],
+        [Group("Models and encoding", [[G, E, direction, encoded, near]])],
         [Group("Inversion", [[refined, tuned]])],
         [Group("Edit", [edits]), Group("The pivots", [[pivots]])],
-        [Group("The edited pictures", [[*edited, same_edit]])],
-        [Group("Result", [saves])],
+        [Group("The edited pictures", [edited])],
+        [Group("Result", [[same_edit, *saves]])],
     )
     return g
 
@@ -311,7 +311,7 @@ def group_photo() -> Graph:
     save = g.node("SaveImage", body=(360, 330), images=back.images, filename_prefix="cycle/group")
     g.lay(
         [about, Group("Photo", [[photo, aligned, encoded]])],
-        [Group("Models", [[G, E]]), Group("Inversion", [[tuned]])],
+        [Group("Models and tuning", [[G, E, tuned]])],
         [Group("Edit", [edits])],
         [Group("Result", [[faces, back, found], [both, save]])],
     )
