@@ -119,7 +119,7 @@ def compare_pivots() -> Graph:
     pivots = compare("Compare (pivots)", near.images, refined.reconstruction, tuned.reconstruction)
     same_edit = compare("Compare (edited)", *(one.images for one in edited))
     saves = [
-        g.node("SaveImage", f"Save Image ({what})", (268, 339), images=of.grid,
+        g.node("SaveImage", f"Save Image ({what})", (268, 470), images=of.grid,
                filename_prefix=f"cycle/{name}")
         for what, name, of in (
             ("pivots", "pivots", pivots), ("edited", "pivots_edited", same_edit),
@@ -129,9 +129,9 @@ def compare_pivots() -> Graph:
         [about, Group("Photo", [[photo, aligned]])],
         [Group("Models and encoding", [[G, E, direction, encoded, near]])],
         [Group("Inversion", [[refined, tuned]])],
-        [Group("Edit", [edits]), Group("The pivots", [[pivots]])],
-        [Group("The edited pictures", [edited])],
-        [Group("Result", [[same_edit, *saves]])],
+        [Group("Edit and compare", [[*edits, pivots]])],
+        [Group("The edited pictures", [[*edited, same_edit]])],
+        [Group("Result", [saves])],
     )
     return g
 
