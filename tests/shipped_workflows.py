@@ -20,7 +20,7 @@ def invert_and_edit() -> Graph:
     about = g.note(
         "## Begin here: one edit of one photo\n\n"
         "Press **Run**: the face is found and inverted, edited along a direction, and put back "
-        "into the photo. Everything runs with the embedded models, on a CPU, in half a minute. "
+        "into the photo. Everything runs with the embedded models, on a CPU, in a minute. "
         "Then change *strength* or the direction and run again, which takes a moment, or choose "
         "your own picture in *photo*.\n\n"
         f"{OWN_FACE}",
