@@ -127,7 +127,7 @@ def compare_pivots() -> Graph:
     ]  # fmt: skip
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models and encoding", [[G, E, direction, encoded, near]])],
+        [Group("Models and code", [[G, E, direction, encoded, near]])],
         [Group("Inversion", [[refined, tuned]])],
         [Group("Edit and compare", [[*edits, pivots]])],
         [Group("The edited pictures", [[*edited, same_edit]])],
@@ -412,8 +412,8 @@ def directions_from_images() -> Graph:
     save = g.node("SaveImage", body=(420, 470), images=strip.image, filename_prefix="cycle/found")
     g.lay(
         [about, Group("Models", [[G, E, people, glasses]])],
-        [Group("Pictures that have it: yours", [sets[0]])],
-        [Group("Pictures that lack it: yours", [sets[1]])],
+        [Group("Having it: yours", [sets[0]])],
+        [Group("Lacking it: yours", [sets[1]])],
         [Group("Edit", [[learnt, other, edit, faces]])],
         [Group("Result", [[strip, save]])],
     )
