@@ -20,7 +20,7 @@ def invert_and_edit() -> Graph:
     about = g.note(
         "## Begin here: one edit of one photo\n\n"
         "Press **Run**: the face is found and inverted, edited along a direction, and put back "
-        "into the photo. Everything runs with the embedded models, on a CPU, in half a minute. "
+        "into the photo. Everything runs with the embedded models, on a CPU, in a minute. "
         "Then change *strength* or the direction and run again, which takes a moment, or choose "
         "your own picture in *photo*.\n\n"
         f"{OWN_FACE}",
@@ -67,7 +67,7 @@ def live_edit() -> Graph:
     save = g.node("SaveImage", body=(316, 385), images=back.images, filename_prefix="cycle/live")
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E]]), Group("Generate", [[face]])],
+        [Group("Generate", [[face]]), Group("Models", [[G, E]])],
         [Group("Inversion", [[refined, tuned]])],
         [Group("Edit", [[editor]]), Group("Result", [[back], [save]])],
     )
@@ -127,9 +127,9 @@ def compare_pivots() -> Graph:
     ]  # fmt: skip
     g.lay(
         [about, Group("Photo", [[photo, aligned]])],
-        [Group("Models", [[G, E, direction]]), Group("Encode", [[encoded, near]])],
+        [Group("Models and code", [[G, E, direction, encoded, near]])],
         [Group("Inversion", [[refined, tuned]])],
-        [Group("Edit", [edits]), Group("The pivots", [[pivots]])],
+        [Group("Edit and compare", [[*edits, pivots]])],
         [Group("The edited pictures", [[*edited, same_edit]])],
         [Group("Result", [saves])],
     )
@@ -311,7 +311,7 @@ def group_photo() -> Graph:
     save = g.node("SaveImage", body=(360, 330), images=back.images, filename_prefix="cycle/group")
     g.lay(
         [about, Group("Photo", [[photo, aligned, encoded]])],
-        [Group("Models", [[G, E]]), Group("Inversion", [[tuned]])],
+        [Group("Models and tuning", [[G, E, tuned]])],
         [Group("Edit", [edits])],
         [Group("Result", [[faces, back, found], [both, save]])],
     )
@@ -412,8 +412,8 @@ def directions_from_images() -> Graph:
     save = g.node("SaveImage", body=(420, 470), images=strip.image, filename_prefix="cycle/found")
     g.lay(
         [about, Group("Models", [[G, E, people, glasses]])],
-        [Group("Pictures that have it: yours", [sets[0]])],
-        [Group("Pictures that lack it: yours", [sets[1]])],
+        [Group("Having it: yours", [sets[0]])],
+        [Group("Lacking it: yours", [sets[1]])],
         [Group("Edit", [[learnt, other, edit, faces]])],
         [Group("Result", [[strip, save]])],
     )

@@ -46,6 +46,22 @@ PLACES = """(() => {
   return { nodes: Object.fromEntries(nodes), groups };
 })()"""
 
+# titles of groups that a link is drawn across; nodes are drawn over links
+CROSSED = """(() => {
+  const context = document.createElement("canvas").getContext("2d");
+  const links = [...app.graph._links.values()];
+  context.lineWidth = 6;
+  return app.graph.groups.filter((group) => {
+    const [left, top] = group._bounding;
+    context.font = `${group.font_size}px Arial`;
+    const right = left + context.measureText(group.title).width + 10;
+    for (let x = left; x < right; x += 3)
+      for (let y = top + 4; y < top + group.font_size + 8; y += 3)
+        if (!app.graph.getNodeOnPos(x, y) &&
+            links.some((link) => context.isPointInStroke(link.path, x, y))) return true;
+  }).map((group) => group.title);
+})()"""
+
 
 def form(name):
     return workflow_files.read(name)["extra"].get("linearData")
@@ -126,6 +142,8 @@ def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_afte
         assert page.evaluate("app.canvas.ds.scale") >= READABLE, (width, height)
         check_places(page)
         check_window(page, width, height)
+        comfy_page.until(page, "[...app.graph._links.values()].every((link) => link.path)")
+        assert page.evaluate(CROSSED) == []
     if any(node["type"] in workflow_files.USERS_FILES for node in workflow["nodes"]):
         return
     page.evaluate(ENDED)

@@ -214,7 +214,8 @@ class Graph:
             "groups": [
                 {
                     "id": number, "title": group.title, "bounding": [*map(round, group.bounding)],
-                    "color": COLOURS.get(group.title, "#AAA"), "font_size": 24, "flags": {},
+                    "color": COLOURS.get(group.title.split()[0], "#AAA"), "font_size": 24,
+                    "flags": {},
                 }
                 for number, group in enumerate(self.groups, 1)
             ],

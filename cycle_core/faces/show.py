@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from ..images.io import from_pil, to_pil
+from ..runtime.devices import one_thread_if_small
 from .video import Places
 
 _COLOURS = ((77, 208, 225), (255, 183, 77), (174, 213, 129), (240, 98, 146), (186, 104, 200))
 _OTHER = (150, 150, 150)
 
 
+@one_thread_if_small()
 def show_places(photos: Tensor, places: Places) -> Tensor:
     """The photos with all faces that were found, numbered from left to right and from 0; the
     outlines and points of those that were cropped are in colour."""

@@ -207,6 +207,7 @@ def paste_all(
     return torch.cat(versions)
 
 
+@one_thread_if_small()
 def cover(
     places: Places,
     photos: Tensor,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..runtime.devices import one_thread_if_small
 from .io import SHEET, SHEET_NOTE, from_pil, save_image, to_pil
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 PAPER, INK, FAINT = (250, 249, 247), (32, 33, 36), (112, 114, 120)
 
 
+@one_thread_if_small()
 def contact_sheet(
     rows: Sequence[Sequence[torch.Tensor | None]],
     columns: Sequence[str] = (),

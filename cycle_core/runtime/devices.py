@@ -21,8 +21,9 @@ from ..errors import InputError
 
 BATCH = 8  # pictures that pass through a network at once: bounds the memory of a long batch
 SMALL_WEIGHTS = 1e7
-# of a synthesis: a convolution takes nine times (channels * side) ** 2 multiplications
-SMALL_WORK = 5e7
+# of a synthesis: a convolution takes nine times (channels * side) ** 2 multiplications. The
+# embedded generator has 6.5e7, one of 256 pixels with the published channels 4e9
+SMALL_WORK = 1e8
 KINDS = 64  # of calls that are compiled: sizes, settings, with and without gradients
 T = TypeVar("T")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
