@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
 import small_networks
 import torch
-from small_networks import code_of, same, state
+from small_networks import Interrupted, code_of, same, state
 
+from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.native import save_model
-from cycle_core.checkpoints.registry import load_detail_encoder
+from cycle_core.checkpoints.registry import load_detail_encoder, load_encoder, load_generator
 from cycle_core.errors import CheckpointError, MismatchError, MissingFileError
+from cycle_core.files.assets import ASSETS
+from cycle_core.invert.encode import encode
 from cycle_core.invert.generate import generate
-from cycle_core.invert.settings import TuneSettings
+from cycle_core.invert.settings import TUNE_PRESETS, TuneSettings
 from cycle_core.invert.tune import tune
+from cycle_core.measure.perceptual import load_perceptual
 from cycle_core.models.detail_encoder import DetailEncoder, DetailEncoderConfig
+from people.training import detail
+from people.training.settings import DetailTraining
 
 G, seeded, perceptual = small_networks.G, small_networks.seeded, small_networks.perceptual
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -122,3 +129,36 @@ def test_it_is_kept_as_a_file(network, tmp_path):
     save_model(path, "detail", config, network.state_dict(), header)
     with pytest.raises(CheckpointError):
         load_detail_encoder(path)
+
+
+# ------------------------------------------------------------------ the embedded one
+def test_the_embedded_one_brings_a_portrait_back_in_one_pass():
+    people = open_set("inside", 2)
+    E, G = load_encoder("portraits"), load_generator("portraits")
+    lpips = load_perceptual("metrics")
+    for i in range(2):
+        image = people.images[i : i + 1]
+        pivot = encode(E, image)
+        tuned = tune(G, pivot, image, TUNE_PRESETS["instant"])
+        before, after = (float(lpips(x, image)) for x in (generate(G, pivot), tuned.image))
+        assert after < 0.2 * before
+
+
+def test_its_training_goes_on_where_it_was_stopped(tmp_path):
+    for name in ("inside", "outside"):
+        shutil.copy(ASSETS / "sets" / f"{name}-test.safetensors",
+                    tmp_path / f"{name}-tuning.safetensors")  # fmt: skip
+    E, G = load_encoder("portraits"), load_generator("portraits")
+    settings = DetailTraining(steps=2, batch=1, squares=1, width=8, save_every=1, log_every=1)
+
+    def stop(step, total, preview):
+        raise Interrupted
+
+    straight = detail.train(G, E, tmp_path, tmp_path / "straight", settings)
+    with pytest.raises(Interrupted):
+        detail.train(G, E, tmp_path, tmp_path / "stopped", settings, stop)
+    assert same(state(detail.train(G, E, tmp_path, tmp_path / "stopped", settings)), straight)
+    assert straight.output.weight.any()
+    made = load_detail_encoder(tmp_path / "straight" / "detail.safetensors")
+    assert made.generator_id == G.base_fingerprint
+    assert same(state(straight), made)

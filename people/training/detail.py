@@ -4,8 +4,8 @@ detail_encoder.py`).
     python -m people.training detail SETS --out RUN
 
 It sees squares cut out of renders and of what the generator renders of their codes, and minimises
-what tuning minimises, L2 and LPIPS, for the picture that comes of its detail. Most pictures are made
-strange first, so that it learns to bring back what no render has.
+what tuning minimises, L2 and LPIPS, for the picture that comes of its detail. Most pictures are
+made strange first, so that it learns to bring back what no render has.
 """
 
 from __future__ import annotations
