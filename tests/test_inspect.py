@@ -15,6 +15,7 @@ from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.codes import Code
+from cycle_core.files.assets import ASSETS
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config
 
@@ -35,6 +36,11 @@ def pickled(generator, tmp_path):
 def told(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     assert main([str(part) for part in argv]) == 0
     return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(ASSETS.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_every_embedded_file_is_known(capsys, path):
+    assert "used with" in told(capsys, "inspect", path)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:

@@ -24,6 +24,7 @@ _USES = {
     "direction": "--edit",
     "table of relevances": "--edit FILE:TEXT.npy:BETA, with the generator of its channels",
     "table of style statistics": "the table of relevances beside it",
+    "detail": "--preset instant, with the generator {generator}",
     "landmarks": "finding faces",
     "identity": "losses and measures",
     "perceptual": "losses and measures",

@@ -66,7 +66,13 @@ def _plain(kind: str, *facts: str) -> Format:
 FORMATS = (
     Format(NATIVE, "generator", is_native("generator"), _load_generator),
     Format(NATIVE, "encoder", is_native("encoder"), _load_encoder),
-    Format(NATIVE, "detail", is_native("detail"), _load_detail_encoder),
+    Format(
+        NATIVE,
+        "detail",
+        is_native("detail"),
+        _load_detail_encoder,
+        lambda network: {"generator": network.generator_id or "not known"},
+    ),
     _plain("delta", "original", "space", "stage", "best"),
     _plain("landmarks"),
     _plain("identity"),
