@@ -9,6 +9,7 @@ import torch
 
 from ..models.detail_encoder import DetailEncoder, DetailEncoderConfig
 from ..models.encoder import Encoder, EncoderConfig
+from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from ..models.stylegan3 import StyleGAN3Config
@@ -71,7 +72,7 @@ FORMATS = (
         "detail",
         is_native("detail"),
         _load_detail_encoder,
-        lambda network: {"generator": network.generator_id or "not known"},
+        lambda network: {"generator": short(network.generator_id) or "not known"},
     ),
     _plain("delta", "original", "space", "stage", "best"),
     _plain("landmarks"),
