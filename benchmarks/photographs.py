@@ -162,11 +162,13 @@ def table(folders: Sequence[Path], judge: Path, preset: str) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in (*steps_of(preset)[1:], *EDITS):
-        edit = f"tuned, {DIRECTIONS.get(name, name)} {EDITS.get(name, 0):+g}"
+        step = "one pass" if preset == "instant" and name == "tune" else name
+        tuned = "" if preset == "instant" else "tuned, "
+        edit = f"{tuned}{DIRECTIONS.get(name, name)} {EDITS.get(name, 0):+g}"
         same = sum(value < SAME for value in person[name])
         spent = f"{median(one[name] for one in seconds):.2g}" if name in STEPS else ""
         lines.append(
-            f"| {edit if name in EDITS else name} | {lpips(name):.3f} | {mean(person[name]):.3f} | "
+            f"| {edit if name in EDITS else step} | {lpips(name):.3f} | {mean(person[name]):.3f} | "
             f"{same} of {len(folders)} | "
             f"{change(name, 'happy')} | {change(name, 'age')} | {spent} |"
         )

@@ -1,10 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from parity import IRSE_TOLERANCE, image_of, load_case, relative_error
 
+from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.native import save_model
-from cycle_core.checkpoints.registry import load_encoder
+from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.errors import InputError, MismatchError
+from cycle_core.invert.encode import encode
+from cycle_core.invert.generate import generate
+from cycle_core.invert.w_scale import farthest
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
@@ -139,3 +146,33 @@ def test_the_encoder_fits_the_size_of_the_generator(resolution, w_dim, size, pub
     config = EncoderConfig.for_generator(generator)
     assert config.input_size == size
     assert (config.widths == EncoderConfig().widths) is published
+
+
+def test_codes_end_at_a_distance_from_the_mean_and_nearer_ones_keep_their_bits():
+    torch.manual_seed(0)
+    config = EncoderConfig.embedded(8, 16, 32)
+    free = Encoder(config).eval()
+    images = torch.rand(6, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        codes = free.encode(images)
+        distance = (codes - free.w_avg).norm(dim=-1)
+        end = float(distance.median())
+        bounded = Encoder(replace(config, farthest=end)).eval()
+        bounded.load_state_dict(free.state_dict())
+        found = bounded.encode(images)
+    near = distance <= end
+    assert near.any()
+    assert not near.all()
+    assert torch.equal(found[near], codes[near])
+    offsets, before = (found - free.w_avg)[~near], (codes - free.w_avg)[~near]
+    assert torch.allclose(offsets.norm(dim=-1), torch.tensor(end))
+    assert torch.allclose(F.cosine_similarity(offsets, before, dim=-1), torch.tensor(1.0))
+
+
+def test_the_embedded_encoder_gives_codes_of_people_for_strange_pictures():
+    people = open_set("outside")
+    E, G = load_encoder("portraits"), load_generator("portraits")
+    codes = encode(E, people.images)
+    assert E.config.farthest == pytest.approx(farthest(G), rel=1e-4)
+    assert (codes.w - G.w_avg).norm(dim=-1).max() < 1.001 * farthest(G)
+    assert generate(G, codes).abs().max() < 2

@@ -7,6 +7,9 @@ import torch
 from ..models.generator import Generator
 
 _MEASURED = 10_000  # random codes from which the spread of W is measured
+# spreads from the mean of W. Of the embedded one 1 % of random codes lie beyond, none of 300 people
+# of its domain, and 1 in 10 with a hat, a scarf or paint, up to ten times as far
+_FARTHEST = 1.6
 
 
 @torch.no_grad()
@@ -16,6 +19,11 @@ def w_spread(G: Generator) -> float:
     z, c = G.draw_inputs(_MEASURED, torch.Generator().manual_seed(0))
     w = G.mapping(z, c)[:, 0]
     return float((w - w.mean(0)).square().sum(1).mean().sqrt())
+
+
+def farthest(G: Generator) -> float:
+    """Where the codes of a trained encoder end, as a distance from their mean."""
+    return _FARTHEST * w_spread(G)
 
 
 def in_spreads(

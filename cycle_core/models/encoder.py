@@ -50,6 +50,7 @@ class EncoderConfig:
     iterations: int = 0  # of ReStyle; 0: the code is given at once
     resnet: bool = False  # the body is a ResNet
     rows: tuple[int, int] | None = None  # of the square picture that are read, all if None
+    farthest: float | None = None  # distance from the mean at which codes end, None for no end
 
     def __post_init__(self) -> None:
         check_body(self.widths, self.units, self.stem_stride, self.input_size)
@@ -184,14 +185,17 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """The code [B, num_ws, w_dim] of pictures [B, 3, H, W] of any size in [-1, 1].
 
-        It is `w_avg + forward(resize(image))`. ReStyle begins with `w_avg` and adds as much in each
-        of its iterations: it sees what `generator` renders, with constant noise, and corrects it.
+        It is `w_avg + forward(resize(image))`, or nearer to `w_avg` where that is farther from it
+        than `farthest`: of pictures unlike all that it was trained on, an encoder gives codes far
+        outside of W, of which no generator makes a picture. ReStyle begins with `w_avg` and adds as
+        much in each of its iterations: it sees what `generator` renders, with constant noise, and
+        corrects it.
         dtype: that the encoder multiplies in, that of the weights if None; the code is summed up in
         float32.
         Raises InputError where ReStyle is given no generator."""
         image = self.resize(image)
         if not self.config.iterations:
-            return self.w_avg + self._offsets(image, stage, dtype)
+            return self._within(self.w_avg + self._offsets(image, stage, dtype))
         if generator is None:
             raise InputError(
                 "This is a ReStyle encoder, which compares the picture with what the generator "
@@ -202,7 +206,16 @@ class Encoder(nn.Module):
             rendered = average_pool(generator.synthesis(w, "const"), self.config.input_size)
             rendered = self._cut(rendered).expand(len(image), -1, -1, -1)
             w = w + self._offsets(torch.cat([image, rendered], dim=1), stage, dtype)
-        return w
+        return self._within(w)
+
+    def _within(self, w: Tensor) -> Tensor:
+        """Codes at most `farthest` from the mean; those that are stay as they are, to the bit."""
+        if self.config.farthest is None:
+            return w
+        offsets = w - self.w_avg
+        distance = offsets.norm(dim=-1, keepdim=True)
+        pulled = self.w_avg + offsets * (self.config.farthest / distance.clamp(min=1e-8))
+        return torch.where(distance > self.config.farthest, pulled, w)
 
     def resize(self, image: Tensor) -> Tensor:
         """Square pictures [B, 3, H, W] at the encoder's input size, antialiased; only the rows that

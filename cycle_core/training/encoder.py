@@ -24,7 +24,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -38,7 +38,7 @@ from ..errors import InputError
 from ..images.resize import resize
 from ..invert.checks import check_photos
 from ..invert.objective import MAX_SIZE, Objective
-from ..invert.w_scale import scale_note
+from ..invert.w_scale import farthest, scale_note
 from ..measure.selection import Distance, Networks
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
@@ -314,8 +314,9 @@ class EncoderTrainer(loop.Trainer):
             "training": json.dumps(asdict(self.settings)),
             "validation": json.dumps(measured["validation"]),
         }
-        path, encoder = folder / "encoder.safetensors", self.encoder
-        save_model(path, "encoder", encoder.config, encoder.state_dict(), metadata)
+        path, state = folder / "encoder.safetensors", self.encoder.state_dict()
+        config = replace(self.encoder.config, farthest=farthest(self.generator))
+        save_model(path, "encoder", config, state, metadata)
 
     def stretches(self) -> Iterator[Stretch]:
         first = 0
