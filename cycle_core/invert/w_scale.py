@@ -7,8 +7,8 @@ import torch
 from ..models.generator import Generator
 
 _MEASURED = 10_000  # random codes from which the spread of W is measured
-# spreads from the mean of W. Of the embedded one .8 % of random codes lie beyond, none of 300 people
-# of its domain, and 40 of 300 outside of it (with a hat, a scarf, paint), far beyond
+# Spreads from the mean of W. Of the embedded one .8 % of random codes lie beyond, none of 300
+# people of its domain, and of 300 outside of it (with a hat, a scarf, paint) 40, far beyond.
 _FARTHEST = 1.6
 
 
