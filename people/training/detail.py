@@ -27,7 +27,6 @@ from cycle_core.files.checksum import sha256
 from cycle_core.invert.encode import encode
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.settings import TuneSettings
-from cycle_core.invert.w_scale import w_spread
 from cycle_core.measure.selection import Networks
 from cycle_core.models.detail_encoder import DetailEncoder, DetailEncoderConfig
 from cycle_core.models.encoder import Encoder
@@ -47,7 +46,6 @@ SIDE = 32  # of a square, in features
 MARGIN = 2  # features around it, whose picture is not judged: convolutions end there
 SPLIT = "tuning"
 SETS = ("inside", "outside")
-FARTHEST = 1.5  # codes from their mean, in spreads of W
 HELD_OUT = 8  # people of each set, for validation
 
 
@@ -70,7 +68,7 @@ class DetailTrainer(loop.Trainer):
     def __init__(self, G: Generator, E: Encoder, data: Path, settings: DetailTraining):
         self.settings, self.device, self.generator_id = settings, G.device, G.base_fingerprint
         self.G, self.E = frozen_copy(G), frozen_copy(E)
-        self.synthesis, self.farthest = self.G.synthesis, FARTHEST * w_spread(G)
+        self.synthesis = self.G.synthesis
         self.synthesis.add_detail(TuneSettings().detail_size)  # tells where it comes in
         self.synthesis.detail = None
         block = self.synthesis.detail_at
@@ -110,10 +108,6 @@ class DetailTrainer(loop.Trainer):
         """What the generator has made of the codes of pictures [B,3,R,R], and renders of them.
         share: [B,1,1], of the way to the mean code, which codes go."""
         w = encode(self.E, images.to(self.device)).w
-        offsets = w - self.G.w_avg  # an encoder leaves W where a picture is strange: pull them back
-        w = self.G.w_avg + offsets * (self.farthest / offsets.norm(dim=2, keepdim=True)).clamp(
-            max=1
-        )
         if share is not None:
             w = torch.lerp(w, self.G.w_avg.expand_as(w), share.to(w))
         below = self.synthesis.below_detail(w)
