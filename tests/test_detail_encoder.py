@@ -13,7 +13,7 @@ from small_networks import Interrupted, code_of, same, state
 from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_detail_encoder, load_encoder, load_generator
-from cycle_core.errors import CheckpointError, MismatchError, MissingFileError
+from cycle_core.errors import CheckpointError, InputError, MismatchError, MissingFileError
 from cycle_core.files.assets import ASSETS
 from cycle_core.invert.encode import encode
 from cycle_core.invert.generate import generate
@@ -113,10 +113,14 @@ def test_one_of_another_generator_is_refused_and_where_there_is_none_it_is_said(
         tune(G, code_of(G, 1), IMAGE, ONE_PASS, perceptual=perceptual)
 
 
-def test_several_pictures_have_none(G, network, perceptual):
-    images = IMAGE.expand(2, -1, -1, -1)
-    tuned = tune(G, code_of(G, 2), images, ONE_PASS, perceptual=perceptual, detail_encoder=network)
+def test_several_pictures_need_steps(G, network, perceptual):
+    images, given = IMAGE.expand(2, -1, -1, -1), {"perceptual": perceptual}
+    with pytest.raises(InputError, match=r"2 pictures were given .* another preset than"):
+        tune(G, code_of(G, 2), images, ONE_PASS, **given, detail_encoder=network)
+    stepped = replace(ONE_PASS, steps=1)
+    tuned = tune(G, code_of(G, 2), images, stepped, **given, detail_encoder=network)
     assert tuned.generator.synthesis.detail is None
+    assert len(tuned.history) == 2
 
 
 def test_it_is_kept_as_a_file(network, tmp_path):

@@ -116,6 +116,11 @@ def tune(
         settings = replace(settings, threshold=threshold)
     if settings.detail_predicted and len(image) == 1:
         detail_encoder = detail_encoder or detail_encoder_for(G)
+    elif settings.detail_predicted and not settings.steps + settings.detail_steps:
+        raise InputError(
+            f"In one pass the detail of one picture is predicted, and {len(image)} pictures were "
+            "given for one generator: choose another preset than instant, or give steps."
+        )
     else:  # one map cannot be the detail of several pictures
         detail_encoder = None
     return retry_on_oom(
