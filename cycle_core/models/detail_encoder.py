@@ -18,7 +18,7 @@ class DetailEncoderConfig:
     block: int  # of the synthesis network, whose features get the detail
     channels: int  # of these features
     scale: int  # pixels of the picture along a side of one feature
-    width: int = 96
+    width: int = 64
     fine: int = 4  # residual blocks at the size of the features
     coarse: int = 3  # and at half of it
 
