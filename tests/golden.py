@@ -59,7 +59,8 @@ class Features:
         self.cosine = cosine
 
     def features(self, image: Tensor) -> Tensor:
-        return image.flatten(1) @ self.weight
+        flat = image.flatten(1)  # of pictures of 16 pixels or smaller ones
+        return flat @ self.weight[: flat.shape[1]]
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return 1 - F.cosine_similarity(a, b) if self.cosine else (a - b).square().mean(1)

@@ -20,6 +20,7 @@ from golden import IDENTITY, LPIPS, Adam, gradients
 from torch import Tensor
 
 from cycle_core.images.io import save_image
+from cycle_core.images.resize import resize
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.refine import refine
 from cycle_core.invert.settings import REFINE_PRESETS, RefineSettings
@@ -36,27 +37,27 @@ def similarity(a: Tensor, b: Tensor) -> Tensor:
 
 
 def reference(
-    E: Encoder, G: Generator, x: Tensor, stage: int, domain: Callable[[], Tensor]
+    E: Encoder, G: Generator, x: Tensor, stage: int, domain: Callable[[], Tensor], size: int
 ) -> tuple[Tensor, list[float]]:
-    """(the best code, the losses)"""
+    """(the best code, the losses), of pictures of this size"""
     E = copy.deepcopy(E).requires_grad_(True)
     parameters = list(E.parameters())
     adam, slow = Adam(parameters, RATE, (0.95, 0.999), 1e-5), copy.deepcopy(parameters)
 
     def inverted(pictures: Tensor) -> tuple[Tensor, Tensor]:
         w = E.w_avg + E(pictures, stage)  # heads beyond the stage are off
-        return w, G.synthesis(w, "const")
+        return w, G.synthesis(w, "const", size=size if size < 16 else None)
 
     codes, losses = [], []
     for step in range(STEPS + 1):
         w, image = inverted(x)
-        loss = similarity(image, x)
+        loss = similarity(image, resize(x, size))
         codes.append(w.detach())
         losses.append(loss.item())
         if step == STEPS:
             break
         for one in domain().split(1):
-            loss = loss + REG / M * similarity(inverted(one)[1], one)
+            loss = loss + REG / M * similarity(inverted(one)[1], resize(one, size))
         adam.step([
             g if g is None or g.ndim < 2 else g - g.mean(tuple(range(1, g.ndim)), keepdim=True)
             for g in gradients(loss, parameters)
@@ -67,8 +68,11 @@ def reference(
     return codes[losses.index(min(losses))], losses
 
 
-@pytest.mark.parametrize(("kind", "stage"), [("pictures", 0), ("folder", 3), ("generator", 3)])
-def test_every_step_is_the_papers(E, G, tmp_path, kind, stage):
+@pytest.mark.parametrize(
+    ("kind", "stage", "size"),
+    [("pictures", 0, None), ("folder", 3, None), ("generator", 3, None), ("pictures", 3, 8)],
+)
+def test_every_step_is_the_papers(E, G, tmp_path, kind, stage, size):
     E.stage = stage  # what it was trained at last
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     pictures, rng = torch.randn(5, 3, 16, 16).sign(), torch.Generator().manual_seed(4)
@@ -81,9 +85,12 @@ def test_every_step_is_the_papers(E, G, tmp_path, kind, stage):
         w = G.mapping(torch.randn(M, 8, generator=rng))
         return G.synthesis(G.w_avg + 0.7 * (w - G.w_avg), "const").clamp(-1, 1)
 
-    expected = [reference(E, G, one, stage, drawn) for one in x.split(1)]  # each from E as it was
+    # each from E as it was
+    expected = [reference(E, G, one, stage, drawn, size or 16) for one in x.split(1)]
     domain = {"pictures": pictures, "folder": tmp_path, "generator": "generator"}[kind]
-    settings = RefineSettings(steps=STEPS, learning_rate=RATE, images=M, reg=REG, batch=2)
+    settings = RefineSettings(
+        steps=STEPS, learning_rate=RATE, images=M, reg=REG, batch=2, size=size
+    )
     refined = refine(E, G, x, settings, domain, seed=4, perceptual=LPIPS, identity=IDENTITY)
     assert refined.code.stage == stage
     for i, (w, losses) in enumerate(expected):
@@ -102,6 +109,17 @@ def test_losses_are_taken_at_256_pixels():
     grey, objective = torch.zeros(1, 3, 512, 512), Objective.of(RefineSettings(), NONE)
     assert objective(fine, objective.target(grey)).l2 == 0
     assert objective(coarse, objective.target(grey)).l2 == 1
+
+
+@pytest.mark.parametrize("size", [None, 12, 64])
+def test_sizes_that_the_generator_does_not_render_are_compared_whole_or_made_smaller(E, G, size):
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    settings = RefineSettings(steps=0, images=0, size=size)
+    refined = refine(E, G, x, settings, perceptual=LPIPS, identity=IDENTITY)
+    rendered = G.synthesis(refined.code.w, "const")
+    side = min(size or 16, 16)
+    expected = similarity(resize(rendered, side), resize(x, side)).item()
+    assert refined.history[0][0]["total"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_defaults_are_the_published_ones():

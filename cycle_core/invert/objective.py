@@ -31,8 +31,10 @@ class Objective:
 
     @staticmethod
     def of(settings: RefineSettings | ProjectSettings, networks: Networks) -> Objective:
-        """L_S with the weights of some settings, at MAX_SIZE at most."""
-        return Objective(settings.l2, settings.lpips, settings.identity, networks, MAX_SIZE)
+        """L_S with the weights of some settings, at their size or MAX_SIZE at most."""
+        size = settings.size if isinstance(settings, RefineSettings) else None
+        weights = settings.l2, settings.lpips, settings.identity
+        return Objective(*weights, networks, size or MAX_SIZE)
 
     def target(self, image: Tensor) -> Target:
         """Prepare pictures [B,3,R,R] to be compared with: their features are computed once."""

@@ -55,7 +55,7 @@ def refine(
     domain: "generator" for pictures that it samples, a folder of aligned crops, float
         [K,3,h,w] in [-1,1], or None for no pictures.
     callback(step, total, preview): after each step; what it raises ends the refinement and leaves
-        everything as it was.  preview: float [1,3,R,R], not clamped.
+        everything as it was.  preview: float [1,3,R,R], not clamped, smaller where `size` is.
     perceptual, identity: the networks of LPIPS and ID; if None those of `Networks.for_loss`. They
         are two arguments, as a caller may have one of them alone.
     Where memory ends, it begins again with fewer pictures at once; the result is the same to
@@ -105,11 +105,12 @@ def _refine_one(
 ) -> Descent:
     """The best code [1,N,w_dim] on the way for one picture [1,3,H,W]. E is consumed."""
     optimizer = WarmRanger(E.parameters(), settings.learning_rate)
+    size = settings.size if settings.size in G.synthesis.sizes else None
     target = objective.target(resize(image, G.resolution))
 
     def evaluate(step: int, backward: bool) -> Evaluation:
         w = E.encode(image, stage, G)
-        rendered = G.synthesis(w, "const")
+        rendered = G.synthesis(w, "const", size=size)
         terms = objective(rendered, target)
         if backward:
             terms.total.sum().backward()
@@ -121,12 +122,17 @@ def _refine_one(
             return
         for part in others.split(settings.batch):
             target = objective.target(resize(part, G.resolution))
-            terms = objective(G.synthesis(E.encode(part, stage, G), "const"), target)
+            rendered = G.synthesis(E.encode(part, stage, G), "const", size=size)
+            terms = objective(rendered, target)
             (settings.reg / len(others) * terms.total.sum()).backward()
 
-    return descend(
+    found = descend(
         evaluate, optimizer, settings.steps, before_update=add_domain_gradients, report=report
     )
+    if size is None:
+        return found
+    with torch.no_grad():
+        return replace(found, image=G.synthesis(found.state[0], "const"))
 
 
 def _domain_sampler(

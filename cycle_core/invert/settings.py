@@ -33,6 +33,10 @@ class RefineSettings:
     )  # fmt: skip
     truncation: float = setting(0.7, "truncation of the M pictures if they are generated", low=0)
     batch: int = setting(8, "pictures at once; fewer need less memory and change nothing", low=1)
+    size: int | None = setting(
+        None, "side of the pictures that are compared, which the generator's lower blocks render "
+        "in less time where they can; if not given, whole ones at 256 pixels at most", low=8,
+    )  # fmt: skip
 
     __post_init__ = check
 
@@ -157,7 +161,7 @@ REFINE_PRESETS = {
     "paper": RefineSettings(),
     "fast": RefineSettings(steps=10, images=3, reg=3.0),
     "instant": RefineSettings(steps=0),
-    "embedded": RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0),
+    "embedded": RefineSettings(steps=30, learning_rate=3e-3, images=1, reg=1.0, size=128),
 }
 # a rate that knows how wide W is, a short memory of Adam, no noise: docs/performance.md
 _PROJECT_FAST = ProjectSettings(
