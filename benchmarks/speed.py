@@ -28,11 +28,11 @@ ROWS = {  # name: (what it is, goal)
     "help": ("`cycle-core --help`, the whole program", ""),
     "detect": ("find the face in a photograph of 512 px", "200 ms on one thread"),
     "encode": ("encode one picture", "100 ms"),
-    "generate": ("generate one picture", "50 ms"),
-    "refine": ("refine a pivot, 15 steps", ""),
-    "tune": ("tune, preset `embedded`", "30 s"),
+    "generate": ("generate one picture", "60 ms"),
+    "refine": ("refine, preset `embedded`", ""),
+    "tune": ("tune, preset `embedded`", "30 s with refine"),
     "paste": ("paste into a photograph of 512 px", ""),
-    "demo": ("the whole demo", "2 min, 2 GB"),
+    "demo": ("the whole demo", "3 min, 3 GB"),
     "synthesis-1024": ("1024 px, full size, random weights: one synthesis", ""),
     "tuning-1024": ("1024 px, full size, random weights: one tuning step", ""),
 }
@@ -192,10 +192,11 @@ def generate() -> float:
 def refine() -> float:
     from cycle_core.checkpoints.registry import load_encoder, load_generator
     from cycle_core.invert.refine import refine
+    from cycle_core.invert.settings import REFINE_PRESETS
 
     encoder, generator = load_encoder("portraits"), load_generator("portraits")
-    crop = embedded_crop()
-    return timed(lambda: refine(encoder, generator, crop), runs=1)
+    crop, settings = embedded_crop(), REFINE_PRESETS["embedded"]
+    return timed(lambda: refine(encoder, generator, crop, settings), runs=1)
 
 
 def tune() -> float:
@@ -216,7 +217,7 @@ def paste() -> float:
     from cycle_core.run.demo import astronaut
 
     photo = astronaut()
-    crop, frame = align(photo, "centre", 64)
+    crop, frame = align(photo, "centre", 256)
     return timed(lambda: paste(photo, -crop, frame, reference=crop))
 
 
