@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..cycle_core.errors import NoFaceError
-from ..cycle_core.faces.detectors.registry import DETECTORS
+from ..cycle_core.files.catalogue import DETECTORS
 from ..cycle_core.runtime.settings import Meaning
 from . import folders, host
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS

@@ -12,7 +12,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
-from ..faces.detectors.registry import DETECTORS
+from ..files.catalogue import DETECTORS
 from ..runtime.settings import Meaning, field_of, meaning
 
 if TYPE_CHECKING:
