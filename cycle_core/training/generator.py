@@ -72,10 +72,10 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
         )
     if bool(config.c_dim) != settings.cond:
         raise InputError(
-            f"The generator {start.name} has {config.c_dim} classes: give --cond, and pictures "
-            "with labels."
+            f"The generator {start.name} has {config.c_dim} classes: train with `cond`, on "
+            "pictures with labels."
             if config.c_dim
-            else f"The generator {start.name} has no classes: leave out --cond."
+            else f"The generator {start.name} has no classes: leave out `cond`."
         )
     sizes = {
         "resolution": config.resolution,
@@ -87,15 +87,15 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
     for name, size in sizes.items():
         if getattr(settings, name) not in (size, getattr(AdversarialTraining(), name)):
             raise InputError(
-                f"--{name.replace('_', '-')} is that of the generator {start.name}, which is "
-                "fine-tuned as it is: leave it out."
+                f"`{name}` is that of the generator {start.name}, which is fine-tuned "
+                "as it is: leave it out."
             )
     if config.const_size != (4, 4):
         raise InputError(f"The generator {start.name} is oblong; only square ones are fine-tuned.")
     if settings.freeze >= config.num_ws:
         raise InputError(
-            f"--freeze {settings.freeze} leaves nothing to be trained: the generator has the "
-            f"layers 0 to {config.num_ws - 1}."
+            f"To freeze {settings.freeze} layers leaves nothing to be trained: the generator has "
+            f"the layers 0 to {config.num_ws - 1}."
         )
     return replace(
         settings,
@@ -114,7 +114,9 @@ class AdversarialTrainer(GeneratorTrainer):
     ):
         s = settings
         if s.freeze and start is None:
-            raise InputError("--freeze keeps layers of a generator: give it with --start.")
+            raise InputError(
+                "Layers are frozen of a generator to start from: give one, or leave out `freeze`."
+            )
         config = StyleGAN2Config(
             resolution=s.resolution,
             z_dim=s.z_dim,
