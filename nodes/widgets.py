@@ -35,7 +35,7 @@ class NumberOrAuto:
         one, what = field_of(settings, field)
         if what.low == legacy:  # which is taken for `auto`
             what = replace(what, low=legacy + 1)
-        return cls(name or field, what, "int" in one.type, legacy)
+        return cls(name or field, what, "int" in str(one.type), legacy)
 
     def input(self, tooltip: str, advanced: bool = False) -> Any:
         fields = {"default": AUTO, "tooltip": tooltip}

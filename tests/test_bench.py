@@ -208,7 +208,8 @@ def test_a_quick_look_says_what_it_is_and_marks_nothing(results):
     assert text.startswith("**A quick look, not a comparison**")
     assert "**" not in text.partition("comparison**")[2]
     steps = {
-        find(key).steps: r["facts"]["steps"] for key, r in zip(TINY.methods, results, strict=True)
+        find(key).steps: r["facts"]["steps"]
+        for key, r in zip(TINY.methods or (), results, strict=True)
     }
     assert steps == {500: 2, 0: 0}
     cut = [replace(QUICK, methods=(method.key,)) for method in METHODS if method.steps]

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("only_embedded")
         (["run", "{noise}", "--generator", "cats", "--out", "{tmp}/out"], "named 'cats'"),
         (["align", "{noise}", "--detector", "eyes", "--out", "{tmp}/a"], "invalid choice: 'eyes'"),
         (["align", "{noise}", "--face", "second", "--out", "{tmp}/a.png"], "largest"),
-        (["align", "{noise}", "--size", "0", "--out", "{tmp}/a.png"], "a number from 1"),
+        (["align", "{noise}", "--size", "0", "--out", "{tmp}/a.png"], "a whole number from 1"),
         (["align", "{noise}", "--no-face", "centre", "--out", "{tmp}/a.xyz"], "picture format"),
         (["encode", "{noise}", "--device", "abacus", "--out", "{tmp}/a"], "device 'abacus'"),
         (["encode", "{noise}", "--out", "{tmp}"], "is a folder"),

@@ -125,7 +125,7 @@ def test_labels_that_cannot_be_used_are_told(tmp_path, labels, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (None, "holds no labels, which --cond learns"),
+        (None, "holds no labels, which `cond` learns"),
         ("{}", "holds no labels"),
         ('{"labels": null}', "holds no labels"),
         ("[", "cannot be read"),

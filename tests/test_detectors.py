@@ -6,6 +6,7 @@ import os
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import astronaut as photo
 import numpy as np
@@ -193,7 +194,7 @@ def test_a_detector_without_its_package_names_it(no_models, monkeypatch, detecto
 
 def test_one_more_detector_is_a_module_and_its_name(no_models, monkeypatch):
     middle = Face((16.0, 16.0, 48.0, 48.0), 1.0, torch.full((5, 2), 32.0), detector="middle")
-    module = types.ModuleType("cycle_core.faces.detectors.middle")
+    module: Any = types.ModuleType("cycle_core.faces.detectors.middle")
     module.PACKAGES = ()
     module.find = lambda image, min_score=0.5: [middle]
     monkeypatch.setitem(sys.modules, module.__name__, module)

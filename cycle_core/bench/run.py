@@ -219,31 +219,24 @@ def _cells(settings: BenchSettings) -> Iterator[tuple[Method, int, str]]:
 
 
 def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) -> Encoder | None:
-    path = _encoder_file(folder, training, seed)
-    if path is None:
+    """The encoder of a training; None for the methods that need none."""
+    if not training:
         return None
+    path: str | Path = "portraits"
+    if folder is not None:
+        path = Path(folder) / f"{training}-{seed}" / "encoder.safetensors"
+        if not path.is_file():
+            raise MissingFileError(
+                f"There is no encoder {path}: train it, docs/results.md has the commands."
+            )
+    elif training != "cycle" or seed != 0:
+        raise InputError(
+            f"The encoder {training}-{seed} is not part of the package: train it and give the "
+            "folder of the runs as `encoders`; docs/results.md has the commands."
+        )
     encoder = load_encoder(path, G.device)
     check_pair(encoder, G)
     return encoder
-
-
-def _encoder_file(folder: str | Path | None, training: str, seed: int) -> str | None:
-    """What `load_encoder` takes; None for the methods that need no training."""
-    if not training:
-        return None
-    if folder is None:
-        if training != "cycle" or seed != 0:
-            raise InputError(
-                f"The encoder {training}-{seed} is not part of the package: train it and give the "
-                "folder of the runs as `encoders`; docs/results.md has the commands."
-            )
-        return "portraits"
-    path = Path(folder) / f"{training}-{seed}" / "encoder.safetensors"
-    if not path.is_file():
-        raise MissingFileError(
-            f"There is no encoder {path}: train it, docs/results.md has the commands."
-        )
-    return str(path)
 
 
 def _name(facts: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -145,6 +144,10 @@ def _reader(hint: Any, what: Meaning) -> Callable[[str], Any]:
     return read
 
 
+non_negative_int = _reader(int, Meaning("", low=0, high=2**63 - 1))  # what torch and numpy take
+positive = _reader(int, Meaning("", low=1, high=2**31 - 1))
+
+
 def _shown(value: Any, between: str = "-") -> str:
     if isinstance(value, tuple):
         return between.join(map(str, value))
@@ -182,33 +185,6 @@ def add_edit(command: argparse.ArgumentParser, repeated: bool) -> None:
         required=not repeated,
         help=EDIT_HELP + ("; may be given several times, one picture for each" if repeated else ""),
     )
-
-
-def non_negative_int(text: str) -> int:
-    """A whole number from 0 on, for argparse."""
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number from 0 on")
-    if len(text.lstrip("0")) > 18:  # what torch, numpy and files take
-        raise argparse.ArgumentTypeError(f"a number of {len(text)} digits is too large")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
-    if not 1 <= non_negative_int(text) < 2**31:
-        raise argparse.ArgumentTypeError("a number from 1 to 2,147,483,647 is needed")
-    return int(text)
-
-
-def number(text: str) -> float:
-    """A finite number, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number")
-    return value
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -77,7 +77,7 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
             if config.c_dim
             else f"The generator {start.name} has no classes: leave out `cond`."
         )
-    sizes = {
+    sizes: dict[str, Any] = {
         "resolution": config.resolution,
         "channels": tuple(map(config.width, config.resolutions)),
         "z_dim": config.z_dim,
@@ -97,15 +97,7 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
             f"To freeze {settings.freeze} layers leaves nothing to be trained: the generator has "
             f"the layers 0 to {config.num_ws - 1}."
         )
-    return replace(
-        settings,
-        resolution=config.resolution,
-        z_dim=config.z_dim,
-        w_dim=config.w_dim,
-        mapping_layers=config.mapping_layers,
-        channels=tuple(config.width(size) for size in config.resolutions),
-        start=short(start.fingerprint),
-    )
+    return replace(settings, **sizes, start=short(start.fingerprint))
 
 
 class AdversarialTrainer(GeneratorTrainer):
