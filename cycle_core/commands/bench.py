@@ -126,7 +126,7 @@ def _on_photographs(arguments: argparse.Namespace) -> None:
     arguments.generator = arguments.generator or "portraits"
     arguments.preset = arguments.preset or "auto"
     refining, tuning = settings_of(arguments, load_generator(arguments.generator))
-    own = given(arguments, PhotoSettings) | {"device": str(device_of(arguments))}
+    own: dict[str, Any] = given(arguments, PhotoSettings) | {"device": str(device_of(arguments))}
     settings = PhotoSettings(refine=refining, tune=tuning, **own)
     console = Console(arguments.quiet)
     try:
