@@ -18,6 +18,7 @@ from . import (
     invert,
     load,
     project,
+    saved,
     show,
 )
 
@@ -27,5 +28,5 @@ class CycleEncoding(ComfyExtension):
         folders.register_folders()
         host.name_errors()
         folders.tell_of_spaces()
-        subjects = (load, example, face, invert, project, blend, edit, editor, generate, show)
-        return [node for subject in subjects for node in subject.NODES]
+        rooms = (load, saved, example, face, invert, project, blend, edit, editor, generate, show)
+        return [node for room in rooms for node in room.NODES]

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..cycle_core.models.settings import BlendSettings
 from . import host
 from .types import GENERATOR
+from .widgets import number
 
 PARTS = ["all layers", "from the resolution on", "below the resolution", "these layers"]
 
@@ -28,14 +30,11 @@ class BlendGenerators(io.ComfyNode):
                     tooltip="The generator whose codes, encoders and directions will fit the mix.",
                 ),
                 GENERATOR.Input("second", tooltip="Another generator of the same shape."),
-                io.Float.Input(
+                number(
+                    BlendSettings,
                     "amount",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
+                    "How much of the second is in the layers that are blended; 1 swaps them.",
                     step=0.05,
-                    tooltip="How much of the second is in the layers that are blended; 1 swaps "
-                    "them.",
                 ),
                 io.Combo.Input(
                     "part",

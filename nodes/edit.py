@@ -8,9 +8,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..cycle_core.directions.settings import DiscoverySettings
 from . import host
 from .types import CODE, DIRECTION, ENCODER, GENERATOR
-from .widgets import seed_input
+from .widgets import choice, number, seed_input
 
 
 class LatentEdit(io.ComfyNode):
@@ -178,11 +179,10 @@ class DiscoverDirections(io.ComfyNode):
             search_aliases=["sefa", "ganspace", "pca", "unsupervised directions"],
             inputs=[
                 GENERATOR.Input("generator", tooltip="The generator to look into."),
-                io.Combo.Input(
+                choice(
+                    DiscoverySettings,
                     "method",
-                    options=["ganspace", "sefa"],
-                    default="ganspace",
-                    tooltip="What is looked for: ganspace finds what varies most among its faces "
+                    "What is looked for: ganspace finds what varies most among its faces "
                     "(a strength of 1 is one standard deviation), and sefa what its layers "
                     "amplify most, without samples.",
                 ),
@@ -201,14 +201,12 @@ class DiscoverDirections(io.ComfyNode):
                     "the first are pose and shape, the last are colours, and empty means all of "
                     "them.",
                 ),
-                host.advanced(
-                    io.Int.Input,
+                number(
+                    DiscoverySettings,
                     "samples",
-                    default=10000,
-                    min=100,
-                    max=1000000,
+                    "How many random codes ganspace looks at.",
                     step=100,
-                    tooltip="How many random codes ganspace looks at.",
+                    advanced=True,
                 ),
                 seed_input("Chooses the random codes; the same number gives the same directions."),
             ],

@@ -9,13 +9,12 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..cycle_core.errors import NoFaceError
-from ..cycle_core.faces.detectors.registry import DETECTORS
-from ..cycle_core.runtime.settings import Meaning
+from ..cycle_core.faces.settings import AlignSettings, PasteSettings
 from . import folders, host
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS
-from .widgets import NumberOrAuto, checked_numbers
+from .widgets import NumberOrAuto, checked_numbers, choice, number
 
-SIZE = NumberOrAuto("size", Meaning("of the crops, in pixels", low=1, high=4096), True, legacy=0)
+SIZE = NumberOrAuto.of(AlignSettings, "size", legacy=0)
 WITHOUT_FACE = (
     "On this node: choose another detector, set no_face to centre or skip, take boxes, mask and "
     "points away, or give five points of the face in points."
@@ -55,29 +54,25 @@ class Align(io.ComfyNode):
                     tooltip="Which face, counted from 0, where face is number (0 is the largest) "
                     "or from the left (0 is the leftmost, as found shows it).",
                 ),
-                io.Combo.Input(
+                choice(
+                    AlignSettings,
                     "no_face",
-                    options=["error", "centre", "skip"],
-                    default="error",
-                    tooltip="What happens to a photo without a face: error stops with a message, "
+                    "What happens to a photo without a face: error stops with a message, "
                     "centre takes the largest centred square, and skip leaves the photo out.",
                 ),
-                io.Combo.Input(
+                choice(
+                    AlignSettings,
                     "detector",
-                    options=["auto", *DETECTORS],
-                    default="auto",
-                    tooltip="What looks for faces: auto tries the best one on this machine and "
+                    "What looks for faces: auto tries the best one on this machine and "
                     "then the next, the embedded one is always there, and yunet downloads its "
                     "file once.",
                 ),
-                io.Float.Input(
+                number(
+                    AlignSettings,
                     "smoothing",
-                    default=0.0,
-                    min=0.0,
-                    max=30.0,
+                    "Over how many frames of a video the landmarks are smoothed so that nothing "
+                    "trembles: 2 is a good start, and 0 is for single photos.",
                     step=0.5,
-                    tooltip="Over how many frames of a video the landmarks are smoothed so that "
-                    "nothing trembles: 2 is a good start, and 0 is for single photos.",
                 ),
                 SIZE.input(
                     "Width and height of the crops in pixels; auto takes the resolution of the "
@@ -238,22 +233,18 @@ class PasteBack(io.ComfyNode):
                     tooltip="What of the crop is pasted, stretched to its shape; without a mask "
                     "it is the face and the hair.",
                 ),
-                io.Float.Input(
+                number(
+                    PasteSettings,
                     "feather",
-                    default=0.12,
-                    min=0.0,
-                    max=0.5,
+                    "Width of the soft edge, as a part of the crop's side.",
                     step=0.01,
-                    tooltip="Width of the soft edge, as a part of the crop's side.",
                 ),
-                io.Float.Input(
+                number(
+                    PasteSettings,
                     "detail",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
+                    "How much of the photo's own fine detail is kept where the edit allows it; 0 "
+                    "pastes the crop as it is.",
                     step=0.05,
-                    tooltip="How much of the photo's own fine detail is kept where the edit "
-                    "allows it; 0 pastes the crop as it is.",
                 ),
             ],
             outputs=[

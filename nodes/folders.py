@@ -20,11 +20,12 @@ from ..cycle_core.errors import InputError, MissingFileError
 from ..cycle_core.files.assets import ASSETS
 
 PYTORCH = {".pt", ".pth", ".safetensors"}
+CODES = {".npy", ".npz", *PYTORCH}  # endings of files of codes
 # kind -> the folder under models/ and the endings of its files
 FOLDERS = {
     "generator": ("stylegan", {".pkl", *PYTORCH}),
     "encoder": ("gan_encoders", PYTORCH),
-    "direction": ("gan_directions", {".npy", ".npz", *PYTORCH}),
+    "direction": ("gan_directions", CODES),
 }
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cycle_core.runtime.settings import Meaning
+from ..cycle_core.models.settings import GenerateSettings, SampleSettings
 from . import host
 from .types import CODE, GENERATOR
-from .widgets import NumberOrAuto, checked_numbers, seed_input
+from .widgets import NumberOrAuto, checked_numbers, choice, number, seed_input
 
-LABEL = NumberOrAuto("label", Meaning("the class", low=0, high=100_000), True, legacy=-1)
+LABEL = NumberOrAuto.of(SampleSettings, "label", legacy=-1)
 
 
 class Generate(io.ComfyNode):
@@ -30,20 +30,17 @@ class Generate(io.ComfyNode):
                 GENERATOR.Input(
                     "generator", tooltip="The generator, or a tuned one, that the codes are for."
                 ),
-                io.Float.Input(
+                number(
+                    GenerateSettings,
                     "truncation",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
+                    "How much of the code there is in the picture: 1 is the code itself, 0 the "
+                    "generator's mean face, and between them a mixture.",
                     step=0.05,
-                    tooltip="How much of the code there is in the picture: 1 is the code itself, "
-                    "0 the generator's mean face, and between them a mixture.",
                 ),
-                io.Combo.Input(
+                choice(
+                    GenerateSettings,
                     "noise",
-                    options=["const", "random", "none"],
-                    default="const",
-                    tooltip="The noise behind fine detail such as single hairs: const is always "
+                    "The noise behind fine detail such as single hairs: const is always "
                     "the same and what tuned generators need, random differs with the seed, and "
                     "none has no such detail.",
                 ),
@@ -90,22 +87,22 @@ class SampleCodes(io.ComfyNode):
             search_aliases=["random face", "stylegan sample", "seed"],
             inputs=[
                 GENERATOR.Input("generator", tooltip="The generator whose codes they are."),
-                io.Int.Input(
+                number(
+                    SampleSettings,
                     "count",
+                    "How many random people there are, as one batch.",
                     default=1,
-                    min=1,
-                    max=4096,
-                    tooltip="How many random people there are, as one batch.",
+                    max=4096,  # in memory at once
                 ),
                 seed_input("The same number gives the same codes.", control_after_generate=True),
-                io.Float.Input(
+                number(
+                    SampleSettings,
                     "truncation",
-                    default=0.7,
+                    "How different people are: 1 is the whole variety, 0 the mean face, and 0.7 "
+                    "gives clean pictures.",
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="How different people are: 1 is the whole variety, 0 the mean face, "
-                    "and 0.7 gives clean pictures.",
                 ),
                 LABEL.input(
                     "The class, for a class-conditional generator; auto takes a random one for "

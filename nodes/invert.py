@@ -17,7 +17,7 @@ from ..cycle_core.invert.settings import (
 )
 from . import host
 from .types import CODE, ENCODER, GENERATOR
-from .widgets import NumberOrAuto, checked_numbers, seed_input
+from .widgets import NumberOrAuto, checked_numbers, choice, seed_input
 
 PRESETS = ["auto", *TUNE_PRESETS]
 REFINED, TUNED = REFINE_PRESETS["paper"], TUNE_PRESETS["paper"]
@@ -61,12 +61,12 @@ class CycleEncode(io.ComfyNode):
                     tooltip="The generator that the codes are for: ReStyle needs it, and for "
                     "other encoders it is checked that both belong together.",
                 ),
-                io.Combo.Input(
+                choice(
+                    RefineSettings,
                     "space",
-                    options=["auto", "W", "W+"],
-                    default="auto",
-                    tooltip="W edits best, W+ is nearer to the picture, and auto is the space "
-                    "that the encoder was trained last in.",
+                    "W edits best, W+ is nearer to the picture, and auto is the space that the "
+                    "encoder was trained last in.",
+                    or_auto=True,
                 ),
                 host.same_space("the encoder"),
             ],
@@ -113,12 +113,12 @@ class RefinePivot(io.ComfyNode):
                 ENCODER.Input("encoder", tooltip="The encoder, which itself stays as it is."),
                 GENERATOR.Input("generator", tooltip="The generator that the codes are for."),
                 io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=OR_INSTANT),
-                io.Combo.Input(
+                choice(
+                    RefineSettings,
                     "space",
-                    options=["auto", "W", "W+"],
-                    default="auto",
-                    tooltip="The space of the pivot; auto is the space that the encoder was "
-                    "trained last in.",
+                    "The space of the pivot; auto is the space that the encoder was trained last "
+                    "in.",
+                    or_auto=True,
                 ),
                 REFINE_STEPS.input(
                     "How many steps each picture gets; auto takes the preset's number, which is "

@@ -14,7 +14,7 @@ from . import host
 from .generate import LABEL
 from .invert import PRESET
 from .types import CODE, GENERATOR
-from .widgets import NumberOrAuto, checked_numbers, seed_input, whole_number
+from .widgets import NumberOrAuto, checked_numbers, choice, number, seed_input
 
 STEPS = NumberOrAuto.of(ProjectSettings, "steps", legacy=0)
 
@@ -37,23 +37,22 @@ class Project(io.ComfyNode):
                 io.Combo.Input(
                     "preset", options=["auto", *PROJECT_PRESETS], default="auto", tooltip=PRESET
                 ),
-                io.Combo.Input(
+                choice(
+                    ProjectSettings,
                     "space",
-                    options=["W", "W+"],
-                    default="W",
-                    tooltip="W edits well and reconstructs badly, which Pivot Tune makes up for; "
+                    "W edits well and reconstructs badly, which Pivot Tune makes up for; "
                     "W+ is the other way round.",
                 ),
                 STEPS.input(
                     "How many steps each picture gets; auto takes the preset's number, which is "
                     f"{PROJECT_PRESETS['paper'].steps} in the paper.",
                 ),
-                whole_number(
+                number(
                     ProjectSettings,
                     "samples",
                     "Begins at the nearest of so many random codes; 0 begins at the mean code.",
                 ),
-                whole_number(
+                number(
                     ProjectSettings,
                     "starts",
                     "How often each picture is tried; the best result is kept.",

@@ -35,7 +35,7 @@ class NumberOrAuto:
         one, what = field_of(settings, field)
         if what.low == legacy:  # which is taken for `auto`
             what = replace(what, low=legacy + 1)
-        return cls(name or field, what, isinstance(one.default, int), legacy)
+        return cls(name or field, what, "int" in str(one.type), legacy)
 
     def input(self, tooltip: str, advanced: bool = False) -> Any:
         fields = {"default": AUTO, "tooltip": tooltip}
@@ -76,11 +76,24 @@ def checked_numbers(*settings: tuple[NumberOrAuto, str | float | None]) -> bool 
     return True
 
 
-def whole_number(settings: type, field: str, tooltip: str) -> Any:
-    """A number widget of a field of a settings class, with its default and its range."""
+def number(settings: type, field: str, tooltip: str, advanced: bool = False, **fields: Any) -> Any:
+    """A number widget of a field of a settings class, with its default and its range. fields: what
+    differs from those on the node, and what the host wants to know besides, such as the `step`."""
     one, what = field_of(settings, field)
-    bounds = {"default": one.default, "min": what.low, "max": what.high}
-    return io.Int.Input(field, **bounds, tooltip=tooltip)
+    kind = io.Int if isinstance(one.default, int) else io.Float
+    ends = {"min": what.low, "max": what.high}
+    known = {name: type(one.default)(end) for name, end in ends.items() if end is not None}
+    make = host.advanced if advanced else host.known
+    return make(kind.Input, field, **{"default": one.default, **known, **fields}, tooltip=tooltip)
+
+
+def choice(settings: type, field: str, tooltip: str, or_auto: bool = False) -> Any:
+    """A list widget of a field of a settings class. or_auto: the first choice is auto."""
+    one, what = field_of(settings, field)
+    options = [*([AUTO] if or_auto else []), *(what.choices or ())]
+    return io.Combo.Input(
+        field, options=options, default=AUTO if or_auto else one.default, tooltip=tooltip
+    )
 
 
 def seed_input(tooltip: str, advanced: bool = False, control_after_generate: bool = False) -> Any:

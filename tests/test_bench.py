@@ -19,8 +19,9 @@ from cycle_core.bench.measures import (
 )
 from cycle_core.bench.methods import METHODS, find
 from cycle_core.bench.report import estimates, plot, side_by_side, tables
-from cycle_core.bench.run import COLUMNS, NUMBERS, QUICK, compare, read_numbers, unlike
+from cycle_core.bench.run import COLUMNS, NUMBERS, compare, read_numbers, unlike
 from cycle_core.bench.sets import NAMES, TestSet, open_set, read_set
+from cycle_core.bench.settings import QUICK
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main
 from cycle_core.codes import Code
@@ -97,7 +98,7 @@ def test_every_set_of_the_package_opens_and_a_part_is_its_beginning():
 def test_more_pictures_than_a_set_has_and_a_set_that_is_not_there_are_refused(tmp_path):
     with pytest.raises(InputError, match="holds 24: ask for fewer, or render larger sets"):
         open_set("inside", 25)
-    with pytest.raises(MissingFileError, match=r"out of a clone of the project.*--sets, or render"):
+    with pytest.raises(MissingFileError, match=r"out of a clone .* as `sets`, or render"):
         open_set("inside", 2, tmp_path)
 
 
@@ -207,7 +208,8 @@ def test_a_quick_look_says_what_it_is_and_marks_nothing(results):
     assert text.startswith("**A quick look, not a comparison**")
     assert "**" not in text.partition("comparison**")[2]
     steps = {
-        find(key).steps: r["facts"]["steps"] for key, r in zip(TINY.methods, results, strict=True)
+        find(key).steps: r["facts"]["steps"]
+        for key, r in zip(TINY.methods or (), results, strict=True)
     }
     assert steps == {500: 2, 0: 0}
     cut = [replace(QUICK, methods=(method.key,)) for method in METHODS if method.steps]
@@ -280,7 +282,7 @@ def test_smaller_pictures_are_drawn_by_the_lower_blocks(tmp_path):
 
 
 def test_an_encoder_that_is_not_there_is_said_before_anything_runs(tmp_path):
-    with pytest.raises(InputError, match="--encoders"):
+    with pytest.raises(InputError, match="as `encoders`"):
         compare(tmp_path, replace(TINY, methods=("e4e",)))
     with pytest.raises(MissingFileError, match=r"w\+-0"):
         compare(tmp_path, replace(TINY, methods=("e4e",)), encoders=tmp_path)

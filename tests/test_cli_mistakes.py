@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("only_embedded")
         (["run", "{noise}", "--generator", "cats", "--out", "{tmp}/out"], "named 'cats'"),
         (["align", "{noise}", "--detector", "eyes", "--out", "{tmp}/a"], "invalid choice: 'eyes'"),
         (["align", "{noise}", "--face", "second", "--out", "{tmp}/a.png"], "largest"),
-        (["align", "{noise}", "--size", "0", "--out", "{tmp}/a.png"], "a number from 1"),
+        (["align", "{noise}", "--size", "0", "--out", "{tmp}/a.png"], "a whole number from 1"),
         (["align", "{noise}", "--no-face", "centre", "--out", "{tmp}/a.xyz"], "picture format"),
         (["encode", "{noise}", "--device", "abacus", "--out", "{tmp}/a"], "device 'abacus'"),
         (["encode", "{noise}", "--out", "{tmp}"], "is a folder"),
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("only_embedded")
         (["edit", "{tmp}/no", "--edit", "smile=1", "--out", "{tmp}/a"], "There is no file"),
         (["paste", "{noise}", "{noise}", "{noise}", "--out", "{tmp}/a.png"], "place of a crop"),
         (["sample", "--truncation", "nan", "--out", "{tmp}/s"], "'nan' is not a number"),
-        (["sample", "--count", "0", "--out", "{tmp}/s"], "is not a number from 1"),
+        (["sample", "--count", "0", "--out", "{tmp}/s"], "is not a whole number from 1"),
         (
             ["morph", "a", "b", "--out", "{tmp}/m", "--easing", "bounce"],
             "is not one of linear",

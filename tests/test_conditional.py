@@ -125,7 +125,7 @@ def test_labels_that_cannot_be_used_are_told(tmp_path, labels, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (None, "holds no labels, which --cond learns"),
+        (None, "holds no labels, which `cond` learns"),
         ("{}", "holds no labels"),
         ('{"labels": null}', "holds no labels"),
         ("[", "cannot be read"),
@@ -263,13 +263,13 @@ def test_a_generator_with_these_classes_is_fine_tuned(pictures, straight, tmp_pa
     child = train(pictures, tmp_path / "child", settings, start=parent)
     ours, theirs = (one.mapping.state_dict()["embed.weight"] for one in (child, parent))
     assert torch.equal(ours, theirs)
-    with pytest.raises(InputError, match="has 3 classes: give --cond"):
+    with pytest.raises(InputError, match="has 3 classes: train with `cond`"):
         train(pictures, tmp_path / "plain", replace(settings, cond=False), start=parent)
     two = labelled(tmp_path / "two.zip", pairs(0, 1, 1), count=3)
     with pytest.raises(InputError, match=r"has 3 classes, but the labels .* have 2"):
         train(two, tmp_path / "two", settings, start=parent)
     plain = Generator(replace(parent.config, c_dim=0))
-    with pytest.raises(InputError, match="has no classes: leave out --cond"):
+    with pytest.raises(InputError, match="has no classes: leave out `cond`"):
         train(pictures, tmp_path / "none", settings, start=plain)
 
 

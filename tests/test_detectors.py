@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import astronaut as photo
 import numpy as np
@@ -20,8 +22,9 @@ from cycle_core.errors import (
 )
 from cycle_core.faces.detect import detect
 from cycle_core.faces.detectors.registry import present
-from cycle_core.faces.frame import make_frame
+from cycle_core.faces.frame import Face, make_frame
 from cycle_core.files import weights
+from cycle_core.files.catalogue import DETECTORS
 from cycle_core.images.io import from_pil
 from cycle_core.images.resize import resize
 
@@ -187,6 +190,17 @@ def test_a_detector_without_its_package_names_it(no_models, monkeypatch, detecto
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(InputError, match=rf"{detector} needs .*`pip install .*{package}`"):
         detect(torch.zeros(1, 3, 64, 64), detector)
+
+
+def test_one_more_detector_is_a_module_and_its_name(no_models, monkeypatch):
+    middle = Face((16.0, 16.0, 48.0, 48.0), 1.0, torch.full((5, 2), 32.0), detector="middle")
+    module: Any = types.ModuleType("cycle_core.faces.detectors.middle")
+    module.PACKAGES = ()
+    module.find = lambda image, min_score=0.5: [middle]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(DETECTORS, "middle", None)
+    assert present() == ("embedded", "middle")
+    assert detect(torch.zeros(1, 3, 64, 64), "middle")[0].box == middle.box
 
 
 def test_an_unknown_detector_is_refused():

@@ -73,12 +73,12 @@ def test_a_run_that_is_interrupted_ends_with_the_same_bits(pictures, tuned, tmp_
 
 
 @pytest.mark.parametrize(
-    ("change", "option"),
-    [({"resolution": 64}, "--resolution"), ({"channels": (4, 4)}, "--channels"),
-     ({"mapping_layers": 5}, "--mapping-layers")],
+    ("change", "setting"),
+    [({"resolution": 64}, "`resolution`"), ({"channels": (4, 4)}, "`channels`"),
+     ({"mapping_layers": 5}, "`mapping_layers`")],
 )  # fmt: skip
-def test_sizes_that_are_not_the_generators_are_refused(pictures, tmp_path, change, option):
-    with pytest.raises(InputError, match=f"{option} is that of the generator"):
+def test_sizes_that_are_not_the_generators_are_refused(pictures, tmp_path, change, setting):
+    with pytest.raises(InputError, match=f"{setting} is that of the generator"):
         train(pictures, tmp_path, replace(TUNED, **change), start=parent())
 
 
@@ -90,11 +90,11 @@ def test_a_run_does_not_go_on_from_another_generator(pictures, tmp_path):
 
 
 def test_what_cannot_be_fine_tuned_is_refused(pictures, tmp_path):
-    with pytest.raises(InputError, match="give --cond"):
+    with pytest.raises(InputError, match="train with `cond`"):
         fine_tuning(TUNED, Generator(replace(CONFIG, c_dim=3)))
     with pytest.raises(InputError, match="leaves nothing"):
         fine_tuning(replace(TUNED, freeze=6), parent())
-    with pytest.raises(InputError, match="--start"):
+    with pytest.raises(InputError, match="generator to start from"):
         train(pictures, tmp_path, replace(TUNED, resolution=16, channels=(8, 8, 8)))
 
 

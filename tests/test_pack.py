@@ -55,8 +55,9 @@ print(json.dumps([list(nodes), pack.__name__, sorted(set(sys.modules) - before)]
 """
 AT_ONCE = ["cycle_core", "cycle_core.errors", "cycle_core.files", "cycle_core.files.assets"]
 AT_ONCE += ["cycle_core.runtime", "cycle_core.runtime.cache", "nodes"]
-AT_ONCE += ["cycle_core.faces", "cycle_core.faces.detectors", "cycle_core.faces.detectors.registry"]
-AT_ONCE += ["cycle_core.invert", "cycle_core.invert.settings", "cycle_core.runtime.settings"]
+AT_ONCE += ["cycle_core.files.catalogue", "cycle_core.runtime.settings"]
+for _room in ("directions", "faces", "invert", "models"):
+    AT_ONCE += [f"cycle_core.{_room}", f"cycle_core.{_room}.settings"]
 
 
 @pytest.mark.parametrize("name", ["cycle-encoding", "cycle.encoding-0.1", "Cycle Encoding (循环)"])

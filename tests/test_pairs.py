@@ -71,7 +71,7 @@ def test_other_weights_are_another_generator():
     tuned = changed(G, lambda _, v: v + 0.05 * torch.randn_like(v) if v.ndim > 1 else v)
     for other in (random_generator(1), blended, tuned):
         assert not same(other.fingerprint, G.fingerprint)
-        with pytest.raises(MismatchError, match="--same-space"):
+        with pytest.raises(MismatchError, match="`same_space`"):
             generate(other, code_of(G))
 
 

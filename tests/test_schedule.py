@@ -6,6 +6,7 @@ import pytest
 
 from cycle_core.errors import InputError
 from cycle_core.training.schedule import SCHEDULES, ScheduleSettings, phase_at
+from cycle_core.training.settings import EncoderTraining
 
 STEPS = 750_000  # the published run, for 18 styles
 
@@ -123,6 +124,15 @@ def test_durations_are_a_schedule():
     assert phase_at(646_000, 18, STEPS, published) == phase_at(646_000, 18, STEPS)
     stages = [phase_at(step, 4, 650, own).stage for step in (0, 299, 300, 500, 599, 600, 649)]
     assert stages == [3, 3, 0, 1, 3, 3, 1]
+
+
+def test_one_more_schedule_is_one_entry(monkeypatch):
+    monkeypatch.setitem(SCHEDULES, "there-and-back", "grow=300,w+=100,shrink=200")
+    settings = EncoderTraining(schedule=ScheduleSettings(phases="there-and-back"))
+    assert settings.cycle_steps == 600
+    assert [phase_at(step, 4, 600, settings.schedule).stage for step in (0, 350, 599)] == [1, 3, 1]
+    with pytest.raises(InputError, match=r"w-decay, there-and-back"):
+        ScheduleSettings(phases="back")
 
 
 def test_w_can_be_held_by_the_adversarial_weights_of_the_cycle():

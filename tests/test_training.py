@@ -273,7 +273,7 @@ def test_warm_up_learns_the_known_w_of_generated_pictures(parts, tmp_path):
 
 
 def test_losses_on_smaller_pictures_let_the_upper_heads_rest(parts, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="--size 32 or more: the encoder reads 32 pixels"):
+    with pytest.raises(InputError, match="a size of 32 or more: the encoder reads 32 pixels"):
         parts.train(tmp_path / "blurred", size=16)
     monkeypatch.setattr(parts, "config", replace(parts.config, input_size=16))
     settings = {"size": 16, "schedule": ScheduleSettings(phases="w+", delta=0.0, adv=0.0)}

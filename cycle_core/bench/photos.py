@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,7 +28,7 @@ from ..files.checksum import sha256
 from ..images.io import list_images, read_crop, save_image
 from ..invert.checks import check_pair
 from ..invert.generate import generate
-from ..invert.settings import ProjectSettings, RefineSettings, TuneSettings
+from ..invert.settings import RefineSettings, TuneSettings
 from ..invert.tune import tune
 from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
@@ -46,24 +46,10 @@ from .measures import (
 )
 from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method
 from .run import SHOWN, read_result, unlike
+from .settings import PhotoSettings
 
 SET = "photographs"
 _SHOWN_EDITS = 2
-
-
-@dataclass(frozen=True)
-class PhotoSettings:
-    """How much is measured. The schedules are the published ones."""
-
-    count: int | None = None  # the first pictures by name, all if None ...
-    projected: int = 50  # ... of which so many are inverted where a method optimises for each,
-    tuned: int = 20  # and so many tuned
-    methods: tuple[str, ...] | None = None  # only these
-    strength: float = 2.0  # of edits both ways, in standard deviations
-    steps: int = ProjectSettings().steps  # of optimisation
-    refine: RefineSettings = field(default_factory=RefineSettings)
-    tune: TuneSettings = field(default_factory=TuneSettings)
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)

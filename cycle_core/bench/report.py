@@ -128,7 +128,7 @@ def plot(results: Sequence[Result], path: str | Path, layout: ReportLayout = DOM
         import matplotlib
     except ImportError as error:
         raise InputError(
-            "Plots need matplotlib: install it with `pip install matplotlib`, or leave --plot out."
+            "Plots need matplotlib: install it with `pip install matplotlib`, or do without a plot."
         ) from error
     matplotlib.use("Agg")
     from matplotlib import pyplot, ticker

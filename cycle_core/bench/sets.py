@@ -91,7 +91,7 @@ def open_set(
     if not path.is_file():
         raise MissingFileError(
             f"There is no test set {path}. The archives of the node pack have none: take the "
-            "folder cycle_core/assets/sets out of a clone of the project and give it with --sets, "
+            "folder cycle_core/assets/sets out of a clone of the project and give it as `sets`, "
             f"or {_MORE}."
         )
     test = read_set(path)
@@ -103,7 +103,7 @@ def open_set(
     return test if count is None else test.part(0, count)
 
 
-_MORE = "render larger sets with `make sets SETS=FOLDER` in the project and give FOLDER with --sets"
+_MORE = "render larger sets with `make sets SETS=FOLDER` in the project and give FOLDER as `sets`"
 
 
 def read_set(path: Path) -> TestSet:

@@ -39,6 +39,10 @@ _DELTAS = {
 }
 _ARCHITECTURES = {"e4e": True, "psp": False}
 _PARTS = ("input_layer.", "body.", "styles.", "latlayer", "linear.", "output_layer")
+_GENERATOR = (
+    "add --generator with the generator that it was trained for, in Python and on the node its "
+    "generator"
+)
 _ITERATIONS = 5  # of ReStyle where the options do not say
 
 
@@ -241,8 +245,7 @@ def _num_ws(parts: Parts, source: str | Path) -> int:
     raise Incomplete(
         source,
         "does not say how many styles its generator takes",
-        "add --generator with the generator that it was trained for, in Python and on the node "
-        "its generator",
+        _GENERATOR,
     )
 
 
@@ -266,8 +269,7 @@ def _average(
     raise Incomplete(
         source,
         "holds no mean code (latent_avg) and no generator that would give it",
-        "add --generator with the generator that it was trained for, in Python and on the node "
-        "its generator",
+        _GENERATOR,
     )
 
 

@@ -222,7 +222,7 @@ def _plain(G: Generator) -> Generator:
     if G.synthesis.detail is not None:
         raise InputError(
             "This tuned generator holds a map of detail, which no other layout has a place for: "
-            "tune without detail steps (--preset paper) before you export."
+            "tune without detail steps (the preset paper) before you export."
         )
     return G if G.device.type == "cpu" else copy.deepcopy(G).to("cpu")
 

@@ -66,7 +66,7 @@ def convert(path: str | Path, out: str | Path, kind: str | None = None, **option
     found = {one.kind: one for one in _found(contents) if one.kind in ("generator", "encoder")}
     if kind is None and len(found) > 1:
         raise InputError(
-            f"{path} holds {' and '.join(map(with_article, found))}: say which one with --kind."
+            f"{path} holds {' and '.join(map(with_article, found))}: say which one by its `kind`."
         )
     one = found.get(kind or next(iter(found), ""))
     if one is None:

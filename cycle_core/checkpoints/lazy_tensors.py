@@ -306,16 +306,6 @@ def numpy_storage(
 
 
 NUMPY_TYPES: dict[str, torch.dtype] = {
-    "b1": torch.bool,
-    "f2": torch.float16,
-    "f4": torch.float32,
-    "f8": torch.float64,
-    "i1": torch.int8,
-    "i2": torch.int16,
-    "i4": torch.int32,
-    "i8": torch.int64,
-    "u1": torch.uint8,
-    "u2": torch.uint16,
-    "u4": torch.uint32,
-    "u8": torch.uint64,
+    code: torch.from_numpy(np.empty(0, code)).dtype
+    for code in ("b1", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 }

@@ -101,7 +101,7 @@ def find(contents: Contents, kind: str) -> Format:
     if kind == "generator" and "delta" in found:
         raise CheckpointError(
             f"{contents.path} is what tuning changed of the generator {base_of(contents)}: load "
-            "that generator and put this on it with `load_tuned` or --tuned."
+            "that generator and put this on it: `load_tuned`, Load Tuned Generator, or --tuned."
         )
     known = next(map(described, found.values()), None) or unsupported.name(contents)
     if known is not None:

@@ -9,32 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..bench.settings import QUICK, BenchSettings, ComparisonSettings, PhotoSettings
 from ..errors import InputError
 from .console import Console
 from .options import (
     add_command,
     add_options,
     add_out,
+    add_settings,
     device_of,
-    non_negative_int,
-    number,
-    positive,
+    given,
+    names_of,
     settings_of,
 )
 
-_DOMAIN = (
-    "quick",
-    "questions",
-    "numbers",
-    "seeds",
-    "inside",
-    "outside",
-    "person",
-    "edited",
-    "size",
-    "sets",
-)
-_PHOTOS = ("generator", "directions", "count", "strength", "preset")
+_BOTH = names_of(ComparisonSettings)
+_AMOUNTS = names_of(BenchSettings, without=_BOTH)
+_DOMAIN = ("quick", "questions", "numbers", "sets", *_AMOUNTS)
+_PHOTOS = ("generator", "directions", "preset", *names_of(PhotoSettings, without=_BOTH))
 
 
 def add_commands(commands: Any) -> None:
@@ -50,10 +42,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--encoders", nargs="+", metavar="ENCODER",
                          help="folder of trained encoders, see docs/results.md; with --photos, "
                          "files or NAME=FILE of each")  # fmt: skip
-    command.add_argument("--methods", nargs="+", metavar="METHOD", help="only these")
-    for name, what in (("tuned", "tuned"), ("projected", "optimised or refined")):
-        command.add_argument(f"--{name}", type=non_negative_int, metavar="N",
-                             help=f"number of pictures that are {what}")  # fmt: skip
+    add_settings(command, ComparisonSettings, _BOTH)
     command.add_argument("--card", type=Path, help="Markdown file that takes the tables")
     command.add_argument("--plot", type=Path, help="picture file of the trade-off; matplotlib")
     command.add_argument("--pictures", type=Path, help="folder for pictures side by side")
@@ -67,31 +56,16 @@ def add_commands(commands: Any) -> None:
                         help="only print what the comparison is asked")  # fmt: skip
     domain.add_argument("--numbers", type=Path, metavar="FILE",
                         help="only print the tables of an earlier run's numbers.json")  # fmt: skip
-    domain.add_argument("--seeds", nargs="+", type=non_negative_int, metavar="SEED",
-                        help="of the trainings (default: 0 to 9)")  # fmt: skip
-    for name, what in (
-        ("inside", "portraits of the domain"),
-        ("outside", "portraits outside the domain"),
-        ("person", "portraits of one person"),
-        ("edited", "these that are edited"),
-    ):
-        domain.add_argument(
-            f"--{name}", type=non_negative_int, metavar="N", help=f"number of {what}"
-        )
-    domain.add_argument("--size", type=positive, metavar="PIXELS",
-                        help="of the pictures, which the lower blocks of the generator render: a "
-                        "comparison of many trainings becomes affordable")  # fmt: skip
+    add_settings(domain, BenchSettings, _AMOUNTS)
     domain.add_argument("--sets", type=Path, metavar="FOLDER",
                         help="of larger test sets than those of the package")  # fmt: skip
 
     photos = command.add_argument_group("on photographs")
     photos.add_argument("--photos", type=Path, metavar="FOLDER", help="of aligned square pictures")
-    photos.add_argument("--count", type=positive, metavar="N", help="only the first N, by name")
+    add_settings(photos, PhotoSettings, ("count", "strength"))
     add_options(photos, "generator")
     photos.add_argument("--directions", nargs="+", metavar="DIRECTION",
                         help="names or files of edits (default: five of SeFa)")  # fmt: skip
-    photos.add_argument("--strength", type=number,
-                        help="of the edits, in standard deviations (default: 2)")  # fmt: skip
     add_options(photos, "preset")
     command.set_defaults(generator=None, preset=None)  # tells whether they were given
 
@@ -99,7 +73,7 @@ def add_commands(commands: Any) -> None:
 def bench(arguments: argparse.Namespace) -> None:
     needless = _DOMAIN if arguments.photos else _PHOTOS
     for name in needless:
-        value = getattr(arguments, name)
+        value = getattr(arguments, name, None)
         if value is not None and value is not False:
             advice = "leave it out" if arguments.photos else "give the folder of pictures, too"
             of = "the embedded domain" if arguments.photos else "--photos"
@@ -113,7 +87,7 @@ def bench(arguments: argparse.Namespace) -> None:
 def _on_the_domain(arguments: argparse.Namespace) -> None:
     from ..bench.questions import asked
     from ..bench.report import DOMAIN, plot, side_by_side, tables
-    from ..bench.run import QUICK, SHOWN, BenchSettings, compare, read_numbers
+    from ..bench.run import SHOWN, compare, read_numbers
     from ..images.io import save_image
 
     if arguments.questions:
@@ -127,11 +101,10 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
         raise InputError(
             "--encoders takes one folder of trainings, or with --photos several files: give one."
         )
-    counts = ("inside", "outside", "person", "edited", "tuned", "projected")
-    names = (*counts, "size", "methods", "seeds")
-    settings = QUICK if arguments.quick else BenchSettings()
-    settings = replace(settings, **_given(arguments, names))
-    settings = replace(settings, device=str(device_of(arguments)))
+    settings = replace(
+        QUICK if arguments.quick else BenchSettings(),
+        **given(arguments, BenchSettings) | {"device": str(device_of(arguments))},
+    )
     folder = Path(encoders[0]) if encoders else None
     results = compare(arguments.out, settings, folder, arguments.sets, Console(arguments.quiet).say)
     _report(tables(results), arguments.card, "compared")
@@ -145,7 +118,7 @@ def _on_the_domain(arguments: argparse.Namespace) -> None:
 
 
 def _on_photographs(arguments: argparse.Namespace) -> None:
-    from ..bench.photos import PhotoSettings, compare_photos
+    from ..bench.photos import compare_photos
     from ..bench.report import photo_layout, photo_sheets, photo_tables, plot
     from ..checkpoints.registry import load_generator
     from ..images.io import save_image
@@ -153,12 +126,8 @@ def _on_photographs(arguments: argparse.Namespace) -> None:
     arguments.generator = arguments.generator or "portraits"
     arguments.preset = arguments.preset or "auto"
     refining, tuning = settings_of(arguments, load_generator(arguments.generator))
-    settings = PhotoSettings(
-        refine=refining,
-        tune=tuning,
-        device=str(device_of(arguments)),
-        **_given(arguments, ("count", "tuned", "projected", "methods", "strength")),
-    )
+    own: dict[str, Any] = given(arguments, PhotoSettings) | {"device": str(device_of(arguments))}
+    settings = PhotoSettings(refine=refining, tune=tuning, **own)
     console = Console(arguments.quiet)
     try:
         compared = compare_photos(
@@ -186,16 +155,6 @@ def _report(text: str, card: Path | None, name: str) -> None:
     if card is not None:
         put(text, card, name)
     print(text)
-
-
-def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
-    """What was given of some options, lists as tuples."""
-    values = {name: getattr(arguments, name) for name in names}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in values.items()
-        if value is not None
-    }
 
 
 def _named(encoders: Sequence[str]) -> dict[str, str]:

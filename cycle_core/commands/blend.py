@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..models.settings import BlendSettings
 from .console import Console
-from .options import add_command, add_out, number, output_file, positive
+from .options import add_command, add_out, add_settings, given, output_file, positive
 
 
 def add_commands(commands: Any) -> None:
@@ -22,12 +23,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("first", type=Path, help="a generator, whose codes fit the result")
     command.add_argument("second", type=Path, help="another of the same shape")
     add_out(command, "the mixed generator, .safetensors")
-    command.add_argument(
-        "--amount",
-        type=number,
-        default=1.0,
-        help="of the second in the layers that are blended: 1 swaps them (default), 0.5 is halfway",
-    )
+    add_settings(command, BlendSettings, ("amount",))
     which = command.add_mutually_exclusive_group()
     which.add_argument(
         "--from",
@@ -62,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         layers = layers_from(first, arguments.below, below=True)
     else:
         layers = parse_layers(arguments.layers, first.num_ws)
+    amount = BlendSettings(**given(arguments, BlendSettings)).amount
     header = {
         "source": f"{arguments.first.name} blended with {arguments.second.name}",
         "space": first.base_fingerprint,
@@ -72,10 +69,10 @@ def run(arguments: argparse.Namespace) -> None:
         first.to("meta")
         second = load_generator(arguments.second)
         mixed = tensors_in_place(part)
-        blend_into(lambda name: mixed(f"synthesis.{name}"), first, second, arguments.amount, layers)
+        blend_into(lambda name: mixed(f"synthesis.{name}"), first, second, amount, layers)
 
     write_atomically(out, write)
     named = "all layers" if layers is None else f"the layers {', '.join(map(str, layers))}"
     Console(arguments.quiet).say(
-        f"{out}: {first.name} with {arguments.amount:g} of {arguments.second.stem} in {named}"
+        f"{out}: {first.name} with {amount:g} of {arguments.second.stem} in {named}"
     )

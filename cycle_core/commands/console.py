@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Any
 
 from ..errors import CycleError, NoFaceError, printable
 
+# what the library calls settings, as options
+_SETTINGS = re.compile(
+    "`(channels|cond|encoders|freeze|kind|mapping_layers|points|recursive|resolution|same_space"
+    "|sets|w_dim|z_dim)`"
+)
+
 
 def sentence_of(error: CycleError) -> str:
-    """An error in one line; where a face is missing, with the options that help."""
+    """An error in one line, settings as options; where a face is missing, with those that help."""
     sentence = " ".join(str(error).split())
+    sentence = _SETTINGS.sub(lambda found: "--" + found[1].replace("_", "-"), sentence)
     if isinstance(error, NoFaceError):
-        sentence += " The options are --face, --no-face centre (or skip), --points and --detector."
+        options = "--face, --no-face centre, --no-face skip, --points and --detector"
+        sentence += f" The options are {options}."
     return sentence
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
 from ..run.video_settings import MorphSettings
 from .console import Console
 from .options import (
@@ -17,7 +16,7 @@ from .options import (
     add_settings,
     device_of,
     given,
-    number,
+    names_of,
     output_file,
 )
 
@@ -37,8 +36,7 @@ def add_commands(commands: Any) -> None:
         "codes", type=Path, nargs="+", help="files of codes; those of a batch follow each other"
     )
     add_out(command, "a video (.mp4, .mov, .mkv) or an animated .webp or .gif")
-    command.add_argument("--fps", type=number, default=24.0, help="a second (default: 24)")
-    add_settings(command, MorphSettings, ("frames", "easing", "path", "loop", "hold"))
+    add_settings(command, MorphSettings, names_of(MorphSettings))
     add_options(command, "tuned", "generator", "same-space", "device")
 
 
@@ -50,13 +48,11 @@ def run(arguments: argparse.Namespace) -> None:
     from ..run.morph import count_of, morph
     from .steps import load_given_generator
 
-    if not 0.1 <= arguments.fps <= 240:
-        raise InputError(f"--fps is from 0.1 to 240, not {arguments.fps:g}.")
     console = Console(arguments.quiet)
     settings = MorphSettings(**given(arguments, MorphSettings))
     out = output_file(arguments.out, arguments.codes)
     animated = out.suffix.lower() in ANIMATIONS
-    writer = None if animated else ClipWriter(out, arguments.fps)  # an unknown ending ends it here
+    writer = None if animated else ClipWriter(out, settings.fps)  # an unknown ending ends it here
     device = device_of(arguments)
     codes = join([load_code(path, device) for path in arguments.codes])
     generator = load_given_generator(arguments, device)
@@ -64,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     total = count_of(codes.batch, settings)
     pictures = _shown(morph(generator, codes, settings), total, console)
     if writer is None:
-        write_animation(out, pictures, arguments.fps)
+        write_animation(out, pictures, settings.fps)
     else:
         with writer:
             for index, image in enumerate(pictures):

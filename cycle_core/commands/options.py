@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -12,7 +11,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
-from ..faces.detectors.registry import DETECTORS
+from ..faces.settings import AlignSettings
 from ..runtime.settings import Meaning, field_of, meaning
 
 if TYPE_CHECKING:
@@ -76,9 +75,11 @@ def add_settings(
             reading: dict[str, Any] = {"action": "store_const", "const": not one.default}
         else:
             reading = {"type": _reader(hint, what)}
+            if what.several:
+                reading["nargs"] = "+"
             if what.choices:
                 reading["metavar"] = name.upper()
-            known = _shown(one.default)
+            known = _shown(one.default, ", " if what.several else "-")
             if presets is not None:
                 of_preset = {label: _shown(getattr(one, name)) for label, one in presets.items()}
                 same = len(set(of_preset.values())) == 1
@@ -112,15 +113,21 @@ def add_machine(
 
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """What the user gave of the fields of a settings class."""
+    """What the user gave of the fields of a settings class, lists as tuples."""
     names = kind.__dataclass_fields__.keys()
-    return {name: value for name, value in vars(arguments).items() if name in names}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(arguments).items()
+        if name in names
+    }
 
 
 def _reader(hint: Any, what: Meaning) -> Callable[[str], Any]:
     """Text -> a value of a setting, for argparse."""
     if get_origin(hint) in (Union, UnionType):  # X | None
         (hint,) = (part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is tuple and what.several:
+        hint = get_args(hint)[0]
     if get_origin(hint) is tuple:
         return lambda text: tuple(positive(part) for part in text.split("-"))
 
@@ -137,9 +144,13 @@ def _reader(hint: Any, what: Meaning) -> Callable[[str], Any]:
     return read
 
 
-def _shown(value: Any) -> str:
+non_negative_int = _reader(int, Meaning("", low=0, high=2**63 - 1))  # what torch and numpy take
+positive = _reader(int, Meaning("", low=1, high=2**31 - 1))
+
+
+def _shown(value: Any, between: str = "-") -> str:
     if isinstance(value, tuple):
-        return "-".join(map(str, value))
+        return between.join(map(str, value))
     return "" if value is None else str(value)
 
 
@@ -176,40 +187,6 @@ def add_edit(command: argparse.ArgumentParser, repeated: bool) -> None:
     )
 
 
-def non_negative_int(text: str) -> int:
-    """A whole number from 0 on, for argparse."""
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number from 0 on")
-    if len(text.lstrip("0")) > 18:  # what torch, numpy and files take
-        raise argparse.ArgumentTypeError(f"a number of {len(text)} digits is too large")
-    return int(text)
-
-
-def count(text: str) -> int:
-    """How many of something are to be made, for argparse: from 1 to a million."""
-    if not 1 <= non_negative_int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{int(text)} is not a number from 1 to 1,000,000")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
-    if not 1 <= non_negative_int(text) < 2**31:
-        raise argparse.ArgumentTypeError("a number from 1 to 2,147,483,647 is needed")
-    return int(text)
-
-
-def number(text: str) -> float:
-    """A finite number, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number")
-    return value
-
-
 OPTIONS: dict[str, dict[str, Any]] = {
     "architecture": {
         "choices": ("e4e", "psp"),
@@ -221,8 +198,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "number of the class, from 0 on, of a conditional generator (default: random)",
     },
     "detector": {
-        "choices": ("auto", *DETECTORS),
-        "default": "auto",
+        "choices": field_of(AlignSettings, "detector")[1].choices,
+        "default": AlignSettings.detector,
         "help": "what finds faces (default: auto, the best that is here)",
     },
     "device": {
@@ -239,8 +216,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "path of a generator, or the name of an embedded one (default: portraits)",
     },
     "no-face": {
-        "choices": ("error", "centre", "skip"),
-        "default": "error",
+        "choices": field_of(AlignSettings, "no_face")[1].choices,
+        "default": AlignSettings.no_face,
         "help": "without a face: stop (default), take the centre of the picture, or leave it out",
     },
     "points": {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..invert.settings import REFINE_PRESETS, TUNE_PRESETS, RefineSettings, TuneSettings
+from ..models.settings import SampleSettings
 from .console import Console
 from .options import (
     add_command,
@@ -18,12 +19,10 @@ from .options import (
     add_options,
     add_out,
     add_settings,
-    count,
     device_of,
     given,
     names_of,
     non_negative_int,
-    number,
     output_file,
     settings_of,
 )
@@ -139,14 +138,9 @@ def add_commands(commands: Any) -> None:
         "sample --count 16 --seed 1 --out samples",
     )
     add_out(sample, "the folder: pictures, a sheet of them and their codes")
-    sample.add_argument("--count", type=count, default=16, help="pictures (default: 16)")
+    add_settings(sample, SampleSettings, ("count",))
     add_options(sample, "class")
-    sample.add_argument(
-        "--truncation",
-        type=number,
-        default=0.7,
-        help="1 gives the whole variety, 0 the mean face (default: 0.7)",
-    )
+    add_settings(sample, SampleSettings, ("truncation",))
     add_options(sample, "generator", "seed", "device")
 
 
@@ -312,16 +306,17 @@ def run_sample(arguments: argparse.Namespace) -> None:
     make_folder(arguments.out)
     device = device_of(arguments)
     generator = load_generator(arguments.generator, device)
-    code = sample(generator, arguments.count, arguments.seed, arguments.truncation, arguments.label)
+    how = SampleSettings(**given(arguments, SampleSettings))
+    code = sample(generator, how.count, arguments.seed, how.truncation, how.label)
     shown = []  # on the sheet
-    for index in range(arguments.count):
+    for index in range(how.count):
         image = generate(generator, code.with_w(code.w[index : index + 1]))
         save_image(image, arguments.out / f"sample-{index:04d}.png")
         shown += [image] if len(shown) < SHEET else []
-        console.progress("sample", index + 1, arguments.count)
+        console.progress("sample", index + 1, how.count)
     save_code(code, arguments.out / "codes.safetensors")
     save_sheet(sheet_of(shown), arguments.out)
-    console.say(f"{arguments.out}: {arguments.count} pictures, sheet.png, codes.safetensors")
+    console.say(f"{arguments.out}: {how.count} pictures, sheet.png, codes.safetensors")
 
 
 def load_given_generator(arguments: argparse.Namespace, device: torch.device) -> Generator:

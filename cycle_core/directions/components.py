@@ -6,8 +6,7 @@ from ..errors import InputError
 from ..models.generator import Generator
 from .direction import Direction, Layers
 from .discovery import ganspace, sefa
-
-METHODS = ("ganspace", "sefa")
+from .settings import METHODS, DiscoverySettings
 
 
 def component_of(
@@ -15,7 +14,7 @@ def component_of(
     method: str,
     index: int,
     layers: Layers = None,
-    samples: int = 10_000,
+    samples: int = DiscoverySettings.samples,
     seed: int = 0,
 ) -> Direction:
     """The direction number `index`, 0 the strongest, of `ganspace` or `sefa`.

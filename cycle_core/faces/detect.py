@@ -26,7 +26,7 @@ def detect(
     """Find faces, from left to right; an empty list where there is none.
 
     photo: Photo or float [1,3,H,W] in [-1,1].
-    detector: a name of `detectors/registry.py`, or "auto": the best whose package and file are on
+    detector: a name of DETECTORS, or "auto": the best whose package and file are on
         this machine, and where it finds no face, the next best. Only a detector that is named
         downloads its file on first use.
     min_score: confidence asked for, None for the detector's own default.

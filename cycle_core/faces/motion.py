@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from ..images.resize import blur, pixels
+from ..models.flow import shift
 
 _LEVELS = (0.25, 0.5, 1.0)  # sizes, as parts of the picture's
 _STEPS = 6  # Gauss-Newton steps at each
@@ -31,8 +32,10 @@ def displacement(edited: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         target, source = _resized(edited, side), _resized(reference, side)
         flow = _resized(flow, side) if flow.shape[-1] > 1 else flow.expand(1, 2, side, side)
         for _ in range(_STEPS):
-            step = _step(target, moved(source, flow)) / side
-            flow = blur((flow + step).clamp(-_REACH, _REACH), _WINDOW / 2)
+            step = shift(
+                moved(source, flow), target, lambda x: blur(x, _WINDOW), _DAMPING, most=1.0
+            )
+            flow = blur((flow + step / side).clamp(-_REACH, _REACH), _WINDOW / 2)
     stays = blur((edited - reference).square().mean(1, keepdim=True), 0.02 * size)
     moves = blur((edited - moved(reference, flow)).square().mean(1, keepdim=True), 0.02 * size)
     gain = ((stays - 2.5 * moves) / (stays + _NOISE)).clamp(0, 1)
@@ -50,20 +53,6 @@ def moved(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
 def structure(image: torch.Tensor) -> torch.Tensor:
     """The picture without what is the same all around, such as the colour of the skin."""
     return image - blur(image, 0.06 * image.shape[-1])
-
-
-def _step(target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """[1,2,s,s] in pixels, at most one: the least-squares shift of each neighbourhood."""
-    padded = F.pad(source, (1, 1, 1, 1), mode="replicate")
-    gx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    gy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    error = target - source
-    sums = torch.stack([gx * gx, gx * gy, gy * gy, gx * error, gy * error], dim=1).mean(2)
-    xx, xy, yy, xe, ye = blur(sums, _WINDOW).unbind(1)
-    xx, yy = xx + _DAMPING, yy + _DAMPING
-    determinant = xx * yy - xy * xy  # positive, by the damping
-    step = torch.stack([yy * xe - xy * ye, xx * ye - xy * xe], dim=1) / determinant[:, None]
-    return step.clamp(-1, 1)
 
 
 def _resized(image: torch.Tensor, side: int) -> torch.Tensor:

@@ -23,10 +23,10 @@ from ..images.io import Photo, as_image
 from ..images.resize import blur, pixels, resize
 from .frame import Frame, align, other_photo
 from .motion import displacement, moved, structure
+from .settings import PasteSettings
 
 Picture = TypeVar("Picture", Photo, torch.Tensor)
 
-FEATHER = 0.12  # width of the mask's soft edge, as a part of the crop's side
 _LOOK = 256  # side at which the edit is compared; more would cost time and tell nothing
 _CHANGE = 0.16  # new structure, in [-1,1] units, at which keep has fallen to 1/e
 
@@ -37,8 +37,8 @@ def paste(
     frame: Frame,
     reference: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
-    feather: float = FEATHER,
-    detail: float = 1.0,
+    feather: float = PasteSettings.feather,
+    detail: float = PasteSettings.detail,
 ) -> Picture:
     """The photo with the edited crop at `frame`; a Photo gives a Photo (with its alpha channel), a
     tensor [1,3,H,W] a tensor. Nothing outside the mask changes by a single bit. For several faces
@@ -97,7 +97,7 @@ def paste(
     return out
 
 
-def face_mask(size: int, feather: float = FEATHER) -> torch.Tensor:
+def face_mask(size: int, feather: float = PasteSettings.feather) -> torch.Tensor:
     """float32 [1,1,size,size] in 0..1: a smooth ellipse over face and hair of an FFHQ crop."""
     at = (torch.arange(size) + 0.5) / size
     x, y = (at[None, :] - 0.5) / 0.46, (at[:, None] - 0.5) / 0.49

@@ -75,7 +75,7 @@ def load_points(given: str) -> dict[str, list[Face]]:
         name), or text with the ten numbers of a face in a line, after a picture's name or without.
     Points without a name stand under `EVERY`. Raises InputError for anything else."""
     if re.fullmatch(r"[-+\d.eE,;\s]+", given):
-        return {EVERY: left_to_right(_faces(_flat(read_points(given)), "--points"))}
+        return {EVERY: left_to_right(_faces(_flat(read_points(given)), "`points`"))}
     path = Path(given)
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST_FILE:

@@ -22,7 +22,8 @@ from .choose import Choice, Marks, choose, left_to_right
 from .detect import detect
 from .detectors import registry
 from .frame import Face, Frame, align
-from .paste import FEATHER, paste
+from .paste import paste
+from .settings import AlignSettings, PasteSettings
 from .tracks import follow, named
 
 
@@ -53,7 +54,7 @@ def align_all(
     detector: str = "auto",
     choice: Choice = "largest",
     none: str = "error",
-    smoothing: float = 0.0,
+    smoothing: float = AlignSettings.smoothing,
     faces: Sequence[Sequence[Face]] | None = None,
     device: torch.device | str | None = None,
     callback: Callback | None = None,
@@ -160,8 +161,8 @@ def paste_all(
     places: Places,
     references: Tensor | None = None,
     masks: Tensor | None = None,
-    feather: float = FEATHER,
-    detail: float = 1.0,
+    feather: float = PasteSettings.feather,
+    detail: float = PasteSettings.detail,
     device: torch.device | str | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -211,7 +212,7 @@ def paste_all(
 def cover(
     places: Places,
     photos: Tensor,
-    feather: float = FEATHER,
+    feather: float = PasteSettings.feather,
     masks: Tensor | None = None,
     crops: int | None = None,
 ) -> Tensor:

@@ -1,4 +1,4 @@
-"""The public model files that this project knows: one table, nothing else.
+"""The public model files that this project knows, those of the detectors among them: two tables.
 
 Checksums are only of files that were read here or that their publisher states (torchvision puts
 the first eight digits into the name); None means that nobody here has computed it, not that any
@@ -41,6 +41,30 @@ class Weight:
     def is_archive(self) -> bool:
         return self.url.endswith(".zip")
 
+
+# The face detectors by name, best first, and the public file that each reads. A new one is a module
+# of `faces/detectors/`, its name here and a test; the command line and the nodes offer these.
+DETECTORS: dict[str, Weight | None] = {
+    "insightface": Weight(
+        "buffalo_l",
+        "detector",
+        "buffalo_l",
+        "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",
+        INSIGHTFACE_LICENCE,
+        "https://github.com/deepinsight/insightface/tree/master/model_zoo",
+    ),
+    "yunet": Weight(
+        "yunet",
+        "detector",
+        "yunet_final.pth",
+        "https://huggingface.co/kornia/yunet/resolve/main/yunet_final.pth",
+        "BSD-3-Clause (libfacedetection)",
+        "https://github.com/kornia/data",
+        size=405729,
+        sha256="ee0a3035c5cbfc9484a31332223c9fd9c0ddcdb7c46b6a19e558ed393b6f2c67",
+    ),
+    "embedded": None,
+}
 
 CATALOGUE: dict[str, Weight] = {
     weight.name: weight
@@ -153,23 +177,6 @@ CATALOGUE: dict[str, Weight] = {
             "https://pytorch.org/vision/stable/models.html",
             sha256="397923af",
         ),
-        Weight(
-            "yunet",
-            "detector",
-            "yunet_final.pth",
-            "https://huggingface.co/kornia/yunet/resolve/main/yunet_final.pth",
-            "BSD-3-Clause (libfacedetection)",
-            "https://github.com/kornia/data",
-            size=405729,
-            sha256="ee0a3035c5cbfc9484a31332223c9fd9c0ddcdb7c46b6a19e558ed393b6f2c67",
-        ),
-        Weight(
-            "buffalo_l",
-            "detector",
-            "buffalo_l",
-            "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",
-            INSIGHTFACE_LICENCE,
-            "https://github.com/deepinsight/insightface/tree/master/model_zoo",
-        ),
+        *filter(None, DETECTORS.values()),
     )
 }

@@ -46,5 +46,5 @@ def check_pair(E: Encoder, G: Generator) -> None:
         raise MismatchError(
             f"The encoder was trained for the generator {short(E.generator_id)}, but this is "
             f"{short(G.base_fingerprint)}: load the pair that was trained together, or, if one "
-            "generator was trained from the other, take them as they are (--same-space)."
+            "generator was trained from the other, take them as they are (`same_space`)."
         )

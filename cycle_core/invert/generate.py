@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..models.generator import Generator
+from ..models.settings import GenerateSettings
 from ..runtime.devices import BATCH, compiled, in_parts, supported_dtype
 from ..runtime.progress import Callback
 
@@ -16,8 +17,8 @@ COMPILING = {"cuda": {"mode": "reduce-overhead"}}  # CUDA graphs: a picture is h
 def generate(
     G: Generator,
     code: Code | HasCode,
-    noise: str = "const",
-    truncation: float = 1.0,
+    noise: str = GenerateSettings.noise,
+    truncation: float = GenerateSettings.truncation,
     seed: int | None = None,
     dtype: torch.dtype | None = None,
     batch: int = BATCH,

@@ -8,10 +8,15 @@ from torch import Tensor
 from ..codes import Code
 from ..errors import InputError
 from ..models.generator import Generator
+from ..models.settings import SampleSettings
 
 
 def sample(
-    G: Generator, count: int, seed: int = 0, truncation: float = 0.7, label: int | None = None
+    G: Generator,
+    count: int,
+    seed: int = 0,
+    truncation: float = SampleSettings.truncation,
+    label: int | None = None,
 ) -> Code:
     """`count` random codes in W: float32 [count, num_ws, w_dim].
 

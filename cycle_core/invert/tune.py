@@ -222,7 +222,7 @@ def _no_steps(losses: LossValues, settings: TuneSettings) -> str:
     note = (
         f"Tuning took 0 steps: the LPIPS of the pivot, {losses['lpips']:.4f}, is at most the "
         f"threshold of {settings.threshold:g}. Set the threshold to 0 to tune all the same "
-        "(--threshold; early_stop of the node)."
+        "(early_stop of the node)."
     )
     say_once(note)
     return note

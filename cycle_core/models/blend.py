@@ -17,12 +17,16 @@ from torch import Tensor
 
 from ..errors import InputError, MismatchError
 from .generator import Generator
+from .settings import BlendSettings
 from .stylegan2 import StyleGAN2Config
 from .stylegan3 import StyleGAN3Config
 
 
 def blend(
-    a: Generator, b: Generator, amount: float = 1.0, layers: Collection[int] | None = None
+    a: Generator,
+    b: Generator,
+    amount: float = BlendSettings.amount,
+    layers: Collection[int] | None = None,
 ) -> Generator:
     """A new generator: a, whose chosen layers are moved towards those of b.
 
@@ -45,7 +49,7 @@ def blend_into(
     tensor_of: Callable[[str], Tensor],
     a: Generator,
     b: Generator,
-    amount: float = 1.0,
+    amount: float = BlendSettings.amount,
     layers: Collection[int] | None = None,
 ) -> None:
     """`blend` in place. tensor_of: gives the tensors of a's synthesis network by their names, to be

@@ -7,6 +7,8 @@ other's says where, and the map goes along.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
@@ -45,7 +47,8 @@ def flow(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
     for before, after in reversed(pyramid):
         found = _grown(found, after.shape[-2:])
         for _ in range(ITERATIONS):
-            found = _blur(found + _step(moved(before, found), after), SMOOTH)
+            step = shift(moved(before, found), after, lambda x: _blur(x, WINDOW), NOISE, MOST)
+            found = _blur(found + step, SMOOTH)
     found = found * torch.sigmoid(
         SURE * (_unlike(before, after) - _unlike(moved(before, found), after)) - 1
     )
@@ -84,18 +87,24 @@ def _grown(flow: Tensor, size: torch.Size) -> Tensor:
     return torch.stack([across * (size[1] / width), down * (size[0] / height)], 1)
 
 
-def _step(now: Tensor, after: Tensor) -> Tensor:
-    """The move of each place, [B,2,H,W], that brings `now` nearest to `after` around it."""
+def shift(
+    now: Tensor, after: Tensor, window: Callable[[Tensor], Tensor], noise: float, most: float
+) -> Tensor:
+    """The move of each place, [B,2,H,W] in pixels, that brings `now` nearest to `after` around it:
+    a step of Lucas and Kanade's method. now, after: [B,C,H,W].
+
+    window: gives the means over what moves together. noise: of a squared difference, which keeps
+    flat places where they are. most: pixels."""
     padded = F.pad(now, (1, 1, 1, 1), mode="replicate")
     dx = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
     dy = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
     rest = after - now
     products = (dx * dx, dx * dy, dy * dy, dx * rest, dy * rest)
-    sums = _blur(torch.stack([one.mean(1) for one in products], 1), WINDOW)
+    sums = window(torch.stack([one.mean(1) for one in products], 1))
     xx, xy, yy, right, down = sums.unbind(1)
-    xx, yy = xx + NOISE, yy + NOISE
+    xx, yy = xx + noise, yy + noise
     step = torch.stack([yy * right - xy * down, xx * down - xy * right], 1)
-    return (step / (xx * yy - xy * xy)[:, None]).clamp(-MOST, MOST)
+    return (step / (xx * yy - xy * xy)[:, None]).clamp(-most, most)
 
 
 def _unlike(now: Tensor, after: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ class Generator(nn.Module):
                 f"The code was made for the generator {short(code.generator_id)}, but this is "
                 f"{short(self.base_fingerprint)}: load the generator that the code was made for, "
                 "encode the picture again with this one, or, if one was trained from the other, "
-                "take the code as it is (--same-space)."
+                "take the code as it is (`same_space`)."
             )
 
     def has_space_of(self, fingerprint: str) -> bool:

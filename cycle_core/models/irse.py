@@ -177,16 +177,19 @@ class BasicUnit(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = (
-            nn.Sequential(Pointwise(in_width, width, stride), nn.BatchNorm2d(width))
-            if in_width != width or stride != 1
-            else None
-        )
+        self.downsample = resnet_shortcut(in_width, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+def resnet_shortcut(in_width: int, width: int, stride: int) -> nn.Module | None:
+    """What brings a unit's input to its output's shape, None where it has that."""
+    if in_width == width and stride == 1:
+        return None
+    return nn.Sequential(Pointwise(in_width, width, stride), nn.BatchNorm2d(width))
 
 
 class Conv2d(nn.Conv2d):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..images.resize import resize
-from .irse import Conv2d, Pointwise, UnitVectors
+from .irse import Conv2d, Pointwise, UnitVectors, resnet_shortcut
 
 INPUT_SIZE = 224
 EXPANSION = 4  # a unit gives so many times the channels that it works with
@@ -61,11 +61,7 @@ class _Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = Pointwise(width, out_width, 1)
         self.bn3 = nn.BatchNorm2d(out_width)
-        self.downsample = (
-            nn.Sequential(Pointwise(in_width, out_width, stride), nn.BatchNorm2d(out_width))
-            if in_width != out_width or stride != 1
-            else None
-        )
+        self.downsample = resnet_shortcut(in_width, out_width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)

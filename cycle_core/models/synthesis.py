@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import InputError
 from .flow import flow, moved
 from .layers import StyleLayer
-
-NOISE_MODES = ("const", "random", "none")
+from .settings import NOISE_MODES
 
 
 class BelowDetail(NamedTuple):
@@ -24,7 +24,7 @@ class BelowDetail(NamedTuple):
     styles: list[Any]
 
 
-class Synthesis(nn.Module):
+class Synthesis(nn.Module, ABC):
     """What the synthesis networks share; their own `forward` tells the rest.
 
     gradient_checkpointing: whether a block's activations are computed again in the backward pass
@@ -48,9 +48,9 @@ class Synthesis(nn.Module):
         self.detail_at = -1
 
     @property
+    @abstractmethod
     def feature_shapes(self) -> list[tuple[int, int, int]]:
         """(channels, height, width) of the features after every block."""
-        raise NotImplementedError
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -106,16 +106,16 @@ class Synthesis(nn.Module):
         self.detail.copy_(self.moved_detail(self.below_detail(rows).features))
         self.detail_code = w
 
+    @abstractmethod
     def below_detail(self, w: Tensor, dtype: torch.dtype | None = None) -> BelowDetail:
         """What lies below the detail, with constant noise. w, dtype: as `forward`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def above_detail(
         self, below: BelowDetail, detail: Tensor | None, noise: str = "const"
     ) -> Tensor:
         """The picture [B,3,R,R] of what `below_detail` gave and a detail [1 or B, C, s, s]. Parts
         of both, cut out alike, give that part of the picture, where noise is "none"."""
-        raise NotImplementedError
 
     def moved_detail(self, features: Tensor) -> Tensor:
         """The detail for each row but the first, whose picture it belongs to, from the features
@@ -128,9 +128,9 @@ class Synthesis(nn.Module):
         return self.detail if block == self.detail_at else None
 
     @property
+    @abstractmethod
     def style_layers(self) -> list[StyleLayer]:
         """Every layer that takes a style, in the order of the styles."""
-        raise NotImplementedError
 
     @property
     def style_channels(self) -> tuple[int, ...]:

@@ -83,8 +83,8 @@ def invert_clip(
     Raises NoFaceError that names the frame (by settings.no_face), InputError for several faces."""
     if settings.face == "all":
         raise InputError(
-            "Of a video one face is edited at a time: choose it with --face, by its number, and "
-            "give the result again for the next."
+            "Of a video one face is edited at a time: choose it by its number, and give the result "
+            "again for the next."
         )
     clock, G = Stopwatch(), models.generator
     targets = find_faces(clip, settings, how.smoothing, progress)
@@ -199,7 +199,7 @@ def find_faces(
         targets = follow(found, settings.face, settings.no_face, max(smoothing, 1e-3))
     except NoFaceError as error:
         raise NoFaceError(
-            f"{clip.path}: {error} With --no-face skip such frames stay as they are."
+            f"{clip.path}: {error} To skip such frames leaves them as they are."
         ) from error
     return [one[0] if one else None for one in targets]
 
@@ -247,6 +247,6 @@ def read_clip(folder: Path, clip: Clip, models: Models, report: dict[str, Any]) 
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{folder} does not hold a whole inversion of {clip.path.name} ({error}): remove the "
-            "folder, or choose another --out."
+            "folder, or choose another one."
         ) from error
     return ClipInversion(clip, targets, codes, tuned, smoothing, report["steps"])

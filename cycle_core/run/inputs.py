@@ -110,7 +110,8 @@ def _walk(folder: Path, recursive: bool, left_out: dict[str, str]) -> Iterator[P
             for name in below:
                 if count := sum(1 for _ in _pictures_in(here / name)):
                     pictures = "1 picture" if count == 1 else f"{count} pictures"
-                    left_out[f"{text(name)}/"] = f"{pictures} in a folder below: add --recursive"
+                    why = f"{pictures} in a folder below, which `recursive` reads"
+                    left_out[f"{text(name)}/"] = why
             below.clear()
         for name in names:
             path = here / name

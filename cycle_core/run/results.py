@@ -95,7 +95,7 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise InputError(
             f"Nothing can be written to {folder} ({error.strerror or error}): choose another "
-            "folder with --out."
+            "folder."
         ) from error
 
 
@@ -117,7 +117,7 @@ def check_report(folder: Path) -> None:
     if os.path.lexists(folder / REPORT) and read_report(folder) is None:
         raise InputError(
             f"{folder / REPORT} is there already and was not written by this program: choose "
-            "another --out, or move it away."
+            "another folder, or move it away."
         )
 
 
@@ -127,8 +127,8 @@ def check_ours(folder: Path) -> None:
         return
     if folder.exists() and read_report(folder) is None:
         raise InputError(
-            f"{folder} is there already and was not written by this program: choose another --out, "
-            "or move it away."
+            f"{folder} is there already and was not written by this program: choose another "
+            "folder, or move it away."
         )
 
 

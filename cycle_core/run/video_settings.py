@@ -19,6 +19,7 @@ EASINGS: dict[str, Callable[[float], float]] = {
 class MorphSettings:
     """Of `morph`."""
 
+    fps: float = setting(24.0, "pictures a second", low=0.1, high=240)
     frames: int = setting(48, "pictures from one code to the next", low=1, high=100_000)
     easing: str = setting("smooth", "how the speed changes on the way", choices=tuple(EASINGS))
     path: str = setting(

@@ -235,7 +235,7 @@ def _take_gpu(device: str) -> None:
     if local >= gpus:
         raise InputError(
             f"There are more processes than the {gpus} GPUs of this machine: start {gpus}, or "
-            "choose --device cpu."
+            "choose the device cpu."
         )
     torch.cuda.set_device(local)
 

@@ -29,6 +29,7 @@ class Meaning:
     above: float | None = None  # the value has to be larger than this
     high: float | None = None  # the largest value
     choices: tuple[Any, ...] | None = None
+    several: bool = False  # of a tuple: a command takes its values one after the other
 
     def accepts(self, value: Any) -> bool:
         """Whether a value, or each of a tuple, may be set; None is left to the type."""
@@ -50,12 +51,15 @@ class Meaning:
         """ "from 0 to 1", "above 0", "one of W, W+", or "" where every finite number will do."""
         if self.choices is not None:
             return "one of " + ", ".join(map(str, self.choices))
-        below = f" to {self.high:g}" if self.high is not None else ""
-        if self.above is not None:
-            return f"above {self.above:g}" + (f", at most {self.high:g}" if below else "")
-        if self.low is not None:
-            return f"from {self.low:g}{below}" if below else f"at least {self.low:g}"
-        return f"at most {self.high:g}" if below else ""
+        low, above, high = (
+            None if end is None else f"{end:g}" if isinstance(end, float) else str(end)
+            for end in (self.low, self.above, self.high)
+        )
+        if above is not None:
+            return f"above {above}" + (f", at most {high}" if high else "")
+        if low is not None:
+            return f"from {low} to {high}" if high else f"at least {low}"
+        return f"at most {high}" if high else ""
 
 
 def setting(
@@ -66,9 +70,11 @@ def setting(
     above: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    several: bool = False,
 ) -> Any:
     """A field of a dataclass of settings; see the module."""
-    return field(default=default, metadata={"meaning": Meaning(help, low, above, high, choices)})
+    what = Meaning(help, low, above, high, choices, several)
+    return field(default=default, metadata={"meaning": what})
 
 
 def meaning(one: Field[Any]) -> Meaning | None:

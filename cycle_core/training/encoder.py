@@ -116,7 +116,7 @@ class EncoderTrainer(loop.Trainer):
         self.generator = frozen_copy(generator)
         config = config or EncoderConfig.for_generator(generator)
         if settings.size and settings.size < (read := config.input_size):
-            raise InputError(f"Train with --size {read} or more: the encoder reads {read} pixels.")
+            raise InputError(f"Train at a size of {read} or more: the encoder reads {read} pixels.")
         synthesis: Any = self.generator.synthesis
         smaller = {"size": synthesis.check_size(settings.size)} if settings.size else {}
         self.render = partial(

@@ -72,12 +72,12 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
         )
     if bool(config.c_dim) != settings.cond:
         raise InputError(
-            f"The generator {start.name} has {config.c_dim} classes: give --cond, and pictures "
-            "with labels."
+            f"The generator {start.name} has {config.c_dim} classes: train with `cond`, on "
+            "pictures with labels."
             if config.c_dim
-            else f"The generator {start.name} has no classes: leave out --cond."
+            else f"The generator {start.name} has no classes: leave out `cond`."
         )
-    sizes = {
+    sizes: dict[str, Any] = {
         "resolution": config.resolution,
         "channels": tuple(map(config.width, config.resolutions)),
         "z_dim": config.z_dim,
@@ -87,25 +87,17 @@ def fine_tuning(settings: AdversarialTraining, start: Generator) -> AdversarialT
     for name, size in sizes.items():
         if getattr(settings, name) not in (size, getattr(AdversarialTraining(), name)):
             raise InputError(
-                f"--{name.replace('_', '-')} is that of the generator {start.name}, which is "
-                "fine-tuned as it is: leave it out."
+                f"`{name}` is that of the generator {start.name}, which is fine-tuned "
+                "as it is: leave it out."
             )
     if config.const_size != (4, 4):
         raise InputError(f"The generator {start.name} is oblong; only square ones are fine-tuned.")
     if settings.freeze >= config.num_ws:
         raise InputError(
-            f"--freeze {settings.freeze} leaves nothing to be trained: the generator has the "
-            f"layers 0 to {config.num_ws - 1}."
+            f"To freeze {settings.freeze} layers leaves nothing to be trained: the generator has "
+            f"the layers 0 to {config.num_ws - 1}."
         )
-    return replace(
-        settings,
-        resolution=config.resolution,
-        z_dim=config.z_dim,
-        w_dim=config.w_dim,
-        mapping_layers=config.mapping_layers,
-        channels=tuple(config.width(size) for size in config.resolutions),
-        start=short(start.fingerprint),
-    )
+    return replace(settings, **sizes, start=short(start.fingerprint))
 
 
 class AdversarialTrainer(GeneratorTrainer):
@@ -114,7 +106,9 @@ class AdversarialTrainer(GeneratorTrainer):
     ):
         s = settings
         if s.freeze and start is None:
-            raise InputError("--freeze keeps layers of a generator: give it with --start.")
+            raise InputError(
+                "Layers are frozen of a generator to start from: give one, or leave out `freeze`."
+            )
         config = StyleGAN2Config(
             resolution=s.resolution,
             z_dim=s.z_dim,

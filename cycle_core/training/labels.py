@@ -58,7 +58,7 @@ def read_labels(text: bytes | None, names: Sequence[str], path: Path) -> Labels:
     pairs = content.get("labels")
     if pairs is None:
         raise InputError(
-            f"{path} holds no labels, which --cond learns: leave it out, or bring a dataset.json "
+            f"{path} holds no labels, which `cond` learns: leave it out, or bring a dataset.json "
             'with {"labels": [["NAME", CLASS], ...]}.'
         )
     table = _table(pairs, path)

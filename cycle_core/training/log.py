@@ -99,8 +99,8 @@ def _open_board(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError(
-            "TensorBoard is not installed here: `pip install tensorboard`, or leave --tensorboard "
-            "out; the log is in log.jsonl, too."
+            "TensorBoard is not installed here: `pip install tensorboard`, or do "
+            "without; the log is in log.jsonl, too."
         ) from error
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 

@@ -247,7 +247,7 @@ def open_run(folder: str | Path) -> Iterator[Path]:
         except BlockingIOError as error:
             raise InputError(
                 f"Another program is training in {folder}: wait until it ends, or choose another "
-                "--out."
+                "folder."
             ) from error
         remove_unfinished(folder, CHECKPOINT, LOG, "*.safetensors")
         yield folder

@@ -134,11 +134,11 @@ def _check_ours(out: Path, settings: dict[str, int]) -> None:
     if packed != settings:
         raise InputError(
             f"{out} holds pictures packed at {packed.get('resolution')} pixels, not at "
-            f"{settings['resolution']}: choose another --out."
+            f"{settings['resolution']}: choose another folder."
         )
     if (out / INDEX).exists() and "pictures" not in index:
         raise InputError(
-            f"{out / INDEX} is there already and is not of packed pictures: choose another --out."
+            f"{out / INDEX} is there already and is not of packed pictures: choose another folder."
         )
 
 

@@ -141,7 +141,7 @@ class AdversarialTraining(GeneratorSettings):
     ada_images: int = setting(500_000, "in which ADA's probability can rise from 0 to 1", low=1)
     augpipe: str = setting("bgc", "ADA's changes, as the paper names them", choices=PIPES)
     freeze: int = setting(
-        0, "lower layers that stay as they are in --start, with the mapping network", low=0
+        0, "lower layers of the generator to start from that stay, with the mapping network", low=0
     )
     start: str = ""  # fingerprint of the generator that is fine-tuned, "" for a new one
 

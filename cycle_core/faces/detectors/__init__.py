@@ -1,1 +1,1 @@
-"""The face detectors: one module each, by its name in `registry.py`."""
+"""The face detectors: one module each, by its name in `DETECTORS` of `files/catalogue.py`."""

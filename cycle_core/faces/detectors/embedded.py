@@ -29,6 +29,7 @@ from ..landmarks import (
     load_landmarks,
 )
 
+PACKAGES: tuple[str, ...] = ()
 _SMALLEST, _LARGEST = 15.0, 68.0  # face sizes that are believed at one look, pixels
 _SURE_SIZES = 18.0, 58.0  # and those that are believed fully
 _FIRST_SIDE, _LAST_SIDE = 56.0, 1448.0  # longest sides that the photo is looked at, never enlarged
@@ -43,11 +44,6 @@ _WARMTH, _SPREAD = 0.6, 0.036
 # eyes to the mouth; how far points give way to people's proportions; and by how much the networks
 # see faces too small.
 _NOSE_OUT, _TRUST, _SMALL = 0.47, 0.3, 1.027
-
-
-def present() -> bool:
-    """It always is: its weights are part of this package."""
-    return True
 
 
 def find(image: Tensor, min_score: float = 0.5) -> list[Face]:

@@ -14,14 +14,9 @@ from ...errors import CheckpointError
 from ...files import weights
 from ...images.io import to_pil
 from ..frame import Face
-from .registry import missing, require
+from .registry import require
 
 PACKAGES, MODEL = ("insightface", "onnxruntime"), "buffalo_l"
-
-
-def present() -> bool:
-    """Whether the packages can be imported and the models lie on this machine."""
-    return not missing(*PACKAGES) and weights.find(MODEL) is not None
 
 
 def find(image: torch.Tensor, min_score: float = 0.5) -> list[Face]:

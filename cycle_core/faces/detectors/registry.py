@@ -1,8 +1,8 @@
-"""The face detectors by name, best first. A new one is a module of this folder, its name here
-and a test; the command line and the nodes offer what stands here. Each module has
+"""The face detectors: one module of this folder each, by its name in `DETECTORS`
+(`files/catalogue.py`). Each has
 
     find(image, min_score=...) -> list[Face]    image: float32 [1,3,H,W] in [-1,1], on any device
-    present() -> bool                           whether it can be used without a download
+    PACKAGES                                    that have to be installed for it
 
 Nothing heavy is imported before a detector is used."""
 
@@ -13,35 +13,40 @@ import importlib.util
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ...errors import InputError
+from ...files.catalogue import DETECTORS
+from ...files.weights import find
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..frame import Face
 
-DETECTORS = ("insightface", "yunet", "embedded")
-
 
 class Detector(Protocol):
     """What a module of this folder has."""
 
+    PACKAGES: tuple[str, ...]
+
     def find(self, image: Tensor, min_score: float = ...) -> list[Face]: ...
-    def present(self) -> bool: ...
 
 
 def load(name: str) -> Detector:
     """The detector of that name. Raises InputError for an unknown one."""
     if name not in DETECTORS:
+        *names, last = DETECTORS
         raise InputError(
-            f"There is no detector {name!r}: choose auto, {', '.join(DETECTORS[:-1])} or "
-            f"{DETECTORS[-1]}."
+            f"There is no detector {name!r}: choose auto, {', '.join(names)} or {last}."
         )
     return cast(Detector, importlib.import_module(f".{name}", __package__))
 
 
 def present() -> tuple[str, ...]:
     """The detectors that can be used without a download, best first."""
-    return tuple(name for name in DETECTORS if load(name).present())
+    return tuple(
+        name
+        for name, file in DETECTORS.items()
+        if not missing(*load(name).PACKAGES) and (file is None or find(file) is not None)
+    )
 
 
 def missing(*packages: str) -> str:

@@ -13,9 +13,9 @@ from ...errors import CheckpointError, CycleError
 from ...files import weights
 from ...images.resize import resize
 from ..frame import Face
-from .registry import missing, require
+from .registry import require
 
-MODEL = "yunet"
+PACKAGES, MODEL = ("kornia",), "yunet"
 _SIDES = (320, 640, 1280)  # longest sides looked at: YuNet's anchors span 10 to 256 pixels
 _BEST = 110  # longer side of a face's box, in the pixels that YuNet sees
 _ANCHORS = {
@@ -26,16 +26,11 @@ _ANCHORS = {
 }
 
 
-def present() -> bool:
-    """Whether kornia can be imported and the model lies on this machine."""
-    return not missing("kornia") and weights.find(MODEL) is not None
-
-
 def find(image: torch.Tensor, min_score: float = 0.8) -> list[Face]:
     """Faces with five points, looked for at up to three sizes of the photo (never enlarged).
 
     Raises InputError without the package, MissingFileError or CheckpointError for its file."""
-    require("yunet", "kornia")
+    require("yunet", *PACKAGES)
     from kornia.contrib import face_detection
 
     model = _load(weights.fetch(MODEL)).to(image.device)
