@@ -65,7 +65,7 @@ async function run(node, moving) {
 
 /** Let the host's banner be seen again, when it has said all that it has to say of our runs. */
 function endQuiet() {
-  if (document.querySelector(BANNER)) quiet = setTimeout(endQuiet, REST);
+  if (sending || document.querySelector(BANNER)) quiet = setTimeout(endQuiet, REST);
   else document.body.classList.remove(LIVE);
 }
 
