@@ -140,9 +140,9 @@ def edit_strength_strip() -> Graph:
     g = Graph("edit-strength-strip")
     about = g.note(
         "## One edit at seven strengths\n\n"
-        "A random person gets older and younger in seven pictures, and keeps their glasses. The "
-        "range **-3:3:7** in *strengths* says so; a list such as **-2, 0, 2** gives three. Choose "
-        "another direction or seed and run again.",
+        "A random person gets younger and older in seven pictures; glasses stay as they are, for "
+        "their direction is in *keep*. The range **-3:3:7** in *strengths* says how many; a list "
+        "such as **-2, 0, 2** gives three. Choose another direction or seed and run again.",
         210,
     )
     G = g.node("CycleLoadGenerator", name="portraits")

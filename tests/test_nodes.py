@@ -329,6 +329,14 @@ def test_versions_are_shown_beside_their_target_and_measured(run):
     assert torch.equal(saved_before, grid)
 
 
+def test_the_networks_that_measure_are_opened_once(run, world):
+    judge = world.part("nodes.host").judge
+    judge.cache_clear()
+    for images in (pictures(1, 40, 40), pictures(2, 40, 40)):
+        run("CycleCompare", target=images, image_1=images, names="", cell=64)
+    assert judge.cache_info().misses == 1
+
+
 def test_models_are_shared_while_somebody_holds_them_and_no_longer(run, world):
     (held,) = run("CycleLoadGenerator", name="portraits", precision="half")
     module = held.module

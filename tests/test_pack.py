@@ -208,6 +208,22 @@ print(cc.__file__, float((pasted - photo).abs().max()) > 0.02)
     assert done.stdout.split() == [str(unpacked / "cycle_core/__init__.py"), "True"], done.stderr
 
 
+def test_the_readme_shows_what_it_is_and_then_three_ways_to_install_it():
+    text = (ROOT / "README.md").read_text()
+    order = [
+        text.index(one)
+        for one in (
+            "moving.webp",
+            "**ComfyUI-Manager**",
+            "git clone",
+            "comfy node install",
+            "no\nspace",
+        )
+    ]
+    assert order == sorted(order)
+    assert text[: order[0]].count("\n") < 10  # within the first screen
+
+
 def test_publishing_gives_the_registry_whole_addresses(tmp_path):
     """The step of the workflow that does it, run on a copy."""
     workflow = (ROOT / ".github/workflows/publish.yml").read_text()

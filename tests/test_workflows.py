@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import blueprint_files
 import make_workflows
@@ -186,6 +187,18 @@ def test_it_says_what_it_is_for_and_has_its_picture(name):
     with Image.open(workflow_files.FOLDER / f"{name}.jpg") as picture:
         assert picture.width >= 256
         assert 0.7 < picture.width / picture.height < 3
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"own-generator-and-encoder"}))  # a table
+def test_its_note_begins_with_three_sentences(name):
+    """What will happen, with what, and what to change."""
+    (note,) = [
+        node["widgets_values"][0]
+        for node in workflow_files.read(name)["nodes"]
+        if node["type"] in workflow_files.TEXT_ONLY
+    ]
+    _, first, *_ = note.split("\n\n")
+    assert len(re.findall(r"\.\**(?= |$)", first)) == 3, first
 
 
 def test_no_two_pictures_look_the_same():

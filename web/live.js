@@ -5,8 +5,9 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 const REST = 1000; // milliseconds
-const BANNER = 5000; // so long the host says "Job completed" after the last of many runs
 const LIVE = "cycle-live"; // class of the page meanwhile; panel.css hides the banner
+const BANNER = "[data-testid=queue-notification-banner]"; // in which the host says "Job completed"
+const LATE = 5000; // so long after a run the host may begin to say it, and then once for each of many
 const runs = new Map(); // ours, by their ids, until they are out of the host's history
 const early = new Map(); // what was said of a run's end before its id was known
 let sending = 0;
@@ -57,8 +58,15 @@ async function run(node, moving) {
   } finally {
     sending -= 1;
     if (!sending) early.clear();
-    quiet = setTimeout(() => document.body.classList.remove(LIVE), BANNER);
+    clearTimeout(quiet);
+    quiet = setTimeout(endQuiet, LATE);
   }
+}
+
+/** Let the host's banner be seen again, when it has said all that it has to say of our runs. */
+function endQuiet() {
+  if (sending || document.querySelector(BANNER)) quiet = setTimeout(endQuiet, REST);
+  else document.body.classList.remove(LIVE);
 }
 
 /** What is said at the end of a run of ours. */

@@ -1,0 +1,69 @@
+"""What is small takes one thread, whatever the host has: several wait for each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+from cycle_core.faces.detect import detect
+from cycle_core.faces.show import show_places
+from cycle_core.faces.video import align_all, cover, paste_all
+from cycle_core.images.examples import example
+from cycle_core.measure.comparison import compare
+from cycle_core.measure.judge import Judge
+
+HEAVY = {"conv2d", "grid_sample", "interpolate", "avg_pool2d", "matmul", "linear"}
+
+
+class Watch(TorchFunctionMode):
+    """Which heavy functions ran, and with how many threads: `seen`."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "").strip("_")
+        if name in HEAVY:
+            self.seen.add((name, torch.get_num_threads()))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope="module")
+def aligned():
+    photo = example("portrait")
+    return photo, *align_all(photo, 256)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return Judge()
+
+
+STEPS = {
+    "detection": lambda photo, crops, places, judge: detect(photo),
+    "alignment": lambda photo, crops, places, judge: align_all(photo, 256),
+    "what was found": lambda photo, crops, places, judge: show_places(photo, places),
+    "comparison": lambda photo, crops, places, judge: compare(crops, {"a": crops.flip(3)}, judge),
+    "the judge": lambda photo, crops, places, judge: judge.changes(crops, crops.flip(3)),
+    "pasting": lambda photo, crops, places, judge: paste_all(photo, crops, places, crops.flip(3)),
+    "what is pasted": lambda photo, crops, places, judge: cover(places, photo),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_small_networks_takes_one_thread_and_leaves_the_others_to_the_host(
+    step, aligned, judge
+):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with torch.no_grad(), Watch() as watch:
+            STEPS[step](*aligned, judge)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert {threads for _, threads in watch.seen} <= {1}, watch.seen
+    if step != "what was found":  # which is drawn
+        assert watch.seen
