@@ -33,11 +33,9 @@ _NOW = REFINE_PRESETS["embedded"]
 _BEFORE = RefineSettings(steps=20, learning_rate=1e-3, images=3, reg=3.0)
 WAYS = {
     "none": replace(_NOW, steps=0),
-    "paper": REFINE_PRESETS["paper"],
     "20 steps of 1e-3, M = 3, whole pictures": _BEFORE,
     "the same, pictures of 128 px": replace(_BEFORE, size=128),
     "40 steps of 1e-3, M = 1, whole pictures": replace(_BEFORE, steps=40, images=1, reg=1.0),
-    "the same, pictures of 128 px ": replace(_BEFORE, steps=40, images=1, reg=1.0, size=128),
     "30 steps of 3e-3, M = 1, pictures of 128 px": replace(
         _BEFORE, steps=30, learning_rate=3e-3, images=1, reg=1.0, size=128
     ),
@@ -58,7 +56,7 @@ COLUMNS = (  # heading, key
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--pictures", type=int, default=6, help="of each set")
+    parser.add_argument("--pictures", type=int, default=4, help="of each set")
     parser.add_argument("--sets", type=Path, help="a folder of `make sets`; else the embedded ones")
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--threads", type=int, default=1)

@@ -11,6 +11,8 @@ import pytest
 import torch
 from comfy_real import MODELS, SAMPLED, collect, node
 
+from cycle_core.invert.settings import REFINE_PRESETS
+
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
 )
@@ -178,9 +180,11 @@ def test_tuning_comes_nearer_changes_no_model_and_shows_how_far_it_is(run, comfy
 
     assert distance("tuned") < distance("refined")
     assert (20, 20) in [(value, total) for value, total, _ in comfy.progress]
-    kind, picture, size = next(preview for *_, preview in comfy.progress if preview)
-    assert (kind, size) == ("JPEG", 512)
-    assert picture.width == held["G"].module.resolution
+    previews = [preview for *_, preview in comfy.progress if preview]
+    assert {(kind, size) for kind, _, size in previews} == {("JPEG", 512)}
+    # refinement compares smaller pictures, tuning whole ones
+    widths = [picture.width for _, picture, _ in previews]
+    assert (widths[0], widths[-1]) == (REFINE_PRESETS["embedded"].size, held["G"].module.resolution)
 
 
 @pytest.mark.parametrize("steps", [(50, 4), (1, 50)], ids=["refining", "tuning"])
