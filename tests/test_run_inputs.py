@@ -110,7 +110,7 @@ def test_a_run_names_what_it_left_out_at_the_end_and_in_its_report(album, tmp_pa
     assert main(["run", str(album), *QUICK, "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr()
     assert "Left out: 3: " in told.out
-    assert "below/ (1 picture in a folder below, which `recursive` reads)" in told.out
+    assert "below/ (1 picture in a folder below, which --recursive reads)" in told.out
     assert "1 of 2 pictures could not be done (empty)" in told.err
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert {one["name"] for one in report["left_out"]} == {"below/", "raw.CR2", "clip.mp4"}

@@ -16,10 +16,14 @@ _SETTINGS = re.compile(
 )
 
 
+def with_options(text: str) -> str:
+    """A text of the library, its settings as options."""
+    return _SETTINGS.sub(lambda found: "--" + found[1].replace("_", "-"), text)
+
+
 def sentence_of(error: CycleError) -> str:
     """An error in one line, settings as options; where a face is missing, with those that help."""
-    sentence = " ".join(str(error).split())
-    sentence = _SETTINGS.sub(lambda found: "--" + found[1].replace("_", "-"), sentence)
+    sentence = with_options(" ".join(str(error).split()))
     if isinstance(error, NoFaceError):
         options = "--face, --no-face centre, --no-face skip, --points and --detector"
         sentence += f" The options are {options}."
@@ -39,7 +43,8 @@ class Console:
         """One line of result on stdout, unless quiet."""
         self.close()
         if not self.quiet:
-            print(*(printable(line, 10_000) for line in text.split("\n")), sep="\n", flush=True)
+            lines = with_options(text).split("\n")
+            print(*(printable(line, 10_000) for line in lines), sep="\n", flush=True)
 
     def progress(self, name: str, step: int, total: int) -> None:
         """`step` of `total` of the step `name` is done. A new name begins a new bar."""
