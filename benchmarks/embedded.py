@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cycle_core as cc
 from cycle_core.bench.report import put
+from cycle_core.errors import InputError
 from cycle_core.images.io import save_image
 from cycle_core.images.sheet import contact_sheet
 from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
@@ -47,6 +48,8 @@ def measure_generator(G: Generator, data: Renders, reader: PortraitNet, perceptu
     z = data.table.to_z(factors, torch.Generator().manual_seed(1))
     rendered = _batches(lambda part: G(part), z)
     error = (rendered.clamp(-1, 1) - renders).square().mean((1, 2, 3))
+    if len(data.train) < 2 * SAMPLES:  # a smaller half is farther away, which flatters the ratio
+        raise InputError(f"Two halves need {2 * SAMPLES} renders beside those held out.")
     real = torch.cat([data.batch(at)[0] for at in _chunks(data.train[: 2 * SAMPLES])])
     z = torch.randn(SAMPLES, len(data.table), generator=torch.Generator().manual_seed(2))
     samples = _batches(lambda part: G(part), z).clamp(-1, 1)

@@ -98,7 +98,7 @@ def main() -> None:
                     }
                 )
             cells = (f"{mean(one[key] for one in found):.4g}" for _, key in COLUMNS)
-            lines.append(f"| {way.strip()} | {' | '.join(cells)} |")
+            lines.append(f"| {way} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)
         lines.append("")
     if a.card is not None:
