@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from cycle_core.bench.sets import open_set
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
@@ -155,6 +156,23 @@ def test_a_portrait_network_gives_a_tap_for_each_level_and_a_code_for_each_facto
     ]
     for size in (32, 64):  # factors are read at the network's own size
         assert net.codes(torch.zeros(2, 3, size, size)).shape == (2, 2)
+
+
+@torch.no_grad()
+def test_a_folded_network_says_the_same_to_rounding():
+    torch.manual_seed(0)
+    smile = Factor("smile", 0, 1, 0.5, 1, "attribute", "")
+    net = PortraitNet(PortraitNetConfig((smile,), widths=(8, 8, 16), blocks=2, input_size=32))
+    for name, tensor in net.state_dict().items():
+        if "norm" in name or ".1." in name:  # as if it had been trained
+            tensor.copy_(torch.rand_like(tensor.float()) + 0.5)
+    net.double().eval().requires_grad_(False)
+    image = torch.rand(2, 3, 64, 64, dtype=torch.float64) * 2 - 1
+    taps, codes = net.taps(image), net.codes(image)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in net.fold().modules())
+    for before, after in zip(taps, net.taps(image), strict=True):
+        torch.testing.assert_close(after, before)
+    torch.testing.assert_close(net.codes(image), codes)
 
 
 # ------------------------------------------------------------------ embedded models

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from ..checkpoints.building import build
 from ..checkpoints.registry import open_model
@@ -103,9 +104,8 @@ def load_attributes(role: str = "metrics") -> PortraitNet:
 
     It is the backbone of the embedded perceptual distance of the same role.
     Raises InputError, MissingFileError, CheckpointError."""
-    return load_embedded(
-        "perceptual", role, lambda config: PortraitNet(PortraitNetConfig(**config))
-    )
+    net = load_embedded("perceptual", role, lambda config: PortraitNet(PortraitNetConfig(**config)))
+    return net.fold()
 
 
 # ------------------------------------------------------------------ embedded
@@ -152,6 +152,18 @@ class PortraitNet(nn.Module):
         )
         self.head = nn.Linear(config.hidden, len(config.names))
         self.register_buffer("tap_weights", torch.ones(len(config.widths)))
+
+    def fold(self) -> PortraitNet:
+        """The batch norms of a frozen network put into its convolutions, in place: the same to
+        rounding, in less time. It gives itself."""
+        levels: Any = self.levels
+        for level in levels:
+            level[0], level[1] = fuse_conv_bn_eval(level[0], level[1]), nn.Identity()
+            for block in level[3:]:
+                block.conv1 = fuse_conv_bn_eval(block.conv1, block.norm1)
+                block.conv2 = fuse_conv_bn_eval(block.conv2, block.norm2)
+                block.norm1 = block.norm2 = nn.Identity()
+        return self
 
     def taps(self, image: Tensor) -> list[Tensor]:
         """image: float [B, 3, H, W] in [-1, 1] -> features [B, C_l, H / 2^(l+1), W / 2^(l+1)]."""
