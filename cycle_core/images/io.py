@@ -17,6 +17,7 @@ import torch
 
 from ..errors import InputError
 from ..files.atomic import replacing
+from ..runtime.devices import one_thread_if_small
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -229,6 +230,7 @@ def from_pil(picture: Image.Image) -> Photo:
     return Photo(image, None if alpha is None else torch.from_numpy(alpha)[None, None])
 
 
+@one_thread_if_small()
 def from_comfy(images: torch.Tensor) -> torch.Tensor:
     """ComfyUI IMAGE [B,H,W,C] in 0..1 -> float32 [B,3,H,W] in [-1,1].
 
@@ -242,6 +244,7 @@ def from_comfy(images: torch.Tensor) -> torch.Tensor:
     return image.expand(-1, 3, -1, -1).contiguous()
 
 
+@one_thread_if_small()
 def to_comfy(image: torch.Tensor) -> torch.Tensor:
     """float [B,C,H,W] in [-1,1] -> ComfyUI IMAGE, float32 [B,H,W,3], clamped to 0..1: grey as RGB,
     what is transparent over white (`as_rgb`)."""

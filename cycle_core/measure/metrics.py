@@ -139,9 +139,7 @@ def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     kornia's `ssim` gives the first alone, and MS-SSIM needs both."""
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # the range of [-1, 1] is 2
-    blurred = _blur(torch.cat([a, a * a, b, b * b, a * b]))
-    one, many = len(a), len(b)
-    mean_a, square_a, mean_b, square_b, product = blurred.split([one, one, many, many, many])
+    mean_a, square_a, mean_b, square_b, product = map(_blur, (a, a * a, b, b * b, a * b))
     var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
     covariance = product - mean_a * mean_b
     contrast = (2 * covariance + c2) / (var_a + var_b + c2)
