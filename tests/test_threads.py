@@ -10,10 +10,11 @@ from cycle_core.faces.detect import detect
 from cycle_core.faces.show import show_places
 from cycle_core.faces.video import align_all, cover, paste_all
 from cycle_core.images.examples import example
+from cycle_core.images.io import from_comfy, to_comfy
 from cycle_core.measure.comparison import compare
 from cycle_core.measure.judge import Judge
 
-HEAVY = {"conv2d", "grid_sample", "interpolate", "avg_pool2d", "matmul", "linear"}
+HEAVY = {"conv2d", "grid_sample", "interpolate", "avg_pool2d", "matmul", "linear", "contiguous"}
 
 
 class Watch(TorchFunctionMode):
@@ -48,6 +49,8 @@ STEPS = {
     "comparison": lambda photo, crops, places, judge: compare(crops, {"a": crops.flip(3)}, judge),
     "the judge": lambda photo, crops, places, judge: judge.changes(crops, crops.flip(3)),
     "pasting": lambda photo, crops, places, judge: paste_all(photo, crops, places, crops.flip(3)),
+    "from the host": lambda photo, crops, places, judge: from_comfy(crops.movedim(1, -1)),
+    "to the host": lambda photo, crops, places, judge: to_comfy(crops),
     "what is pasted": lambda photo, crops, places, judge: cover(places, photo),
 }
 
