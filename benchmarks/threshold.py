@@ -34,7 +34,7 @@ def main() -> None:
     torch.set_num_threads(1)
     G, E = load_generator("portraits"), load_encoder("portraits")
     images = open_set("outside", arguments.pictures).images
-    settings = replace(TUNE_PRESETS["embedded"], steps=80, detail_steps=0, locality=False)
+    settings = replace(TUNE_PRESETS["embedded"], steps=80, detail_steps=0, locality=False, l2=1.0)
     found, starts = [], []
     for image in images.split(1):
         history = tune(G, encode(E, image), image, settings).history

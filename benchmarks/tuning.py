@@ -65,6 +65,8 @@ PRESETS = {
     "paper": replace(TUNE_PRESETS["paper"], threshold=0.0),
     "fast": replace(TUNE_PRESETS["fast"], threshold=0.0),
     "embedded": TUNE_PRESETS["embedded"],
+    "embedded, L2 of weight 1": replace(TUNE_PRESETS["embedded"], l2=1.0),
+    "embedded, L2 of weight 10": replace(TUNE_PRESETS["embedded"], l2=10.0),
     "embedded, no detail": replace(TUNE_PRESETS["embedded"], detail_steps=0),
     "embedded, no detail, 80 steps": replace(TUNE_PRESETS["embedded"], detail_steps=0, steps=80),
     "embedded, detail at 32 px": replace(TUNE_PRESETS["embedded"], detail_size=32),

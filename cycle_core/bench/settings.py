@@ -8,7 +8,7 @@ from ..invert.settings import TUNE_PRESETS, ProjectSettings, RefineSettings, Tun
 from ..runtime.settings import check, setting
 
 # the paper's tuning: a map of detail would hide what the pivots are worth
-_PIVOTAL = replace(TUNE_PRESETS["embedded"], detail_steps=0)
+_PIVOTAL = replace(TUNE_PRESETS["embedded"], detail_steps=0, l2=1.0)
 
 
 @dataclass(frozen=True)

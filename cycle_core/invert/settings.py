@@ -185,6 +185,7 @@ TUNE_PRESETS = {
         learning_rate=3e-3,
         betas=(0.8, 0.95),
         threshold=0.0,
+        l2=5.0,  # in so few steps LPIPS alone leaves colours that no feature sees
         locality_every=4,
         detail_steps=80,
     ),
