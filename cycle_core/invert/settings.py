@@ -178,7 +178,7 @@ TUNE_PRESETS = {
     "paper": TuneSettings(),
     "fast": TuneSettings(steps=50, learning_rate=1e-3, locality_every=4, detail_steps=100),
     "instant": TuneSettings(
-        steps=0, threshold=0.0, locality=False, detail_predicted=True, detail_rate=0.003
+        steps=0, threshold=0.0, l2=5.0, locality=False, detail_predicted=True, detail_rate=0.003
     ),
     "embedded": TuneSettings(
         steps=40,
