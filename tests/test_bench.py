@@ -17,19 +17,21 @@ from cycle_core.bench.measures import (
     editability,
     strength_for,
 )
-from cycle_core.bench.methods import METHODS, find
+from cycle_core.bench.methods import METHODS, BenchModels, find
 from cycle_core.bench.report import estimates, plot, side_by_side, tables
 from cycle_core.bench.run import COLUMNS, NUMBERS, compare, read_numbers, unlike
 from cycle_core.bench.sets import NAMES, TestSet, open_set, read_set
 from cycle_core.bench.settings import QUICK
-from cycle_core.checkpoints.registry import load_generator
+from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.images.io import read_image
 from cycle_core.invert.generate import generate
+from cycle_core.invert.refine import refine
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.settings import TuneSettings
+from cycle_core.measure.selection import Networks
 
 TINY = replace(
     QUICK,
@@ -287,6 +289,33 @@ def test_an_encoder_that_is_not_there_is_said_before_anything_runs(tmp_path):
     with pytest.raises(MissingFileError, match=r"w\+-0"):
         compare(tmp_path, replace(TINY, methods=("e4e",)), encoders=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_real_pictures_hold_the_encoder_where_generated_ones_do(G, inside):
+    models = BenchModels(G, load_encoder("portraits"), Networks.for_loss(embedded=True))
+    real, method = inside.images, find("cycle-real")
+    given = replace(models, real=real[1:])
+    codes = [
+        one.pivots(on, real[:1], 2, 0).w
+        for one, on in ((method, given), (find("cycle-refined"), models))
+    ]
+    settings = replace(method.run.settings, steps=2)
+    wanted = refine(models.encoder, G, real[:1], settings, real[1:]).code.w
+    torch.testing.assert_close(codes[0], wanted, rtol=0, atol=1e-6)
+    assert (codes[0] - codes[1]).abs().max() > 1e-3
+    with pytest.raises(InputError, match="take more pictures `inside` than are `projected`"):
+        method.pivots(replace(models, real=real[:0]), real[:1], 2, 0)
+
+
+def test_a_map_of_the_detail_follows_the_tuning_of_one_picture_alone(tmp_path):
+    settings = replace(TINY, methods=("cycle", "cycle-detail"), share=0.05, person=1)
+    results = compare(tmp_path, settings)
+    cells = {(r["facts"]["method"], r["facts"]["set"]): r for r in results}
+    assert cells.keys() == {("cycle", "inside"), ("cycle", "person"), ("cycle-detail", "inside")}
+    plain, mapped = cells["cycle", "inside"], cells["cycle-detail", "inside"]
+    assert mapped["facts"]["tuning"] == plain["facts"]["tuning"] + ", detail_steps=4"
+    assert mapped["tuned"]["mse"][0] < plain["tuned"]["mse"][0]
+    assert mapped["edited"] == plain["edited"] != plain["edited tuned"] != mapped["edited tuned"]
 
 
 def test_every_method_has_a_key_of_its_own():

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..invert.encode import encode
 from ..invert.project import project
 from ..invert.refine import refine
-from ..invert.settings import ProjectSettings, RefineSettings
+from ..invert.settings import TUNE_PRESETS, ProjectSettings, RefineSettings
 from ..measure.selection import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
@@ -20,17 +20,20 @@ from ..models.generator import Generator
 @dataclass(frozen=True)
 class BenchModels:
     """What a method may use: a generator, the encoder of the method and training seed (None for
-    optimisation) and the networks of the losses."""
+    optimisation), the networks of the losses, and real pictures of the domain float32 [K,3,R,R]
+    that no method refines or optimises for."""
 
     generator: Generator
     encoder: Encoder | None
     losses: Networks
+    real: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Method:
     """key: in file names; encoder: which training it uses, a folder's name (see docs/results.md),
-    "" for none; space: of its codes; steps: how many, which --quick shortens."""
+    "" for none; space: of its codes; steps: how many, which --quick shortens; detail_steps: of a
+    map of the detail that follows tuning (DHR, Cao et al. 2023), which is for one picture alone."""
 
     key: str
     title: str
@@ -38,6 +41,7 @@ class Method:
     space: str
     steps: int
     run: ByEncoder | ByProjection | ByRefinement
+    detail_steps: int = 0
 
     def pivots(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
         """Codes of pictures float32 [N,3,R,R] in [-1,1]."""
@@ -74,17 +78,25 @@ class ByProjection:
 
 @dataclass(frozen=True)
 class ByRefinement:
-    """Refinement of the encoder, with another number of steps."""
+    """Refinement of the encoder, with another number of steps; real: whether the M pictures are
+    those of the test set that nothing is done for, in place of generated ones."""
 
     settings: RefineSettings
+    real: bool = False
 
     def __call__(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
         assert models.encoder is not None
+        if self.real and (models.real is None or not len(models.real)):
+            raise InputError(
+                "Real pictures of the domain hold the encoder in place, and every one is refined "
+                "for: take more pictures `inside` than are `projected`."
+            )
         return refine(
             models.encoder,
             models.generator,
             images,
             replace(self.settings, steps=steps),
+            models.real if self.real else "generator",
             seed=seed,
             perceptual=models.losses.perceptual,
             identity=models.losses.identity,
@@ -107,8 +119,12 @@ METHODS = (
            ByRefinement(_REFINE)),
     Method("cycle-free", "cycle + refinement, M = 0", "cycle", "W", _REFINE.steps,
            ByRefinement(replace(_REFINE, images=0))),
+    Method("cycle-real", "cycle + refinement, M real pictures", "cycle", "W", _REFINE.steps,
+           ByRefinement(_REFINE, real=True)),
     Method("e4e-refined", "e4e + refinement", "w+", "W+", _REFINE.steps,
            ByRefinement(replace(_REFINE, space="W+"))),
+    Method("cycle-detail", "cycle encoding, a map of the detail after tuning", "cycle", "W", 0,
+           ByEncoder("W"), TUNE_PRESETS["embedded"].detail_steps),
 )  # fmt: skip
 
 

@@ -58,6 +58,10 @@ QUESTIONS = (
     Question("... and it edits better", "cycle", "e4e", "edited tuned", "unwanted", _ALL),
     Question("After tuning a refined pivot edits better than optimisation in W+",
              "cycle-refined", "optimise-w+", "edited tuned", "unwanted", _ALL),
+    Question("Real pictures of the domain (M) instead of generated ones bring the pivot nearer",
+             "cycle-real", "cycle-refined", "pivot", "lpips"),
+    Question("A map of the detail after tuning (DHR) brings the edits nearer to the true ones",
+             "cycle-detail", "cycle", "edited tuned", "true_lpips"),
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,7 +101,8 @@ def compare(
             path = out / f"{_name(wanted)}.json"
             say(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
             encoder = _encoder(encoders, method.encoder, seed, G)
-            models = BenchModels(G, encoder, losses)
+            real = tests["inside"].images[settings.projected :].to(settings.device)
+            models = BenchModels(G, encoder, losses, real)
             result, pictures = measure(method, models, tests[name], rulers, settings, seed)
             result["facts"] = wanted
             if pictures is not None:
@@ -140,7 +141,7 @@ def measure(
         pivot["lec"] = consistency(rulers, G, models.encoder, code)
     edited = _edits(rulers, [G] * len(test), code, test.part(0, settings.edited))
     with Clock(G.device) as clock:
-        tuned, generators = _tune(models, code, test, rulers, settings, seed)
+        tuned, generators = _tune(models, code, test, rulers, settings, method, seed)
     costs["tuned"] = {"seconds": clock.seconds / max(len(generators), 1)}
     after = _edits(rulers, generators, code, test.part(0, len(generators)))
     result = {
@@ -159,10 +160,12 @@ def _tune(
     test: TestSet,
     rulers: Rulers,
     settings: BenchSettings,
+    method: Method,
     seed: int,
 ) -> tuple[Numbers, list[Generator]]:
     """(distortion after tuning, the generator of every tuned picture)"""
     G = models.generator
+    steps = _tuning(method, settings, G)
     if test.name == "person":
         groups = [list(range(len(test)))]
     else:
@@ -172,7 +175,7 @@ def _tune(
     for rows in groups:
         target = test.images[rows].to(G.device)
         part = code.with_w(code.w[rows])
-        tuned = tune(G, part, target, settings.tune, seed=seed, perceptual=models.losses.perceptual)
+        tuned = tune(G, part, target, steps, seed=seed, perceptual=models.losses.perceptual)
         for name, values in distortion(rulers, target, tuned.image).items():
             numbers.setdefault(name, []).extend(values)
         generators += [tuned.generator] * len(rows)
@@ -214,7 +217,8 @@ def _cells(settings: BenchSettings) -> Iterator[tuple[Method, int, str]]:
             if not method.encoder and seed != settings.seeds[0]:
                 continue
             for name in NAMES:
-                if settings.pictures(name):
+                alone = name == "person" and method.detail_steps  # one map is of one picture
+                if settings.pictures(name) and not alone:
                     yield method, seed, name
 
 
@@ -255,7 +259,7 @@ def _facts(
         "pictures": min(pictures, settings.projected) if steps else pictures,
         "edited": settings.edited,
         "tuned": settings.tuned,
-        "tuning": unlike(settings.tune, TuneSettings()),
+        "tuning": unlike(_tuning(method, settings, G), TuneSettings()),
         "generator": G.fingerprint,
         "steps": steps,
         **({"size": settings.size} if settings.size else {}),
@@ -272,6 +276,14 @@ def unlike(settings: Settings, default: Settings) -> str:
 def _steps(method: Method, settings: BenchSettings) -> int:
     """How often a method looks at each picture."""
     return max(1, round(method.steps * settings.share)) if method.steps else 0
+
+
+def _tuning(method: Method, settings: BenchSettings, G: Generator) -> TuneSettings:
+    """Of a method; the map of the detail has a quarter of the picture's size, as at 256 px."""
+    if not method.detail_steps:
+        return settings.tune
+    steps = max(1, round(method.detail_steps * settings.share))
+    return replace(settings.tune, detail_steps=steps, detail_size=G.resolution // 4)
 
 
 def read_result(path: Path, parts: Set[str] = _PARTS) -> dict[str, Any] | None:
