@@ -15,7 +15,9 @@ from cycle_core.bench.measures import (
     distance_to_w,
     distortion,
     editability,
+    measure_code,
     strength_for,
+    style_distance,
 )
 from cycle_core.bench.methods import METHODS, BenchModels, find
 from cycle_core.bench.report import estimates, plot, side_by_side, tables
@@ -147,6 +149,27 @@ def test_the_mean_is_at_distance_0_and_random_codes_where_the_docs_say(G, rulers
     assert float(distances.mean()) == pytest.approx(0.59, abs=0.02)  # docs/results.md
     far = codes.with_w(rulers.mean + 3 * (codes.w - rulers.mean))
     torch.testing.assert_close(torch.tensor(distance_to_w(rulers, far)), 3 * distances)
+
+
+def test_nscd_is_the_mean_cosine_distance_of_styles_to_those_of_random_codes(G, rulers):
+    codes, others = (sample(G, n, seed=seed, truncation=1.0) for n, seed in ((5, 1), (4000, 2)))
+    layers = G.synthesis.style_layers
+    distances = torch.zeros(5)
+    for layer in layers:
+        mine, theirs = (layer.affine(c.w[:, layer.style]) for c in (codes, others))
+        distances += 1 - torch.nn.functional.cosine_similarity(mine[:, None], theirs, dim=2).mean(1)
+    measured = torch.tensor(style_distance(rulers, G, codes))
+    torch.testing.assert_close(measured, distances / len(layers), atol=5e-3, rtol=0)
+    far = codes.with_w(rulers.mean + 3 * (codes.w - rulers.mean))
+    assert (torch.tensor(style_distance(rulers, G, far)) > measured).all()
+
+
+def test_consistency_is_told_in_parts_of_the_distance_to_the_mean_too(G, rulers):
+    code = sample(G, 2, seed=1, truncation=1.0)
+    measured = measure_code(rulers, G, load_encoder("portraits"), code)
+    for i, away in enumerate((code.w[:, 0] - rulers.mean).norm(dim=1)):
+        assert measured["lec_relative"][i] == pytest.approx(measured["lec"][i] / float(away))
+    assert measure_code(rulers, G, None, code).keys() == {"to_w", "nscd"}
 
 
 def test_the_right_code_has_less_distortion_and_truer_edits_than_anothers(G, rulers, inside):

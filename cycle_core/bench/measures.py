@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from ..codes import Code
 from ..directions.base import BaseDirection
 from ..directions.direction import Direction
-from ..directions.discovery import sefa, w_statistics
+from ..directions.discovery import random_w, sefa, w_statistics
 from ..directions.editing import edit, join
 from ..directions.files import load_direction
 from ..errors import InputError
@@ -43,12 +44,13 @@ Numbers = dict[str, list[float]]  # measure -> one number for each picture
 
 @dataclass(frozen=True)
 class Rulers:
-    """The measuring networks, the directions that edits follow, and where W lies."""
+    """The measuring networks, the directions that edits follow, and where W and its styles lie."""
 
     networks: Networks
     directions: tuple[Direction, ...]
     mean: Tensor  # [w_dim], of random w
     whitening: Tensor  # [w_dim, w_dim]
+    styles: tuple[Tensor, ...]  # [channels] of each layer: the mean of unit styles of random w
     attributes: PortraitNet | None = None  # None outside the embedded domain
 
     @staticmethod
@@ -64,6 +66,7 @@ class Rulers:
             directions,
             mean.float().to(G.device),
             whitening_of(covariance).to(G.device),
+            typical_styles(G),
             load_attributes("metrics").to(G.device),
         )
 
@@ -81,6 +84,45 @@ def distortion(rulers: Rulers, target: Tensor, image: Tensor) -> Numbers:
     """How near pictures [N,3,R,R] in [-1,1] are to the targets, by the `METRICS` that compare."""
     compared = [metric for metric in metrics.METRICS if metric.compared]
     return {one.key: one.of(target, image, rulers.networks).tolist() for one in compared}
+
+
+@torch.no_grad()
+def typical_styles(G: Generator) -> tuple[Tensor, ...]:
+    """The mean [channels] of the unit styles of random codes, for every layer of StyleSpace."""
+    sums: list[Tensor] | None = None
+    for w in random_w(G, SAMPLES, 0):
+        parts = [F.normalize(style).sum(0) for style in G.synthesis.styles(w, "none", None)]
+        sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+    return tuple(one / SAMPLES for one in sums or ())
+
+
+def measure_code(
+    rulers: Rulers, G: Generator, E: Encoder | None, code: Code, strength: float = 1.0
+) -> Numbers:
+    """What codes are worth for editing whatever they reconstruct.
+
+    to_w: `distance_to_w`; nscd: `style_distance`; and with an encoder lec: `consistency` at a
+    strength; lec_relative: the same in parts of the code's own distance to the mean of W, since a
+    code that lies farther out may come back less exactly."""
+    numbers = {"to_w": distance_to_w(rulers, code), "nscd": style_distance(rulers, G, code)}
+    if E is not None:
+        numbers["lec"] = consistency(rulers, G, E, code, strength)
+        away = (code.w.to(rulers.mean) - rulers.mean).flatten(1).norm(dim=1)
+        away = away / code.w.shape[1] ** 0.5  # as LEC is
+        lec = torch.tensor(numbers["lec"])
+        numbers["lec_relative"] = (lec / away.cpu().clamp(min=1e-8)).tolist()
+    return numbers
+
+
+@torch.no_grad()
+def style_distance(rulers: Rulers, G: Generator, code: Code) -> list[float]:
+    """NSCD (LSAP, Cao et al. 2022): the mean cosine distance of the code's styles to those of
+    random codes, the mean over the layers of StyleSpace."""
+    styles = G.synthesis.styles(code.w.to(G.device), "none", None)
+    likeness = [
+        F.normalize(style) @ typical for style, typical in zip(styles, rulers.styles, strict=True)
+    ]
+    return (1 - torch.stack(likeness).mean(0)).tolist()
 
 
 @torch.no_grad()
@@ -207,6 +249,7 @@ def photo_rulers(
         tuple(_calibrated(G, direction, covariance) for direction in given),
         mean.float().to(G.device),
         whitening_of(covariance).to(G.device),
+        typical_styles(G),
     )
     return rulers, networks.names()
 

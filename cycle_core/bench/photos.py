@@ -38,10 +38,9 @@ from .measures import (
     Clock,
     Rulers,
     at_256,
-    consistency,
-    distance_to_w,
     distortion,
     edits,
+    measure_code,
     photo_rulers,
 )
 from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method
@@ -197,9 +196,7 @@ class _Bench:
             code = method.pivots(replace(self.models, encoder=E), image, method.steps, 0)
         made = [at_256(generate(G, code))]
         pivot = distortion(rulers, target, made[0])
-        pivot["to_w"] = distance_to_w(rulers, code)
-        if E is not None:
-            pivot["lec"] = consistency(rulers, G, E, code, strength)
+        pivot |= measure_code(rulers, G, E, code, strength)
         record: dict[str, Any] = {
             "pivot": {name: values[0] for name, values in pivot.items()},
             "edited": edits(rulers, G, code, strength),

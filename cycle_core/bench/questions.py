@@ -62,6 +62,8 @@ QUESTIONS = (
              "cycle-real", "cycle-refined", "pivot", "lpips"),
     Question("A map of the detail after tuning (DHR) brings the edits nearer to the true ones",
              "cycle-detail", "cycle", "edited tuned", "true_lpips"),
+    Question("The styles of the cycle's codes are nearer to those of random codes than W+'s (NSCD)",
+             "cycle", "e4e", "pivot", "nscd"),
 )  # fmt: skip
 
 

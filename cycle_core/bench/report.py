@@ -29,7 +29,12 @@ _EDITS: Columns = {
     "true_mse": ("MSE to the true edit", False),
     "true_lpips": ("LPIPS to the true edit", False),
 }
-_PIVOT: Columns = {"to_w": ("distance to mean W", None), "lec": ("LEC", False)}
+_PIVOT: Columns = {
+    "to_w": ("distance to mean W", None),
+    "nscd": ("NSCD", False),
+    "lec": ("LEC", False),
+    "lec_relative": ("LEC, relative", False),
+}
 QUICK_SAYS = (
     "**A quick look, not a comparison**: few pictures, one training, a part of the steps of every "
     "method. It shows that everything runs; differences here may have the other sign than those of "

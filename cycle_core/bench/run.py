@@ -26,7 +26,7 @@ from ..measure.selection import Networks
 from ..models.blend import lower_blocks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from .measures import Clock, Numbers, Rulers, consistency, distance_to_w, distortion, editability
+from .measures import Clock, Numbers, Rulers, distortion, editability, measure_code
 from .methods import METHODS, BenchModels, Method, find
 from .sets import NAMES, TestSet, open_set
 from .settings import BenchSettings
@@ -136,9 +136,7 @@ def measure(
     costs = {"pivot": {"seconds": clock.seconds / len(test)}}
     image = generate(G, code)
     pivot: Numbers = distortion(rulers, test.images.to(G.device), image)
-    pivot["to_w"] = distance_to_w(rulers, code)
-    if models.encoder is not None:
-        pivot["lec"] = consistency(rulers, G, models.encoder, code)
+    pivot |= measure_code(rulers, G, models.encoder, code)
     edited = _edits(rulers, [G] * len(test), code, test.part(0, settings.edited))
     with Clock(G.device) as clock:
         tuned, generators = _tune(models, code, test, rulers, settings, method, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -101,12 +101,18 @@ def ganspace(
     return [replace(d, layers=chosen, generator_id=G.base_fingerprint) for d in found]
 
 
+def random_w(G: Generator, samples: int, seed: int) -> Iterator[Tensor]:
+    """Codes [up to 1000, num_ws, w_dim] of so many random z, without gradients."""
+    random = torch.Generator().manual_seed(seed)
+    for start in range(0, samples, 1000):
+        with torch.no_grad():
+            w = G.mapping(*G.draw_inputs(min(1000, samples - start), random))
+        yield w
+
+
 def w_statistics(G: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor]:
     """Mean [w_dim] and covariance [w_dim, w_dim] of w over random z, double, on the CPU."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        parts = [min(1000, samples - i) for i in range(0, samples, 1000)]
-        w = torch.cat([G.mapping(*G.draw_inputs(n, random))[:, 0].cpu() for n in parts]).double()
+    w = torch.cat([part[:, 0].cpu() for part in random_w(G, samples, seed)]).double()
     mean = w.mean(0)
     return mean, (w - mean).T @ (w - mean) / len(w)
 
