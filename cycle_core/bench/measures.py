@@ -209,7 +209,7 @@ def editability(
         "achieved": torch.tensor(gains),
         "reached": torch.tensor(reached),
         "unwanted": unwanted.sqrt(),
-        "kept": metrics.identity(before.expand_as(image), image, rulers.networks.identity),
+        "kept": metrics.identity(before, image, rulers.networks.identity),
         "true_mse": metrics.mse(truth, image),
         "true_lpips": metrics.lpips(truth, image, rulers.networks.perceptual),
     }
