@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from frechet import frechet_distance, pooled
+from frechet import pooled
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -31,6 +31,7 @@ from cycle_core.images.io import save_image
 from cycle_core.images.sheet import contact_sheet
 from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.measure import metrics
+from cycle_core.measure.frechet import frechet_distance
 from cycle_core.measure.perceptual import Lpips, PortraitNet, load_attributes, load_perceptual
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.factors import FactorTable

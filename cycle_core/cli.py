@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from . import __version__
 from .commands.console import sentence_of
+from .commands.options import with_config
 from .errors import CycleError, InputError
 from .run.results import no_empty_folders
 
@@ -48,6 +49,8 @@ def main(
     try:
         with _stopping(stopped, lasting=program), no_empty_folders():
             _check_not_empty(argv)
+            if argv[:1] in (["bench"], ["train"]):
+                argv = with_config(argv)
             arguments = (make_parser or parser)().parse_args(argv)
             _load_torch()
             if program:

@@ -71,7 +71,7 @@ def test_every_space_and_refinement_is_measured_before_and_after_tuning(compared
         optimised = method.startswith("optimise")
         few = optimised or method.endswith("refined")  # those that take time for each picture
         assert pictures == (["a0.png"] if few else ["a0.png", "a1.png"])
-        measured = {"mse", "lpips", "ms_ssim", "identity", "to_w", "nscd"}
+        measured = {"mse", "psnr", "lpips", "ms_ssim", "identity", "to_w", "nscd"}
         encoded = set() if optimised else {"lec", "lec_relative"}
         assert result["pivot"].keys() == measured | encoded
         assert len(result["tuned"]["mse"]) == len(result["edited tuned"]["kept"]) == 1

@@ -1,15 +1,10 @@
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-from frechet import frechet_distance
-
 from cycle_core.errors import InputError
+from cycle_core.measure.frechet import frechet_distance
 from cycle_core.measure.metrics import (
     lec,
     ms_ssim,

@@ -28,10 +28,12 @@ from ..images.io import from_pil, to_pil
 from ..invert.encode import encode
 from ..invert.generate import generate
 from ..measure import metrics
-from ..measure.perceptual import PortraitNet, load_attributes, load_perceptual
+from ..measure.frechet import find_inception
+from ..measure.perceptual import Lpips, PortraitNet, find_vgg, load_attributes, load_perceptual
 from ..measure.selection import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
+from ..models.inception import FidInception
 from .sets import TestSet
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)  # standard deviations, towards the middle of the range
@@ -52,6 +54,8 @@ class Rulers:
     whitening: Tensor  # [w_dim, w_dim]
     styles: tuple[Tensor, ...]  # [channels] of each layer: the mean of unit styles of random w
     attributes: PortraitNet | None = None  # None outside the embedded domain
+    vgg: Lpips | None = None  # LPIPS of VGG-16, of photographs, where its files are found
+    inception: FidInception | None = None  # of photographs, where its file is found
 
     @staticmethod
     def load(G: Generator, attributes: Sequence[str]) -> Rulers:
@@ -230,28 +234,45 @@ def strength_for(achieved: list[float], wanted: float = CHANGE) -> tuple[float, 
 
 # ------------------------------------------------------------------ photographs
 def photo_rulers(
-    G: Generator, names: Sequence[str], embedded: bool
+    G: Generator, directions: Sequence[str], embedded: bool
 ) -> tuple[Rulers, dict[str, str]]:
-    """(rulers, the names of the networks that measure "lpips" and "identity").
+    """(rulers, the names of the networks that measure "lpips", "identity" and, where the user has
+    their files, "lpips_vgg" and "fid").
 
-    names: of directions as `load_direction` takes them, not in StyleSpace; if none, the strongest
+    directions: as `load_direction` takes them, not in StyleSpace; if none, the strongest
     ones of SeFa. embedded: whether the generator is an embedded one; the pictures of any other are
     measured by AlexNet, and by insightface's recogniser or ArcFace, where their files are found.
     Raises MissingFileError, CheckpointError, InputError, MismatchError."""
     mean, covariance = w_statistics(G, SAMPLES, 0)
-    given = [load_direction(name, "cpu", G) for name in names] or sefa(G, count=_SEFA)
-    # LPIPS with AlexNet is the protocol of the field, though a loss has it, too
+    given = [load_direction(name, "cpu", G) for name in directions] or sefa(G, count=_SEFA)
+    # LPIPS with AlexNet is the protocol of most papers, though a loss has it, too; with VGG-16 that
+    # of GANInverter's table
     networks = replace(
         Networks.for_metrics(embedded), perceptual=load_perceptual("metrics", "auto")
     )
+    vgg, inception = find_vgg(), find_inception()
+    names = networks.names()
+    names |= {} if vgg is None else {"lpips_vgg": vgg.name}
+    names |= {} if inception is None else {"fid": "Inception-v3"}
     rulers = Rulers(
         networks.to(G.device),
         tuple(_calibrated(G, direction, covariance) for direction in given),
         mean.float().to(G.device),
         whitening_of(covariance).to(G.device),
         typical_styles(G),
+        vgg=None if vgg is None else vgg.to(G.device),
+        inception=None if inception is None else inception.to(G.device),
     )
-    return rulers, networks.names()
+    return rulers, names
+
+
+@torch.no_grad()
+def photo_distortion(rulers: Rulers, target: Tensor, image: Tensor) -> Numbers:
+    """`distortion`, with PSNR, and LPIPS of VGG-16 where its files are found."""
+    numbers = distortion(rulers, target, image) | {"psnr": metrics.psnr(target, image).tolist()}
+    if rulers.vgg is not None:
+        numbers["lpips_vgg"] = metrics.lpips(target, image, rulers.vgg).tolist()
+    return numbers
 
 
 def at_256(image: Tensor) -> Tensor:

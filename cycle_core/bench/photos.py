@@ -11,25 +11,28 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..checkpoints.native import resolve
 from ..checkpoints.registry import load_encoder, load_generator
 from ..directions.editing import edit
 from ..errors import CycleError, InputError
-from ..files.atomic import write_json
+from ..files.atomic import write_atomically, write_json
 from ..files.checksum import sha256
 from ..images.io import list_images, read_crop, save_image
 from ..invert.checks import check_pair
 from ..invert.generate import generate
 from ..invert.settings import RefineSettings, TuneSettings
 from ..invert.tune import tune
+from ..measure.frechet import frechet_distance
 from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.generator import Generator
@@ -38,9 +41,9 @@ from .measures import (
     Clock,
     Rulers,
     at_256,
-    distortion,
     edits,
     measure_code,
+    photo_distortion,
     photo_rulers,
 )
 from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method
@@ -49,6 +52,7 @@ from .settings import PhotoSettings
 
 SET = "photographs"
 _SHOWN_EDITS = 2
+_FEATURES = ".fid.safetensors"
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,10 @@ def compare_photos(
                 if progress is not None:
                     progress(method.title, i + 1, len(some))
             if records:
-                results.append(_gather(method, records))
+                result = _gather(method, records)
+                if bench.rulers.inception is not None:
+                    result["fid"] = bench.fid(method, [p for p in some if p.name in records])
+                results.append(result)
     facts = bench.facts | {"folder": Path(folder).name, "pictures": len(pictures)}
     titles = {
         method.key: method.title for method in methods if method.encoder or settings.projected
@@ -136,7 +143,8 @@ def compare_photos(
 # ------------------------------------------------------------------ one picture
 @dataclass(frozen=True)
 class _Bench:
-    """What all pictures share. facts: of it, for the result files; another makes them anew."""
+    """What all pictures share. facts: of it, for the result files; another makes them anew.
+    targets: the photographs' features for FID, as far as they are known."""
 
     out: Path
     G: Generator
@@ -144,6 +152,7 @@ class _Bench:
     models: BenchModels  # without an encoder
     settings: PhotoSettings
     facts: dict[str, Any]
+    targets: dict[Path, Tensor] = field(default_factory=dict)
 
     def file(self, method: Method, path: Path, ending: str) -> Path:
         return self.out / method.key / f"{path.name}{ending}"
@@ -171,31 +180,63 @@ class _Bench:
             "shown": self.columns(index) if index < SHOWN else None,
         }
         facts = json.loads(json.dumps(facts))  # as they are read again
-        known = read_result(file, {"facts", "pivot"})
-        if known is not None and known["facts"] == facts:
+        known, features = read_result(file, {"facts", "pivot"}), self.file(method, path, _FEATURES)
+        seen = self.rulers.inception is None or features.is_file()
+        if known is not None and known["facts"] == facts and seen:
             return known
         try:
             image = read_crop(path).to(self.G.device)
-            record, strip = self.measure(method, E, image, tuned, shown=index < SHOWN)
+            record, strip, made = self.measure(method, E, image, tuned, shown=index < SHOWN)
         except CycleError as error:
             return {"failed": str(error)}
+        file.parent.mkdir(parents=True, exist_ok=True)
         if strip is not None:
             save_image(strip, self.file(method, path, ".png"))
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if self.rulers.inception is not None:
+            row = {"features": self.features(made)}
+            write_atomically(features, lambda to: save_file(row, to))
         write_json(file, {"facts": facts, **record})
         return record
 
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """What FID compares of pictures float [N,3,256,256] in [-1,1]: [N, 2048], on the CPU."""
+        assert self.rulers.inception is not None
+        return torch.cat([self.rulers.inception(one).cpu() for one in images.split(1)])
+
+    def fid(self, method: Method, paths: Sequence[Path]) -> dict[str, dict[str, float]]:
+        """Frechet inception distances of a method's pictures to the photographs: of "pivot" and
+        "tuned", where there are two pictures at least, "fid" and how many "pictures" it is of."""
+        found: dict[str, dict[str, float]] = {}
+        features = [_features_of(self.file(method, path, _FEATURES)) for path in paths]
+        for row, state in enumerate(("pivot", "tuned")):
+            some = [i for i, of_one in enumerate(features) if len(of_one) > row]
+            if len(some) > 1:
+                targets = [self.target(paths[i]) for i in some]
+                made = torch.stack([features[i][row] for i in some])
+                distance = frechet_distance(torch.stack(targets), made)
+                found[state] = {"fid": distance, "pictures": len(some)}
+        return found
+
+    def target(self, path: Path) -> Tensor:
+        """The features [2048] of a photograph, which all methods share."""
+        if path not in self.targets:
+            image = at_256(read_crop(path).to(self.G.device))
+            self.targets[path] = self.features(image)[0]
+        return self.targets[path]
+
     def measure(
         self, method: Method, E: Encoder | None, image: Tensor, tuned: bool, shown: bool
-    ) -> tuple[dict[str, Any], Tensor | None]:
-        """(numbers, the strip of `columns` if shown) of a picture float [1,3,H,W] in [-1,1]."""
+    ) -> tuple[dict[str, Any], Tensor | None, Tensor]:
+        """(numbers, the strip of `columns` if shown, what was made [1 or 2,3,256,256], the tuned
+        picture second) of a picture float [1,3,H,W] in [-1,1]."""
         G, rulers, strength = self.G, self.rulers, self.settings.strength
         perceptual = self.models.losses.perceptual
         target = at_256(image)
         with Clock(G.device) as clock:
             code = method.pivots(replace(self.models, encoder=E), image, method.steps, 0)
         made = [at_256(generate(G, code))]
-        pivot = distortion(rulers, target, made[0])
+        pivot = photo_distortion(rulers, target, made[0])
         pivot |= measure_code(rulers, G, E, code, strength)
         record: dict[str, Any] = {
             "pivot": {name: values[0] for name, values in pivot.items()},
@@ -207,7 +248,7 @@ class _Bench:
                 result = tune(G, code, image, self.settings.tune, perceptual=perceptual)
             G = result.generator
             made.append(at_256(result.image))
-            after = distortion(rulers, target, made[1])
+            after = photo_distortion(rulers, target, made[1])
             record["tuned"] = {name: values[0] for name, values in after.items()}
             record["edited tuned"] = edits(rulers, G, code, strength)
             record["costs"]["tuned"] = {"seconds": clock.seconds}
@@ -217,11 +258,12 @@ class _Bench:
                 raise InputError(
                     f"The {part} picture has no finite {wrong[0]}: look at the model that made it."
                 )
+        pictures = torch.cat(made)
         if not shown:
-            return record, None
+            return record, None, pictures
         for direction in rulers.directions[:_SHOWN_EDITS]:
             made.append(at_256(generate(G, edit(code, direction, strength))))
-        return record, torch.cat([target, *made], dim=3)
+        return record, torch.cat([target, *made], dim=3), pictures
 
 
 # ------------------------------------------------------------------ parts
@@ -286,6 +328,14 @@ def _gather(method: Method, records: Mapping[str, dict[str, Any]]) -> dict[str, 
         if costs:
             result["costs"][state] = {"seconds": median(cost["seconds"] for cost in costs)}
     return result
+
+
+def _features_of(path: Path) -> Tensor:
+    """What `record` kept for FID: [1 or 2, 2048]."""
+    try:
+        return load_file(path)["features"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read: delete it, and it is made anew.") from error
 
 
 def _digest(path: Path) -> str:

@@ -239,10 +239,15 @@ def photo_layout(compared: Compared) -> ReportLayout:
         also = ", also a loss" if name in compared.facts["losses"].values() else ""
         heads[measure] = f"{name}{also}"
     heads["identity"] = "identity " + heads["identity"].removeprefix("identity ")
+    columns = distortion_columns(heads)
+    psnr = next(one for one in METRICS if one.key == "psnr")
+    columns["psnr"] = (psnr.title, psnr.more)
+    if "lpips_vgg" in heads:
+        columns["lpips_vgg"] = (heads["lpips_vgg"], False)
     return ReportLayout(
         compared.methods,
         {SET: "Photographs"},
-        distortion_columns(heads),
+        columns,
         # neither is better by itself: an edit that changes nothing keeps everything
         {"kept": ("identity kept", None), "changed": ("LPIPS of the change", None)},
         ("kept", "identity that an edit keeps"),
@@ -259,7 +264,8 @@ def photo_tables(compared: Compared) -> str:
         "in [-1, 1]. Seconds are medians. Intervals of 95 % over the pictures, by Student's t. "
         f"Edits, and LEC, by {facts['strength']:g} standard deviations along {along}."
     )
-    return f"{text}\n\n{tables(compared.results, photo_layout(compared))}\n{_failures(compared)}\n"
+    parts = [text, tables(compared.results, photo_layout(compared)).strip()]
+    return "\n\n".join([*parts, *_fid(compared), _failures(compared)]) + "\n"
 
 
 def photo_sheets(compared: Compared) -> dict[str, Tensor]:
@@ -269,6 +275,19 @@ def photo_sheets(compared: Compared) -> dict[str, Tensor]:
         for name, (columns, strips) in compared.sheets.items()
         if strips
     }
+
+
+def _fid(compared: Compared) -> list[str]:
+    """The table of Frechet inception distances, where their network was found."""
+    titles = compared.methods
+    rows = [
+        [titles[result["facts"]["method"]], state, str(of["pictures"]), f"{of['fid']:.4f}"]
+        for result in compared.results
+        for state, of in result.get("fid", {}).items()
+    ]
+    head = [["method", "state", "pictures", "FID"], ["---"] * 4]
+    said = "Frechet inception distances to the photographs, which compare between as many pictures:"
+    return [f"{said}\n\n{markdown([*head, *rows])}"] if rows else []
 
 
 def _failures(compared: Compared) -> str:

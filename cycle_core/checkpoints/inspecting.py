@@ -28,6 +28,7 @@ _USES = {
     "landmarks": "finding faces",
     "identity": "losses and measures",
     "perceptual": "losses and measures",
+    "fid": "bench --photos",
 }
 
 

@@ -1,8 +1,8 @@
-"""The networks of the losses as their projects publish them: bare state dicts.
+"""The networks of losses and measures as their projects publish them: bare state dicts.
 
 ArcFace's `model_ir_se50.pth`, the linear heads of lpips 0.1, and the AlexNet and VGG-16 of
-torchvision that lie under them. `measure/perceptual.py` puts heads and features together. MoCo v2
-alone is published as the checkpoint of its training.
+torchvision that lie under them. `measure/perceptual.py` puts heads and features together. The
+Inception of FID is pytorch-fid's. MoCo v2 alone is published as the checkpoint of its training.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.inception import FidInception
 from ..models.irse import IdentityNet
 from ..models.moco import MocoNet
 from .building import build
@@ -42,6 +43,15 @@ def _load_moco(contents: Contents) -> MocoNet:
     return network
 
 
+def _load_inception(contents: Contents) -> FidInception:
+    """Without its classifier, and with what counts the batches of a training left out or not."""
+    network = FidInception()
+    wanted = {k: v for k, v in contents.data.items() if not str(k).startswith("fc.")}
+    counts = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
+    build(network, counts | load_tensors(wanted), contents.path)
+    return network
+
+
 def _load_tensors(contents: Contents) -> dict[str, Tensor]:
     """What LPIPS takes: the features or the heads, but not the classifier."""
     wanted = {k: v for k, v in contents.data.items() if str(k).startswith(("features.", "lin"))}
@@ -67,6 +77,12 @@ def _format(
 
 
 FORMATS = (
+    _format(
+        "Inception-v3",
+        "fid",
+        {"Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3), "fc.weight": (1008, 2048)},
+        _load_inception,
+    ),
     _format(
         "ArcFace IR-SE50",
         "identity",

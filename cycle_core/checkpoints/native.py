@@ -209,7 +209,8 @@ def _first_line(error: Exception) -> str:
 
 def in_words(kind: str) -> str:
     """A kind as messages say it; files keep the shorter word."""
-    return {"delta": "tuned generator", "detail": "detail encoder"}.get(kind, kind)
+    words = {"delta": "tuned generator", "detail": "detail encoder", "fid": "FID network"}
+    return words.get(kind, kind)
 
 
 def with_article(kind: str) -> str:

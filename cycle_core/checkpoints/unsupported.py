@@ -43,7 +43,7 @@ _NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a StyleGAN1 generator", ("g_mapping.dense0.",)),
     ("a StyleGAN2 discriminator", ("final_conv.0.weight", "final_linear.0.weight")),
     ("a StyleGAN2 discriminator", ("b4.fc.weight", "b4.out.weight")),
-    ("an I3D, LPIPS or FID network", ("Mixed_7c.branch_pool.conv.weight",)),
+    ("another Inception or I3D network than that of FID", ("Mixed_7c.branch_pool.conv.weight",)),
 )
 _FOLDERS = (
     "GAN", "G_ema", "generator", "state_dict", "params_ema", "params", "model", "module", "net", "d"

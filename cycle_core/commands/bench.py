@@ -14,6 +14,7 @@ from ..errors import InputError
 from .console import Console
 from .options import (
     add_command,
+    add_config,
     add_options,
     add_out,
     add_settings,
@@ -39,6 +40,7 @@ def add_commands(commands: Any) -> None:
         "bench --quick --out bench",
     )
     add_out(command, "folder of the results; the same command again goes on", "bench")
+    add_config(command)
     command.add_argument("--encoders", nargs="+", metavar="ENCODER",
                          help="folder of trained encoders, see docs/results.md; with --photos, "
                          "files or NAME=FILE of each")  # fmt: skip

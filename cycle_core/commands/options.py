@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
-from ..errors import InputError
+from ..errors import InputError, MissingFileError
 from ..faces.settings import AlignSettings
+from ..files.json import read_json
 from ..runtime.settings import Meaning, field_of, meaning
 
 if TYPE_CHECKING:
@@ -49,6 +50,49 @@ def add_command(
     command.add_argument("--quiet", action="store_true", help="no progress, no messages but errors")
     command.add_argument("--debug", action="store_true", help="show the trace of an error")
     return command
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """--config, which `with_config` has put its options in the place of before they are parsed."""
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="options from a JSON file, {NAME: value, ...}, whose paths are as if given here; "
+        "what is given after it wins",
+    )
+
+
+def with_config(argv: Sequence[str]) -> list[str]:
+    """Arguments with the options of `--config FILE` in its place.
+
+    A file: {"tuned": 50, "bf16": true, "encoders": ["e4e.pt", "psp.pt"]}; false leaves a flag out.
+    Raises MissingFileError, InputError for a file that holds something else."""
+    found: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        name, _, path = argument.partition("=")
+        if name != "--config":
+            found.append(argument)
+        elif path := path or next(rest, ""):
+            found += _options_in(path)
+        else:
+            raise InputError("--config needs the name of a file.")
+    return found
+
+
+def _options_in(path: str) -> list[str]:
+    try:
+        options = read_json(path, {str: (str, int, float, bool, [(str, int, float)])})
+    except FileNotFoundError as error:
+        raise MissingFileError(f"There is no file {path}: --config takes a JSON file.") from error
+    arguments = []
+    for name, value in options.items():
+        if name == "config":
+            raise InputError(f"{path} names another configuration: put its options into this one.")
+        values = value if isinstance(value, list) else [value]
+        if value is not False:
+            arguments += [f"--{name}", *(str(one) for one in values if one is not True)]
+    return arguments
 
 
 def add_settings(

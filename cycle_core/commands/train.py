@@ -15,6 +15,7 @@ from ..training.settings import AdversarialTraining, EncoderTraining
 from .console import Console
 from .options import (
     add_command,
+    add_config,
     add_machine,
     add_options,
     add_out,
@@ -99,6 +100,7 @@ def _add_encoder(kinds: Any) -> None:
         help="folder of square aligned pictures, or of `pack`; a zip, or the folder of an LMDB",
     )
     add_out(command, "folder of the run")
+    add_config(command)
     add_dry_run(command)
     command.add_argument(
         "--networks",
@@ -210,6 +212,7 @@ def _add_generator(kinds: Any) -> None:
         "the folder of an LMDB; classes for --cond are in their dataset.json",
     )
     add_out(command, "folder of the run")
+    add_config(command)
     command.add_argument(
         "--start",
         metavar="GENERATOR",

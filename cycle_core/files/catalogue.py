@@ -21,7 +21,7 @@ class Weight:
     """One public file.
 
     name: as users and `fetch` write it; kind: what it holds (generator, encoder, identity,
-    perceptual, detector); file: its name on disk, for an archive (.zip) the folder's name.
+    perceptual, fid, detector); file: its name on disk, for an archive (.zip) the folder's name.
     url: where it is downloaded, "" if it can only be fetched by hand from `page`.
     size: bytes, None if unknown. sha256: leading hexadecimal digits, as many as are known, or None.
     aliases: other names under which people have the same weights.
@@ -133,6 +133,16 @@ CATALOGUE: dict[str, Weight] = {
             "moco_v2_800ep_pretrain.pth.tar",
             "CC BY-NC 4.0 (non-commercial), as its README says",
             "https://github.com/facebookresearch/moco",
+        ),
+        Weight(
+            "inception",
+            "fid",
+            "pt_inception-2015-12-05-6726825d.pth",
+            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+            "pt_inception-2015-12-05-6726825d.pth",
+            "Apache-2.0",
+            "https://github.com/mseitzer/pytorch-fid",
+            aliases=("weights-inception-2015-12-05-6726825d.pth",),
         ),
         Weight(
             "lpips-alex",

@@ -99,6 +99,15 @@ def load_perceptual(role: str = "loss", network: str = "embedded") -> Lpips:
     )
 
 
+def find_vgg() -> Lpips | None:
+    """LPIPS with VGG-16 where both of its files are on this machine, else None.
+    Raises CheckpointError."""
+    try:
+        return load_perceptual("metrics", "vgg")
+    except MissingFileError:
+        return None
+
+
 def load_attributes(role: str = "metrics") -> PortraitNet:
     """The network that reads the factors of embedded portraits, on the CPU, frozen.
 

@@ -24,11 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.registry import load_generator
-from ..errors import MissingFileError
 from ..files.assets import ASSETS
 from ..models.generator import Generator
 from ..runtime.copies import frozen
-from .perceptual import load_perceptual
+from .perceptual import find_vgg, load_perceptual
 from .recognition import find_recognizer, load_identity
 
 
@@ -72,10 +71,7 @@ class Networks:
         """Those that measure, on the CPU, frozen. Arguments and errors as `for_loss`."""
         if embedded:
             return Networks(load_perceptual("metrics"), load_identity("metrics"))
-        try:
-            perceptual = load_perceptual("metrics", "vgg")
-        except MissingFileError:
-            perceptual = load_perceptual("metrics", "auto")
+        perceptual = find_vgg() or load_perceptual("metrics", "auto")
         return Networks(perceptual, find_recognizer() or load_identity("metrics", "auto"))
 
     def completed(self, G: Generator, lpips_weight: float, identity_weight: float) -> Networks:
