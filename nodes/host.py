@@ -296,9 +296,12 @@ def given_mask(mask: torch.Tensor) -> torch.Tensor:
     of another shape than what it lies over, which here is a square, is stretched to it."""
     import torch.nn.functional as F
 
+    from ..cycle_core.runtime.devices import one_thread_if_small
+
     given = mask.reshape(-1, 1, *mask.shape[-2:]).float()
     side = max(given.shape[-2:])
-    return F.interpolate(given, (side, side), mode="bilinear", antialias=True)
+    with one_thread_if_small():
+        return F.interpolate(given, (side, side), mode="bilinear", antialias=True)
 
 
 def to_cpu(code: Code) -> Code:

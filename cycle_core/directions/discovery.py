@@ -13,12 +13,14 @@ from ..errors import InputError
 from ..invert.generate import generate
 from ..models.generator import Generator
 from ..models.layers import StyleLayer
+from ..runtime.devices import one_thread_if_small
 from .direction import Direction, Layers, parse_layers
 from .editing import edit
 
 Read = Callable[[Tensor], Tensor]  # pictures float [B,3,R,R] in [-1,1] -> attribute [B] or [B,A]
 
 
+@one_thread_if_small()
 def fit_directions(
     codes: Code | HasCode | Tensor,
     labels: Mapping[str, Tensor],
@@ -89,7 +91,8 @@ def ganspace(
     A strength of 1 is one standard deviation of the component; its readout is the component's own
     coordinate. Named "ganspace:0" and so on; `layers`: the styles that they move."""
     mean, covariance = w_statistics(G, samples, seed)
-    variances, vectors = torch.linalg.eigh(covariance)
+    with one_thread_if_small():
+        variances, vectors = torch.linalg.eigh(covariance)
     chosen = parse_layers(layers, G.num_ws)
     found = []
     for k in range(min(count, len(variances))):
@@ -105,7 +108,7 @@ def random_w(G: Generator, samples: int, seed: int) -> Iterator[Tensor]:
     """Codes [up to 1000, num_ws, w_dim] of so many random z, without gradients."""
     random = torch.Generator().manual_seed(seed)
     for start in range(0, samples, 1000):
-        with torch.no_grad():
+        with torch.no_grad(), one_thread_if_small(G):
             w = G.mapping(*G.draw_inputs(min(1000, samples - start), random))
         yield w
 
@@ -113,8 +116,9 @@ def random_w(G: Generator, samples: int, seed: int) -> Iterator[Tensor]:
 def w_statistics(G: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor]:
     """Mean [w_dim] and covariance [w_dim, w_dim] of w over random z, double, on the CPU."""
     w = torch.cat([part[:, 0].cpu() for part in random_w(G, samples, seed)]).double()
-    mean = w.mean(0)
-    return mean, (w - mean).T @ (w - mean) / len(w)
+    with one_thread_if_small():
+        mean = w.mean(0)
+        return mean, (w - mean).T @ (w - mean) / len(w)
 
 
 def component_direction(name: str, component: Tensor, mean: Tensor, deviation: float) -> Direction:
@@ -129,6 +133,7 @@ def component_direction(name: str, component: Tensor, mean: Tensor, deviation: f
     )
 
 
+@one_thread_if_small()
 def sefa(G: Generator, layers: Layers = None, count: int = 20) -> list[Direction]:
     """Closed-form factorisation (SeFa, Shen and Zhou 2021): the unit vectors n that the affine maps
     A of the chosen styles amplify most, the eigenvectors of A^T A, largest first.

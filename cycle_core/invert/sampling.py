@@ -9,6 +9,7 @@ from ..codes import Code
 from ..errors import InputError
 from ..models.generator import Generator
 from ..models.settings import SampleSettings
+from ..runtime.devices import one_thread_if_small
 
 
 def sample(
@@ -27,7 +28,7 @@ def sample(
     if count < 1:
         raise InputError(f"At least one code can be drawn, not {count}.")
     z, c = inputs(G, count, torch.Generator().manual_seed(seed), label)
-    with torch.no_grad():
+    with torch.no_grad(), one_thread_if_small(G):
         w = G.mapping(z, c, truncation)
     return Code(w, "W", G.base_fingerprint, 0)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..images.resize import resize
 from ..images.sheet import contact_sheet
+from ..runtime.devices import one_thread_if_small
 from ..runtime.progress import Callback
 from .judge import Judge
 from .metrics import METRICS
@@ -38,7 +39,8 @@ def compare(
                 f"{len(pictures)} pictures {name!r} are compared with {len(target)}: give as many, "
                 "or one."
             )
-        same_size = resize(pictures, (target.shape[-2], target.shape[-1]), "bicubic")
+        with one_thread_if_small():
+            same_size = resize(pictures, (target.shape[-2], target.shape[-1]), "bicubic")
         fitted[name] = same_size.expand(len(target), -1, -1, -1).to(target)
     rows: list[list[Tensor | None]] = []
     captions, measured = [], []
