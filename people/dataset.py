@@ -78,6 +78,24 @@ def shard_path(folder: Path, number: int, kind: str) -> Path:
     return folder / f"{number:05d}-{kind}.npy"
 
 
+def check_renderer() -> None:
+    """Raise DatasetError where nothing can be rendered."""
+    try:
+        from .gl import create_context
+    except ModuleNotFoundError as error:
+        raise DatasetError(
+            f"Rendering needs the package {error.name}: `make people` has an environment with it, "
+            "or `pip install -r people/requirements.txt`."
+        ) from error
+    try:
+        create_context().release()
+    except Exception as error:  # moderngl's have no class of their own
+        raise DatasetError(
+            f"OpenGL cannot be used without a window ({error}): install libegl1 and "
+            "libgl1-mesa-dri."
+        ) from error
+
+
 def claim(folder: Path, recipe: Recipe) -> None:
     """Write the recipe into a new folder, or check that the folder holds the same one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,8 +236,10 @@ def run(
             "1 or more, 1 or more, 16 or more.", file=sys.stderr,
         )  # fmt: skip
         return 2
-    folder, recipe = Path(a.folder), kind(a.count, a.resolution, a.seed, a.look, world_id())
+    folder = Path(a.folder)
     try:
+        check_renderer()
+        recipe = kind(a.count, a.resolution, a.seed, a.look, world_id())
         claim(folder, recipe)
     except DatasetError as error:
         print(error, file=sys.stderr)

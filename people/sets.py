@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
-from .dataset import write_file
+from .dataset import DatasetError, check_renderer, write_file
 from .factors import FACTORS, gaussian_to_factors, index, sample_factors, sample_gaussian
 from .person import describe
 
@@ -103,6 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--resolution", type=int, default=256)
     a = parser.parse_args(arguments)
+    try:
+        check_renderer()
+    except DatasetError as error:
+        print(error, file=sys.stderr)
+        return 1
     from .render import Renderer
 
     a.folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +61,41 @@ def test_a_folder_of_another_seed_or_world_is_refused_in_one_sentence(tmp_path):
     index.write_text(json.dumps(told))
     with pytest.raises(dataset.DatasetError, match="another head file or source"):
         dataset.claim(tmp_path, recipe)
+
+
+@pytest.mark.parametrize("command", [dataset.main, scenes.main])
+def test_without_the_renderer_a_command_says_how_to_get_it(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "moderngl", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "people.gl", raising=False)
+    assert command([str(tmp_path / "out"), "--count", "2"]) == 1
+    assert "Rendering needs the package moderngl" in capsys.readouterr().err
+    assert sets.main([str(tmp_path / "sets")]) == 1
+    assert "Rendering needs the package moderngl" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shard_that_was_stopped_half_way_goes_on_with_the_next_picture(tmp_path):
+    recipe = dataset.Recipe(count=3, resolution=16)
+    pictures = [
+        SimpleNamespace(
+            image=np.full((16, 16, 3), i, np.uint8),
+            mask=np.full((16, 16), i, np.uint8),
+            points=np.full((5, 2), i),
+        )
+        for i in range(3)
+    ]
+    fields = [("points", "f4", (5, 2))]
+    part = dataset._Part(tmp_path, 0, recipe, fields)
+    part.add(0, pictures[0])
+    part.add(1, pictures[1])
+    del part  # as where the process was killed
+    again = dataset._Part(tmp_path, 0, recipe, fields)
+    assert again.done == 2
+    again.add(2, pictures[2])
+    assert again.arrays()["images"][:, 0, 0, 0].tolist() == [0, 1, 2]
+    again.remove()
+    (tmp_path / "00000-part.npy").write_bytes(b"x")  # it was killed while the file was made
+    assert dataset._Part(tmp_path, 0, recipe, fields).done == 0
 
 
 def test_a_folder_of_scenes_is_none_of_portraits(tmp_path):

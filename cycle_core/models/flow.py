@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
-from kornia.geometry.transform import remap
 from torch import Tensor
 
 SIDE = 32  # pixels at most, of the features that are compared
@@ -58,6 +56,8 @@ def flow(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
 
 def moved(x: Tensor, flow: Tensor) -> Tensor:
     """[1,C,H,W] as `flow`, [B,2,H,W], moves it: [B,C,H,W], bicubic, differentiable in x."""
+    from kornia.geometry.transform import remap  # here: it takes half a second to import
+
     height, width = x.shape[-2:]
     across = torch.arange(width, device=x.device) + flow[:, 0]
     down = torch.arange(height, device=x.device)[:, None] + flow[:, 1]
@@ -113,5 +113,7 @@ def _unlike(now: Tensor, after: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor, deviation: float) -> Tensor:
+    from kornia.filters import gaussian_blur2d
+
     side = 2 * round(3 * deviation) + 1
     return gaussian_blur2d(x, (side, side), (deviation, deviation), border_type="replicate")
