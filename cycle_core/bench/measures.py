@@ -9,7 +9,7 @@ minimised. Everything is one number for each picture: intervals are made of them
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -100,22 +100,42 @@ def typical_styles(G: Generator) -> tuple[Tensor, ...]:
     return tuple(one / SAMPLES for one in sums or ())
 
 
+@dataclass(frozen=True)
+class MeasuredCode:
+    """What a `CodeMeasure` looks at: codes, the encoder that gave them or None, the strength of
+    edits, and the numbers of the measures before it."""
+
+    rulers: Rulers
+    G: Generator
+    E: Encoder | None
+    code: Code
+    strength: float
+    numbers: Numbers
+
+
+@dataclass(frozen=True)
+class CodeMeasure:
+    """A measure of what codes are worth for editing, whatever they reconstruct.
+
+    key: in results; title: in tables; more: whether more is better, None for neither; of: one
+    number for each code; encoder: whether it needs one."""
+
+    key: str
+    title: str
+    more: bool | None
+    of: Callable[[MeasuredCode], list[float]]
+    encoder: bool = False
+
+
 def measure_code(
     rulers: Rulers, G: Generator, E: Encoder | None, code: Code, strength: float = 1.0
 ) -> Numbers:
-    """What codes are worth for editing whatever they reconstruct.
-
-    to_w: `distance_to_w`; nscd: `style_distance`; and with an encoder lec: `consistency` at a
-    strength; lec_relative: the same in parts of the code's own distance to the mean of W, since a
-    code that lies farther out may come back less exactly."""
-    numbers = {"to_w": distance_to_w(rulers, code), "nscd": style_distance(rulers, G, code)}
-    if E is not None:
-        numbers["lec"] = consistency(rulers, G, E, code, strength)
-        away = (code.w.to(rulers.mean) - rulers.mean).flatten(1).norm(dim=1)
-        away = away / code.w.shape[1] ** 0.5  # as LEC is
-        lec = torch.tensor(numbers["lec"])
-        numbers["lec_relative"] = (lec / away.cpu().clamp(min=1e-8)).tolist()
-    return numbers
+    """CODE_MEASURES of codes; those that need an encoder only where there is one."""
+    seen = MeasuredCode(rulers, G, E, code, strength, {})
+    for measure in CODE_MEASURES:
+        if E is not None or not measure.encoder:
+            seen.numbers[measure.key] = measure.of(seen)
+    return seen.numbers
 
 
 @torch.no_grad()
@@ -153,6 +173,28 @@ def consistency(
             lambda image: encode(E, image, code.space, G).w,
         ).cpu()
     return (totals / len(rulers.directions)).tolist()
+
+
+def relative_consistency(seen: MeasuredCode) -> list[float]:
+    """LEC in parts of the code's own distance to the mean of W: a code that lies farther out may
+    come back less exactly."""
+    w, mean = seen.code.w, seen.rulers.mean
+    away = (w.to(mean) - mean).flatten(1).norm(dim=1) / w.shape[1] ** 0.5  # as LEC is
+    return (torch.tensor(seen.numbers["lec"]) / away.cpu().clamp(min=1e-8)).tolist()
+
+
+def _consistency(seen: MeasuredCode) -> list[float]:
+    assert seen.E is not None
+    return consistency(seen.rulers, seen.G, seen.E, seen.code, seen.strength)
+
+
+# in the order of the tables, which follow it; a further one is a function and a line here
+CODE_MEASURES = (
+    CodeMeasure("to_w", "distance to mean W", None, lambda s: distance_to_w(s.rulers, s.code)),
+    CodeMeasure("nscd", "NSCD", False, lambda s: style_distance(s.rulers, s.G, s.code)),
+    CodeMeasure("lec", "LEC", False, _consistency, encoder=True),
+    CodeMeasure("lec_relative", "LEC, relative", False, relative_consistency, encoder=True),
+)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from ..files.atomic import write_atomically
 from ..images.io import read_image
 from ..images.sheet import contact_sheet
 from ..measure.metrics import METRICS
+from .measures import CODE_MEASURES
 from .methods import METHODS
 from .photos import SET, Compared
 from .questions import Result, answered, markdown
@@ -29,12 +30,7 @@ _EDITS: Columns = {
     "true_mse": ("MSE to the true edit", False),
     "true_lpips": ("LPIPS to the true edit", False),
 }
-_PIVOT: Columns = {
-    "to_w": ("distance to mean W", None),
-    "nscd": ("NSCD", False),
-    "lec": ("LEC", False),
-    "lec_relative": ("LEC, relative", False),
-}
+_PIVOT: Columns = {one.key: (one.title, one.more) for one in CODE_MEASURES}
 QUICK_SAYS = (
     "**A quick look, not a comparison**: few pictures, one training, a part of the steps of every "
     "method. It shows that everything runs; differences here may have the other sign than those of "

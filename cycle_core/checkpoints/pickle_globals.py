@@ -1,4 +1,4 @@
-"""What the names in a pickle stand for: a fixed table of functions of ours that make inert records.
+"""What the names in a pickle stand for: a fixed table of functions here that make inert records.
 
 Nothing is ever imported: a name that is not in the table stands for nothing (`Global.make` is
 None), and what would be made of it becomes an `OpaqueObject`.
