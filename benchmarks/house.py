@@ -27,6 +27,7 @@ EXAMPLES = {
     "direction type": "directions.mapper",
     "detector": "yunet",
     "metric": "ms_ssim",
+    "measure of codes": "lec_relative",
     "schedule": "w-decay",
     "node": "CycleMixCodes",
 }
@@ -69,7 +70,10 @@ class House:
 
 def house(root: Path = ROOT) -> House:
     """The library as it lies on the disk."""
-    files = {".".join(path.relative_to(root).with_suffix("").parts): path for path in modules(root)}
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules(root)
+    }
     imports = {
         name: {one for one in imported(path, name, root.name) if one in files}
         for name, path in files.items()
@@ -106,8 +110,9 @@ def imported(path: Path, name: str, package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom) or id(node) in skipped:
             continue
-        if node.level:
-            parts = name.split(".")[: -node.level]
+        if node.level:  # a package is one below itself
+            inside = [*name.split("."), ""] if path.name == "__init__.py" else name.split(".")
+            parts = inside[: -node.level]
         elif (node.module or "").split(".")[0] == package:
             parts = []
         else:
@@ -191,7 +196,7 @@ def main() -> int:
     print(f"names of two things      {len(built.doubles)}")
     for kind, example in EXAMPLES.items():
         found = built.touched[kind]
-        print(f"{kind + ',':<15} {example + ':':<23} {len(found)} ({', '.join(found)})")
+        print(f"{kind + ',':<18} {example + ':':<23} {len(found)} ({', '.join(found)})")
     for fault in built.faults():
         print(f"FAULT  {fault}")
     return bool(built.faults())
