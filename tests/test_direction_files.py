@@ -13,10 +13,16 @@ import pytest
 import torch
 from known_directions import close
 
+from cycle_core.cli import main
 from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.editing import edit
-from cycle_core.directions.files import list_directions, load_direction, save_directions
+from cycle_core.directions.files import (
+    SPOKEN,
+    list_directions,
+    load_direction,
+    save_directions,
+)
 from cycle_core.directions.text import apply_edit, parse_edit
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 
@@ -292,3 +298,10 @@ def test_a_direction_file_whose_entries_are_of_another_type_is_damaged(change, f
     save_model(path, "direction", config, state)
     with pytest.raises(CheckpointError, match="whole directions"):
         load_direction(path)
+
+
+@pytest.mark.parametrize(("word", "name"), SPOKEN.items())
+def test_a_pose_may_be_called_by_the_word_of_the_editor(word, name, capsys):
+    assert load_direction(word).name == name
+    assert main(["directions"]) == 0
+    assert f"\n{name} ({word}) " in capsys.readouterr().out

@@ -36,8 +36,9 @@ def add_commands(commands: Any) -> None:
 
 
 def run_directions(arguments: argparse.Namespace) -> None:
-    from ..directions.files import list_directions
+    from ..directions.files import SPOKEN, list_directions
 
+    words = {name: f" ({word})" for word, name in SPOKEN.items()} if not arguments.file else {}
     rows = [("name", "strengths of the domain", "a strength of 1 is", "what it does")]
     units = {"sd": "1 standard deviation", "raw": "the vector of the file"}
     for direction in list_directions(arguments.file):
@@ -46,7 +47,8 @@ def run_directions(arguments: argparse.Namespace) -> None:
             if direction.range is None
             else f"{direction.range[0]:+.1f} to {direction.range[1]:+.1f}"
         )
-        rows.append((direction.name, span, units[direction.unit], direction.meaning))
+        name = direction.name + words.get(direction.name, "")
+        rows.append((name, span, units[direction.unit], direction.meaning))
     print(table(rows))
 
 

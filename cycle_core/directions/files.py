@@ -25,6 +25,7 @@ from .registry import KINDS, LAYOUTS, TYPES
 from .syntax import ENDINGS
 
 EMBEDDED = ASSETS / "directions.safetensors"
+SPOKEN = {"turn": "yaw", "nod": "pitch", "look_aside": "look_x", "look_up": "look_y"}
 _FILE = re.compile(rf"(.+\.(?:{ENDINGS}))(?::([^/\\]+))?")
 
 # name -> reason; another space has files of the same shapes, so that only their names tell it.
@@ -85,9 +86,9 @@ def load_direction(
 ) -> BaseDirection:
     """One direction: an embedded one by its name, or of a file.
 
-    name: "smile"; "mine.safetensors", with ":smile" behind it if the file holds several; "age.pt"
-        or "age.npy" as InterFaceGAN has them ([512], [1,512], [1,N,512] or [1,N*512]), at the
-        length that they have there (`Direction.length`);
+    name: "smile", or a word of SPOKEN; "mine.safetensors", with ":smile" behind it if the file
+        holds several; "age.pt" or "age.npy" as InterFaceGAN has them ([512], [1,512], [1,N,512]
+        or [1,N*512]), at the length that they have there (`Direction.length`);
         "pca.pt:3", a component of a GANSpace file (.pt, or its cache .npz) or a SeFa factor;
         "S:6_501", a channel of StyleSpace (layer 6, channel 501);
         "fs3.npy:smile.npy:0.15", StyleCLIP's global direction of a text, see `global_direction`:
@@ -111,8 +112,9 @@ def load_direction(
     if path is not None:
         return _choose(list_directions(path), entry, path).to(device)
     known = {direction.name: direction for direction in list_directions()}
+    entry = SPOKEN.get(entry, entry)
     if entry not in known:
-        nearest = did_you_mean(entry, known)
+        nearest = did_you_mean(entry, (*known, *SPOKEN))
         raise MissingFileError(
             f"There is no direction named {entry!r}{nearest or '.'} `cycle-core directions` lists "
             "the embedded ones; a file is named by its path."
