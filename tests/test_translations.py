@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from typing import Any
 
 import node_texts
 import pytest
+
+from cycle_core.directions.files import list_directions
+from cycle_core.files.assets import ASSETS
 
 NODE_DEFS = json.loads(node_texts.NODE_DEFS.read_text())
 ENGLISH = node_texts.leaves(NODE_DEFS)
@@ -16,6 +21,7 @@ FIXED = r"(?<![\w.])-?\d[\d:+._-]*\d|(?<![\w.])-?\d+|\w+=\S+|\w+/\w+|\w+\.\w+|W\
 CODE = re.compile(r"`([^`]+)`")
 RULE = re.compile(r"[| -]+")  # below the head of a table
 KINDS = {"": "paragraph", "- ": "item", "| ": "row"}
+SENTENCE = re.compile(r'"([A-Z](?:[^"]* [^"]*|[^"]*\.))"')  # what a script has for people
 EMPHASIS = re.compile(r"(?<!\*)\*{1,2}([^*\s][^*]*)\*{1,2}")
 
 
@@ -88,15 +94,23 @@ def test_every_part_of_a_help_page_has_its_counterpart(language, node_id):
 
 
 def test_the_front_end_says_everything_in_each_language():
-    from ast import literal_eval
-
-    groups = (node_texts.ROOT / "nodes" / "attributes.py").read_text()
-    table = literal_eval(groups[groups.index("{") : groups.index("\n}\n") + 2])
-    wanted = {*table, *(label for labels in table.values() for label in labels.values())}
-    panel = (node_texts.ROOT / "web" / "panel.js").read_text()
-    wanted |= set(re.findall(r'\bt\("([^"]+)"', panel))
+    groups = assigned("attributes.py", "GROUPS")
+    wanted = {*groups, *(label for labels in groups.values() for label in labels.values())}
+    wanted |= {one.meaning for one in list_directions(ASSETS / "directions.safetensors")}
+    wanted |= {assigned("editor.py", "NOTHING_KNOWN"), "Connected", "Other"}
+    for script in scripts():
+        wanted |= {*re.findall(r'\bt\(\s*"([^"]+)"', script), *re.findall(SENTENCE, script)}
     for language in node_texts.LANGUAGES:
-        assert wanted <= panel_texts(language).keys(), language
+        assert wanted - panel_texts(language).keys() == set(), language
+
+
+def test_what_the_front_end_says_goes_through_the_translation():
+    for script in scripts():
+        for line in script.splitlines():
+            for sentence in re.findall(SENTENCE, line):
+                constant = re.search(r"const (\w+) = ", line)
+                begin = constant[1] if constant else f'"{re.escape(sentence)}"'
+                assert re.search(rf"\bt\(\s*{begin}", script), sentence
 
 
 def test_a_changed_text_loses_its_translations():
@@ -145,6 +159,20 @@ def names_of_nodes(language: str) -> dict[str, str]:
         english["display_name"].partition(" (")[0]: other[k]["display_name"].partition("（")[0]
         for k, english in NODE_DEFS.items()
     }
+
+
+def assigned(module: str, name: str) -> Any:
+    """What a module of the nodes, which needs a host to be imported, assigns to a name."""
+    for one in ast.parse((node_texts.ROOT / "nodes" / module).read_text()).body:
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == name:
+            return ast.literal_eval(one.value)
+    raise KeyError(name)
+
+
+def scripts() -> list[str]:
+    """Those of the front end without their comments."""
+    files = [path for path in (node_texts.ROOT / "web").glob("*.js") if path.stem != "texts"]
+    return [re.sub(r"/\*[\s\S]*?\*/|//.*", "", path.read_text("utf-8")) for path in files]
 
 
 def panel_texts(language: str) -> dict[str, str]:
