@@ -1,11 +1,11 @@
 """The texts and shapes of the nodes' schemas, in the files that ship and are compared with them.
 
-    python tests/node_texts.py     renews the tables of web/docs, locales/en and the snapshot; takes
-                                   translations out whose English has changed, and names them
+    python tests/node_texts.py     renews titles and tables of web/docs, locales/en and the
+                                   snapshot; takes translations out whose English has changed, and
+                                   names them
 
-The help pages in other languages are made of their nodeDefs.json. What stands above the tables
-of an English one is written by hand and kept; so are the translations in
-locales/zh and locales/ja, each beside the English text of its place."""
+What stands above the tables of a help page, in each language, is written by hand and kept; so are
+the translations in locales/zh and locales/ja, each beside the English text of its place."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ ROOT = Path(__file__).parents[1]
 SNAPSHOT = ROOT / "tests" / "fixtures" / "nodes" / "schemas.json"
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
 LANGUAGES = ("zh", "ja")
-HEADINGS = {"zh": ("输入", "输出", "名称", "说明"), "ja": ("入力", "出力", "名前", "説明")}
-TABLES = "\n## Inputs\n"
+HEADINGS = {
+    "en": ("Inputs", "Outputs", "name", "what it is"),
+    "zh": ("输入", "输出", "名称", "说明"),
+    "ja": ("入力", "出力", "名前", "説明"),
+}
 FROM_DISK = ("name", "file", "photo")  # their options are files
 UNSAVED = ("tooltip", "optional", "extra_dict")
 
@@ -102,24 +105,21 @@ def kept(now: dict[str, Any], before: dict[str, Any], other: dict[str, Any]) -> 
     return found
 
 
-def tables(schema: Any) -> str:
-    """The end of a help page."""
-    lines = [TABLES, "| name | what it is |", "| --- | --- |"]
-    lines += [f"| {one.id} | {one.fields['tooltip']} |" for one in schema.inputs]
-    lines += ["\n## Outputs\n", "| name | what it is |", "| --- | --- |"]
-    lines += [f"| {one.display_name} | {one.tooltip} |" for one in schema.outputs]
-    return "\n".join(lines) + "\n"
-
-
-def page(node_id: str, language: str = "") -> Path:
+def page(node_id: str, language: str = "en") -> Path:
     folder = ROOT / "web" / "docs"
-    return folder / node_id / f"{language}.md" if language else folder / f"{node_id}.md"
+    return folder / f"{node_id}.md" if language == "en" else folder / node_id / f"{language}.md"
 
 
-def translated_page(entry: dict[str, Any], language: str) -> str:
-    """A help page of an entry of a nodeDefs.json."""
+def prose(text: str, language: str) -> str:
+    """What a help page says between its title and its tables."""
+    above = text.split(f"\n## {HEADINGS[language][0]}\n")[0]
+    return above.partition("\n")[2].strip()
+
+
+def renewed(text: str, entry: dict[str, Any], language: str) -> str:
+    """A help page, or none yet, with the title and the tables of an entry of a nodeDefs.json."""
     inputs, outputs, name, what = HEADINGS[language]
-    lines = [f"# {entry['display_name']}", "", entry["description"]]
+    lines = [f"# {entry['display_name']}", "", prose(text, language)]
     for heading, ends in ((inputs, entry["inputs"]), (outputs, entry["outputs"])):
         lines += ["", f"## {heading}", "", f"| {name} | {what} |", "| --- | --- |"]
         lines += [f"| {one['name']} | {one['tooltip']} |" for one in ends.values()]
@@ -140,6 +140,7 @@ def main() -> None:
     before = json.loads(NODE_DEFS.read_text())
     now = {k: texts(schema) for k, schema in schemas.items()}
     NODE_DEFS.write_text(as_json(now))
+    known = {"en": now}
     for language in LANGUAGES:
         translated = kept(now, before, translation(language))
         path = ROOT / "locales" / language / "nodeDefs.json"
@@ -147,12 +148,13 @@ def main() -> None:
         missing = leaves(now).keys() - leaves(translated).keys()
         for place in missing:
             print(f"to be translated in locales/{language}/nodeDefs.json: {place}")
-        for node_id, entry in translated.items() if not missing else ():
-            page(node_id, language).parent.mkdir(exist_ok=True)
-            page(node_id, language).write_text(translated_page(entry, language), "utf-8")
-    for node_id, schema in schemas.items():
-        known = page(node_id).read_text() if page(node_id).exists() else f"# {schema.display_name}"
-        page(node_id).write_text(f"{known.split(TABLES)[0].rstrip()}\n{tables(schema)}")
+        known[language] = {} if missing else translated
+    for language, entries in known.items():
+        for node_id, entry in entries.items():
+            path = page(node_id, language)
+            path.parent.mkdir(exist_ok=True)
+            text = path.read_text("utf-8") if path.exists() else ""
+            path.write_text(renewed(text, entry, language), "utf-8")
 
 
 if __name__ == "__main__":

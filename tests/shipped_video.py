@@ -10,10 +10,10 @@ def video() -> Graph:
     g = Graph("video")
     about = g.note(
         "## Edit a video\n\n"
-        "A clip gets glasses that stay in place: the face is followed through all frames, and one "
-        "generator is tuned for all of them, so that nothing flickers. Choose your own clip in "
-        "*file*, or another direction. For an mp4 with its sound put *Create Video* and *Save "
-        "Video* at the end, with *audio* and *fps* of the first node.",
+        "An example clip gets glasses that stay in place: the face is followed through all frames, "
+        "and the embedded generator is tuned for all, so that nothing flickers. Choose your own "
+        "clip in *file*, or another direction. For an mp4 with its sound put *Create Video* and "
+        "*Save Video* at the end, with *audio* and *fps* of the first node.",
         250,
     )
     clip = g.node("CycleClip")

@@ -20,9 +20,9 @@ def invert_and_edit() -> Graph:
     about = g.note(
         "## Begin here: one edit of one photo\n\n"
         "Press **Run**: the face is found and inverted, edited along a direction, and put back "
-        "into the photo. Everything runs with the embedded models, on a CPU, in a minute. "
-        "Then change *strength* or the direction and run again, which takes a moment, or choose "
-        "your own picture in *photo*.\n\n"
+        "into the photo. It runs with the embedded models on an example portrait, on a CPU, in a "
+        "minute. Then change *strength* or the direction and run again, which takes a moment, or "
+        "choose your own picture in *photo*.\n\n"
         f"{OWN_FACE}",
         250,
     )
@@ -49,9 +49,9 @@ def live_edit() -> Graph:
     g = Graph("live-edit")
     about = g.note(
         "## Live editing\n\n"
-        "Press **Run** once: the face is inverted, and the Latent Editor gets its sliders. "
-        "Everything runs with the embedded models, on a CPU. Move the sliders, and the picture "
-        "follows; run again, and the edited face goes back into the photo.\n\n"
+        "Press **Run** once: the face is inverted, and *Latent Editor* gets its sliders. It runs "
+        "with the embedded models on an example portrait, on a CPU. Move the sliders, and the "
+        "picture follows; run again to put the face back, or choose your own in *photo*.\n\n"
         f"{OWN_FACE}",
         230,
     )
@@ -80,10 +80,10 @@ def compare_pivots() -> Graph:
     g = Graph("compare-pivots", width=268)
     about = g.note(
         "## Compare pivots\n\n"
-        "One face is inverted three ways: *encoded* at once, *refined* for this face, and "
-        "*tuned*, where the generator moves too. The first picture shows how near each comes, the "
-        "second the same edit at each. Change the direction, its strength or the photo, and run "
-        "again.",
+        "The embedded models invert an example portrait three ways: *encoded* at once, *refined* "
+        "for this face, and *tuned*, where the generator moves too. The first picture shows how "
+        "near each comes, the second the same edit at each. Change the direction, its *strength* "
+        "or the *photo*.",
         220,
     )
     photo, G, E, aligned, refined, tuned = inverted(g)
@@ -140,9 +140,9 @@ def edit_strength_strip() -> Graph:
     g = Graph("edit-strength-strip")
     about = g.note(
         "## One edit at seven strengths\n\n"
-        "A random person gets younger and older in seven pictures; glasses stay as they are, for "
-        "their direction is in *keep*. The range **-3:3:7** in *strengths* says how many; a list "
-        "such as **-2, 0, 2** gives three. Choose another direction or seed and run again.",
+        "A random person of the embedded generator gets younger and older in seven pictures; "
+        "glasses stay, for their direction is in *keep*. The range **-3:3:7** in *strengths* says "
+        "how many; a list such as **-2, 0, 2** gives three. Choose another direction or *seed*.",
         210,
     )
     G = g.node("CycleLoadGenerator", name="portraits")
@@ -176,9 +176,9 @@ def morph() -> Graph:
     g = Graph("morph")
     about = g.note(
         "## From one person to another\n\n"
-        "Two random people are mixed in nine steps, as a strip and as an animation. **0:1:9** in "
-        "*amount* says how many; with mode *layers* the first gets some styles of the second. "
-        "Change the seeds, or connect pivots of photos (*Refine Pivot*, *Load Pivot*).",
+        "Two random people of the embedded generator are mixed in nine steps, as a strip and as "
+        "an animation. **0:1:9** in *amount* says how many; with mode *layers* the first gets "
+        "styles of the second. Change each *seed*, or connect pivots of photos (*Load Pivot*).",
         220,
     )
     G = g.node("CycleLoadGenerator", name="portraits")
@@ -213,9 +213,10 @@ def edit_then_upscale() -> Graph:
     g = Graph("edit-then-upscale")
     about = g.note(
         "## Edit, then upscale\n\n"
-        "A random person smiles, and ComfyUI's own nodes go on from there. *Upscale Image By* "
-        "needs no model and adds no detail. With a file in **models/upscale_models** put *Load "
-        "Upscale Model* and *Upscale Image (using Model)* in its place.",
+        "A random person of the embedded generator smiles, and ComfyUI's own nodes go on from "
+        "there. *Upscale Image By* needs no model and adds no detail. Change *seed* or *strength*, "
+        "or with a file in **models/upscale_models** put *Load Upscale Model* and *Upscale Image "
+        "(using Model)* in its place.",
         210,
     )
     G, person, direction, edit, face = smiling(g, seed=4)
@@ -235,10 +236,11 @@ def edit_then_img2img() -> Graph:
     g = Graph("edit-then-img2img")
     about = g.note(
         "## Edit, then img2img\n\n"
-        "The edit decides who smiles and how much; a diffusion model gives the picture detail and "
-        "style. **It needs a checkpoint of your own:** put any Stable Diffusion 1.5 checkpoint "
-        "into **ComfyUI/models/checkpoints**, press **R** and choose it in *Load Checkpoint*. "
-        "*denoise* says how much is made anew: 0.3 keeps the face, 0.6 little more than the pose.",
+        "A random person of the embedded generator smiles; a diffusion model gives the picture "
+        "detail and style. **It needs a checkpoint of your own:** put any Stable Diffusion 1.5 "
+        "checkpoint into **ComfyUI/models/checkpoints**, press **R** and choose it in *Load "
+        "Checkpoint*. *denoise* says how much is made anew: 0.3 keeps the face, 0.6 little more "
+        "than the pose.",
         260,
     )
     G, person, direction, edit, face = smiling(g, seed=3)
@@ -278,10 +280,10 @@ def group_photo() -> Graph:
     g = Graph("group-photo")
     about = g.note(
         "## Three faces, each with its own edit\n\n"
-        "Every face of the photo is cut out, from left to right, and one generator is tuned for "
-        "all. *strengths* has one number for each face in that order, and 0 leaves it alone: two "
-        "smile, one gets glasses. Change them, choose faces in *Align Faces* by the numbers under "
-        "*found*, or take your own photo.",
+        "Each face of the example photo is cut out, from left to right, and the embedded generator "
+        "is tuned for all. *strengths* has one number for each face in that order, and 0 leaves it "
+        "alone: two smile, one gets glasses. Change them, choose faces in *Align Faces* by their "
+        "numbers in *found*, or your own *photo*.",
         170,
     )
     photo = g.node("CycleExample", which="group")
@@ -330,7 +332,9 @@ def own_generator_and_encoder() -> Graph:
     g = Graph("own-generator-and-encoder")
     about = g.note(
         "## Your own generator and encoder\n\n"
-        "Put the files here, press **R** in the editor, and choose them in the lists:\n\n"
+        "A face of an example photo is inverted, edited and put back by models of your own. "
+        "As it is these are the embedded ones, so that **Run** works now. Put files into these "
+        "folders, press **R**, and choose each in *name*.\n\n"
         "| what | folder |\n"
         "| --- | --- |\n"
         "| generator (**.pkl** **.pt** **.pth** **.safetensors**) | **models/stylegan** |\n"
@@ -338,8 +342,8 @@ def own_generator_and_encoder() -> Graph:
         "| its directions (and **.npy** **.npz**) | **models/gan_directions** |\n\n"
         "StyleGAN2 and StyleGAN3 generators, and Cycle Encoding, e4e, pSp and ReStyle encoders "
         "open as they were published; nothing that a file stores is executed. The three must "
-        "belong together. For faces, for instance, **ffhq.pkl** of NVIDIA with "
-        "**e4e_ffhq_encode.pt**. As it is, all three are the embedded ones, so that Run works now.",
+        "belong together: for faces, for instance, **ffhq.pkl** of NVIDIA with "
+        "**e4e_ffhq_encode.pt**.",
         400, "What goes where",
     )  # fmt: skip
     G = g.node("CycleLoadGenerator", name="portraits")
@@ -377,9 +381,9 @@ def directions_from_images() -> Graph:
     about = g.note(
         "## A direction from your own pictures\n\n"
         "Two sets of aligned faces, with something and without it, give a direction that edits "
-        "anybody. Here both sets are 24 random people, once with glasses and once without. For "
-        "your own, cut a few dozen pictures of each out by *Align Faces* and connect them to "
-        "*having* and *lacking*; otherwise the two sets should be alike.",
+        "anybody. Here both are 24 random people of the embedded generator, with glasses and "
+        "without. For your own, cut a few dozen pictures of each out by *Align Faces* and connect "
+        "them to *having* and *lacking*; otherwise the two sets should be alike.",
         260,
     )
     G, E = models(g)

@@ -4,6 +4,7 @@
 import { app } from "../../scripts/app.js";
 import { Live } from "./live.js";
 import { Panel } from "./panel.js";
+import { t } from "./texts.js";
 
 const NODE = "CycleLatentEditor";
 const KNOWN = "cycle_sliders"; // property: those of the generator, where it is not the embedded one
@@ -32,7 +33,7 @@ function addEditor(node) {
   );
   const panel = new Panel({ change, choose, undo: () => host("Undo"), redo: () => host("Redo") });
   const live = new Live(node, (sentence) => {
-    panel.say(sentence || state?.says || "");
+    panel.say(sentence || t(state?.says ?? ""));
     drawn.then(() => panel.setOld(state?.edits !== edits.value));
   });
   let drawn = Promise.resolve(); // the picture of `state`
@@ -83,7 +84,7 @@ function addEditor(node) {
     else delete node.properties[KNOWN]; // the embedded ones
     panel.setSliders(given.sliders ?? embedded);
     drawn = panel.show(given).then(() => panel.setOld(state.edits !== edits.value));
-    panel.say(given.says);
+    panel.say(t(given.says));
   }
 
   /** The text was set by somebody else: a file, the clipboard, undo. */

@@ -3,6 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { t } from "./texts.js";
 
 const REST = 1000; // milliseconds
 const LIVE = "cycle-live"; // class of the page meanwhile; panel.css hides the banner
@@ -44,7 +45,7 @@ export class Live {
 async function run(node, moving) {
   const prompt = await app.graphToPrompt();
   const targets = executionIds(node).filter((id) => id in prompt.output);
-  if (!targets.length) return "This node is muted or bypassed, so there is no picture.";
+  if (!targets.length) return t("This node is muted or bypassed, so there is no picture.");
   if (moving) for (const id of targets) prompt.output[id].inputs.moving = true;
   sending += 1;
   clearTimeout(quiet);
@@ -105,7 +106,7 @@ function tidy() {
 
 const ENDS = {
   execution_success: () => "",
-  execution_interrupted: () => "Cancelled.",
+  execution_interrupted: () => t("Cancelled."),
   execution_error: (detail) => detail.exception_message.trim(),
 };
 for (const [kind, sentence] of Object.entries(ENDS)) {

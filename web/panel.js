@@ -170,8 +170,9 @@ export class Panel {
     this.#update();
   }
 
-  #makeRow({ name, label: english, meaning, most }) {
+  #makeRow({ name, label: english, meaning: what, most }) {
     const label = t(english);
+    const meaning = t(what);
     const range = { min: -most, max: most, step: STEP };
     const slider = make("input", { type: "range", ...range });
     const number = make("input", { type: "number", step: STEP });
