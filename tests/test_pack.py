@@ -227,7 +227,7 @@ def test_the_readme_shows_what_it_is_and_then_three_ways_to_install_it():
 def test_publishing_gives_the_registry_whole_addresses(tmp_path):
     """The step of the workflow that does it, run on a copy."""
     workflow = (ROOT / ".github/workflows/publish.yml").read_text()
-    (script,) = re.findall(r"run: \|\n((?: {10}.*\n)+)", workflow)
+    (script,) = re.findall(r"name: Addresses .*\n +run: \|\n((?: {10}.*\n)+)", workflow)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     environment = {**os.environ, "GITHUB_REPOSITORY": "someone/pack", "GITHUB_SHA": "abc"}
     subprocess.run(["bash", "-e", "-c", script], check=True, cwd=tmp_path, env=environment)
