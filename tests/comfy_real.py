@@ -256,12 +256,11 @@ def collect(**outputs: tuple[str, int]) -> dict[str, Any]:
 
 def saved(prompt: dict[str, Any]) -> dict[str, tuple[str, int]]:
     """What a prompt saves as pictures, by the prefixes of their names: for `collect`."""
-    kinds = ("SaveImage", "SaveAnimatedWEBP")
-    return {
-        entry["inputs"]["filename_prefix"].removeprefix("cycle/"): tuple(entry["inputs"]["images"])
-        for entry in prompt.values()
-        if entry["class_type"] in kinds
-    }
+    found = {}
+    for entry in (x["inputs"] for x in prompt.values() if x["class_type"].startswith("Save")):
+        holder = prompt[entry["video"][0]]["inputs"] if "video" in entry else entry
+        found[entry["filename_prefix"].removeprefix("cycle/")] = tuple(holder["images"])
+    return found
 
 
 MODELS = {

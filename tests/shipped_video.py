@@ -10,10 +10,10 @@ def video() -> Graph:
     g = Graph("video")
     about = g.note(
         "## Edit a video\n\n"
-        "An example clip gets glasses that stay in place: the face is followed through all frames, "
+        "An example clip gets glasses that stay in place. The face is followed through all frames, "
         "and the embedded generator is tuned for all, so that nothing flickers. Choose your own "
-        "clip in *file*, or another direction. For an mp4 with its sound put *Create Video* and "
-        "*Save Video* at the end, with *audio* and *fps* of the first node.",
+        "clip in *file*, whose pace and sound are kept, another direction, or skip in *no_face* "
+        "where frames have no face.",
         250,
     )
     clip = g.node("CycleClip")
@@ -33,15 +33,14 @@ def video() -> Graph:
         "CyclePasteBack", images=clip.images, crops=faces.images, frames=aligned.frames,
         reference=tuned.reconstruction, preview=True,
     )  # fmt: skip
-    save = g.node(
-        "SaveAnimatedWEBP", body=(420, 540), images=back.images, filename_prefix="cycle/video"
-    )
+    whole = g.node("CreateVideo", images=back.images, fps=clip.fps, audio=clip.audio)
+    save = g.node("SaveVideo", body=(420, 540), video=whole.VIDEO, filename_prefix="cycle/video")
     found = g.node("PreviewImage", "What was found", (420, 330), images=aligned.found)
     g.lay(
         [about, Group("Photo", [[clip, aligned]])],
         [Group("Models", [[G, E]]), Group("Edit", [[direction, edit]])],
         [Group("Inversion", [[encoded, tuned]])],
-        [Group("Result", [[faces, back], [save, found]])],
+        [Group("Result", [[faces, back, whole], [save, found]])],
     )
-    g.app = [asked(clip, "file"), *edited_by(direction, edit)], [save]
+    g.app = [asked(clip, "file"), *edited_by(direction, edit), asked(aligned, "no_face")], [save]
     return g

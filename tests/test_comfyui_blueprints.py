@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import comfy_real
 import make_workflows
 import pytest
+import torch
 from blueprint_files import expanded
 from comfy_real import collect, node
 
@@ -73,15 +74,27 @@ def test_a_face_is_inverted(run):
     assert got["pivot"].batch == len(got["reconstruction"]) == len(got["crops"]) == 1
 
 
+def test_a_face_is_chosen_by_its_number_and_a_preset_for_all_steps(run):
+    given = {"face": "from the left", "preset": "instant"}
+    chosen = [run(blueprint(EDITS[0], GROUP, number=n, **given))["face"] for n in (0, 2)]
+    assert all(len(one) == 1 for one in chosen)
+    assert (chosen[0] - chosen[1]).abs().mean() > 0.05
+
+
 def test_one_person_is_tuned_to(run):
     got = run(blueprint("Tune to one person", PHOTO, steps="1"))
     assert got["tuned"].tuned is not None
 
 
 def test_a_video_is_edited_in_every_frame_and_keeps_its_pace(run):
-    got = run(blueprint(EDITS[1], CLIP))
+    sound = {"waveform": torch.rand(1, 1, 4000) - 0.5, "sample_rate": 16000}
+    prompt = blueprint(EDITS[1], CLIP)
+    prompt["video"]["inputs"]["audio"] = sound
+    got = run(prompt)
     assert len(got["images"]) == 3
-    assert float(got["video"].get_components().frame_rate) == 12.0
+    parts = got["video"].get_components()
+    assert float(parts.frame_rate) == 12.0
+    assert torch.equal(parts.audio["waveform"], sound["waveform"])
 
 
 @pytest.mark.parametrize("name", [*EDITS, "Invert a face", "Tune to one person"])

@@ -67,6 +67,9 @@ CORE = {
     ),
     "GetVideoComponents": _core("video:VIDEO", "images:IMAGE audio:AUDIO fps:FLOAT"),
     "CreateVideo": _core("images:IMAGE fps:FLOAT=30.0 audio:AUDIO", "VIDEO:VIDEO"),
+    "SaveVideo": _core(
+        'video:VIDEO filename_prefix:STRING="cycle" format:COMBO="auto" codec:COMBO="auto"'
+    ),
 }
 
 

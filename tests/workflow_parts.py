@@ -52,6 +52,7 @@ ASKED = {
     "file": "Yours; empty: the example",
     "name": "What changes",
     "strength": "3 is a lot, -3 the opposite",
+    "no_face": "skip: the frame stays",
 }
 
 
