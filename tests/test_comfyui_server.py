@@ -206,6 +206,7 @@ def test_a_photo_that_was_not_aligned_is_noticed_on_the_node_that_encodes_it(add
 
 
 def test_a_video_of_one_s_own_keeps_its_sound_and_its_frames_without_a_face(address, base):
+    """The template as it is, but for its file, `no_face` and fewer steps."""
     from sound import seconds_of_sound, write_sound
 
     people = example("clip")[:4]
@@ -233,3 +234,4 @@ def test_a_video_of_one_s_own_keeps_its_sound_and_its_frames_without_a_face(addr
     )
     changed = (after - before).abs().amax((1, 2, 3)) > 0.3
     assert changed.tolist() == [True] * 4 + [False] * 4
+    assert open_clip(saved).rate == 8
