@@ -19,6 +19,10 @@ class NoFaceError(InputError):
     """No face was found, or not the one that was asked for."""
 
 
+class FaceNumberError(NoFaceError):
+    """There are faces, but fewer than the number that was asked for."""
+
+
 class MissingFileError(CycleError):
     """A file that is needed is not there; the message names it, its folder and its address."""
 

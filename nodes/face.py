@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cycle_core.errors import NoFaceError
+from ..cycle_core.errors import FaceNumberError, NoFaceError
 from ..cycle_core.faces.settings import AlignSettings, PasteSettings
 from . import folders, host
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS
@@ -19,6 +19,7 @@ WITHOUT_FACE = (
     "On this node: choose another detector, set no_face to centre or skip, take boxes, mask and "
     "points away, or give five points of the face in points."
 )
+ANOTHER_NUMBER = "On this node: choose a smaller number, or largest or all in face."
 
 
 class Align(io.ComfyNode):
@@ -174,7 +175,9 @@ class Align(io.ComfyNode):
                     *(host.device(), progress, marks),
                 )
             except NoFaceError as error:
-                raise NoFaceError(f"{error} {WITHOUT_FACE}") from error
+                numbered = isinstance(error, FaceNumberError)
+                advice = ANOTHER_NUMBER if numbered else WITHOUT_FACE
+                raise type(error)(f"{error} {advice}") from error
         return io.NodeOutput(
             host.image(crops),
             places,

@@ -83,12 +83,12 @@ class CycleEncode(io.ComfyNode):
         generator: host.LoadedModel | None = None,
         same_space: bool = False,
     ) -> io.NodeOutput:
-        from ..cycle_core.faces.detect import looks_aligned
+        from ..cycle_core.faces.detect import look_aligned
         from ..cycle_core.invert.encode import encode
         from ..cycle_core.models.same_space import adopt
 
         crops = host.pictures(images)
-        if not looks_aligned(crops[:1]):
+        if not look_aligned(crops):
             host.notice(cls, UNALIGNED)
         models = [encoder] if generator is None else [encoder, generator]
         E, G = [*host.to_device(*models), None][:2]

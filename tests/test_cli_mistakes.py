@@ -78,7 +78,9 @@ def test_a_picture_without_a_face_is_told(photos, tmp_path, capsys):
 def test_a_face_that_is_not_there_is_told_with_how_many_there_are(photos, tmp_path, capsys):
     command = ["align", photos / "astronaut.png", "--face", "3", "--out", tmp_path / "a.png"]
 
-    assert "There is no face 3: 1 face was found" in refused(capsys, *command)
+    message = refused(capsys, *command)
+    assert "There is no face 3: 1 face was found" in message
+    assert "The option is --face." in message
 
 
 def write_png_header(path: Path, side: int) -> None:

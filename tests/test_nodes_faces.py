@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import small_pack
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from small_pack import pictures
 
@@ -123,6 +124,15 @@ def test_a_face_is_chosen_by_a_point_a_box_or_a_mask(run, people):
     assert len(run("CycleAlign", images=photo, face="all", mask=nothing_painted)[0]) == 3
 
 
+@pytest.mark.parametrize("face", ["number", "from the left"])
+def test_a_number_that_no_face_has_names_its_widget(run, world, people, face):
+    photo, _ = people
+    wrong = world.part("cycle_core.errors").FaceNumberError
+    with pytest.raises(wrong, match=r"no face 9: 3 faces.*choose a smaller number") as e:
+        run("CycleAlign", images=photo, face=face, number=9, no_face="skip")
+    assert "detector" not in str(e.value)
+
+
 def test_marks_that_mean_no_face_are_told(run, people):
     photo, _ = people
     beside = {"x": 2000, "y": 0, "width": 9, "height": 9}
@@ -162,7 +172,10 @@ def test_a_whole_photo_that_is_encoded_gets_a_notice(run, portraits, people, wor
     world.comfy.notices.clear()
     run("CycleEncode", images=crops, encoder=E)
     assert world.comfy.notices == []
-    for whole in (photo, photo[:, :, 60:460]):  # not square; square, its faces elsewhere
+    second = photo[:, :, 60:460]  # square, its faces elsewhere
+    side = crops.shape[1]
+    resized = F.interpolate(second.movedim(-1, 1), size=(side, side)).movedim(1, -1)
+    for whole in (photo, second, torch.cat([crops[:1], resized])):  # the first is not square
         run("CycleEncode", images=whole, encoder=E)
         ((node, said),) = world.comfy.notices
         assert node == "7"

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from ..errors import CycleError, NoFaceError, printable
+from ..errors import CycleError, FaceNumberError, NoFaceError, printable
 
 # what the library calls settings, as options
 _SETTINGS = re.compile(
@@ -24,7 +24,9 @@ def with_options(text: str) -> str:
 def sentence_of(error: CycleError) -> str:
     """An error in one line, settings as options; where a face is missing, with those that help."""
     sentence = with_options(" ".join(str(error).split()))
-    if isinstance(error, NoFaceError):
+    if isinstance(error, FaceNumberError):
+        sentence += " The option is --face."
+    elif isinstance(error, NoFaceError):
         options = "--face, --no-face centre, --no-face skip, --points and --detector"
         sentence += f" The options are {options}."
     return sentence

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeGuard
 
 from torch import Tensor
 
-from ..errors import InputError, NoFaceError
+from ..errors import FaceNumberError, InputError, NoFaceError
 from .frame import CENTRE, Face
 
 Choice: TypeAlias = "str | int | Sequence[int]"
@@ -36,7 +36,7 @@ def choose(
     among: those of the faces that may be chosen, see `Marks`; all if None.
     Without any face: none = "error" raises NoFaceError, "centre" gives ["centre"] (which `align`
     takes: the largest centred square), "skip" gives []. A number that no face has raises
-    NoFaceError in any case, an unknown choice or policy InputError."""
+    FaceNumberError in any case, an unknown choice or policy InputError."""
     if none not in NO_FACE:
         raise InputError(f'Without a face one can "error", "centre" or "skip", not {none!r}.')
     picked = pick(faces, choice, among)
@@ -89,7 +89,7 @@ def pick(
 def _check_number(number: int, count: int, first: str) -> None:
     if count and number >= count:
         found = "1 face was" if count == 1 else f"{count} faces were"
-        raise NoFaceError(
+        raise FaceNumberError(
             f"There is no face {number}: {found} found, numbered from 0 ({first}) to {count - 1}."
         )
 

@@ -17,6 +17,7 @@ from .choose import left_to_right
 from .detectors import embedded, registry
 from .frame import Face, make_frame
 
+_LOOKED_AT = 16  # pictures of a batch
 _TURNS = (0, 1, 3, 2)  # quarters, counterclockwise: heads lie on a side more often than they hang
 
 
@@ -48,13 +49,19 @@ def detect(
     return []
 
 
-def looks_aligned(picture: torch.Tensor) -> bool:
-    """Whether a picture float [1,3,H,W] in [-1,1] can be a crop as encoders take it: square, and
-    its largest face, where the embedded detector sees one, at the place of FFHQ's, to a quarter of
-    a side."""
-    height, width = picture.shape[-2:]
+def look_aligned(pictures: torch.Tensor) -> bool:
+    """Whether pictures float [N,3,H,W] in [-1,1] can be crops as encoders take them: square, and
+    the largest face of each, where the embedded detector sees one, at the place of FFHQ's, to a
+    quarter of a side. Of more than `_LOOKED_AT` pictures, such as frames, so many are looked at."""
+    height, width = pictures.shape[-2:]
     if abs(height - width) > 0.02 * max(height, width):
         return False
+    few = pictures[:: -(-len(pictures) // _LOOKED_AT)]
+    return all(_looks_aligned(picture[None]) for picture in few)
+
+
+def _looks_aligned(picture: torch.Tensor) -> bool:
+    height, width = picture.shape[-2:]
     faces = detect(picture, "embedded")
     if not faces:
         return True
