@@ -19,7 +19,7 @@ from cycle_core.bench.measures import (
     strength_for,
     style_distance,
 )
-from cycle_core.bench.methods import METHODS, BenchModels, find
+from cycle_core.bench.methods import METHODS, BenchModels, ByRefinement, find
 from cycle_core.bench.report import estimates, plot, side_by_side, tables
 from cycle_core.bench.run import COLUMNS, NUMBERS, compare, read_numbers, unlike
 from cycle_core.bench.sets import NAMES, TestSet, open_set, read_set
@@ -315,15 +315,17 @@ def test_an_encoder_that_is_not_there_is_said_before_anything_runs(tmp_path):
 
 
 def test_real_pictures_hold_the_encoder_where_generated_ones_do(G, inside):
-    models = BenchModels(G, load_encoder("portraits"), Networks.for_loss(embedded=True))
+    E = load_encoder("portraits")
+    models = BenchModels(G, E, Networks.for_loss(embedded=True))
     real, method = inside.images, find("cycle-real")
+    assert isinstance(method.run, ByRefinement)
     given = replace(models, real=real[1:])
     codes = [
         one.pivots(on, real[:1], 2, 0).w
         for one, on in ((method, given), (find("cycle-refined"), models))
     ]
     settings = replace(method.run.settings, steps=2)
-    wanted = refine(models.encoder, G, real[:1], settings, real[1:]).code.w
+    wanted = refine(E, G, real[:1], settings, real[1:]).code.w
     torch.testing.assert_close(codes[0], wanted, rtol=0, atol=1e-6)
     assert (codes[0] - codes[1]).abs().max() > 1e-3
     with pytest.raises(InputError, match="take more pictures `inside` than are `projected`"):

@@ -112,7 +112,9 @@ def test_photographs_are_told_with_their_fid(weights, tmp_path, monkeypatch, pho
     (result,) = compared.results
     assert result["fid"]["pivot"]["pictures"] == 3
     assert result["fid"]["tuned"]["pictures"] == 2
-    network, G, E = find_inception(), load_generator("portraits"), load_encoder("portraits")
+    network = find_inception()
+    assert network is not None
+    G, E = load_generator("portraits"), load_encoder("portraits")
     images = [read_image(path) for path in sorted(photographs.glob("*.png"))]
     with torch.no_grad():
         seen = torch.cat([network(image) for image in images])

@@ -90,7 +90,8 @@ STEPS = {
 def test_a_step_of_small_networks_takes_one_thread_and_leaves_the_others_to_the_host(
     step, aligned, judge
 ):
-    portraits("encoder"), portraits("generator").fingerprint  # opened, and known, before
+    portraits("encoder")  # opened before
+    assert portraits("generator").fingerprint  # known before
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
