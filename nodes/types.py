@@ -14,4 +14,5 @@ FRAME = io.Custom("CYCLE_FRAME")  # cycle_core.faces.video.Places: where crops w
 LANDMARKS = io.Custom("FACE_LANDMARKS")  # of ComfyUI's own face landmark nodes
 # what ComfyUI's own nodes give that draw or detect boxes; the second is what its widget is called
 BOXES = io.Custom("BOUNDING_BOX,BOUNDING_BOXES")
-NUMBER = io.Custom("FLOAT")  # a socket, where FLOAT alone would be a widget
+# a socket for what gives either, where one type alone would be a widget
+NUMBER = io.Custom("FLOAT,INT")

@@ -14,7 +14,7 @@ def video() -> Graph:
         "and the embedded generator is tuned for all, so that nothing flickers. Choose your own "
         "clip in *file*, whose pace and sound are kept, another direction, or skip in *no_face* "
         "where frames have no face.",
-        250,
+        300,
     )
     clip = g.node("CycleClip")
     G, E = models(g)
@@ -40,7 +40,7 @@ def video() -> Graph:
         [about, Group("Photo", [[clip, aligned]])],
         [Group("Models", [[G, E]]), Group("Edit", [[direction, edit]])],
         [Group("Inversion", [[encoded, tuned]])],
-        [Group("Result", [[faces, back, whole], [save, found]])],
+        [Group("Result", [[faces, whole, back], [save, found]])],
     )
     g.app = [asked(clip, "file"), *edited_by(direction, edit), asked(aligned, "no_face")], [save]
     return g

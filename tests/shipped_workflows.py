@@ -351,7 +351,7 @@ def own_generator_and_encoder() -> Graph:
     direction = g.node("CycleLoadDirection", name="glasses", generator=G.generator)
     photo = g.node("CycleExample")
     aligned = g.node("CycleAlign", images=photo.images, generator=G.generator)
-    found = g.node("PreviewImage", "What was found", (380, 330), images=aligned.found)
+    found = g.node("PreviewImage", "What was found", (300, 250), images=aligned.found)
     refined, tuned = refined_and_tuned(g, aligned.crops, G, E)
     edit = g.node(
         "CycleLatentEdit", code=refined.pivot, direction=direction.direction, strength=2.0
@@ -360,19 +360,20 @@ def own_generator_and_encoder() -> Graph:
         "CycleGenerate", "Generate (the edited face)", code=edit.code, generator=tuned.tuned
     )
     back = pasted(g, photo.images, aligned, face.images, tuned)
-    save = g.node("SaveImage", body=(380, 460), images=back.images, filename_prefix="cycle/own")
+    both = g.node("CycleBeforeAfter", body=(380, 380), before=photo.images, after=back.images)
+    save = g.node("SaveImage", body=(380, 380), images=back.images, filename_prefix="cycle/own")
     g.lay(
         [about, Group("Models", [[G, E, direction]])],
-        [Group("Photo", [[photo, aligned]])],
+        [Group("Photo", [[photo, aligned, found]])],
         [Group("Inversion", [[refined, tuned]])],
         [Group("Edit", [[edit, face, back]])],
-        [Group("Result", [[save, found]])],
+        [Group("Result", [[both, save]])],
     )
     models_asked = [
         (one, "name", {"description": text})
         for one, text in ((G, "Generator"), (E, "Encoder of this generator"))
     ]
-    g.app = [asked(photo, "photo"), *models_asked, *edited_by(direction, edit)], [save]
+    g.app = [asked(photo, "photo"), *models_asked, *edited_by(direction, edit)], [both, save]
     return g
 
 

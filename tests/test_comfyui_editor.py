@@ -23,7 +23,10 @@ pytestmark = [
 ]
 OPEN = "app.loadGraphData(%s, true, true, null, %s)"
 # what an editor sends though nobody asks: 0.3.64 for the first, 0.33 for the second
-OWN_WIDGETS = {"PreviewAny": {"preview"}, "CycleBeforeAfter": {"compare_view"}}
+OWN_WIDGETS = {
+    "PreviewAny": {"preview"}, "CycleBeforeAfter": {"compare_view"},
+    "CreateVideo": {"bit_depth"}, "SaveVideo": {"format.codec"},  # which 0.3.64 has not
+}  # fmt: skip
 SIZES = (1600, 1000), (1920, 1080)
 PHONE = 390, 844
 READABLE = 0.6  # of the scale; below it the editor hides every text

@@ -186,6 +186,15 @@ def test_edits_that_cannot_be_followed_are_told_in_a_sentence(edit_live, edits, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_whole_number_of_another_node_drives_a_slider_as_a_fraction_does(world, edit_live):
+    whole, _ = edit_live("smile=number_1", number_1=2)
+    fraction, _ = edit_live("smile=number_1", number_1=2.0)
+    assert torch.equal(whole.w, fraction.w)
+    schema = world.nodes["CycleLatentEditor"].define_schema()
+    kinds = {one.id: one.io_type for one in schema.inputs}
+    assert set(kinds["number_1"].split(",")) == {"FLOAT", "INT"}
+
+
 def test_the_editor_runs_again_when_a_direction_file_changes(world):
     node = world.nodes["CycleLatentEditor"]
     path = world.comfy.models("gan_directions") / "changing.pt"
