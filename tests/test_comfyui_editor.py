@@ -22,10 +22,10 @@ pytestmark = [
     pytest.mark.skipif(comfy_page.MISSING, reason=comfy_page.REASON),
 ]
 OPEN = "app.loadGraphData(%s, true, true, null, %s)"
-# what an editor sends though nobody asks: 0.3.64 for the first, 0.33 for the second
+# what an editor sends though nobody asks: 0.3.64 for the first, 0.33 for the others
 OWN_WIDGETS = {
     "PreviewAny": {"preview"}, "CycleBeforeAfter": {"compare_view"},
-    "CreateVideo": {"bit_depth"}, "SaveVideo": {"format.codec"},  # which 0.3.64 has not
+    "CreateVideo": {"bit_depth"}, "SaveVideo": {"format.codec"},
 }  # fmt: skip
 SIZES = (1600, 1000), (1920, 1080)
 PHONE = 390, 844

@@ -7,17 +7,19 @@ photo = paste(photo, edited, frame, reference=reconstruction)
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 
 from ..images.io import Photo, as_image
+from ..images.resize import resize
 from ..runtime.devices import one_thread_if_small
 from .choose import left_to_right
 from .detectors import embedded, registry
 from .frame import Face, make_frame
 
-_LOOKED_AT = 16  # pictures of a batch
+_FEW, _GLANCE = 8, 128  # pictures of a batch, and their pixels, for `look_aligned`
 _TURNS = (0, 1, 3, 2)  # quarters, counterclockwise: heads lie on a side more often than they hang
 
 
@@ -51,24 +53,25 @@ def detect(
 
 def look_aligned(pictures: torch.Tensor) -> bool:
     """Whether pictures float [N,3,H,W] in [-1,1] can be crops as encoders take them: square, and
-    the largest face of each, where the embedded detector sees one, at the place of FFHQ's, to a
-    quarter of a side. Of more than `_LOOKED_AT` pictures, such as frames, so many are looked at."""
+    the largest face of each, where the embedded detector sees one in 128 pixels, at the place of
+    FFHQ's, to a quarter of a side. Of many pictures, such as frames, 8 at most are looked at."""
     height, width = pictures.shape[-2:]
     if abs(height - width) > 0.02 * max(height, width):
         return False
-    few = pictures[:: -(-len(pictures) // _LOOKED_AT)]
+    few = pictures[:: math.ceil(len(pictures) / _FEW)]
     return all(_looks_aligned(picture[None]) for picture in few)
 
 
+@one_thread_if_small()
 def _looks_aligned(picture: torch.Tensor) -> bool:
-    height, width = picture.shape[-2:]
-    faces = detect(picture, "embedded")
+    side = min(picture.shape[-1], _GLANCE)
+    faces = detect(resize(picture, side), "embedded")
     if not faces:
         return True
     largest = max(faces, key=lambda face: face.area)
-    quad = torch.tensor(make_frame((width, height), largest, 64).quad)
-    corners = torch.tensor([(0, 0), (0, height), (width, height), (width, 0)])
-    return float((quad - corners).norm(dim=1).mean()) < 0.25 * width
+    quad = torch.tensor(make_frame((side, side), largest, 64).quad)
+    corners = torch.tensor([(0, 0), (0, side), (side, side), (side, 0)])
+    return float((quad - corners).norm(dim=1).mean()) < 0.25 * side
 
 
 def turned_back(face: Face, turn: int, image: torch.Tensor) -> Face:
