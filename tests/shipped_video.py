@@ -13,7 +13,9 @@ def video() -> Graph:
         "An example clip gets glasses that stay in place. The face is followed through all frames, "
         "and the embedded generator is tuned for all, so that nothing flickers. Choose your own "
         "clip in *file*, whose pace and sound are kept, another direction, or skip in *no_face* "
-        "where frames have no face.",
+        "where frames have no face.\n\n"
+        "All frames are one batch in memory, so cut a long clip first. Fewer *steps* in *Pivot "
+        "Tune* are faster, and keep less of the face.",
         300,
     )
     clip = g.node("CycleClip")
