@@ -39,6 +39,10 @@ SAID = """(() => {
   };
   look();
 })()"""
+TEXT = f"{comfy_page.NODE}.widgets.find((one) => one.name === 'edits').value"
+LINE = f"{comfy_page.PANEL}.querySelector('.text')"
+OFFERED = """[...document.querySelectorAll('.cycle-names li')].map((one) =>
+  [one.firstChild.data, one.getAttribute('aria-selected') === 'true'])"""
 DONE = "said.filter((text) => /completed/i.test(text))"
 
 
@@ -152,3 +156,72 @@ def test_the_host_says_that_a_job_is_completed_of_a_run_and_not_of_a_moved_slide
     run(page)
     if not is_old(page):  # which never says it
         until(page, f"{DONE}.length")
+
+
+def offered(page, *names, chosen=0):
+    """Wait until the list begins with these names, or is closed where none are given."""
+    wanted = [[name, place == chosen] for place, name in enumerate(names)]
+    seen = f"({OFFERED}).slice(0, {len(names) or 1})"
+    until(page, f"JSON.stringify({seen}) === JSON.stringify({json.dumps(wanted)})")
+
+
+def test_names_are_offered_while_they_are_typed(world, nodes_2):
+    page, _ = world
+    comfy_page.show(page, comfy_page.quick("live-edit", edits=""))
+    comfy_page.click(page, LINE)
+    page.keyboard.type("smle")
+    offered(page, "smile")
+    line = comfy_page.place(page, LINE)
+    below = comfy_page.place(page, "document.querySelector('.cycle-names')")
+    assert below["y"] == pytest.approx(line["y"] + line["height"], abs=2)
+    assert below["x"] == pytest.approx(line["x"], abs=2)
+    page.keyboard.press("Enter")
+    offered(page)
+    assert page.evaluate(f"{LINE}.value") == "smile="
+    assert page.evaluate(TEXT) == ""  # it is still being written
+    page.keyboard.type("+2,hair_")
+    offered(page, "hair_colour", "hair_length")
+    page.keyboard.press("ArrowDown")
+    offered(page, "hair_colour", "hair_length", chosen=1)
+    page.keyboard.press("Tab")
+    page.keyboard.type("1,keep=galsses")
+    offered(page, "glasses")
+    page.keyboard.press("Escape")
+    offered(page)
+    page.keyboard.press("Backspace")
+    offered(page, "glasses")
+    comfy_page.click(page, "document.querySelector('.cycle-names li')")
+    offered(page)
+    assert page.evaluate(f"document.activeElement === {LINE}")
+    page.keyboard.press("Enter")
+    until(page, f"{TEXT} === 'smile=+2,hair_length=1,keep=glasses'")
+    comfy_page.picture(page)
+    assert page.evaluate(f"Boolean({comfy_page.NODE})")  # no key was the host's
+
+
+def test_a_name_is_offered_for_its_beginning_its_parts_and_a_slip_of_the_pen(world):
+    page, address = world
+    comfy_page.enter(page, address)
+    script = f"""(async () => {{
+      const {{ meant, typed }} = await import("/extensions/{comfy_page.FOLDER}/names.js");
+      const sliders = LiteGraph.registered_node_types.CycleLatentEditor.nodeData
+        .input.required.generator[1].sliders;
+      const known = [...sliders, {{ name: "pca.pt:3", label: "3" }}];
+      const names = (text, caret) => {{
+        const found = typed(text, caret ?? text.length);
+        return found && meant(found.word, known).map((one) => one.name);
+      }};
+      return CASES.map((one) => names(...one));
+    }})()"""
+    cases = {
+        ("sm",): ["smile"], ("simle",): ["smile"], ("SMILE",): ["smile"], ("smlie=2", 5): ["smile"],
+        ("wrinkles",): [], ("smile",): [], ("",): [], ("smile=2",): None, ("a,,",): [],
+        ("age=1,keep=glases+smi",): ["smile"], ("age=1,keep=glases+smi", 17): ["glasses"],
+        ("age=1,keep",): [], ("promi",): ["chin_prominence"], ("turn",): ["yaw"],
+        ("pca.pt:",): ["pca.pt:3"], ("pca.pt:30",): [], (" gendr = 1", 6): ["gender"],
+    }  # fmt: skip
+    found = page.evaluate(script.replace("CASES", json.dumps(list(cases))))
+    for case, names in zip(cases, found, strict=True):
+        assert (names and names[: len(cases[case])]) == cases[case], case
+        if cases[case] == []:
+            assert names == [], case

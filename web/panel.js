@@ -1,6 +1,7 @@
 // What is seen in the node: a picture, and sliders in groups.
 
 import { format, parse, without, withAmount } from "./edits.js";
+import { offerNames } from "./names.js";
 import { t } from "./texts.js";
 
 const STEP = 0.1;
@@ -50,6 +51,7 @@ export class Panel {
     this.element = make("div", { className: "cycle-latent-editor" }, [inside]);
     this.reset.onclick = () => this.#set([], true);
     this.text.onchange = () => this.#actions.change(this.text.value.trim(), true);
+    offerNames(this.text, () => this.#sliders.map(({ name, label }) => ({ name, label: t(label) })));
     this.list.onscroll = () => {
       if (this.element.isConnected) this.#top = this.list.scrollTop;
     };
