@@ -40,6 +40,7 @@ from .errors import InputError as InputError
 from .errors import MismatchError as MismatchError
 from .errors import MissingFileError as MissingFileError
 from .errors import NoFaceError as NoFaceError
+from .errors import PlaceError as PlaceError
 from .faces.choose import choose as choose
 from .faces.detect import detect as detect
 from .faces.frame import Face as Face

@@ -23,6 +23,10 @@ class FaceNumberError(NoFaceError):
     """There are faces, but fewer than the number that was asked for."""
 
 
+class PlaceError(InputError):
+    """A point, a box or a mask that cannot be of the picture in which it is to mean a face."""
+
+
 class MissingFileError(CycleError):
     """A file that is needed is not there; the message names it, its folder and its address."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cycle_core.errors import FaceNumberError, NoFaceError
+from ..cycle_core.errors import FaceNumberError, MismatchError, NoFaceError, PlaceError
 from ..cycle_core.faces.settings import AlignSettings, PasteSettings
 from . import folders, host
 from .types import BOXES, FRAME, GENERATOR, LANDMARKS
@@ -20,6 +20,10 @@ WITHOUT_FACE = (
     "points away, or give five points of the face in points."
 )
 ANOTHER_NUMBER = "On this node: choose a smaller number, or largest or all in face."
+CANVAS = (
+    "On Create Bounding Boxes: set width and height to {} and {}, those of the picture, because a "
+    "box does not say how large its canvas is, and draw the box around a face."
+)
 
 
 class Align(io.ComfyNode):
@@ -163,11 +167,18 @@ class Align(io.ComfyNode):
         else:
             given, places_meant = None, read_points(points)
             if landmarks is not None:
+                _check_landmarks(landmarks, photos)
                 found = landmarks["frames"]
                 given = [[from_mesh(x["landmarks_xy"]) for x in faces] for faces in found]
             if len(places_meant) > 1:
                 given, places_meant = [by_hand(places_meant)] * len(photos), []
-            marks = Marks((*_boxes(boxes), *((x, y, x, y) for x, y in places_meant)), _area(mask))
+            drawn, (height, width) = tuple(_boxes(boxes)), photos.shape[-2:]
+            canvas = CANVAS.format(width, height)
+            try:
+                Marks(drawn).check(width, height)
+            except PlaceError as error:
+                raise PlaceError(f"{error} {canvas}") from error
+            marks = Marks(drawn, _area(mask), tuple(places_meant))
             choices = {"number": f"size:{number}", "from the left": number}
             try:
                 crops, places = align_all(
@@ -177,12 +188,24 @@ class Align(io.ComfyNode):
             except NoFaceError as error:
                 numbered = isinstance(error, FaceNumberError)
                 advice = ANOTHER_NUMBER if numbered else WITHOUT_FACE
+                if drawn and not numbered:
+                    advice = f"{advice} {canvas}"
                 raise type(error)(f"{error} {advice}") from error
         return io.NodeOutput(
             host.image(crops),
             places,
             host.mask(cover(places, photos)),
             host.image(show_places(photos, places)),
+        )
+
+
+def _check_landmarks(landmarks: Any, photos: Any) -> None:
+    size = tuple(photos.shape[-2:])
+    of = tuple(landmarks.get("image_size", size))  # height, width; another pack may not say it
+    if of != size:
+        raise MismatchError(
+            f"The landmarks are of pictures of {of[1]}x{of[0]} pixels, and these have "
+            f"{size[1]}x{size[0]}: connect the same pictures to both nodes."
         )
 
 

@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 
-from cycle_core.errors import InputError, MismatchError, NoFaceError
+from cycle_core.cli import main
+from cycle_core.errors import InputError, MismatchError, NoFaceError, PlaceError
 from cycle_core.faces.choose import Marks, choose
 from cycle_core.faces.detect import detect
 from cycle_core.faces.frame import Face, align
@@ -15,6 +16,7 @@ from cycle_core.faces.points import EVERY, load_points, manual
 from cycle_core.faces.show import show_places
 from cycle_core.faces.video import Places, align_again, align_all, paste_all
 from cycle_core.images.examples import example
+from cycle_core.images.io import save_image
 
 SHAPE = torch.tensor([[-10.0, -8.0], [10.0, -8.0], [0.0, 2.0], [-7.0, 12.0], [7.0, 12.0]])
 
@@ -76,9 +78,44 @@ def test_what_is_no_place_is_refused(place, told):
         choose(GROUP, place)
 
 
-def test_a_mark_beside_the_picture_is_refused_for_a_batch():
-    with pytest.raises(InputError, match="outside the picture of 200x100"):
-        align_all(torch.zeros(1, 3, 100, 200), 16, faces=[GROUP], marks=Marks(((300, 2, 340, 6),)))
+@pytest.mark.parametrize("smoothing", [0.0, 2.0])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"marks": Marks(((120, 2, 340, 60),))}, "middle of the box 120,2,340,60 is outside the"),
+        ({"marks": Marks(((20, 2, 20, 60),))}, "box 20,2,20,60 is empty"),
+        ({"marks": Marks(points=((20, 101),))}, "point 20,101 is outside the picture of 200x100"),
+        ({"marks": Marks(mask=torch.ones(12, 20))}, "mask of 20x12 pixels has another shape"),
+        ({"choice": "900,50"}, "point 900,50 is outside the picture of 200x100"),
+        ({"choice": "120,2,340,60"}, "is outside the picture of 200x100"),
+    ],
+)
+def test_a_mark_of_another_picture_is_refused_for_a_batch(given, told, smoothing):
+    with pytest.raises(PlaceError, match=told):
+        align_all(torch.zeros(2, 3, 100, 200), 16, faces=[GROUP] * 2, smoothing=smoothing, **given)
+
+
+@pytest.mark.parametrize("size", [(213, 171), (107, 86), (106, 85), (53, 42), (640, 514)])
+def test_a_mask_may_have_another_size_of_the_same_shape(size):
+    mask = torch.ones(size[1], size[0])
+    assert Marks(mask=mask).among([face(50, 50)], 213, 171)
+
+
+@pytest.mark.parametrize("command", ["align", "run"])
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--face", "900,50"), "point 900,50 is outside the picture of 400x480"),
+        (("--points", "900,80,940,80,920,99,905,120,935,120"), "around 920,100 lies outside"),
+    ],
+)
+def test_the_command_line_takes_no_place_of_another_picture(
+    option, told, command, tmp_path, capsys, only_embedded
+):
+    photo = save_image(example("portrait"), tmp_path / "a.png")
+    out = tmp_path / ("out" if command == "run" else "crop.png")
+    assert main([command, str(photo), *option, "--out", str(out)]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_in_a_video_people_are_numbered_from_left_to_right_and_found_by_a_point():

@@ -108,14 +108,14 @@ def test_a_face_is_chosen_by_a_point_a_box_or_a_mask(run, people):
     photo, middles = people
     height, width = photo.shape[1:3]
     for x, y in middles:
-        box = {"x": x - 40, "y": y - 40, "width": 80, "height": 80, "metadata": {}}
+        drawn = box(x - 40, y - 40, 80, 80)
         mask = torch.zeros(1, height // 2, width // 2)
         mask[:, int(y / 2) - 20 : int(y / 2) + 20, int(x / 2) - 20 : int(x / 2) + 20] = 1
         for given in (
             {"points": f"{x:.0f}, {y:.0f}"},
-            {"boxes": [[box]]},
-            {"boxes": [box]},
-            {"boxes": box},
+            {"boxes": [[drawn]]},
+            {"boxes": [drawn]},
+            {"boxes": drawn},
             {"mask": mask},
         ):
             places = run("CycleAlign", images=photo, face="all", **given)[1]
@@ -135,15 +135,60 @@ def test_a_number_that_no_face_has_names_its_widget(run, world, people, face):
 
 def test_marks_that_mean_no_face_are_told(run, people):
     photo, _ = people
-    beside = {"x": 2000, "y": 0, "width": 9, "height": 9}
-    with pytest.raises(Exception, match="outside the picture of 640x400"):
-        run("CycleAlign", images=photo, boxes=[beside])
     with pytest.raises(Exception, match=r"No face.*set no_face to centre"):
         run("CycleAlign", images=photo, points="5, 5")
     with pytest.raises(Exception, match="pairs of x and y"):
         run("CycleAlign", images=photo, points="5, far")
     with pytest.raises(Exception, match="five points"):
         run("CycleAlign", images=photo, points="5,5 9,9")
+
+
+def box(x, y, width, height):
+    return {"x": x, "y": y, "width": width, "height": height, "metadata": {}}
+
+
+CANVAS = r"On Create Bounding Boxes: set width and height to 640 and 400, .* around a face\."
+
+
+@pytest.mark.parametrize("no_face", ["error", "centre", "skip"])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        # its edge reaches into the picture, and to the face at the right
+        ({"boxes": [box(500, 60, 500, 300)]}, rf"500,60,1000,360 is outside .* {CANVAS}"),
+        ({"boxes": [[box(0, 0, 200, 400), box(300, 390, 90, 90)]]}, rf"is outside .* {CANVAS}"),
+        ({"boxes": box(-90, 60, 100, 90)}, rf"is outside the picture of 640x400 .* {CANVAS}"),
+        ({"boxes": [box(320, 200, 0, 0)]}, rf"320,200,320,200 is empty: .* {CANVAS}"),
+        ({"boxes": [box(320, 200, 40, -9)]}, rf"is empty: .* {CANVAS}"),
+        ({"boxes": [box(float("nan"), 0, 9, 9)]}, rf"is outside .* {CANVAS}"),
+        ({"points": "641, 200"}, r"point 641,200 is outside the picture of 640x400 pixels: give"),
+        ({"points": "900,80 940,80 920,99 905,120 935,120"}, r"around 920,100 lies outside .*give"),
+        ({"mask": torch.ones(1, 400, 400)}, r"mask of 400x400 .* of 640x400: give one that was"),
+        (
+            {"landmarks": {"frames": [[mesh(40, 45)]], "image_size": (97, 131)}},
+            r"landmarks are of pictures of 131x97 .* have 640x400: connect the same pictures",
+        ),
+    ],
+)
+def test_what_is_of_another_picture_is_told_and_no_other_face_taken(
+    run, people, given, told, no_face
+):
+    photo, _ = people
+    with pytest.raises(Exception, match=told) as error:
+        run("CycleAlign", images=photo, no_face=no_face, **given)
+    assert ("Bounding Boxes" in str(error.value)) == ("boxes" in given)
+
+
+def test_a_box_that_reaches_beyond_the_picture_means_the_face_in_it(run, people):
+    photo, middles = people
+    places = run("CycleAlign", images=photo, boxes=box(430, -50, 300, 600))[1]
+    assert [middle(frame) for frame in places.frames] == middles[-1:]
+
+
+def test_a_box_beside_every_face_names_the_canvas_too(run, people):
+    photo, _ = people
+    with pytest.raises(Exception, match=rf"No face is at the place .*found are at .* {CANVAS}"):
+        run("CycleAlign", images=photo, boxes=box(0, 0, 9, 9))
 
 
 def test_five_points_make_a_face_where_no_detector_finds_one(run):

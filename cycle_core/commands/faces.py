@@ -75,7 +75,7 @@ def run_align(arguments: argparse.Namespace) -> None:
 
 def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | str]:
     """What to cut out: a given frame, points by hand, or the faces that are found and chosen."""
-    from ..faces.choose import Marks, choose
+    from ..faces.choose import Marks, check_choice, check_points, choose
     from ..faces.detect import detect
     from ..faces.points import load_points, of_picture
     from ..images.io import read_image
@@ -83,10 +83,12 @@ def _places(photo: Photo, arguments: argparse.Namespace) -> list[Face | Frame | 
 
     if arguments.frame is not None:
         return [read_frame(arguments.frame).scaled(photo.size)]
+    check_choice(arguments.face, *photo.size)
     if arguments.points is None:
         faces = detect(photo, arguments.detector)
     else:
         faces = of_picture(load_points(arguments.points), arguments.photo) or []
+        check_points(faces, *photo.size)
     marks = Marks()
     if arguments.face_mask is not None:
         marks = Marks(mask=(read_image(arguments.face_mask)[0].mean(0) + 1) / 2)

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeGuard
 
 from torch import Tensor
 
-from ..errors import FaceNumberError, InputError, NoFaceError
+from ..errors import FaceNumberError, InputError, NoFaceError, PlaceError
 from .frame import CENTRE, Face
 
 Choice: TypeAlias = "str | int | Sequence[int]"
@@ -98,23 +98,32 @@ def _check_number(number: int, count: int, first: str) -> None:
 class Marks:
     """Places in a photo that say which faces are meant; pixels, x right, y down.
 
-    boxes: (x0, y0, x1, y1) each; a point is a box without size. mask: float [H,W], above 0.5 where
-    faces are meant, stretched to the photo. Empty marks mean every face."""
+    boxes: (x0, y0, x1, y1) each. mask: float [H,W], above 0.5 where faces are meant, of the photo's
+    shape at any size. points: (x, y) each. Empty marks mean every face."""
 
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     mask: Tensor | None = None
+    points: tuple[tuple[float, float], ...] = ()
+
+    def check(self, width: int, height: int) -> None:
+        """Raises PlaceError where a mark cannot be of a photo of this size."""
+        for place in (*self.boxes, *self.points):
+            _check_place(place, width, height)
+        if self.mask is None:
+            return
+        rows, columns = self.mask.shape
+        if abs(rows * width - columns * height) > max(width, height):  # rounded by a pixel
+            raise PlaceError(
+                f"The mask of {columns}x{rows} pixels has another shape than the picture of "
+                f"{width}x{height}: give one that was painted onto this picture."
+            )
 
     def among(self, faces: Sequence[Face], width: int, height: int) -> list[Face]:
-        """The faces at the marks: whose middle is in a box or in the mask, or whose own box holds
-        the middle of a mark. Raises InputError for a mark outside the photo."""
-        if not self.boxes and self.mask is None:
+        """The faces at the marks: whose middle is in a box or in the mask, or whose own box holds a
+        point or the middle of a box. Raises as `check` does."""
+        self.check(width, height)
+        if not self.boxes and not self.points and self.mask is None:
             return list(faces)
-        for x0, y0, x1, y1 in self.boxes:
-            if x1 < 0 or y1 < 0 or x0 > width or y0 > height:
-                raise InputError(
-                    f"A mark at x {x0:g} to {x1:g}, y {y0:g} to {y1:g} is outside the picture of "
-                    f"{width}x{height} pixels: mark a face inside."
-                )
         return [face for face in faces if self._means(face, width, height)]
 
     def _means(self, face: Face, width: int, height: int) -> bool:
@@ -122,9 +131,8 @@ class Marks:
         for x0, y0, x1, y1 in self.boxes:
             if x0 <= x <= x1 and y0 <= y <= y1:
                 return True
-            if face.box[0] <= (x0 + x1) / 2 <= face.box[2] and (
-                face.box[1] <= (y0 + y1) / 2 <= face.box[3]
-            ):
+        for x0, y0 in (*self.points, *map(_middle_of, self.boxes)):
+            if face.box[0] <= x0 <= face.box[2] and face.box[1] <= y0 <= face.box[3]:
                 return True
         if self.mask is None:
             return False
@@ -132,6 +140,55 @@ class Marks:
         row = min(max(int(y / height * rows), 0), rows - 1)
         column = min(max(int(x / width * columns), 0), columns - 1)
         return bool(self.mask[row, column] > 0.5)
+
+
+def check_choice(choice: Choice, width: int, height: int) -> None:
+    """Raises PlaceError for a choice by a place that a picture of this size has not, InputError for
+    an unknown choice."""
+    _, place = _parsed(choice)
+    if place is not None:
+        _check_place(place, width, height)
+
+
+def check_points(faces: Sequence[Face], width: int, height: int) -> None:
+    """Raises PlaceError for points by hand whose middle is outside a picture of this size."""
+    for x, y in (_middle(face) for face in faces if face.detector == "manual"):
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise PlaceError(
+                f"The face around {x:.0f},{y:.0f} lies outside the photo of {width}x{height} "
+                "pixels: give points of this photo, in its own pixels."
+            )
+
+
+def _check_place(place: Sequence[float], width: int, height: int) -> None:
+    """Raises PlaceError unless a point, or the middle of a box with an area, is in the picture."""
+    what, (x, y) = "point", place[:2]
+    if len(place) == 4:
+        _check_box(place)
+        what, (x, y) = "middle of the box", _middle_of(place)
+    if not (0 <= x <= width and 0 <= y <= height):
+        raise PlaceError(
+            f"The {what} {_numbers(place)} is outside the picture of {width}x{height} pixels: give "
+            "pixels of this picture, from its top left corner."
+        )
+
+
+def _check_box(box: Sequence[float]) -> None:
+    x0, y0, x1, y1 = box
+    if x0 >= x1 or y0 >= y1:
+        raise PlaceError(
+            f"The box {_numbers(box)} is empty: give its left, top, right and bottom edge, in "
+            "pixels."
+        )
+
+
+def _numbers(place: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in place)
+
+
+def _middle_of(box: Sequence[float]) -> tuple[float, float]:
+    x0, y0, x1, y1 = box
+    return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def _parsed(choice: Choice) -> tuple[str | frozenset[int], tuple[float, ...] | None]:
@@ -166,12 +223,8 @@ def _inside(faces: Sequence[Face], place: Sequence[float], numbers: list[int]) -
     if len(place) == 2:
         away = [_distance(face, *place) for face in faces]
         return [numbers[away.index(min(away))]] if away else []
+    _check_box(place)
     x0, y0, x1, y1 = place
-    if x0 >= x1 or y0 >= y1:
-        raise InputError(
-            f"The box {','.join(f'{v:g}' for v in place)} is empty: give its left, top, right and "
-            "bottom edge, in pixels."
-        )
     middles = [_middle(face) for face in faces]
     inside = [x0 <= x <= x1 and y0 <= y <= y1 for x, y in middles]
     return [i for i, here in zip(numbers, inside, strict=True) if here]

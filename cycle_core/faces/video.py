@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..runtime.devices import one_thread_if_small
 from ..runtime.progress import Callback
-from .choose import Choice, Marks, choose, left_to_right
+from .choose import Choice, Marks, check_choice, check_points, choose, left_to_right
 from .detect import detect
 from .detectors import registry
 from .frame import Face, Frame, align
@@ -86,11 +86,15 @@ def align_all(
         )
     marks = marks or Marks()
     shape = photos.shape[-1], photos.shape[-2]
+    check_choice(choice, *shape)
+    marks.check(*shape)
     found = []
     with one_thread_if_small():
         for i in range(len(photos)):
             photo = photos[i : i + 1]
             with named(i, len(photos)):
+                if faces is not None:
+                    check_points(faces[i], *shape)
                 seen = detect(photo.to(device), detector) if faces is None else faces[i]
             found.append(left_to_right(seen))
             if callback is not None:

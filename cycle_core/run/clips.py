@@ -27,6 +27,7 @@ from torch import Tensor
 from ..codes import Code
 from ..directions.text import Edit, apply_edit
 from ..errors import InputError, NoFaceError
+from ..faces.choose import check_choice
 from ..faces.detect import detect
 from ..faces.frame import Face, align
 from ..faces.paste import paste
@@ -191,6 +192,7 @@ def find_faces(
     clip: Clip, settings: RunSettings, smoothing: float, progress: StepCallback
 ) -> list[CropTarget]:
     """The face that is meant in every frame, its landmarks smoothed over time."""
+    check_choice(settings.face, *clip.size)
     found: list[list[Face]] = []
     for frame in clip:
         found.append(detect(frame.image, settings.detector))

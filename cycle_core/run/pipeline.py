@@ -23,7 +23,7 @@ from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.text import Edit, apply_edit
 from ..errors import InputError
-from ..faces.choose import choose
+from ..faces.choose import check_choice, check_points, choose
 from ..faces.detect import detect
 from ..faces.frame import Face, Frame, align
 from ..faces.paste import paste
@@ -178,7 +178,9 @@ def find_targets(
     photo: Photo, settings: RunSettings, faces: Sequence[Face] | None = None
 ) -> list[Face | str]:
     """The faces to work on, of those that are found or given by hand; see `choose` for what happens
-    without one."""
+    without one. Raises PlaceError for points or a choice of a place that the photo has not."""
+    check_choice(settings.face, *photo.size)
+    check_points(faces or (), *photo.size)
     found = detect(photo, settings.detector) if faces is None else faces
     return choose(found, settings.face, settings.no_face)
 
