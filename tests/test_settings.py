@@ -69,6 +69,15 @@ def test_commands_take_every_setting_with_its_range_and_its_presets(capsys):
     assert "'2' is not a number above 0, at most 1" in capsys.readouterr().err
 
 
+def test_a_command_of_several_steps_names_the_step_before_each_setting():
+    parser = argparse.ArgumentParser()
+    add_settings(parser, Toy, ["steps"], step="first_")
+    add_settings(parser, Toy, ["steps"], step="second_")
+    arguments = parser.parse_args(["--second-steps", "4"])
+    assert given(arguments, Toy, "first_") == {}
+    assert given(arguments, Toy, "second_") == {"steps": 4}
+
+
 @pytest.mark.parametrize(
     ("kind", "old", "value", "name"),
     [

@@ -101,16 +101,17 @@ def add_settings(
     names: Iterable[str],
     presets: Mapping[str, Any] | None = None,
     spelling: Mapping[str, str] | None = None,
+    step: str = "",
 ) -> None:
     """Options for some fields of a settings class, with their help, range and default.
 
     What the user does not give is not in the parsed arguments either: see `given`. presets:
     settings by name, whose values are the defaults. spelling: of options that are not named as
-    their field.
+    their field. step: before the name of each, in a command of several steps.
     Old names, of the class's RENAMED, are taken too, which no help tells."""
     for name in names:
         one, what = field_of(kind, name)
-        option, hint = "--" + name.replace("_", "-"), _hints(kind)[name]
+        option, hint = "--" + (step + name).replace("_", "-"), _hints(kind)[name]
         option = (spelling or {}).get(name, option)
         help = what.help
         if hint is bool:
@@ -131,7 +132,7 @@ def add_settings(
                 known = next(iter(of_preset.values())) if same else ", ".join(several)
             values = f"{what.range()}; " if what.choices else ""
             help += f" ({values}default: {known})" if known else ""
-        reading |= {"dest": name, "default": argparse.SUPPRESS}
+        reading |= {"dest": step + name, "default": argparse.SUPPRESS}
         group.add_argument(option, help=help.replace("%", "%%"), **reading)
         for old, new in getattr(kind, "RENAMED", {}).items():
             if new == name:
@@ -156,14 +157,14 @@ def add_machine(
     return group
 
 
-def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """What the user gave of the fields of a settings class, lists as tuples."""
-    names = kind.__dataclass_fields__.keys()
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(arguments).items()
-        if name in names
+def given(arguments: argparse.Namespace, kind: type, step: str = "") -> dict[str, Any]:
+    """What the user gave of the fields of a settings class, lists as tuples. step: of
+    `add_settings`."""
+    options = vars(arguments)
+    values = {
+        one.name: options[step + one.name] for one in fields(kind) if step + one.name in options
     }
+    return {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
 
 
 def _reader(hint: Any, what: Meaning) -> Callable[[str], Any]:

@@ -8,6 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..invert.settings import (
+    PROJECT_PRESETS,
+    REFINE_PRESETS,
+    TUNE_STEPS,
+    ProjectSettings,
+    RefineSettings,
+    TuneSteps,
+)
 from ..run.video_settings import ClipSettings
 from .console import Console, sentence_of
 from .options import (
@@ -20,7 +28,6 @@ from .options import (
     add_settings,
     device_of,
     given,
-    non_negative_int,
     settings_of,
 )
 
@@ -45,17 +52,14 @@ def add_commands(commands: Any) -> None:
     )
     add_edit(command, repeated=True)
     add_out(command, "the folder of the results: one folder a picture, and report.json")
-    command.add_argument("--refine-steps", type=non_negative_int, help="(default: of the preset)")
-    command.add_argument(
-        "--tune-steps", type=non_negative_int, help="at most (default: of the preset)"
-    )
-    add_options(command, "preset", *FACE)
-    command.add_argument(
-        "--project-steps", type=non_negative_int, help="without an encoder (default: of the preset)"
-    )
-    add_options(command, "generator")
+    add_options(command, "preset", *FACE, "generator")
     add_encoder(command, needed=False)
     add_options(command, "same-space", "seed", "device")
+    of_preset = command.add_argument_group("in place of the preset's")
+    add_settings(of_preset, RefineSettings, ("steps",), REFINE_PRESETS, step="refine_")
+    add_settings(of_preset, TuneSteps, ("steps",), TUNE_STEPS, step="tune_")
+    projection = command.add_argument_group("the same without an encoder")
+    add_settings(projection, ProjectSettings, ("steps",), PROJECT_PRESETS, step="project_")
     add_settings(command.add_argument_group("videos"), ClipSettings, ("smoothing", "key_frames"))
 
     demo = add_command(
@@ -119,15 +123,13 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     for edit in edits:
         check_edit(edit, models.generator)
     refining, tuning = settings_of(arguments, models.generator)
-    if arguments.refine_steps is not None:
-        refining = replace(refining, steps=arguments.refine_steps)
-    if arguments.tune_steps is not None:
-        tuning = tuning.in_steps(arguments.tune_steps)
+    refining = replace(refining, **given(arguments, RefineSettings, "refine_"))
+    if most := given(arguments, TuneSteps, "tune_"):
+        tuning = tuning.in_steps(**most)
     projecting = None
     if encoder is None:
         projecting = project_preset(arguments.preset, models.generator)
-        if arguments.project_steps is not None:
-            projecting = replace(projecting, steps=arguments.project_steps)
+        projecting = replace(projecting, **given(arguments, ProjectSettings, "project_"))
     settings = RunSettings(
         arguments.detector, arguments.face, arguments.no_face, refining, tuning, arguments.seed,
         projecting,

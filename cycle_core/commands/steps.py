@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..invert.settings import REFINE_PRESETS, TUNE_PRESETS, RefineSettings, TuneSettings
+from ..invert.settings import (
+    REFINE_PRESETS,
+    TUNE_PRESETS,
+    TUNE_STEPS,
+    RefineSettings,
+    TuneSettings,
+    TuneSteps,
+)
 from ..models.settings import SampleSettings
 from .console import Console
 from .options import (
@@ -22,7 +29,6 @@ from .options import (
     device_of,
     given,
     names_of,
-    non_negative_int,
     output_file,
     settings_of,
 )
@@ -93,11 +99,7 @@ def add_commands(commands: Any) -> None:
         "person, then as many pivots (or one file with all of them), for one tuned generator",
     )
     add_out(tune, "what tuning changed; `generate --tuned` takes it")
-    tune.add_argument(
-        "--steps",
-        type=non_negative_int,
-        help="of weights and detail, at most, in the shares of the preset (default: the preset's)",
-    )
+    add_settings(tune, TuneSteps, ("steps",), TUNE_STEPS)
     add_options(tune, "generator", "same-space", "preset")
     add_settings(
         tune.add_argument_group("in place of the preset's"),
@@ -212,10 +214,10 @@ def run_tune(arguments: argparse.Namespace) -> None:
     device = device_of(arguments)
     generator = load_generator(arguments.generator, device)
     _, settings = settings_of(arguments, generator)
-    if arguments.steps is not None:
-        settings = settings.in_steps(arguments.steps)
     own = given(arguments, TuneSettings)
-    settings = replace(settings, **{name: own[name] for name in own if name != "steps"})
+    if "steps" in own:
+        settings = settings.in_steps(own.pop("steps"))
+    settings = replace(settings, **own)
     pivots = adopt(pivots, generator) if arguments.same_space else pivots
     tuned = tune(
         generator,

@@ -146,13 +146,22 @@ class TuneSettings:
             locality_lpips=self.locality_lpips * factor,
         )
 
-    def in_steps(self, count: int) -> TuneSettings:
-        """The same in `count` steps at most: weights and detail keep their shares; what is
+    def in_steps(self, steps: int) -> TuneSettings:
+        """The same in so many steps at most: weights and detail keep their shares; what is
         predicted alone gets steps of the detail."""
         whole = self.steps + self.detail_steps
-        alone = 0 if self.detail_predicted else count
-        steps = round(count * self.steps / whole) if whole else alone
-        return replace(self, steps=steps, detail_steps=count - steps)
+        alone = 0 if self.detail_predicted else steps
+        weights = round(steps * self.steps / whole) if whole else alone
+        return replace(self, steps=weights, detail_steps=steps - weights)
+
+
+@dataclass(frozen=True)
+class TuneSteps:
+    """What `TuneSettings.in_steps` takes."""
+
+    steps: int = setting(
+        0, "steps of weights and detail, at most, in the shares of the preset", low=0, high=_MOST
+    )
 
 
 # A small encoder takes larger steps, and in as many needs them; a small generator has less to move.
@@ -190,3 +199,4 @@ TUNE_PRESETS = {
         detail_steps=80,
     ),
 }
+TUNE_STEPS = {name: TuneSteps(x.steps + x.detail_steps) for name, x in TUNE_PRESETS.items()}

@@ -74,7 +74,7 @@ def tune(
 ) -> Tuned:
     """Tune the generator until it renders the pictures at their pivots.
 
-        L = l2 L2(x, G(w_p)) + lpips LPIPS(x, G(w_p)) + locality
+        L = l2 L2(x, G(w_p)) + lpips LPIPS(x, G(w_p)) + locality  (PTI, section 3)
 
     Locality, each step or every so many: see `Locality`. Of several pictures (of one person, with
     one generator for all) the pivots take turns in it. Tuning ends when the mean LPIPS is at most

@@ -19,7 +19,8 @@ def find_inception() -> FidInception | None:
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Frechet distance of two Gaussians fitted to features [N, D] and [M, D] (Heusel et al. 2017).
+    """Frechet distance of two Gaussians fitted to features [N, D] and [M, D] (Heusel et al. 2017,
+    equation 6).
 
     |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), in float64 on the CPU. It is biased by the
     number of samples: compare only numbers from as many.

@@ -39,7 +39,7 @@ def psnr_of(error: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004), float [B], 1 for equal pictures.
+    """Structural similarity (Wang et al. 2004, equation 13), float [B], 1 for equal pictures.
 
     Gaussian window of 11 pixels, sigma 1.5, whole windows only, mean over the colour channels.
     Raises InputError for pictures below 11 pixels."""
@@ -57,7 +57,7 @@ def ms_ssim_scales(height: int, width: int) -> int:
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Multi-scale structural similarity (Wang et al. 2003), float [B].
+    """Multi-scale structural similarity (Wang et al. 2003, equation 7), float [B].
 
     Small pictures have fewer scales (`ms_ssim_scales`, to be reported with the number): the first
     ones, their exponents divided by their sum. Negative structure counts as none.

@@ -26,12 +26,13 @@ class _Lookahead(torch.optim.Optimizer):
     """Gradient centralisation before an update and Lookahead after it, around any optimiser whose
     state counts "step".
 
-    Gradient centralisation (Yong et al. 2020): every gradient of more than one dimension loses its
-    mean over all dimensions but the first; `p.grad` is changed in place. Lookahead (Zhang et al.
-    2019): every `lookahead_steps` updates a slow copy goes `lookahead_alpha` of the way to the
-    weights, which then start again from it. Both count for each parameter by its own updates, so
-    that an encoder head that is activated late starts afresh; a parameter without a gradient stays
-    as it is. All state, the slow copies too, is in `state_dict()`."""
+    Gradient centralisation (Yong et al. 2020, equation 1): every gradient of more than one
+    dimension loses its mean over all dimensions but the first; `p.grad` is changed in place.
+    Lookahead (Zhang et al. 2019, algorithm 1): every `lookahead_steps` updates a slow copy goes
+    `lookahead_alpha` of the way to the weights, which then start again from it. Both count for each
+    parameter by its own updates, so that an encoder head that is activated late starts afresh; a
+    parameter without a gradient stays as it is. All state, the slow copies too, is in
+    `state_dict()`."""
 
     def __init__(
         self,

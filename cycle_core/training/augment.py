@@ -4,7 +4,7 @@
 Real and generated pictures are moved, turned, scaled and coloured alike before the discriminator
 sees them, each change with the probability p, so that it cannot learn the pictures by heart and the
 generator does not learn the changes. p grows while the discriminator is too sure of the real
-pictures (r_t, the mean sign of its logits, above a target) and falls otherwise.
+pictures (r_t, the mean sign of its logits, equation 1, above a target) and falls otherwise.
 
 All changes of the paper's appendix B are here, with its deviations; `AdversarialTraining.PIPES`
 names its sets of them. Where it differs: pictures are looked up bilinearly at their own size, there

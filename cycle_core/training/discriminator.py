@@ -33,7 +33,8 @@ def train_discriminator(
 ) -> dict[str, Tensor]:
     """One update on fake and real pictures, [B,3,R,R] each; gives the losses, scalars.
 
-    r1_weight: of the mean squared gradient at the real pictures (float32); 0 leaves it out.
+    r1_weight: of the mean squared gradient at the real pictures, in float32 (Mescheder et al. 2018,
+        equation 9); 0 leaves it out.
     conditions: of the fake and the real ones, [B, c_dim] each, where there are classes."""
     fake_c, real_c = conditions
     discriminator.requires_grad_(True)

@@ -380,7 +380,7 @@ class EncoderTrainer(loop.Trainer):
 
 
 def delta_loss(rows: Tensor, stage: int) -> Tensor:
-    """sum_i ||D_i||_2 over the active heads, mean over the batch, float [].
+    """sum_i ||D_i||_2 over the active heads (e4e, Tov et al. 2021), mean over the batch, float [].
 
     rows: the encoder's output [B, N, w_dim], D_i = rows[:, i] - rows[:, 0]; stage: its stage."""
     deltas = rows[:, 1 : stage + 1] - rows[:, :1]  # [B, stage, w_dim]

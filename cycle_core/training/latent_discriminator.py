@@ -158,9 +158,10 @@ def active_vectors(codes: Tensor, stage: int) -> Tensor:
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """||dD / dw||^2 at real vectors [B, w_dim], mean over the batch, float [] (Mescheder et al.
-    2018). The loss is gamma / 2 times this, times the interval where it is taken every so many
-    steps."""
+    """||dD / dw||^2 at real vectors [B, w_dim], mean over the batch, float [].
+
+    The loss is gamma / 2 times this (Mescheder et al. 2018, equation 9), times the interval where
+    it is taken every so many steps."""
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
     return gradient.square().sum(1).mean()
