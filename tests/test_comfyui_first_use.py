@@ -158,6 +158,29 @@ def test_the_host_says_that_a_job_is_completed_of_a_run_and_not_of_a_moved_slide
         until(page, f"{DONE}.length")
 
 
+def test_in_a_new_tab_a_run_brings_the_picture_from_the_host_s_cache(world, nodes_2):
+    page, address = world
+    workflow = comfy_page.quick("live-edit", edits="smile=+1.5,age=+1")
+    comfy_page.show(page, workflow)
+    run(page)
+    first = comfy_page.picture(page)
+    page.evaluate("sessionStorage.clear()")  # which is what a tab keeps
+    page.goto("about:blank")
+    comfy_page.enter(page, address, nodes_2)
+    page.evaluate("sessionStorage.clear()")
+    comfy_page.show(page, workflow)
+    page.evaluate(
+        """(() => {
+          window.ran = [];
+          app.api.addEventListener("executing", ({ detail }) => ran.push(`${detail}`));
+        })()"""
+    )
+    assert page.evaluate(f"{comfy_page.PANEL}.querySelector('.picture').hidden")
+    run(page)
+    assert comfy_page.picture(page) == first
+    assert page.evaluate(f"!ran.includes(String({comfy_page.NODE}.id))")
+
+
 def offered(page, *names, chosen=0):
     """Wait until the list begins with these names, or is closed where none are given."""
     wanted = [[name, place == chosen] for place, name in enumerate(names)]
