@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import comfy_page
 import comfy_real
 import make_workflows
+import node_texts
 import pytest
 import workflow_files
 from blueprint_files import expanded
@@ -35,6 +36,7 @@ ENDED = """(() => {
   for (const kind of ["execution_success", "execution_error"])
     app.api.addEventListener(kind, ({ detail }) => (window.ended = [kind, detail]));
 })()"""
+REFUSED = "Object.keys(app.lastNodeErrors ?? {}).length > 0"  # by the check before the run
 # id -> x, y, width and height of each node with its title, and of each group, in the graph's units
 PLACES = """(() => {
   const { scale, offset } = app.canvas.ds;
@@ -64,6 +66,19 @@ CROSSED = """(() => {
             links.some((link) => context.isPointInStroke(link.path, x, y))) return true;
   }).map((group) => group.title);
 })()"""
+
+
+FIRST_VERSION = comfy_real.ROOT / "tests" / "fixtures" / "workflows" / "0.1.0-editor.json"
+TURNED = {  # values of its widgets, in the order of the file
+    "CycleSampleCodes": [2, 9, "fixed", 0.6, 0],
+    "CycleAlign": ["number", 1, "skip", "embedded", 1.5, 96],
+    "CycleRefinePivot": ["fast", "W+", 3, 4, 0.05],
+    "CyclePivotTune": ["fast", 6, 0.25, 0.5, 8, 0.002],
+    "CycleLatentEdit": ["to a value", -1.5, "1, 2", "0-3"],
+    "CycleGenerate": [0.8, "none", 5],
+    "CyclePasteBack": [0.2, 0.4],
+    "CycleCompare": ["a, b, c", 160],
+}
 
 
 def form(name):
@@ -110,6 +125,37 @@ def test_the_editor_opens_a_template_and_sends_the_form_for_the_api(page, name):
         for key, node in page.evaluate("app.graphToPrompt()")["output"].items()
     }
     assert sent == {key: node["inputs"] for key, node in workflow_files.read_api(name).items()}
+
+
+@pytest.mark.parametrize("values", [{}, TURNED], ids=["as saved", "turned"])
+def test_a_workflow_that_the_first_version_saved_opens_with_its_values_and_runs(page, values):
+    """Its widgets have no names in the file, and 0 or -1 where `auto` stands today."""
+    workflow = json.loads(FIRST_VERSION.read_text())
+    for node in workflow["nodes"]:
+        node["widgets_values"] = values.get(node["type"], node["widgets_values"])
+    opened(page, workflow)
+    assert page.evaluate("app.graph.nodes.every((x) => x.type in LiteGraph.registered_node_types)")
+    sent = page.evaluate("app.graphToPrompt()")["output"]
+    saved = workflow_files.to_api(workflow)
+    assert {key: node["class_type"] for key, node in sent.items()} == {
+        key: node["class_type"] for key, node in saved.items()
+    }
+    known = json.loads(node_texts.SNAPSHOT.read_text())
+    for key, node in saved.items():
+        later = known.get(node["class_type"], {"inputs": []})["inputs"]
+        defaults = {one["id"]: one["default"] for one in later if "default" in one}
+        found = sent[key]["inputs"]
+        assert found == {**found, **defaults, **node["inputs"]}, node["class_type"]
+    if values:
+        return
+    page.evaluate(ENDED)
+    page.evaluate("app.queuePrompt(0)")
+    comfy_page.until(page, f"{REFUSED} || window.ended", seconds=600)
+    assert page.evaluate(REFUSED) is False
+    kind, ended = page.evaluate("window.ended")
+    assert kind == "execution_success", ended
+    (edited,) = [str(x["id"]) for x in workflow["nodes"] if x["type"] == "SaveImage"]
+    comfy_page.until(page, f"app.nodeOutputs[{edited}]?.images?.length === 1")
 
 
 @pytest.mark.parametrize("make", make_workflows.BLUEPRINTS)

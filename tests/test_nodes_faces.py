@@ -198,6 +198,31 @@ def test_five_points_make_a_face_where_no_detector_finds_one(run):
     assert middle(frame)[0] == pytest.approx(100, abs=1)
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3])
+@pytest.mark.parametrize("which", ["portrait", "group"])
+def test_heads_on_their_side_or_upside_down_are_found_and_cut_out_upright(run, which, turn):
+    (photo,) = run("CycleExample", which=which)
+    given = {"face": "all", "size": 64, "detector": "embedded"}
+    upright, places, _, _ = run("CycleAlign", images=photo, **given)
+    turned = torch.rot90(photo, turn, (1, 2))
+    crops, there, _, _ = run("CycleAlign", images=turned, **given)
+    assert len(crops) == len(upright) == (1 if which == "portrait" else 3)
+    apart = (crops[:, None] - upright[None]).abs().mean((2, 3, 4))  # (turned, upright)
+    assert sorted(apart.argmin(1).tolist()) == list(range(len(crops)))
+    assert float(apart.amin(1).max()) < 0.01
+    pasted, _ = run("CyclePasteBack", images=turned, crops=1 - crops, frames=there)
+    straight, _ = run("CyclePasteBack", images=photo, crops=1 - upright, frames=places)
+    assert (torch.rot90(pasted, -turn, (1, 2)) - straight).abs().mean() < 0.01
+
+
+def test_each_picture_of_a_batch_may_be_turned_by_itself(run, only_embedded):
+    (photo,) = run("CycleExample", which="portrait")
+    batch = torch.cat([photo, torch.rot90(photo, 2, (1, 2)), photo])
+    crops, places, _, _ = run("CycleAlign", images=batch, detector="auto", size=64)
+    assert places.photos == (0, 1, 2)
+    assert float((crops - crops[:1]).abs().mean((1, 2, 3)).max()) < 0.01
+
+
 def test_another_take_is_cut_at_the_same_places(run, people):
     photo, _ = people
     crops, places, _, _ = run("CycleAlign", images=photo, face="all", size=64)
