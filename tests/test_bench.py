@@ -318,13 +318,13 @@ def test_real_pictures_hold_the_encoder_where_generated_ones_do(G, inside):
     E = load_encoder("portraits")
     models = BenchModels(G, E, Networks.for_loss(embedded=True))
     real, method = inside.images, find("cycle-real")
-    assert isinstance(method.run, ByRefinement)
+    assert isinstance(method.pivots, ByRefinement)
     given = replace(models, real=real[1:])
     codes = [
         one.pivots(on, real[:1], 2, 0).w
         for one, on in ((method, given), (find("cycle-refined"), models))
     ]
-    settings = replace(method.run.settings, steps=2)
+    settings = replace(method.pivots.settings, steps=2)
     wanted = refine(E, G, real[:1], settings, real[1:]).code.w
     torch.testing.assert_close(codes[0], wanted, rtol=0, atol=1e-6)
     assert (codes[0] - codes[1]).abs().max() > 1e-3

@@ -32,20 +32,17 @@ class BenchModels:
 @dataclass(frozen=True)
 class Method:
     """key: in file names; encoder: which training it uses, a folder's name (see docs/results.md),
-    "" for none; space: of its codes; steps: how many, which --quick shortens; detail_steps: of a
-    map of the detail that follows tuning (DHR, Cao et al. 2023), which is for one picture alone."""
+    "" for none; space: of its codes; steps: how many, which --quick shortens; pivots(models,
+    images, steps, seed): the codes of pictures float32 [N,3,R,R] in [-1,1]; detail_steps: of a map
+    of the detail that follows tuning (DHR, Cao et al. 2023), which is for one picture alone."""
 
     key: str
     title: str
     encoder: str
     space: str
     steps: int
-    run: ByEncoder | ByProjection | ByRefinement
+    pivots: ByEncoder | ByProjection | ByRefinement
     detail_steps: int = 0
-
-    def pivots(self, models: BenchModels, images: Tensor, steps: int, seed: int) -> Code:
-        """Codes of pictures float32 [N,3,R,R] in [-1,1]."""
-        return self.run(models, images, steps, seed)
 
 
 @dataclass(frozen=True)

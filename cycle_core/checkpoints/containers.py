@@ -111,9 +111,8 @@ def _read_pickle(region: Region, limits: Limits) -> tuple[str, Any]:
     data = machine.load(machine.at)
     keys, at = machine.load(machine.at), machine.at
     # text alone: to look up a deep tuple would end the process
-    if type(keys) is not list or not all(type(key) is str for key in keys):
-        raise Damaged("its storages are others than it says")
-    if set(keys) != storages.keys() or len(keys) != len(storages):
+    listed = type(keys) is list and all(type(key) is str for key in keys)
+    if not listed or sorted(keys) != sorted(storages):
         raise Damaged("its storages are others than it says")
     for key in keys:
         storage = storages[key]

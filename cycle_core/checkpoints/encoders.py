@@ -21,7 +21,7 @@ from ..errors import CheckpointError, InputError
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from . import generators
-from .building import build, make_config
+from .building import built, make_config
 from .format import Format, matching
 from .lazy_tensors import StoredTensor, shown
 from .reading import Contents, load_tensors
@@ -128,13 +128,11 @@ def load(
     assert parts is not None  # it was detected
     generator = _generator(contents) or generator
     config = make_config(EncoderConfig, _config(parts, source, generator, architecture), source)
-    with torch.device("meta"):  # 267 M parameters need not be initialised to be replaced
-        encoder = Encoder(config)
     state = load_tensors(parts.encoder)
     if config.pooled:
         state = {_renamed(name, {"linear": "styles.0.linear"}): state[name] for name in state}
     state["w_avg"] = _average(parts, config, source, generator).clone()
-    build(encoder, state, source)
+    encoder = built(lambda: Encoder(config), state, source)
     encoder.generator_id = generator.base_fingerprint if generator else ""
     return encoder
 
@@ -242,11 +240,7 @@ def _num_ws(parts: Parts, source: str | Path) -> int:
         return 2 * (size.bit_length() - 1) - 2
     if parts.average is not None and parts.average.ndim > 1 and parts.average.shape[-2] > 1:
         return parts.average.shape[-2]
-    raise Incomplete(
-        source,
-        "does not say how many styles its generator takes",
-        _GENERATOR,
-    )
+    raise Incomplete(source, "does not say how many styles its generator takes", _GENERATOR)
 
 
 def _average(
@@ -267,9 +261,7 @@ def _average(
     if generator is not None:
         return generator.w_avg.expand(shape)
     raise Incomplete(
-        source,
-        "holds no mean code (latent_avg) and no generator that would give it",
-        _GENERATOR,
+        source, "holds no mean code (latent_avg) and no generator that would give it", _GENERATOR
     )
 
 

@@ -10,37 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..models.inception import FidInception
 from ..models.irse import IdentityNet
 from ..models.moco import MocoNet
-from .building import build
+from .building import build, built
 from .format import Format
 from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
+from .state_dicts import beside
 
 Shapes = dict[str, tuple[int, ...]]
 _QUERY = "module.encoder_q."  # the encoder that MoCo trains; the other follows it slowly
 
 
 def _load_identity(contents: Contents) -> IdentityNet:
-    with torch.device("meta"):
-        network = IdentityNet()
-    build(network, load_tensors(contents.data), contents.path)
+    network = built(IdentityNet, load_tensors(contents.data), contents.path)
     network.name = "ArcFace IR-SE50"
     return network
 
 
 def _load_moco(contents: Contents) -> MocoNet:
     """The encoder without its projection head `fc`."""
-    with torch.device("meta"):
-        network = MocoNet()
     stored = contents.data["state_dict"]
     wanted = {k: v for k, v in stored.items() if not str(k).startswith(f"{_QUERY}fc.")}
-    build(network, load_tensors(wanted, _QUERY), contents.path)
-    return network
+    return built(MocoNet, load_tensors(wanted, _QUERY), contents.path)
 
 
 def _load_inception(contents: Contents) -> FidInception:
@@ -48,8 +43,7 @@ def _load_inception(contents: Contents) -> FidInception:
     network = FidInception()
     wanted = {k: v for k, v in contents.data.items() if not str(k).startswith("fc.")}
     counts = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
-    build(network, counts | load_tensors(wanted), contents.path)
-    return network
+    return build(network, counts | load_tensors(wanted), contents.path)
 
 
 def _load_tensors(contents: Contents) -> dict[str, Tensor]:
@@ -65,9 +59,7 @@ def _format(
     of the file that holds them, "" for a bare state dict."""
 
     def detect(contents: Contents) -> bool:
-        data = contents.data
-        if under:
-            data = data.get(under) if isinstance(data, dict) else None
+        data = beside(contents, under) if under else contents.data
         if not isinstance(data, dict):
             return False
         found = ((data.get(name), shape) for name, shape in shapes.items())
@@ -77,47 +69,25 @@ def _format(
 
 
 FORMATS = (
-    _format(
-        "Inception-v3",
-        "fid",
-        {"Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3), "fc.weight": (1008, 2048)},
-        _load_inception,
-    ),
-    _format(
-        "ArcFace IR-SE50",
-        "identity",
-        {"input_layer.0.weight": (64, 3, 3, 3), "output_layer.3.weight": (512, 25088)},
-        _load_identity,
-    ),
-    _format(
-        "MoCo v2 ResNet-50",
-        "identity",
-        {f"{_QUERY}conv1.weight": (64, 3, 7, 7), f"{_QUERY}fc.2.weight": (128, 2048)},
-        _load_moco,
-        under="state_dict",
-    ),
-    _format(
-        "torchvision's AlexNet",
-        "perceptual",
-        {"features.0.weight": (64, 3, 11, 11), "features.10.weight": (256, 256, 3, 3)},
-        _load_tensors,
-    ),
-    _format(
-        "torchvision's VGG-16",
-        "perceptual",
-        {"features.0.weight": (64, 3, 3, 3), "features.17.weight": (512, 256, 3, 3)},
-        _load_tensors,
-    ),
-    _format(
-        "the heads of LPIPS for AlexNet",
-        "perceptual",
-        {"lin1.model.1.weight": (1, 192, 1, 1), "lin4.model.1.weight": (1, 256, 1, 1)},
-        _load_tensors,
-    ),
-    _format(
-        "the heads of LPIPS for VGG-16",
-        "perceptual",
-        {"lin1.model.1.weight": (1, 128, 1, 1), "lin4.model.1.weight": (1, 512, 1, 1)},
-        _load_tensors,
-    ),
-)
+    _format("Inception-v3", "fid",
+            {"Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3), "fc.weight": (1008, 2048)},
+            _load_inception),
+    _format("ArcFace IR-SE50", "identity",
+            {"input_layer.0.weight": (64, 3, 3, 3), "output_layer.3.weight": (512, 25088)},
+            _load_identity),
+    _format("MoCo v2 ResNet-50", "identity",
+            {f"{_QUERY}conv1.weight": (64, 3, 7, 7), f"{_QUERY}fc.2.weight": (128, 2048)},
+            _load_moco, under="state_dict"),
+    _format("torchvision's AlexNet", "perceptual",
+            {"features.0.weight": (64, 3, 11, 11), "features.10.weight": (256, 256, 3, 3)},
+            _load_tensors),
+    _format("torchvision's VGG-16", "perceptual",
+            {"features.0.weight": (64, 3, 3, 3), "features.17.weight": (512, 256, 3, 3)},
+            _load_tensors),
+    _format("the heads of LPIPS for AlexNet", "perceptual",
+            {"lin1.model.1.weight": (1, 192, 1, 1), "lin4.model.1.weight": (1, 256, 1, 1)},
+            _load_tensors),
+    _format("the heads of LPIPS for VGG-16", "perceptual",
+            {"lin1.model.1.weight": (1, 128, 1, 1), "lin4.model.1.weight": (1, 512, 1, 1)},
+            _load_tensors),
+)  # fmt: skip

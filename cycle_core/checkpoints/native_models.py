@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-
 from ..models.detail_encoder import DetailEncoder, DetailEncoderConfig
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from ..models.stylegan3 import StyleGAN3Config
-from .building import assemble, build, make_config
+from .building import assemble, built, make_config
 from .format import Format
 from .lazy_tensors import Damaged
 from .native import NATIVE, is_native, model_of
@@ -34,9 +32,7 @@ def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     halvings = math.log2(config.input_size)  # a convolution each in every head
     if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
         raise Damaged("it claims more layers than it has tensors")
-    with torch.device("meta"):  # 267 million weights need not be initialised to be replaced
-        encoder = Encoder(config)
-    build(encoder, state, contents.path)
+    encoder = built(lambda: Encoder(config), state, contents.path)
     encoder.generator_id = metadata.get("generator", "")
     return encoder
 
@@ -46,9 +42,7 @@ def _load_detail_encoder(contents: Contents) -> DetailEncoder:
     config = make_config(DetailEncoderConfig, config, contents.path)
     if max(config.fine, config.coarse) > len(state):  # before so many layers are made
         raise Damaged("it claims more layers than it has tensors")
-    with torch.device("meta"):
-        network = DetailEncoder(config)
-    build(network, state, contents.path)
+    network = built(lambda: DetailEncoder(config), state, contents.path)
     network.generator_id = metadata.get("generator", "")
     return network
 

@@ -21,7 +21,6 @@ from .options import (
     device_of,
     given,
     names_of,
-    settings_of,
 )
 
 _BOTH = names_of(ComparisonSettings)
@@ -124,10 +123,11 @@ def _on_photographs(arguments: argparse.Namespace) -> None:
     from ..bench.report import photo_layout, photo_sheets, photo_tables, plot
     from ..checkpoints.registry import load_generator
     from ..images.io import save_image
+    from ..run.pipeline import preset
 
     arguments.generator = arguments.generator or "portraits"
     arguments.preset = arguments.preset or "auto"
-    refining, tuning = settings_of(arguments, load_generator(arguments.generator))
+    refining, tuning = preset(arguments.preset, load_generator(arguments.generator))
     own: dict[str, Any] = given(arguments, PhotoSettings) | {"device": str(device_of(arguments))}
     settings = PhotoSettings(refine=refining, tune=tuning, **own)
     console = Console(arguments.quiet)

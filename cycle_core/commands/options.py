@@ -18,9 +18,6 @@ from ..runtime.settings import Meaning, field_of, meaning
 if TYPE_CHECKING:
     import torch
 
-    from ..invert.settings import RefineSettings, TuneSettings
-    from ..models.generator import Generator
-
 EDIT_HELP = (
     "NAME=STRENGTH moves by so many standard deviations (smile=2), NAME:=VALUE goes to a value "
     "(smile:=0); then ,keep=NAME leaves an attribute alone, ,layers=0-5 moves only those styles, "
@@ -145,16 +142,11 @@ def names_of(kind: type, without: Iterable[str] = ()) -> list[str]:
     return [one.name for one in fields(kind) if meaning(one) and one.name not in without]
 
 
-def add_machine(
-    command: argparse.ArgumentParser,
-    kind: type,
-    names: Iterable[str],
-) -> argparse._ArgumentGroup:
+def add_machine(command: argparse.ArgumentParser, kind: type, names: Iterable[str]) -> None:
     """The group of a training's options that change its speed and its log, not its aim."""
     group = command.add_argument_group("machine")
     add_settings(group, kind, names)
     group.add_argument("--threads", type=positive, default=1, help="of the CPU (default: 1)")
-    return group
 
 
 def given(arguments: argparse.Namespace, kind: type, step: str = "") -> dict[str, Any]:
@@ -315,13 +307,6 @@ def device_of(arguments: argparse.Namespace) -> torch.device:
             f"The device {name[:60]!r} cannot be used on this machine: choose cpu, or auto."
         ) from error
     return device
-
-
-def settings_of(arguments: argparse.Namespace, G: Generator) -> tuple[RefineSettings, TuneSettings]:
-    """The settings of --preset for a generator. Raises InputError for an unknown preset."""
-    from ..run.pipeline import preset
-
-    return preset(arguments.preset, G)
 
 
 def output_file(path: Path, inputs: list[Path]) -> Path:

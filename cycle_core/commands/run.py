@@ -28,7 +28,6 @@ from .options import (
     add_settings,
     device_of,
     given,
-    settings_of,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     from ..faces.points import EVERY, load_points
     from ..run.batch import Batch
     from ..run.inputs import find_pictures
-    from ..run.pipeline import RunSettings, is_name, load_models, project_preset
+    from ..run.pipeline import RunSettings, is_name, load_models, preset, project_preset
     from ..run.results import make_folder
     from ..runtime import distributed
 
@@ -122,7 +121,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> tuple[Batch, In
     )
     for edit in edits:
         check_edit(edit, models.generator)
-    refining, tuning = settings_of(arguments, models.generator)
+    refining, tuning = preset(arguments.preset, models.generator)
     refining = replace(refining, **given(arguments, RefineSettings, "refine_"))
     if most := given(arguments, TuneSteps, "tune_"):
         tuning = tuning.in_steps(**most)

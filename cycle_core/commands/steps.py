@@ -30,7 +30,6 @@ from .options import (
     given,
     names_of,
     output_file,
-    settings_of,
 )
 
 DEFAULT = "portraits"  # of --generator
@@ -173,6 +172,7 @@ def run_refine(arguments: argparse.Namespace) -> None:
     from ..checkpoints.registry import load_encoder, load_generator
     from ..images.io import list_images, read_crop
     from ..invert.refine import refine
+    from ..run.pipeline import preset
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, [arguments.crop])
@@ -181,7 +181,7 @@ def run_refine(arguments: argparse.Namespace) -> None:
     crop = read_crop(arguments.crop)
     device = device_of(arguments)
     generator = load_generator(arguments.generator, device)
-    settings, _ = settings_of(arguments, generator)
+    settings, _ = preset(arguments.preset, generator)
     settings = replace(settings, **given(arguments, RefineSettings))
     refined = refine(
         load_encoder(
@@ -207,13 +207,14 @@ def run_tune(arguments: argparse.Namespace) -> None:
     from ..invert.tune import tune
     from ..invert.tuned_files import save_tuned
     from ..models.same_space import adopt
+    from ..run.pipeline import preset
 
     console = Console(arguments.quiet)
     out = output_file(arguments.out, arguments.files)
     crops, pivots = _crops_and_pivots(arguments.files)
     device = device_of(arguments)
     generator = load_generator(arguments.generator, device)
-    _, settings = settings_of(arguments, generator)
+    _, settings = preset(arguments.preset, generator)
     own = given(arguments, TuneSettings)
     if "steps" in own:
         settings = settings.in_steps(own.pop("steps"))

@@ -30,7 +30,7 @@ from ..images.sheet import contact_sheet, save_sheet
 from ..invert.generate import generate
 from ..invert.tuned_files import load_tuned, save_tuned
 from ..models.generator import Generator
-from .pipeline import Edited, InvertedPhoto, Models, on_device
+from .pipeline import Edited, InvertedPhoto, Models
 
 _FRAME = {"quad": [[float]], "size": int, "photo_size": [int], "source?": str}
 STEPS = ("project", "encode", "refine", "tune")  # of which a picture has those of its report
@@ -59,9 +59,8 @@ def read_inversion(
     """What `write_inversion` wrote, for the same photo and models. Raises InputError, MismatchError
     and CheckpointError where the files do not fit or are damaged."""
     G = models.generator
-    crop, frame = align(
-        on_device(photo, G.device), read_frame(folder / "crop.frame.json"), G.resolution
-    )
+    place = read_frame(folder / "crop.frame.json")
+    crop, frame = align(photo.image.to(G.device), place, G.resolution)
     codes = {
         step: load_code(folder / f"{step}.safetensors", G.device)
         for step in STEPS[:-1]

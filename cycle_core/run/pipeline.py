@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -203,7 +203,7 @@ def invert_picture(
         return lambda step, total, _: advanced(name, step, total)
 
     clock = Stopwatch()
-    crop, frame = align(on_device(photo, G.device), target, G.resolution)
+    crop, frame = align(photo.image.to(G.device), target, G.resolution)
     report["align"] = {"size": frame.size, "found_by": frame.source, "seconds": clock.lap()}
 
     if E is None:  # nothing is refined
@@ -272,8 +272,3 @@ def edit_picture(
         results.append(Edited(edit, code, image, photo, report))
         advanced("edit", number, len(edits))
     return results
-
-
-def on_device(photo: Photo, device: torch.device) -> Photo:
-    """The same photo on another device."""
-    return replace(photo, image=photo.image.to(device))
