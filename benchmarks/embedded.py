@@ -159,9 +159,7 @@ def main() -> None:
     if args.pictures:
         pictures(G, data, args.pictures)
     report: dict = {
-        "generator": measure_generator(
-            G, data, load_attributes("metrics"), load_perceptual("metrics")
-        )
+        "generator": measure_generator(G, data, load_attributes(), load_perceptual("metrics"))
     }
     if args.encoded:
         report["inversion"] = measure_inversion(data, args.encoded, args.tune, args.workers)

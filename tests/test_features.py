@@ -127,7 +127,7 @@ def test_calibration_gives_every_level_the_same_share_of_the_distance(data):
 def test_the_roles_have_networks_of_different_width():
     for kind in FeatureTraining.KINDS:
         loss, metrics = (
-            make(FeatureTraining(kind=kind, role=role), TABLE) for role in FeatureTraining.ROLES
+            make(FeatureTraining(kind=kind, role=role), TABLE) for role in ("loss", "metrics")
         )
         assert loss.config != metrics.config
 

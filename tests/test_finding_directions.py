@@ -13,6 +13,7 @@ from cycle_core.directions.direction import Direction
 from cycle_core.directions.discovery import calibrate, fit_directions, ganspace, sefa
 from cycle_core.directions.editing import edit
 from cycle_core.directions.files import load_direction
+from cycle_core.files.assets import ASSETS
 from cycle_core.invert.generate import generate
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config
@@ -116,7 +117,7 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
         path = tmp_path / f"{name}.safetensors"
         save_model(path, "generator", model.config, model.state_dict())
     out = tmp_path / "directions.safetensors"
-    command = ["directions", "--generator"]
+    command = ["directions", str(ASSETS / "perceptual_metrics.safetensors"), "--generator"]
     options = ["--out", str(out), "--samples", "500", "--pictures", "0", "--device", "cpu"]
     assert main([*command, str(tmp_path / "portraits.safetensors"), *options], parser) == 0
     assert load_direction(f"{out}:glasses").generator_id == portraits.fingerprint

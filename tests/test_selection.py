@@ -7,6 +7,7 @@ from cycle_core.bench.sets import open_set
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files import weights
 from cycle_core.files.assets import ASSETS
+from cycle_core.measure.judge import Judge
 from cycle_core.measure.perceptual import (
     VGG16,
     AlexNet,
@@ -181,7 +182,7 @@ def people():
     return open_set("inside", 8)
 
 
-@pytest.mark.parametrize("role", ["loss", "metrics"])
+@pytest.mark.parametrize("role", ["loss", "metrics", "reading"])
 @pytest.mark.parametrize("name", ["smile", "age", "yaw"])
 def test_the_attribute_network_sees_a_true_edit(role, name):
     people = open_set("inside")
@@ -207,6 +208,15 @@ def test_the_perceptual_distance_grows_with_blur_and_is_half_between_strangers(p
     distances = [lpips(images, image).mean().item() for image in blurred]
     assert 0 < distances[0] < distances[1] < distances[2]
     assert lpips(images, images.roll(1, 0)).mean().item() == pytest.approx(0.5, abs=0.2)
+
+
+def test_what_reads_edits_is_no_distance_and_another_network_than_what_compares():
+    with pytest.raises(InputError, match="loss, metrics, not 'reading'"):
+        load_perceptual("reading")
+    judge = Judge()
+    assert judge.attributes is not None
+    read, compared = judge.attributes.tap_weights, judge.networks.perceptual.network.tap_weights
+    assert not torch.equal(read, compared)
 
 
 def test_the_networks_of_losses_and_metrics_are_different_ones():

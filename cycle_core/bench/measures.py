@@ -2,8 +2,9 @@
 
 On the embedded domain edits are measured exactly, against the render of the true edit; of a
 photograph no factor is known, so that no edit is right or wrong, only what it changes and keeps.
-The embedded networks here are those of role "metrics", which no training, refinement or tuning
-minimised. Everything is one number for each picture: intervals are made of them.
+No training, refinement or tuning minimised a network that measures here: that of role "metrics"
+compares pictures, that of role "reading" reads edits, and a third one calibrated the directions.
+Everything is one number for each picture: intervals are made of them.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Rulers:
             mean.float().to(G.device),
             whitening_of(covariance).to(G.device),
             typical_styles(G),
-            load_attributes("metrics").to(G.device),
+            load_attributes().to(G.device),
         )
 
 

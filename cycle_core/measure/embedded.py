@@ -1,7 +1,7 @@
-"""The measuring networks that come with the package: two of each kind.
+"""The measuring networks that come with the package, each trained from a seed of its own.
 
-They are trained from different seeds and with different widths. Role "loss" is what trainings,
-refinement and tuning minimise; role "metrics" is in no loss."""
+Role "loss" is what trainings, refinement and tuning minimise; "metrics" is in no loss, and compares
+pictures; "reading", perceptual alone, is in no loss and no distance, and reads what an edit did."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from ..checkpoints.building import build
 from ..checkpoints.native import read_model
 from ..errors import CheckpointError, InputError
 
-ROLES = ("loss", "metrics")
+ROLES = ("loss", "metrics")  # of those that compare
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_embedded(kind: str, role: str, make: Callable[[dict[str, Any]], Network]) -> Network:
     """The network of a kind ("perceptual" or "identity") and a role, on the CPU, frozen.
 
-    make: its class, from the file's configuration. Raises InputError for another role,
-    MissingFileError, CheckpointError."""
-    check_choice("role", role, ROLES)
+    make: its class, from the file's configuration. Raises MissingFileError, CheckpointError."""
     name = f"{kind}_{role}"
     config, state, _ = read_model(name, kind)
     try:

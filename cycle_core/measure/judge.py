@@ -24,7 +24,7 @@ class Judge:
 
         Raises MissingFileError, CheckpointError."""
         self.networks = Networks.for_metrics(embedded).to(device)
-        self.attributes = load_attributes("metrics").to(device) if embedded else None
+        self.attributes = load_attributes().to(device) if embedded else None
 
     def names(self, losses: Networks | None = None) -> dict[str, str]:
         """Which networks measure, and which of them `losses` minimise too."""

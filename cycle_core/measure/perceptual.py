@@ -108,11 +108,12 @@ def find_vgg() -> Lpips | None:
         return None
 
 
-def load_attributes(role: str = "metrics") -> PortraitNet:
+def load_attributes(role: str = "reading") -> PortraitNet:
     """The network that reads the factors of embedded portraits, on the CPU, frozen.
 
-    It is the backbone of the embedded perceptual distance of the same role.
+    Those of the roles "loss" and "metrics" are the backbones of the embedded perceptual distances.
     Raises InputError, MissingFileError, CheckpointError."""
+    check_choice("role", role, (*ROLES, "reading"))
     net = load_embedded("perceptual", role, lambda config: PortraitNet(PortraitNetConfig(**config)))
     return net.fold()
 

@@ -114,8 +114,11 @@ def parser() -> argparse.ArgumentParser:
         "directions",
         train_directions,
         "fit and calibrate a direction for every factor of rendered people",
-        "directions --generator portraits --out directions.safetensors",
+        "directions calibration.safetensors --generator portraits --out directions.safetensors",
         _PROGRAM,
+    )
+    command.add_argument(
+        "reader", type=Path, help="file of `features perceptual --role calibration`"
     )
     command.add_argument("--generator", default="portraits", help="file, or an embedded one's name")
     add_out(command, "file of the directions", str(ASSETS / "directions.safetensors"))
@@ -209,6 +212,7 @@ def train_directions(arguments: argparse.Namespace) -> None:
     settings = DirectionTraining(**given(arguments, DirectionTraining))
     with closing(Console(arguments.quiet)) as console:
         directions.train(
+            arguments.reader,
             arguments.generator,
             arguments.out,
             arguments.table,

@@ -1,12 +1,12 @@
 """Make the embedded directions: one for every factor of the renders, fitted and calibrated.
 
-    python -m people.training directions --generator portraits
+    python -m people.training directions READER --generator portraits
 
 Of the embedded generator's inputs z the factors are known, so directions need no labelling: codes
 of random z are fitted to the factors' Gaussian codes, all at once, so that each direction moves its
-own factor and, to first order, no other. Then the networks of role "metrics", which no training
-minimised, measure what every strength does in pictures: that sets the unit and makes the table of
-the model card.
+own factor and, to first order, no other. Then READER, a network of `features perceptual` which no
+loss minimises and no comparison measures by, reads what every strength does in pictures: that sets
+the unit and makes the table of the model card.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cycle_core.checkpoints.building import build
+from cycle_core.checkpoints.native import read_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
@@ -30,7 +32,7 @@ from cycle_core.directions.files import save_directions
 from cycle_core.errors import InputError
 from cycle_core.files.atomic import write_json
 from cycle_core.invert.generate import generate
-from cycle_core.measure.perceptual import PortraitNet, load_attributes
+from cycle_core.measure.perceptual import PortraitNet, PortraitNetConfig
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
@@ -101,9 +103,7 @@ def measure(
 
     names = list(attributes.config.names)
     if direction.name not in names:
-        raise InputError(
-            f"The metrics network does not read {direction.name!r}: train it on all factors."
-        )
+        raise InputError(f"The network does not read {direction.name!r}: train it on all factors.")
     changes, deviation = responses(G, direction, read, codes, STRENGTHS)  # [S, B, A], [A]
     effect = (changes.mean(1) / deviation.clamp(min=1e-6)).cpu()  # [S, A]
     own = names.index(direction.name)
@@ -129,6 +129,7 @@ def _identity_kept(G: Generator, direction: Direction, codes: Code, identity: Id
 
 
 def train(
+    reader: str | Path,
     generator: str | Path,
     out: str | Path,
     table: str | Path | None = None,
@@ -138,11 +139,12 @@ def train(
 ) -> list[Direction]:
     """Fit, measure and save the directions of a generator; gives them.
 
-    table: file for what was measured, JSON. say: takes a line of what is done."""
+    reader: file of a perceptual network. table: file for what was measured, JSON. say: takes a line
+    of what is done."""
     settings = settings or DirectionTraining()
     begin = time.monotonic()
     G = load_generator(generator, device)
-    attributes = load_attributes("metrics").to(G.device)
+    attributes = load_reader(reader).to(G.device)
     directions, quality = fit(G, attributes.config.table, settings)
     rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
     unread = [d.name for d in directions if quality[d.name] < READABLE]
@@ -175,6 +177,16 @@ def train(
         write_json(table, {**origin, "directions": rows})
     say(f"{len(directions)} directions in {seconds} s: {out}")
     return directions
+
+
+def load_reader(path: str | Path) -> PortraitNet:
+    """The network of a file of `features perceptual`, on the CPU, frozen.
+
+    Raises MissingFileError, CheckpointError."""
+    config, state, _ = read_model(path, "perceptual")
+    net = PortraitNet(PortraitNetConfig(**config))
+    build(net, state, str(path))
+    return net.fold()
 
 
 def selective(row: Mapping[str, Any]) -> bool:

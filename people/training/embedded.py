@@ -121,11 +121,14 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
                    f"PEOPLE_SIZE={preset.resolution}"],
         "scenes": ["make", "scenes", f"SCENES={scenes}", f"SCENES_COUNT={preset.scenes}"],
     }  # fmt: skip
-    for role in ("loss", "metrics"):
-        for kind, count in (("perceptual", preset.perceptual), ("identity", preset.identity)):
-            name = f"{kind}_{role}"
-            steps[name] = [*build, "features", kind, data, "--role", role,
-                           "--out", folder / name, "--steps", count, *preset.device]  # fmt: skip
+    count = {"perceptual": preset.perceptual, "identity": preset.identity}
+    networks = [(kind, role) for role in ("loss", "metrics") for kind in count]
+    for kind, role in (*networks, ("perceptual", "reading"), ("perceptual", "calibration")):
+        name = f"{kind}_{role}"
+        steps[name] = [*build, "features", kind, data, "--role", role,
+                       "--out", folder / name, "--steps", count[kind], *preset.device]  # fmt: skip
+    reader = folder / "calibration.safetensors"  # of the build alone
+    steps["perceptual_calibration"] += ["--save", reader]
     start: list[object] = []
     for stage in preset.stages:
         last = stage is preset.stages[-1]
@@ -141,7 +144,7 @@ def commands(folder: Path, preset: Preset) -> dict[str, list[str]]:
         start = ["--start", out / "generator.safetensors"]
     steps["encoder"] = [*train, "encoder", "--generator", "portraits", "--data", data,
                         "--out", folder / "encoder", *preset.encoder, *preset.device]  # fmt: skip
-    steps["directions"] = [*build, "directions", "--generator", "portraits",
+    steps["directions"] = [*build, "directions", reader, "--generator", "portraits",
                            "--out", ASSETS / "directions.safetensors",
                            "--table", folder / "directions.json"]  # fmt: skip
     sets = folder / "sets"

@@ -11,13 +11,13 @@ from cycle_core.training.settings import GeneratorSettings, TrainingSettings
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureTraining(TrainingSettings):
-    """A network that compares or reads portraits. Losses and metrics differ in width and seed."""
+    """A network that compares or reads portraits. The losses' has another width than the rest."""
 
     KINDS: ClassVar = ("perceptual", "identity")
-    ROLES: ClassVar = ("loss", "metrics")
+    ROLES: ClassVar = ("loss", "metrics", "reading", "calibration")
 
     kind: str = setting("perceptual", "what it compares", choices=KINDS)
-    role: str = setting("loss", "who uses it: they differ in width and in seed", choices=ROLES)
+    role: str = setting("loss", "what it is for, which gives its seed", choices=ROLES)
     seed: int = setting(1, "of everything random", low=0)
     steps: int = setting(2500, "of the training", low=1)
     batch: int = setting(64, "portraits of a step", low=2)
