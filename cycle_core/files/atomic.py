@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -40,13 +41,27 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
     Raises InputError where the folder is missing, cannot be written or the disk is full."""
     path = Path(path)
+    with writing(path), replacing(path) as part:
+        write(part)
+
+
+@contextlib.contextmanager
+def writing(path: Path, *others: type[Exception]) -> Iterator[None]:
+    """Why a file could not be written, in words that say what to do: an OSError in the block, or
+    one of the others, becomes an InputError."""
     try:
-        with replacing(path) as part:
-            write(part)
-    except OSError as error:
+        yield
+    except (OSError, *others) as error:
+        number, why = getattr(error, "errno", None), getattr(error, "strerror", None) or error
+        advice = "choose a folder that exists, that you may write to, on a disk with room"
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            advice = "the disk is full; free some space or choose another folder"
+        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            advice = "the folder may not be written to; choose another one"
+        elif number in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            advice = "a file is in the way of a folder or the other way round; choose another name"
         raise InputError(
-            f"{path} could not be written ({error.strerror or error}): choose a folder that "
-            "exists, that you may write to, on a disk with room; nothing was changed."
+            f"{path} could not be written ({why}): {advice}. Nothing was changed."
         ) from error
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..files.atomic import replacing
+from ..files.atomic import replacing, writing
 from .io import MAX_PIXELS, to_pil
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")  # that are read
@@ -191,16 +191,8 @@ class ClipWriter:
                 if not copied:
                     self._container.mux(target.encode(None))
 
-    @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:  # FFmpeg's errors are of both
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"{self.path} could not be written ({reason}): choose a folder that exists, that "
-                "you may write to, on a disk with room; nothing was changed."
-            ) from error
+    def _reported(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self.path, ValueError)  # FFmpeg's errors are of both
 
 
 def write_animation(path: str | Path, images: Iterable[Tensor], rate: float) -> None:
@@ -215,19 +207,16 @@ def write_animation(path: str | Path, images: Iterable[Tensor], rate: float) -> 
     if first is None:
         raise InputError(f"{path}: an animation has at least one picture, and none was given.")
     options: dict[str, Any] = {"quality": 90} if path.suffix.lower() == ".webp" else {}
-    try:
-        with replacing(path) as part, open(part, "wb") as file:
-            first.save(
-                file,
-                format=path.suffix[1:].upper(),
-                save_all=True,
-                append_images=pictures,
-                duration=round(1000 / rate),
-                loop=0,
-                **options,
-            )
-    except OSError as error:
-        raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
+    with writing(path), replacing(path) as part, open(part, "wb") as file:
+        first.save(
+            file,
+            format=path.suffix[1:].upper(),
+            save_all=True,
+            append_images=pictures,
+            duration=round(1000 / rate),
+            loop=0,
+            **options,
+        )
 
 
 def is_clip(path: str | Path) -> bool:

@@ -5,7 +5,6 @@ float32 [B,1,H,W] in [0,1], 1 = opaque. How a file becomes such a tensor is in `
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import InputError
-from ..files.atomic import replacing
+from ..files.atomic import replacing, writing
 from ..runtime.devices import one_thread_if_small
 
 if TYPE_CHECKING:
@@ -132,12 +131,10 @@ def save_image(
     picture = to_pil(image, alpha)
     if grey:
         picture = picture.convert("LA" if alpha is not None else "L")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part, open(part, "wb") as file:
             picture.save(file, format=kind, **_SAVE_OPTIONS.get(kind, {}), **_noted(kind, note))
-    except OSError as error:
-        raise InputError(f"{path} could not be written: {_why(error)}.") from error
     return path
 
 
@@ -306,14 +303,3 @@ def _natural(name: str) -> list[tuple[int, str]]:
     """img2 before img10: runs of digits compare as numbers."""
     runs = re.findall(r"\d+|\D+", name.lower())
     return [(int(run), "") if run.isdecimal() else (-1, run) for run in runs]
-
-
-def _why(error: OSError) -> str:
-    """The reason of a failed write in words that say what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full; free some space or choose another folder"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "the folder may not be written to; choose another one"
-    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-        return "a file is in the way of a folder or the other way round; choose another name"
-    return f"{error.strerror or error}; choose another folder or name"

@@ -80,13 +80,9 @@ def train(
     stage and the generator's fingerprint. Nothing that is passed in is changed.
     Raises InputError for impossible settings or another run's folder, MismatchError for a body of
     another shape, CycleError where the training diverges."""
-
-    def make(digest: str) -> EncoderTrainer:
-        return EncoderTrainer(
-            generator, data, settings, perceptual, identity, config, body, known=digest
-        )
-
-    return loop.train(out, make, callback).encoder.eval().requires_grad_(False)
+    given = generator, data, settings, perceptual, identity, config, body
+    trainer = loop.train(out, partial(EncoderTrainer, *given), callback)
+    return trainer.encoder.eval().requires_grad_(False)
 
 
 class EncoderTrainer(loop.Trainer):

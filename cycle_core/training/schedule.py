@@ -118,12 +118,12 @@ def durations(phases: str) -> tuple[tuple[str, int], ...]:
 def phase_at(step: int, num_ws: int, total: int, settings: ScheduleSettings | None = None) -> Phase:
     """What holds at `step` (0 .. total - 1) of a run of `total` steps for `num_ws` style inputs.
 
-    Raises InputError for a step outside of the run, fewer than two styles, or a run too short to
-    reach its last phase (a `cycle` of fewer than 21 steps)."""
+    Raises InputError for a step outside of the run, or a run too short to reach its last phase (a
+    `cycle` of fewer than 21 steps)."""
     settings = settings or ScheduleSettings()
     parts = durations(settings.phases)
     whole = sum(steps for _, steps in parts)
-    _check(step, num_ws, total, parts, whole)
+    _check(step, total, parts, whole)
     now = step * whole  # all comparisons are times total: of exact integers
     stage = tightened = end = 0
     for kind, steps in parts:
@@ -155,13 +155,9 @@ def _stages(kind: str, stage: int, last: int, done: int, length: int) -> tuple[i
     return now, now
 
 
-def _check(
-    step: int, num_ws: int, total: int, parts: tuple[tuple[str, int], ...], whole: int
-) -> None:
+def _check(step: int, total: int, parts: tuple[tuple[str, int], ...], whole: int) -> None:
     if not 0 <= step < total:
         raise InputError(f"A run of {total} steps has the steps 0 to {total - 1}, not {step}.")
-    if num_ws < 2:
-        raise InputError(f"A cycle needs a generator of two styles or more, not {num_ws}.")
     last = parts[-1][1]
     if total * last < whole:
         raise InputError(
