@@ -17,7 +17,7 @@ from .settings import TuneSettings
 class Locality:
     """Each call samples w_z (truncation 0.5), goes from a pivot towards it,
 
-        w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|  (equation 4)
+        w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|  (PTI, section 3.3)
 
     and holds the pictures of the tuned and of the original generator at w_r together by
     0.1 L2 + 0.1 LPIPS, without noise. alpha is at most |w_z - w_p|: in a latent

@@ -17,7 +17,7 @@ Rendering = Callable[..., Tensor]  # a synthesis network, compiled or not
 class PivotLoss:
     """How far what a generator renders of the pivots is from the pictures, in batches:
 
-    l2 L2(x, G(w_p)) + lpips LPIPS(x, G(w_p))  (PTI, section 3.2, equation 2)."""
+    l2 L2(x, G(w_p)) + lpips LPIPS(x, G(w_p))  (PTI, section 3.2)."""
 
     def __init__(self, objective: Objective, image: Tensor, w: Tensor, settings: TuneSettings):
         self.objective, self.dtype, self.count = objective, settings.dtype, len(image)
