@@ -24,7 +24,7 @@ def invert_and_edit() -> Graph:
         "minute. Then change *strength* or the direction and run again, which takes a moment, or "
         "choose your own picture in *photo*.\n\n"
         f"{OWN_FACE}",
-        250,
+        340,
     )
     photo, G, E, aligned, refined, tuned = inverted(g)
     direction = g.node("CycleLoadDirection", name="smile")
@@ -53,7 +53,7 @@ def live_edit() -> Graph:
         "with the embedded models on an example portrait, on a CPU. Move the sliders, and the "
         "picture follows; run again to put the face back, or choose your own in *photo*.\n\n"
         f"{OWN_FACE}",
-        230,
+        300,
     )
     photo, G, E, aligned, refined, tuned = inverted(g)
     editor = g.node(
@@ -84,7 +84,7 @@ def compare_pivots() -> Graph:
         "for this face, and *tuned*, where the generator moves too. The first picture shows how "
         "near each comes, the second the same edit at each. Change the direction, its *strength* "
         "or the *photo*.",
-        220,
+        230,
     )
     photo, G, E, aligned, refined, tuned = inverted(g)
     encoded = g.node("CycleEncode", images=aligned.crops, encoder=E.encoder, generator=G.generator)
@@ -217,7 +217,7 @@ def edit_then_upscale() -> Graph:
         "there. *Upscale Image By* needs no model and adds no detail. Change *seed* or *strength*, "
         "or with a file in **models/upscale_models** put *Load Upscale Model* and *Upscale Image "
         "(using Model)* in its place.",
-        210,
+        230,
     )
     G, person, direction, edit, face = smiling(g, seed=4)
     larger = g.node("ImageScaleBy", image=face.images)
@@ -281,10 +281,10 @@ def group_photo() -> Graph:
     about = g.note(
         "## Three faces, each with its own edit\n\n"
         "Each face of the example photo is cut out, from left to right, and the embedded generator "
-        "is tuned for all. *strengths* has one number for each face in that order, and 0 leaves it "
-        "alone: two smile, one gets glasses. Change them, choose faces in *Align Faces* by their "
-        "numbers in *found*, or your own *photo*.",
-        170,
+        "is tuned for all. *strengths* has one number for each in that order, and 0 leaves it "
+        "alone: two smile, one gets glasses. Change them, choose faces in *Align Faces* by the "
+        "numbers in *found*, or your *photo*.",
+        208,
     )
     photo = g.node("CycleExample", which="group")
     G, E = models(g)
@@ -342,9 +342,8 @@ def own_generator_and_encoder() -> Graph:
         "| its directions (and **.npy** **.npz**) | **models/gan_directions** |\n\n"
         "StyleGAN2 and StyleGAN3 generators, and Cycle Encoding, e4e, pSp and ReStyle encoders "
         "open as they were published; nothing that a file stores is executed. The three must "
-        "belong together: for faces, for instance, **ffhq.pkl** of NVIDIA with "
-        "**e4e_ffhq_encode.pt**.",
-        400, "What goes where",
+        "belong together, as do **ffhq.pkl** of NVIDIA and **e4e_ffhq_encode.pt**.",
+        530, "What goes where",
     )  # fmt: skip
     G = g.node("CycleLoadGenerator", name="portraits")
     E = g.node("CycleLoadEncoder", name="portraits", generator=G.generator)
@@ -385,7 +384,7 @@ def directions_from_images() -> Graph:
         "anybody. Here both are 24 random people of the embedded generator, with glasses and "
         "without. For your own, cut a few dozen pictures of each out by *Align Faces* and connect "
         "them to *having* and *lacking*; otherwise the two sets should be alike.",
-        260,
+        275,
     )
     G, E = models(g)
     people = g.node(

@@ -30,6 +30,7 @@ OWN_WIDGETS = {
 SIZES = (1600, 1000), (1920, 1080)
 PHONE = 390, 844
 READABLE = 0.6  # of the scale; below it the editor hides every text
+LETTERS = 9  # pixels on the screen
 ENDED = """(() => {
   window.ended = null;
   for (const kind of ["execution_success", "execution_error"])
@@ -64,6 +65,18 @@ CROSSED = """(() => {
             links.some((link) => context.isPointInStroke(link.path, x, y))) return true;
   }).map((group) => group.title);
 })()"""
+
+# of each note: how large its letters are on the screen, and how far its text is from its lower end
+NOTES = """app.graph.nodes.filter((node) => node.type === "MarkdownNote").map((node) => {
+  const whole = document.querySelector(`[data-node-id="${node.id}"]`) ?? node.widgets[0].element;
+  const text = [...whole.querySelectorAll(".tiptap, .comfy-markdown-content")]
+    .find((one) => one.checkVisibility());
+  const [first, last] = [text.querySelector("p"), text.lastElementChild];
+  const { height } = first.getBoundingClientRect();
+  const letters = parseFloat(getComputedStyle(first).fontSize) * height / first.offsetHeight;
+  const ends = [whole, last].map((one) => one.getBoundingClientRect().bottom);
+  return [letters, ends[0] - ends[1]];
+})"""
 
 
 def form(name):
@@ -145,6 +158,7 @@ def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_afte
         assert page.evaluate("app.canvas.ds.scale") >= READABLE, (width, height)
         check_places(page)
         check_window(page, width, height)
+        check_notes(page)
         comfy_page.until(page, "[...app.graph._links.values()].every((link) => link.path)")
         assert page.evaluate(CROSSED) == []
     if any(node["type"] in workflow_files.USERS_FILES for node in workflow["nodes"]):
@@ -221,6 +235,14 @@ def check_window(page, width, height):
     for number, (x, y, wide, high) in page.evaluate(PLACES)["nodes"].items():
         place = [(x + left) * scale, (y + top) * scale, wide * scale, high * scale]
         assert within(place, (0, 0, width, height)), f"{number} at {place} is out of the window"
+
+
+def check_notes(page):
+    notes = page.evaluate(NOTES)
+    assert notes
+    for letters, below in notes:
+        assert letters >= LETTERS
+        assert below >= 0, "the text goes on below the note"
 
 
 def apart(a, b):

@@ -239,6 +239,7 @@ def _entry(
     if node.title:
         entry["title"] = node.title
     if node.kind == "MarkdownNote":
+        entry["properties"]["cycle_note"] = True  # by which web/notes.js knows it
         return {**entry, **NOTE, "widgets_values": [node.values["text"]]}
     into = {(link[3], link[4]): link[0] for link in links}
     for slot, one in enumerate(node.schema["inputs"]):
