@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import known_directions
 import pytest
 import torch
@@ -12,7 +14,7 @@ from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.discovery import calibrate, fit_directions, ganspace, sefa
 from cycle_core.directions.editing import edit
-from cycle_core.directions.files import load_direction
+from cycle_core.directions.files import list_directions, load_direction, save_directions
 from cycle_core.files.assets import ASSETS
 from cycle_core.invert.generate import generate
 from cycle_core.models.generator import Generator
@@ -121,6 +123,16 @@ def test_they_are_made_by_one_command_and_refused_for_other_generators(portraits
     options = ["--out", str(out), "--samples", "500", "--pictures", "0", "--device", "cpu"]
     assert main([*command, str(tmp_path / "portraits.safetensors"), *options], parser) == 0
     assert load_direction(f"{out}:glasses").generator_id == portraits.fingerprint
+    known = tmp_path / "known.safetensors"
+    gone = Direction("gone", torch.ones(portraits.config.w_dim), unit="sd")
+    save_directions([gone, replace(gone, name="glasses")], known)
+    options += ["--known", str(known)]
+    assert main([*command, str(tmp_path / "portraits.safetensors"), *options], parser) == 0
+    left, glasses = list_directions(out)
+    assert isinstance(left, Direction)
+    assert torch.equal(left.vectors, gone.vectors)
+    assert (left.name, glasses.name) == ("gone", "glasses")
+    assert glasses.generator_id == portraits.fingerprint
     out.unlink()
     assert main([*command, str(tmp_path / "other.safetensors"), *options], parser) == 2
     assert not out.exists()

@@ -123,6 +123,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--generator", default="portraits", help="file, or an embedded one's name")
     add_out(command, "file of the directions", str(ASSETS / "directions.safetensors"))
     command.add_argument("--table", type=Path, help="file for what was measured, JSON")
+    command.add_argument(
+        "--known", type=Path, help="directions in use: these alone are made, or stay as they are"
+    )
     add_settings(command, DirectionTraining, ("samples", "pictures"))
     add_machine(command, DirectionTraining, ("seed",))
     add_options(command, "device")
@@ -218,6 +221,7 @@ def train_directions(arguments: argparse.Namespace) -> None:
             arguments.table,
             settings,
             device_of(arguments),
+            arguments.known,
             console.say,
         )
 

@@ -28,7 +28,7 @@ from cycle_core.codes import Code
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.discovery import fit_directions, responses, with_curve
 from cycle_core.directions.editing import edit
-from cycle_core.directions.files import save_directions
+from cycle_core.directions.files import list_directions, save_directions
 from cycle_core.errors import InputError
 from cycle_core.files.atomic import write_json
 from cycle_core.invert.generate import generate
@@ -135,12 +135,14 @@ def train(
     table: str | Path | None = None,
     settings: DirectionTraining | None = None,
     device: str | torch.device = "cpu",
+    known: str | Path | None = None,
     say: Callable[[str], object] = print,
 ) -> list[Direction]:
     """Fit, measure and save the directions of a generator; gives them.
 
-    reader: file of a perceptual network. table: file for what was measured, JSON. say: takes a line
-    of what is done."""
+    reader: file of a perceptual network. table: file for what was measured, JSON. known: file of
+    directions that are used by their names: these and no others are made, and those that could not
+    be made again stay as they are. say: takes a line of what is done."""
     settings = settings or DirectionTraining()
     begin = time.monotonic()
     G = load_generator(generator, device)
@@ -162,6 +164,13 @@ def train(
         raise InputError(
             f"No factor can be read off the codes of {G.name}: train the generator for longer."
         )
+    if known is not None:
+        made = {d.name: d for d in directions}
+        before = {d.name: d for d in list_directions(known) if isinstance(d, Direction)}
+        directions = [made.get(name, one) for name, one in before.items()]
+        for name in before.keys() - made.keys():
+            rows[name] = {"as_before": True, **rows.get(name, {})}
+            say(f"as it was: {name}")
     for name in rows.keys() - {d.name for d in directions}:
         rows[name]["left_out"] = True
     seconds = round(time.monotonic() - begin, 1)
