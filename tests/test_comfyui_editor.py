@@ -30,7 +30,7 @@ OWN_WIDGETS = {
 SIZES = (1600, 1000), (1920, 1080)
 PHONE = 390, 844
 READABLE = 0.6  # of the scale; below it the editor hides every text
-LETTERS = 9  # pixels on the screen
+LETTERS = 8.9  # pixels on the screen: 9, as far as a browser rounds
 ENDED = """(() => {
   window.ended = null;
   for (const kind of ["execution_success", "execution_error"])
