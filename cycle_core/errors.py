@@ -35,6 +35,14 @@ class CheckpointError(CycleError):
     """A file that is not the checkpoint it was taken for, is damaged, or holds unusable weights."""
 
 
+class Incomplete(CheckpointError):
+    """A whole encoder that does not say something; `missing` is what to add, for `inspect`."""
+
+    def __init__(self, source: object, lacks: str, missing: str):
+        super().__init__(f"{source} {lacks}: {missing}.")
+        self.missing = f"{lacks}: {missing}"
+
+
 class MismatchError(CycleError):
     """Two things that do not belong together, such as a code and another generator's weights."""
 

@@ -11,6 +11,7 @@ import comfy_real
 import pytest
 import torch
 from comfy_real import MODELS, SAMPLED, collect, edited, node
+from test_published_encoders import small
 
 pytestmark = pytest.mark.skipif(
     not comfy_real.CHECKOUT or find_spec("aiohttp") is None, reason=comfy_real.REASON
@@ -31,6 +32,8 @@ def told(comfy, prompt):
         with pytest.raises(RuntimeError) as error:
             comfy.run(prompt)
         message = str(error.value)
+        (failed,) = comfy.sent("execution_error")
+        assert re.fullmatch(r"cycle_core\.\w+", failed["exception_type"])
     assert "Traceback" not in message
     assert 'File "' not in message
     assert "\n" not in message.strip()
@@ -76,9 +79,28 @@ def test_a_file_of_another_kind_is_told_what_it_is(comfy, folder):
     (folder / "encoder.safetensors").write_bytes(encoder.read_bytes())
     (folder / "text.pkl").write_text("This is no model.")
     (folder / "empty.pt").touch()
-    for name in ("encoder.safetensors", "text.pkl", "empty.pt"):
+    (folder / "cut.safetensors").write_bytes(encoder.read_bytes()[:5000])
+    for name in ("encoder.safetensors", "text.pkl", "empty.pt", "cut.safetensors"):
         assert re.match(f"CycleLoadGenerator: .*{name}", told(comfy, drawn_by(name)))
     assert "encoder" in told(comfy, drawn_by("encoder.safetensors")).split("safetensors", 1)[1]
+
+
+def test_an_encoder_that_lacks_its_mean_code_is_told_what_to_add(comfy):
+    state = {f"encoder.{name}": tensor for name, tensor in small().items()}
+    content = {"state_dict": state, "opts": {"encoder_type": "Encoder4Editing"}}
+    torch.save(content, comfy.base / "models" / "gan_encoders" / "no_mean.pt")
+    prompt = {**SAMPLED, "E": node("CycleLoadEncoder", name="no_mean.pt"), **collect(x=("E", 0))}
+    message = told(comfy, prompt)
+    assert re.match(
+        "CycleLoadEncoder: .*no_mean.pt holds no mean code .*: add .*generator", message
+    )
+
+
+@pytest.mark.skipif(find_spec("insightface") is not None, reason="nothing is missing")
+def test_a_missing_package_is_told_with_what_to_install(comfy):
+    align = node("CycleAlign", images=("photo", 0), generator=("G", 0), detector="insightface")
+    message = told(comfy, {**SAMPLED, "align": align, **collect(x=("align", 0))})
+    assert re.match("CycleAlign: .*insightface.*pip install insightface", message)
 
 
 def test_codes_and_encoders_of_another_generator_are_told(comfy, run, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import json
 import sys
@@ -11,7 +12,9 @@ import node_texts
 import pytest
 import small_pack
 import torch
-from small_pack import pictures, same, state
+from small_pack import ROOT, pictures, same, state
+
+from cycle_core import errors
 
 run, world = small_pack.run, small_pack.world
 portraits, tiny = small_pack.portraits, small_pack.tiny
@@ -116,8 +119,20 @@ def test_a_slip_of_the_pen_is_offered_the_right_name(run):
 
 
 def test_the_type_of_an_error_is_a_name_and_no_path(world):
-    errors = world.part("cycle_core.errors")
-    assert errors.NoFaceError.__module__ == "cycle_core"
+    found = [world.part("cycle_core.errors").CycleError]
+    for one in found:  # all that the nodes raise, as far as anything has imported it
+        found += one.__subclasses__()
+    assert {one.__module__ for one in found} == {"cycle_core"}
+    assert "Incomplete" in [one.__name__ for one in found]
+
+
+def test_every_error_for_users_is_where_the_host_is_given_its_name():
+    """An error that another module defines, when it is imported later, would show its path."""
+    known = {name for name, one in vars(errors).items() if isinstance(one, type)}
+    for path in (ROOT / "cycle_core").rglob("*.py"):
+        for one in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(one, ast.ClassDef) and path.name != "errors.py":
+                assert not {ast.unparse(base).split(".")[-1] for base in one.bases} & known, path
 
 
 def test_what_travels_between_nodes_prints_as_a_sentence(run, portraits, tiny):

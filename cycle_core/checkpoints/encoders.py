@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, Incomplete, InputError
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from . import generators
@@ -74,14 +74,6 @@ class Parts:
         if self.restyle:
             return f"ReStyle, {base}"
         return "Cycle Encoding" if "inverse_progressive_steps" in self.options else base
-
-
-class Incomplete(CheckpointError):
-    """A whole encoder that does not say something; `missing` is what to add, for `inspect`."""
-
-    def __init__(self, source: object, lacks: str, missing: str):
-        super().__init__(f"{source} {lacks}: {missing}.")
-        self.missing = f"{lacks}: {missing}"
 
 
 def find_encoder(contents: Contents) -> Parts | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, CycleError, InputError
+from ..errors import CheckpointError, CycleError, Incomplete, InputError
 from ..files.checksum import sha256
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from . import unsupported
-from .encoders import Incomplete
 from .format import Format
 from .native import in_words, save_model, with_article
 from .reading import Contents, read_file, refusal, reported
