@@ -61,7 +61,7 @@ def load_encoder(
 
     generator, architecture ("e4e" or "psp"): for files that lack what they say; an error asks for
     them. same_space: take it as an encoder of `generator`, though it was trained for another one
-    (`pairs.adopt`).
+    (`adopt` in `models/same_space.py`).
     Raises MissingFileError, CheckpointError, InputError for another architecture."""
     encoder: Encoder = open_model(name, "encoder", generator=generator, architecture=architecture)
     if same_space and generator is None:

@@ -20,8 +20,9 @@ class Locality:
         w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|  (PTI, section 3.3)
 
     and holds the pictures of the tuned and of the original generator at w_r together by
-    0.1 L2 + 0.1 LPIPS, without noise. alpha is at most |w_z - w_p|: in a latent
-    space smaller than FFHQ's, 30 would end beyond the domain. Several pivots take turns."""
+    L2 and LPIPS (0.1 of each and an alpha of 30 in the paper, see `TuneSettings`), without noise.
+    alpha is at most |w_z - w_p|: in a latent space smaller than FFHQ's, 30 would end beyond the
+    domain. Several pivots take turns."""
 
     def __init__(
         self,
