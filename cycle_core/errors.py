@@ -35,7 +35,7 @@ class CheckpointError(CycleError):
     """A file that is not the checkpoint it was taken for, is damaged, or holds unusable weights."""
 
 
-class Incomplete(CheckpointError):
+class IncompleteError(CheckpointError):
     """A whole encoder that does not say something; `missing` is what to add, for `inspect`."""
 
     def __init__(self, source: object, lacks: str, missing: str):

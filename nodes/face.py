@@ -21,8 +21,8 @@ WITHOUT_FACE = (
 )
 ANOTHER_NUMBER = "On this node: choose a smaller number, or largest or all in face."
 CANVAS = (
-    "On Create Bounding Boxes: set width and height to {} and {}, those of the picture, because a "
-    "box does not say how large its canvas is, and draw the box around a face."
+    "If the boxes come from Create Bounding Boxes, set its width and height to {} and {}, those of "
+    "the picture, because a box does not say how large its canvas is, and draw around a face."
 )
 
 
@@ -201,7 +201,7 @@ class Align(io.ComfyNode):
 
 def _check_landmarks(landmarks: Any, photos: Any) -> None:
     size = tuple(photos.shape[-2:])
-    of = tuple(landmarks.get("image_size", size))  # height, width; another pack may not say it
+    of = tuple(landmarks.get("image_size") or size)  # height, width; another pack may not say it
     if of != size:
         raise MismatchError(
             f"The landmarks are of pictures of {of[1]}x{of[0]} pixels, and these have "
@@ -223,8 +223,8 @@ def _boxes(boxes: Any) -> list[tuple[float, float, float, float]]:
 
 
 def _area(mask: Any) -> Any:
-    """The mask of the first picture; None where nothing is painted, which means every face."""
-    if mask is None or not bool((mask > 0.5).any()):
+    """The mask of the first picture; None where nothing or everything is painted: every face."""
+    if mask is None or not (mask > 0.5).any() or (mask > 0.5).all():
         return None
     return mask.reshape(-1, *mask.shape[-2:])[0].cpu()
 

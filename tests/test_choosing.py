@@ -87,7 +87,7 @@ def test_what_is_no_place_is_refused(place, told):
         ({"marks": Marks(points=((20, 101),))}, "point 20,101 is outside the picture of 200x100"),
         ({"marks": Marks(mask=torch.ones(12, 20))}, "mask of 20x12 pixels has another shape"),
         ({"choice": "900,50"}, "point 900,50 is outside the picture of 200x100"),
-        ({"choice": "120,2,340,60"}, "is outside the picture of 200x100"),
+        ({"choice": "220,2,340,60"}, "is outside the picture of 200x100"),
     ],
 )
 def test_a_mark_of_another_picture_is_refused_for_a_batch(given, told, smoothing):
@@ -99,6 +99,18 @@ def test_a_mark_of_another_picture_is_refused_for_a_batch(given, told, smoothing
 def test_a_mask_may_have_another_size_of_the_same_shape(size):
     mask = torch.ones(size[1], size[0])
     assert Marks(mask=mask).among([face(50, 50)], 213, 171)
+
+
+@pytest.mark.parametrize(
+    ("mask", "photo"),
+    [((4032, 3024), (1182, 887)), ((4096, 3072), (1023, 767)), ((664, 496), (1333, 1000))],
+)
+def test_a_mask_of_the_photo_before_it_was_scaled_is_taken(mask, photo):
+    Marks(mask=torch.ones(mask[1], mask[0])).check(*photo)
+
+
+def test_a_box_that_chooses_may_reach_beyond_the_picture():
+    align_all(torch.zeros(1, 3, 100, 200), 16, choice="0,0,99999,99999", faces=[GROUP])
 
 
 @pytest.mark.parametrize("command", ["align", "run"])

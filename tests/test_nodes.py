@@ -123,7 +123,7 @@ def test_the_type_of_an_error_is_a_name_and_no_path(world):
     for one in found:  # all that the nodes raise, as far as anything has imported it
         found += one.__subclasses__()
     assert {one.__module__ for one in found} == {"cycle_core"}
-    assert "Incomplete" in [one.__name__ for one in found]
+    assert "IncompleteError" in [one.__name__ for one in found]
 
 
 def test_every_error_for_users_is_where_the_host_is_given_its_name():

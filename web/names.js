@@ -11,7 +11,7 @@ export function typed(text, caret) {
   const end = text.indexOf(",", caret);
   const part = text.slice(start, end < 0 ? text.length : end);
   const at = part.search(/:?=/);
-  const kept = part.slice(0, at).trim() === "keep" && caret > start + at;
+  const kept = at >= 0 && part.slice(0, at).trim() === "keep" && caret > start + at;
   let [from, to] = [start, start + (at < 0 ? part.length : at)];
   if (kept) {
     from = Math.max(text.slice(0, caret).lastIndexOf("+"), start + part.indexOf("=")) + 1;
@@ -68,6 +68,8 @@ export function offerNames(field, known) {
   const id = `cycle-names-${count++}`;
   list.className = "cycle-names";
   let names = [];
+  let place = null; // of the name that is typed
+  let caret = 0;
   let chosen = 0;
   Object.assign(list, { id, role: "listbox" });
   for (const [name, value] of Object.entries({ autocomplete: "list", controls: id, expanded: false }))
@@ -76,8 +78,9 @@ export function offerNames(field, known) {
 
   function look() {
     const { selectionStart, selectionEnd, value } = field;
-    const found = selectionStart === selectionEnd && typed(value, selectionStart);
-    names = found ? meant(found.word, known()) : [];
+    place = selectionStart === selectionEnd ? typed(value, selectionStart) : null;
+    names = place ? meant(place.word, known()) : [];
+    caret = selectionEnd;
     if (!names.length) return close();
     list.replaceChildren(...names.map(option));
     choose(0);
@@ -93,7 +96,7 @@ export function offerNames(field, known) {
     if (label.toLowerCase() !== name) {
       one.append(Object.assign(document.createElement("span"), { textContent: label }));
     }
-    one.onpointerenter = () => choose(index);
+    one.onpointermove = () => choose(index); // a list that opens under it chooses nothing
     one.onpointerdown = (event) => {
       event.preventDefault(); // the field keeps the focus
       event.stopPropagation();
@@ -110,7 +113,7 @@ export function offerNames(field, known) {
   }
 
   function take(index) {
-    const { from, to, kept } = typed(field.value, field.selectionStart);
+    const { from, to, kept } = place;
     const { name } = names[index];
     const sign = kept || /^\s*:?=/.test(field.value.slice(to)) ? "" : "=";
     field.setSelectionRange(from, to);
@@ -148,13 +151,15 @@ export function offerNames(field, known) {
   field.addEventListener("input", look);
   field.addEventListener("blur", close);
   field.addEventListener("keydown", (event) => {
-    if (!names.length || event.isComposing || event.shiftKey) return;
-    if (!(event.key in keys)) return;
+    if (!names.length || event.isComposing || !(event.key in keys)) return;
+    if (event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[event.key]();
   });
-  field.addEventListener("keyup", ({ key }) => {
-    if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(key)) close();
+  // moved or selected, as by Ctrl+A: what was offered is of another place
+  field.addEventListener("selectionchange", () => {
+    const { selectionStart, selectionEnd } = field;
+    if (names.length && (selectionStart !== caret || selectionEnd !== caret)) close();
   });
   field.addEventListener("click", close);
 }

@@ -29,7 +29,7 @@ app.registerExtension({
 });
 
 function write() {
-  const notes = [".cycle-note", ...ids.map((id) => `[data-node-id="${id}"]`)].join(", ");
+  const notes = [".cycle-note", ...ids.map((id) => `[data-node-id="${CSS.escape(id)}"]`)].join(", ");
   style.textContent = `
     :is(${notes}) :is(.tiptap, .comfy-markdown-content) {
       font-size: calc(${LARGER} * var(--comfy-textarea-font-size, 10px));

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, Incomplete, InputError
+from ..errors import CheckpointError, IncompleteError, InputError
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from . import generators
@@ -170,7 +170,7 @@ def _config(
         )
     deltas = parts.deltas if architecture is None else _ARCHITECTURES[architecture]
     if deltas is None:
-        raise Incomplete(
+        raise IncompleteError(
             source,
             "does not say whether its heads give differences (e4e) or whole vectors (pSp)",
             "add --architecture e4e or --architecture psp, in Python `architecture=`, on the node "
@@ -232,7 +232,7 @@ def _num_ws(parts: Parts, source: str | Path) -> int:
         return 2 * (size.bit_length() - 1) - 2
     if parts.average is not None and parts.average.ndim > 1 and parts.average.shape[-2] > 1:
         return parts.average.shape[-2]
-    raise Incomplete(source, "does not say how many styles its generator takes", _GENERATOR)
+    raise IncompleteError(source, "does not say how many styles its generator takes", _GENERATOR)
 
 
 def _average(
@@ -252,7 +252,7 @@ def _average(
         return load_tensors({"latent_avg": parts.average})["latent_avg"].expand(shape)
     if generator is not None:
         return generator.w_avg.expand(shape)
-    raise Incomplete(
+    raise IncompleteError(
         source, "holds no mean code (latent_avg) and no generator that would give it", _GENERATOR
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, CycleError, Incomplete, InputError
+from ..errors import CheckpointError, CycleError, IncompleteError, InputError
 from ..files.checksum import sha256
 from ..models.encoder import Encoder
 from ..models.generator import Generator
@@ -123,7 +123,7 @@ def _facts(contents: Contents, one: Format) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": in_words(one.kind), "format": one.name}
     try:
         loaded = one.load(contents)
-    except Incomplete as error:  # a whole one, which a command opens with what it lacks
+    except IncompleteError as error:  # a whole one, which a command opens with what it lacks
         return facts | {"missing": error.missing}
     if isinstance(loaded, Generator):
         facts |= {

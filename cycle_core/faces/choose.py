@@ -112,7 +112,8 @@ class Marks:
         if self.mask is None:
             return
         rows, columns = self.mask.shape
-        if abs(rows * width - columns * height) > max(width, height):  # rounded by a pixel
+        most = max(width, height, rows, columns) + 0.02 * rows * width  # sizes are rounded
+        if abs(rows * width - columns * height) > most:
             raise PlaceError(
                 f"The mask of {columns}x{rows} pixels has another shape than the picture of "
                 f"{width}x{height}: give one that was painted onto this picture."
@@ -144,10 +145,16 @@ class Marks:
 
 def check_choice(choice: Choice, width: int, height: int) -> None:
     """Raises PlaceError for a choice by a place that a picture of this size has not, InputError for
-    an unknown choice."""
+    an unknown choice. A box may reach beyond the picture."""
     _, place = _parsed(choice)
-    if place is not None:
-        _check_place(place, width, height)
+    if place is None:
+        return
+    if len(place) == 4:
+        x0, y0, x1, y1 = place
+        place = (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+        if place[0] >= place[2] or place[1] >= place[3]:
+            place = (x0, y0, x1, y1)  # none of it is in the picture: as it was given
+    _check_place(place, width, height)
 
 
 def check_points(faces: Sequence[Face], width: int, height: int) -> None:

@@ -57,11 +57,13 @@ def writing(path: Path, *others: type[Exception]) -> Iterator[None]:
         if number in (errno.ENOSPC, errno.EDQUOT):
             advice = "the disk is full; free some space or choose another folder"
         elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = "the folder may not be written to; choose another one"
+            advice = "it may not be written to, or a program has it open; choose another folder"
         elif number in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             advice = "a file is in the way of a folder or the other way round; choose another name"
+        elif number == errno.ENAMETOOLONG:
+            advice = "choose a shorter name"
         raise InputError(
-            f"{path} could not be written ({why}): {advice}. Nothing was changed."
+            f"{path} could not be written ({why}): {advice}. No file was changed."
         ) from error
 
 

@@ -43,8 +43,10 @@ def pack(
     pictures: files in a folder, a zip or an LMDB, as `data.open_all` takes them; with labels.
     workers: threads that decode; up to 8 if None. callback(done, total): pictures, after each.
     What can be packed is packed before broken pictures are reported.
-    Raises InputError for a folder without pictures or with broken ones, and an `out` that holds
-    anything else or cannot be written."""
+    Raises InputError for an impossible size, a folder without pictures or with broken ones, and an
+    `out` that holds anything else or cannot be written."""
+    if size < 1:
+        raise InputError(f"Pictures cannot be packed at {size} pixels: give 1 or more.")
     out = Path(out)
     source = open_source(pictures, size)
     shard = max(1, min(MAX_SHARD, SHARD_BYTES // (3 * size * size)))

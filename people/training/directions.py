@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cycle_core.checkpoints.building import build
 from cycle_core.checkpoints.native import read_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.codes import Code
+from cycle_core.directions.base import BaseDirection
 from cycle_core.directions.direction import Direction
 from cycle_core.directions.discovery import fit_directions, responses, with_curve
 from cycle_core.directions.editing import edit
@@ -137,7 +138,7 @@ def train(
     device: str | torch.device = "cpu",
     known: str | Path | None = None,
     say: Callable[[str], object] = print,
-) -> list[Direction]:
+) -> Sequence[BaseDirection]:
     """Fit, measure and save the directions of a generator; gives them.
 
     reader: file of a perceptual network. table: file for what was measured, JSON. known: file of
@@ -147,6 +148,7 @@ def train(
     begin = time.monotonic()
     G = load_generator(generator, device)
     attributes = load_reader(reader).to(G.device)
+    before = () if known is None else list_directions(known)
     directions, quality = fit(G, attributes.config.table, settings)
     rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
     unread = [d.name for d in directions if quality[d.name] < READABLE]
@@ -164,14 +166,14 @@ def train(
         raise InputError(
             f"No factor can be read off the codes of {G.name}: train the generator for longer."
         )
+    kept: Sequence[BaseDirection] = directions
     if known is not None:
         made = {d.name: d for d in directions}
-        before = {d.name: d for d in list_directions(known) if isinstance(d, Direction)}
-        directions = [made.get(name, one) for name, one in before.items()]
-        for name in before.keys() - made.keys():
-            rows[name] = {"as_before": True, **rows.get(name, {})}
+        kept = [made.get(one.name, one) for one in before]
+        for name in (one.name for one in before if one.name not in made):
+            rows[name] = {"as_before": True}
             say(f"as it was: {name}")
-    for name in rows.keys() - {d.name for d in directions}:
+    for name in rows.keys() - {one.name for one in kept}:
         rows[name]["left_out"] = True
     seconds = round(time.monotonic() - begin, 1)
     origin = {
@@ -181,11 +183,11 @@ def train(
         "seed": settings.seed,
         "seconds": seconds,
     }
-    save_directions(directions, out, {"training": json.dumps(origin)})
+    save_directions(kept, out, {"training": json.dumps(origin)})
     if table is not None:
         write_json(table, {**origin, "directions": rows})
-    say(f"{len(directions)} directions in {seconds} s: {out}")
-    return directions
+    say(f"{len(kept)} directions in {seconds} s: {out}")
+    return kept
 
 
 def load_reader(path: str | Path) -> PortraitNet:
