@@ -166,7 +166,7 @@ def test_a_box_of_the_core_says_which_face(run, comfy):
     assert [len(run(drawn(*x))["crops"]) for x in ([(0, 230)], [(0, 230), (400, 240)], [])] == [
         1, 2, 3,
     ]  # fmt: skip
-    canvas = "Create Bounding Boxes: set width and height to 640 and 400"
+    canvas = "Create Bounding Boxes, set its width and height to 640 and 400"
     for wrong, told in (
         (typed(900, 50), "is outside the picture of 640x400 pixels"),
         (typed(450, 512), "450,0,962,400 is outside"),  # it reaches to the face at the right
