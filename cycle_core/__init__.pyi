@@ -36,6 +36,7 @@ from .directions.stylespace import style_deviations as style_deviations
 from .errors import CheckpointError as CheckpointError
 from .errors import CycleError as CycleError
 from .errors import FaceNumberError as FaceNumberError
+from .errors import IncompleteError as IncompleteError
 from .errors import InputError as InputError
 from .errors import MismatchError as MismatchError
 from .errors import MissingFileError as MissingFileError

@@ -23,7 +23,9 @@ MEAN_WORK = 30_000_000_000  # multiplications at most; the papers' mapping netwo
 MOST_NOISE = 16 << 20  # numbers of noise maps, those of 2,048 px
 
 
-def built(make: Callable[[], Model], state: Mapping[str, Tensor], source: str | Path) -> Model:
+def build_on_meta(
+    make: Callable[[], Model], state: Mapping[str, Tensor], source: str | Path
+) -> Model:
     """`build` of what `make` makes, of which no weight is initialised before it is replaced."""
     with torch.device("meta"):
         model = make()

@@ -21,7 +21,7 @@ from ..errors import CheckpointError, IncompleteError, InputError
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from . import generators
-from .building import built, make_config
+from .building import build_on_meta, make_config
 from .format import Format, matching
 from .lazy_tensors import StoredTensor, shown
 from .reading import Contents, load_tensors
@@ -124,7 +124,7 @@ def load(
     if config.pooled:
         state = {_renamed(name, {"linear": "styles.0.linear"}): state[name] for name in state}
     state["w_avg"] = _average(parts, config, source, generator).clone()
-    encoder = built(lambda: Encoder(config), state, source)
+    encoder = build_on_meta(lambda: Encoder(config), state, source)
     encoder.generator_id = generator.base_fingerprint if generator else ""
     return encoder
 

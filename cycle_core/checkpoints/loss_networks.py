@@ -15,7 +15,7 @@ from torch import Tensor
 from ..models.inception import FidInception
 from ..models.irse import IdentityNet
 from ..models.moco import MocoNet
-from .building import build, built
+from .building import build, build_on_meta
 from .format import Format
 from .lazy_tensors import StoredTensor
 from .reading import Contents, load_tensors
@@ -26,7 +26,7 @@ _QUERY = "module.encoder_q."  # the encoder that MoCo trains; the other follows 
 
 
 def _load_identity(contents: Contents) -> IdentityNet:
-    network = built(IdentityNet, load_tensors(contents.data), contents.path)
+    network = build_on_meta(IdentityNet, load_tensors(contents.data), contents.path)
     network.name = "ArcFace IR-SE50"
     return network
 
@@ -35,7 +35,7 @@ def _load_moco(contents: Contents) -> MocoNet:
     """The encoder without its projection head `fc`."""
     stored = contents.data["state_dict"]
     wanted = {k: v for k, v in stored.items() if not str(k).startswith(f"{_QUERY}fc.")}
-    return built(MocoNet, load_tensors(wanted, _QUERY), contents.path)
+    return build_on_meta(MocoNet, load_tensors(wanted, _QUERY), contents.path)
 
 
 def _load_inception(contents: Contents) -> FidInception:

@@ -11,7 +11,7 @@ from ..models.fingerprints import short
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from ..models.stylegan3 import StyleGAN3Config
-from .building import assemble, built, make_config
+from .building import assemble, build_on_meta, make_config
 from .format import Format
 from .lazy_tensors import Damaged
 from .native import NATIVE, is_native, model_of
@@ -32,7 +32,7 @@ def _load_encoder(contents: Contents, **_: Any) -> Encoder:
     halvings = math.log2(config.input_size)  # a convolution each in every head
     if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
         raise Damaged("it claims more layers than it has tensors")
-    encoder = built(lambda: Encoder(config), state, contents.path)
+    encoder = build_on_meta(lambda: Encoder(config), state, contents.path)
     encoder.generator_id = metadata.get("generator", "")
     return encoder
 
@@ -42,7 +42,7 @@ def _load_detail_encoder(contents: Contents) -> DetailEncoder:
     config = make_config(DetailEncoderConfig, config, contents.path)
     if max(config.fine, config.coarse) > len(state):  # before so many layers are made
         raise Damaged("it claims more layers than it has tensors")
-    network = built(lambda: DetailEncoder(config), state, contents.path)
+    network = build_on_meta(lambda: DetailEncoder(config), state, contents.path)
     network.generator_id = metadata.get("generator", "")
     return network
 

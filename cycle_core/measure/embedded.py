@@ -6,6 +6,7 @@ pictures; "reading", perceptual alone, is in no loss and no distance, and reads 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
@@ -18,17 +19,17 @@ ROLES = ("loss", "metrics")  # of those that compare
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_embedded(kind: str, role: str, make: Callable[[dict[str, Any]], Network]) -> Network:
-    """The network of a kind ("perceptual" or "identity") and a role, on the CPU, frozen.
+def load_network(kind: str, name: str | Path, make: Callable[[dict[str, Any]], Network]) -> Network:
+    """The network of a kind ("perceptual" or "identity") of a file or an embedded name, on the CPU,
+    frozen.
 
     make: its class, from the file's configuration. Raises MissingFileError, CheckpointError."""
-    name = f"{kind}_{role}"
     config, state, _ = read_model(name, kind)
     try:
         network = make(config)
     except TypeError as error:
         raise CheckpointError(
-            f"The embedded model {name} has a configuration that this version does not know "
+            f"The model {name} has a configuration that this version does not know "
             f"({error}): install the project again."
         ) from error
     build(network, state, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +17,7 @@ from ..errors import MissingFileError
 from ..files.weights import find
 from ..images.resize import resize
 from ..models.factors import Factor, FactorTable
-from .embedded import ROLES, check_choice, load_embedded
+from .embedded import ROLES, check_choice, load_network
 
 # Where pivotal tuning stops, by the network that measures. AlexNet: as published, in Cycle
 # Encoding's fork of PTI. The others stand for the same distance: of VGG-16 what GANInverter reports
@@ -114,7 +115,14 @@ def load_attributes(role: str = "reading") -> PortraitNet:
     Those of the roles "loss" and "metrics" are the backbones of the embedded perceptual distances.
     Raises InputError, MissingFileError, CheckpointError."""
     check_choice("role", role, (*ROLES, "reading"))
-    net = load_embedded("perceptual", role, lambda config: PortraitNet(PortraitNetConfig(**config)))
+    return open_attributes(f"perceptual_{role}")
+
+
+def open_attributes(name: str | Path) -> PortraitNet:
+    """The same of a file of `people.training features perceptual`, or an embedded name.
+
+    Raises MissingFileError, CheckpointError."""
+    net = load_network("perceptual", name, lambda config: PortraitNet(PortraitNetConfig(**config)))
     return net.fold()
 
 

@@ -16,7 +16,7 @@ from ..errors import CheckpointError, MissingFileError
 from ..files.weights import find
 from ..models.irse import IdentityConfig, IdentityNet, face_of
 from ..models.moco import MocoNet
-from .embedded import ROLES, check_choice, load_embedded
+from .embedded import ROLES, check_choice, load_network
 
 _FOLDER, _FILE = "buffalo_l", "w600k_r50.onnx"
 
@@ -37,7 +37,8 @@ def load_identity(role: str = "loss", network: str = "embedded") -> IdentityNet:
             "The identity network of ArcFace needs the file `arcface` (model_ir_se50.pth), which "
             'is not on this machine: get it or use network="embedded".'
         )
-    net = load_embedded("identity", role, lambda config: IdentityNet(IdentityConfig(**config)))
+    name = f"identity_{role}"
+    net = load_network("identity", name, lambda config: IdentityNet(IdentityConfig(**config)))
     net.name = f"identity (embedded, {role})"
     return net
 

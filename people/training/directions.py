@@ -21,8 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cycle_core.checkpoints.building import build
-from cycle_core.checkpoints.native import read_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.codes import Code
 from cycle_core.directions.base import BaseDirection
@@ -33,7 +31,7 @@ from cycle_core.directions.files import list_directions, save_directions
 from cycle_core.errors import InputError
 from cycle_core.files.atomic import write_json
 from cycle_core.invert.generate import generate
-from cycle_core.measure.perceptual import PortraitNet, PortraitNetConfig
+from cycle_core.measure.perceptual import PortraitNet, open_attributes
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
@@ -143,11 +141,12 @@ def train(
 
     reader: file of a perceptual network. table: file for what was measured, JSON. known: file of
     directions that are used by their names: these and no others are made, and those that could not
-    be made again stay as they are. say: takes a line of what is done."""
+    be made again stay as they are. say: takes a line of what is done.
+    Raises MissingFileError, CheckpointError, and InputError where no factor can be read."""
     settings = settings or DirectionTraining()
     begin = time.monotonic()
     G = load_generator(generator, device)
-    attributes = load_reader(reader).to(G.device)
+    attributes = open_attributes(reader).to(G.device)
     before = () if known is None else list_directions(known)
     directions, quality = fit(G, attributes.config.table, settings)
     rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
@@ -188,16 +187,6 @@ def train(
         write_json(table, {**origin, "directions": rows})
     say(f"{len(kept)} directions in {seconds} s: {out}")
     return kept
-
-
-def load_reader(path: str | Path) -> PortraitNet:
-    """The network of a file of `features perceptual`, on the CPU, frozen.
-
-    Raises MissingFileError, CheckpointError."""
-    config, state, _ = read_model(path, "perceptual")
-    net = PortraitNet(PortraitNetConfig(**config))
-    build(net, state, str(path))
-    return net.fold()
 
 
 def selective(row: Mapping[str, Any]) -> bool:
