@@ -58,8 +58,8 @@ DETECTORS: dict[str, Weight | None] = {
     "yunet": Weight(
         "yunet", "detector", "yunet_final.pth",
         "https://huggingface.co/kornia/yunet/resolve/main/yunet_final.pth",
-        "BSD-3-Clause (libfacedetection)", f"{_GITHUB}/kornia/data", 405729,
-        "ee0a3035c5cbfc9484a31332223c9fd9c0ddcdb7c46b6a19e558ed393b6f2c67",
+        "BSD-3-Clause (libfacedetection)", f"{_GITHUB}/kornia/data", size=405729,
+        sha256="ee0a3035c5cbfc9484a31332223c9fd9c0ddcdb7c46b6a19e558ed393b6f2c67",
     ),
     "embedded": None,
 }  # fmt: skip
@@ -110,13 +110,15 @@ _WEIGHTS = (
     ),
     Weight(
         "lpips-alex", "perceptual", "lpips_alex.pth", f"{_LPIPS}/alex.pth",
-        "BSD-2-Clause", f"{_GITHUB}/richzhang/PerceptualSimilarity", 6009,
-        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0", ("alex.pth",),
+        "BSD-2-Clause", f"{_GITHUB}/richzhang/PerceptualSimilarity", size=6009,
+        sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        aliases=("alex.pth",),
     ),
     Weight(
         "lpips-vgg", "perceptual", "lpips_vgg.pth", f"{_LPIPS}/vgg.pth",
-        "BSD-2-Clause", f"{_GITHUB}/richzhang/PerceptualSimilarity", 7289,
-        "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868", ("vgg.pth",),
+        "BSD-2-Clause", f"{_GITHUB}/richzhang/PerceptualSimilarity", size=7289,
+        sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+        aliases=("vgg.pth",),
     ),
     Weight(
         "alexnet", "perceptual", "alexnet-owt-7be5be79.pth", f"{_TORCH}/alexnet-owt-7be5be79.pth",

@@ -62,9 +62,19 @@ class Meaning:
         return f"at most {high}" if high else ""
 
 
-def setting(default: Any, help: str, **values: Any) -> Any:
-    """A field of a dataclass of settings; see the module. values: of `Meaning`, which it takes."""
-    return field(default=default, metadata={"meaning": Meaning(help, **values)})
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+    several: bool = False,
+) -> Any:
+    """A field of a dataclass of settings; see the module."""
+    what = Meaning(help, low, above, high, choices, several)
+    return field(default=default, metadata={"meaning": what})
 
 
 def meaning(one: Field[Any]) -> Meaning | None:
