@@ -248,6 +248,9 @@ def test_img2img_lacks_nothing_but_the_checkpoint(comfy):
 
 
 # ------------------------------------------------------------------ flicker
+FLICKERS = 1.18  # times the clip's own trembling: the template's has 1.13, glasses on and off 1.23
+
+
 def trembling(video, where):
     """How far pixels are from the middle of the frames before and after, in the mean: of an even
     movement nothing, of flicker twice its size."""
@@ -272,12 +275,12 @@ def test_a_video_shares_one_generator_and_does_not_flicker(shaken):
     change = (after - of.photo).abs()[1:-1]
     assert float(change[face.expand_as(change)].mean()) > 0.05  # there is an edit that could
     # glasses have more contrast than the skin which they cover, and move as the head does
-    assert trembling(after, face) < 1.25 * trembling(of.photo, face)
+    assert trembling(after, face) < FLICKERS * trembling(of.photo, face)
 
 
 def test_flicker_would_be_seen(shaken):
     """Two generators that take turns: what happens where each frame is tuned by itself."""
     of, after, face, _ = shaken
-    other = pasted(of, edited(of.code, "glasses", -1.0))
+    other = pasted(of, edited(of.code, "glasses", -2.0))
     alternating = torch.stack([(after, other)[i % 2][i] for i in range(len(after))])
-    assert trembling(alternating, face) > 1.25 * trembling(of.photo, face)
+    assert trembling(alternating, face) > FLICKERS * trembling(of.photo, face)
