@@ -172,13 +172,15 @@ class Align(io.ComfyNode):
                 given = [[from_mesh(x["landmarks_xy"]) for x in faces] for faces in found]
             if len(places_meant) > 1:
                 given, places_meant = [by_hand(places_meant)] * len(photos), []
-            drawn, (height, width) = tuple(_boxes(boxes)), photos.shape[-2:]
+            drawn, (height, width) = _boxes(boxes), photos.shape[-2:]
             canvas = CANVAS.format(width, height)
             try:
-                Marks(drawn).check(width, height)
+                for one in drawn:
+                    Marks(one).check(width, height)
             except PlaceError as error:
                 raise PlaceError(f"{error} {canvas}") from error
-            marks = Marks(drawn, _area(mask), tuple(places_meant))
+            pairs = _matched(drawn, _areas(mask))
+            marks = [Marks(box, area, tuple(places_meant)) for box, area in pairs]
             choices = {"number": f"size:{number}", "from the left": number}
             try:
                 crops, places = align_all(
@@ -188,7 +190,7 @@ class Align(io.ComfyNode):
             except NoFaceError as error:
                 numbered = isinstance(error, FaceNumberError)
                 advice = ANOTHER_NUMBER if numbered else WITHOUT_FACE
-                if drawn and not numbered:
+                if any(drawn) and not numbered:
                     advice = f"{advice} {canvas}"
                 raise type(error)(f"{error} {advice}") from error
         return io.NodeOutput(
@@ -209,24 +211,38 @@ def _check_landmarks(landmarks: Any, photos: Any) -> None:
         )
 
 
-def _boxes(boxes: Any) -> list[tuple[float, float, float, float]]:
-    """BOUNDING_BOX of ComfyUI: a box, a list of them, or one for each picture, of which the first
-    counts."""
+def _boxes(boxes: Any) -> list[Any]:
+    """BOUNDING_BOX of ComfyUI, a box, a list of them or a list for each picture, as `Marks` has
+    them: of one picture for all, or of each. None where none at all is drawn: every face."""
     if isinstance(boxes, dict):
         boxes = [boxes]
-    if boxes and isinstance(boxes[0], (list, tuple)):
-        boxes = boxes[0]
-    return [
-        (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
-        for box in boxes or ()
-    ]
+    each = boxes if boxes and isinstance(boxes[0], (list, tuple)) else [boxes or ()]
+
+    def corners(box: Any) -> tuple[float, float, float, float]:
+        return box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+
+    drawn = [tuple(map(corners, one)) for one in each]
+    return drawn if any(drawn) else [None]
 
 
-def _area(mask: Any) -> Any:
-    """The mask of the first picture; None where nothing or everything is painted: every face."""
-    if mask is None or not (mask > 0.5).any() or (mask > 0.5).all():
-        return None
-    return mask.reshape(-1, *mask.shape[-2:])[0].cpu()
+def _areas(mask: Any) -> list[Any]:
+    """The masks as `Marks` has them, of one picture for all or of each; None where nothing or
+    everything is painted: every face."""
+    if mask is None:
+        return [None]
+    masks = mask.reshape(-1, *mask.shape[-2:]).cpu()
+    return [one if (one > 0.5).any() and (one <= 0.5).any() else None for one in masks]
+
+
+def _matched(boxes: list[Any], areas: list[Any]) -> list[tuple[Any, Any]]:
+    """Pairs; one goes with every other. Raises MismatchError for other numbers."""
+    if min(len(boxes), len(areas)) > 1 and len(boxes) != len(areas):
+        raise MismatchError(
+            f"The boxes are of {len(boxes)} pictures and the masks of {len(areas)}: give as many, "
+            "or one for all."
+        )
+    count = max(len(boxes), len(areas))
+    return list(zip(boxes * count, areas * count, strict=False))[:count]
 
 
 class PasteBack(io.ComfyNode):

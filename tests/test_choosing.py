@@ -95,6 +95,26 @@ def test_a_mark_of_another_picture_is_refused_for_a_batch(given, told, smoothing
         align_all(torch.zeros(2, 3, 100, 200), 16, faces=[GROUP] * 2, smoothing=smoothing, **given)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 1.0])
+def test_each_picture_of_a_batch_has_marks_of_its_own(smoothing):
+    photos = torch.zeros(2, 3, 100, 200)
+    at_left, at_right = Marks(((0, 0, 60, 100),)), Marks(((100, 0, 200, 100),))
+
+    def chosen(marks, **options):
+        faces = [GROUP[:1], GROUP[2:]]  # another person in each
+        given = {"marks": marks, "faces": faces, "choice": "all", "none": "skip", **options}
+        return list(align_all(photos, 16, smoothing=smoothing, **given)[1].photos)
+
+    assert chosen([at_left, at_right]) == [0, 1]
+    assert chosen(at_left) == chosen([at_left]) == [0]
+    assert chosen([at_left, Marks(())]) == [0]  # boxes, but none in the second picture
+    assert chosen([at_right, at_left]) == []
+    with pytest.raises(InputError, match="of 3 pictures were given for 2"):
+        chosen([at_left] * 3)
+    with pytest.raises(PlaceError, match=r"Picture 1 of 2.*box 20,2,20,60 is empty"):
+        chosen([at_left, Marks(((20, 2, 20, 60),))])
+
+
 @pytest.mark.parametrize("size", [(213, 171), (107, 86), (106, 85), (53, 42), (640, 514)])
 def test_a_mask_may_have_another_size_of_the_same_shape(size):
     mask = torch.ones(size[1], size[0])

@@ -124,6 +124,35 @@ def test_a_face_is_chosen_by_a_point_a_box_or_a_mask(run, people):
         assert len(run("CycleAlign", images=photo, face="all", mask=everywhere)[0]) == 3
 
 
+def test_each_picture_of_a_batch_has_boxes_and_masks_of_its_own(run, people):
+    photo, middles = people
+    height, width = photo.shape[1:3]
+    around = [[box(x - 40, y - 40, 80, 80)] for x, y in middles]
+    masks = torch.zeros(3, height, width)
+    for mask, (x, y) in zip(masks, middles, strict=True):
+        mask[int(y) - 40 : int(y) + 40, int(x) - 40 : int(x) + 40] = 1
+    batch = photo.repeat(3, 1, 1, 1)
+    for given in (
+        {"boxes": around},
+        {"mask": masks},
+        {"boxes": [], "mask": masks},  # where nothing is drawn, the masks alone say it
+        {"boxes": [[], around[1], around[2]], "mask": masks},  # or either
+    ):
+        places = run("CycleAlign", images=batch, face="all", **given)[1]
+        assert [middle(frame) for frame in places.frames] == middles, given
+    one_box = [around[0], [], around[2]]
+    places = run("CycleAlign", images=batch, face="all", no_face="skip", boxes=one_box)[1]
+    assert places.photos == (0, 2)
+    assert [middle(frame) for frame in places.frames] == [middles[0], middles[2]]
+    for given, told in (
+        ({"boxes": around[:2]}, "of 2 pictures were given for 3 pictures: give those of one"),
+        ({"boxes": around[:2], "mask": masks}, "boxes are of 2 pictures and the masks of 3: give"),
+        ({"boxes": one_box}, "Picture 1 of 3 .*No face is at the place"),
+    ):
+        with pytest.raises(Exception, match=told):
+            run("CycleAlign", images=batch, face="all", **given)
+
+
 @pytest.mark.parametrize("face", ["number", "from the left"])
 def test_a_number_that_no_face_has_names_its_widget(run, world, people, face):
     photo, _ = people

@@ -99,15 +99,16 @@ class Marks:
     """Places in a photo that say which faces are meant; pixels, x right, y down.
 
     boxes: (x0, y0, x1, y1) each. mask: float [H,W], above 0.5 where faces are meant, of the photo's
-    shape at any size. points: (x, y) each. Empty marks mean every face."""
+    shape at any size. points: (x, y) each. Without any of them every face is meant; with boxes=()
+    none is."""
 
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    boxes: tuple[tuple[float, float, float, float], ...] | None = None
     mask: Tensor | None = None
     points: tuple[tuple[float, float], ...] = ()
 
     def check(self, width: int, height: int) -> None:
         """Raises PlaceError where a mark cannot be of a photo of this size."""
-        for place in (*self.boxes, *self.points):
+        for place in (*(self.boxes or ()), *self.points):
             _check_place(place, width, height)
         if self.mask is None:
             return
@@ -123,16 +124,17 @@ class Marks:
         """The faces at the marks: whose middle is in a box or in the mask, or whose own box holds a
         point or the middle of a box. Raises as `check` does."""
         self.check(width, height)
-        if not self.boxes and not self.points and self.mask is None:
+        if self.boxes is None and not self.points and self.mask is None:
             return list(faces)
         return [face for face in faces if self._means(face, width, height)]
 
     def _means(self, face: Face, width: int, height: int) -> bool:
         x, y = face.points.mean(0).tolist()
-        for x0, y0, x1, y1 in self.boxes:
+        boxes = self.boxes or ()
+        for x0, y0, x1, y1 in boxes:
             if x0 <= x <= x1 and y0 <= y <= y1:
                 return True
-        for x0, y0 in (*self.points, *map(_middle_of, self.boxes)):
+        for x0, y0 in (*self.points, *map(_middle_of, boxes)):
             if face.box[0] <= x0 <= face.box[2] and face.box[1] <= y0 <= face.box[3]:
                 return True
         if self.mask is None:

@@ -35,11 +35,11 @@ def follow(
     choice: Choice,
     none: str,
     smoothing: float,
-    among: Callable[[Sequence[Face]], Sequence[Face]] = lambda faces: faces,
+    among: Callable[[int, Sequence[Face]], Sequence[Face]] = lambda frame, faces: faces,
 ) -> list[list[Face | str]]:
     """The targets of every video frame, of the faces that were found in each: see `align_all`.
 
-    among: which people may be chosen, of their faces where they first appear."""
+    among(frame, faces): which people may be chosen, of their faces where they first appear."""
     tracks = sorted(_tracks(found), key=_position)
     if not tracks and none == "error":
         raise NoFaceError(
@@ -48,7 +48,8 @@ def follow(
         )
     first = [track[min(track)] for track in tracks]
     sizes = [sum(face.area for face in track.values()) for track in tracks]
-    picked = pick(first, choice, among(first), sizes)
+    may = [x for track, face in zip(tracks, first, strict=True) for x in among(min(track), [face])]
+    picked = pick(first, choice, may, sizes)
     if not picked:
         without(first, none)  # raises where that is wanted
     followed = [_smoothed(tracks[k], smoothing) for k in picked]

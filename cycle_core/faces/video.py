@@ -58,7 +58,7 @@ def align_all(
     faces: Sequence[Sequence[Face]] | None = None,
     device: torch.device | str | None = None,
     callback: Callback | None = None,
-    marks: Marks | None = None,
+    marks: Marks | Sequence[Marks] = (),
 ) -> tuple[Tensor, Places]:
     """Crop the faces of every photo as `align` does: (crops float32 [N,3,size,size], Places).
 
@@ -70,7 +70,8 @@ def align_all(
         room in the whole video, and a face that is missed in between is where the video frames
         before and after say. `none` is for those before its first and after its last appearance.
     faces: those of each photo, where they are known: no detector is needed then.
-    marks: choose among the faces at these places alone; in a video among those that begin there.
+    marks: choose among the faces at these places alone, the same in every photo or those of each;
+        in a video among the people who appear there first.
     device: where each photo is worked on, its own if None; the crops are where the photos are.
     callback(done, total, photo): after each photo; what it raises ends this.
     Every error names the photo. Raises NoFaceError, and InputError for other shapes."""
@@ -84,10 +85,18 @@ def align_all(
             f"Landmarks of {len(faces)} pictures were given for {len(photos)} pictures: find them "
             "in the same batch."
         )
-    marks = marks or Marks()
+    given = [marks] if isinstance(marks, Marks) else marks or [Marks()]
+    if len(given) not in (1, len(photos)):
+        raise InputError(
+            f"Boxes or masks of {len(given)} pictures were given for {len(photos)} pictures: give "
+            "those of one for all, or of each."
+        )
     shape = photos.shape[-1], photos.shape[-2]
     check_choice(choice, *shape)
-    marks.check(*shape)
+    for i, one in enumerate(given):
+        with named(i, len(given)):
+            one.check(*shape)
+    each = [*given] * (len(photos) // len(given))
     found = []
     with one_thread_if_small():
         for i in range(len(photos)):
@@ -100,12 +109,12 @@ def align_all(
             if callback is not None:
                 callback(i + 1, len(photos), photo)
         if smoothing > 0 and len(photos) > 1:
-            targets = follow(found, choice, none, smoothing, lambda x: marks.among(x, *shape))
+            targets = follow(found, choice, none, smoothing, lambda i, x: each[i].among(x, *shape))
         else:
             targets = []
             for i, here in enumerate(found):
                 with named(i, len(photos)):
-                    targets.append(choose(here, choice, none, marks.among(here, *shape)))
+                    targets.append(choose(here, choice, none, each[i].among(here, *shape)))
         crops, places = _crops(photos, targets, size, device)
     return crops, replace(places, found=tuple(map(tuple, found)))
 
