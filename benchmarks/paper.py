@@ -2,8 +2,9 @@
 
     python benchmarks/paper.py FOLDER --jobs 2
 
-Renders the people, trains an encoder of every kind with every seed, all with the budget
-of the embedded one, then compares them with `cycle-core bench`; what follows `--` is given to that:
+Renders the people, trains an encoder of every kind with every seed, all with the budget of the
+embedded one, measures them with `cycle-core bench`, and then compares; what follows `--` is given
+to that:
 
     python benchmarks/paper.py FOLDER -- --card docs/results.md --pictures docs/images
 
@@ -28,6 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from cycle_core.bench.methods import METHODS
 from cycle_core.checkpoints.native import save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import InputError
@@ -102,17 +104,29 @@ def main() -> None:
     options += ["--size", str(a.size)] if a.size else []
     options += ["--body", a.body] if a.body else []
 
-    def train_seed(seed: int) -> None:
+    comparing = [*_CLI, "bench", "--encoders", str(encoders), "--sets", str(sets)]
+    comparing += ["--out", str(a.folder / "bench"), "--device", a.device]
+    comparing += ["--size", str(a.size)] if a.size else []
+
+    def train_and_measure(seed: int) -> None:
         for name in RUNS:
             train(encoders, name, seed, a.steps, options, a.dry_run)
+        # what has no encoder is measured once
+        methods = [one.key for one in METHODS if one.encoder or seed == a.seeds[0]]
+        command = [*comparing, "--seeds", str(seed), "--methods", *methods, *without_report(more)]
+        run(command, a.dry_run, a.folder / f"bench-{seed}.log")
 
     with ThreadPoolExecutor(a.jobs) as pool:
-        list(pool.map(train_seed, a.seeds))
-    seeds = [str(seed) for seed in a.seeds]
-    comparing = [*_CLI, "bench", "--encoders", str(encoders), "--seeds", *seeds]
-    comparing += ["--sets", str(sets), "--out", str(a.folder / "bench")]
-    comparing += ["--device", a.device, *(["--size", str(a.size)] if a.size else []), *more]
-    run(comparing, a.dry_run)
+        list(pool.map(train_and_measure, a.seeds))
+    run([*comparing, "--seeds", *map(str, a.seeds), *more], a.dry_run)
+
+
+def without_report(options: Sequence[str]) -> list[str]:
+    """Options of `cycle-core bench` without those that say where tables and pictures go."""
+    reporting = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--card", "--plot", "--pictures"):
+        reporting.add_argument(name)
+    return reporting.parse_known_args(options)[1]
 
 
 def write_lower_blocks(path: str, size: int) -> None:

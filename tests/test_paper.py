@@ -39,3 +39,8 @@ def test_a_training_in_parts_is_the_whole_one(name, tmp_path):
         parted = run(one, paper.settings_of(one, STEPS))
     whole = run("whole", paper.settings_of(name, STEPS))
     assert all(torch.equal(a, b) for a, b in zip(parted, whole, strict=True))
+
+
+def test_a_seed_is_measured_without_the_report_of_all():
+    given = ["--inside", "60", "--card", "x.md", "--plot=x.png", "--methods", "e4e", "cycle"]
+    assert paper.without_report(given) == ["--inside", "60", "--methods", "e4e", "cycle"]

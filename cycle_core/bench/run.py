@@ -63,7 +63,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Measure what `out` does not hold yet; gives all its results: those of `measure`, with "facts"
     (of what). They are also in out/numbers.json, short enough to be kept in a repository, and alone
-    enough to go on from, with more trainings for example.
+    enough to go on from, with more trainings for example. Other seeds may be measured into the same
+    folder at the same time; who asks for all of them then has numbers.json of all.
 
     encoders: a folder of `cycle-core train encoder` runs named TRAINING-SEED, such as `cycle-0` and
     `w+-2`; without one, the embedded encoder is the only one, and methods that need another
@@ -80,8 +81,11 @@ def compare(
     losses = Networks.for_loss(embedded=True).to(settings.device)
     cells = [(*cell, _facts(*cell, settings, G)) for cell in _cells(settings)]
     numbers = out / NUMBERS
-    kept = {_name(r["facts"]): r for r in read_numbers(numbers)} if numbers.is_file() else {}
-    found = [read_result(out / f"{_name(of)}.json") or kept.get(_name(of)) for *_, of in cells]
+    for result in read_numbers(numbers) if numbers.is_file() else ():
+        path = out / f"{_name(result['facts'])}.json"
+        if read_result(path) is None:  # the file of all is soon written with these cells alone
+            write_json(path, result)
+    found = [read_result(out / f"{_name(of)}.json") for *_, of in cells]
     missing = [
         (method, seed)
         for (method, seed, _, facts), result in zip(cells, found, strict=True)
