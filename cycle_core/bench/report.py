@@ -172,9 +172,12 @@ def plot(results: Sequence[Result], path: str | Path, layout: ReportLayout = DOM
                 scale.set_minor_formatter(ticker.NullFormatter())
         axis.set_xlabel("distortion: LPIPS to the picture")
         axis.set_ylabel(axis_name)
+    lines = [axis.get_legend_handles_labels() for axis in axes[0]]  # not every set has all methods
+    named = {label: line for both in lines for line, label in zip(*both, strict=True)}
+    shown = [title for title in layout.methods.values() if title in named]
     figure.legend(
-        *axes[0][-1].get_legend_handles_labels(),
-        loc="outside lower center", ncols=6, fontsize=8, title="o pivot, * tuned",
+        [named[title] for title in shown], shown,
+        loc="outside lower center", ncols=5, fontsize=8, title="o pivot, * tuned",
     )  # fmt: skip
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
