@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import comfy_real
 from comfy_real import collect, node
 
-from workflows import machine
+from workflows import load, machine
 
 SPIN = "while True: sum(range(1000))"
 
@@ -40,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     if not comfy_real.CHECKOUT:
         parser.error(comfy_real.REASON)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows has none
+    before = load()
     with tempfile.TemporaryDirectory() as folder, busy(given.busy):
         os.environ |= {"HOME": folder, "CYCLE_CORE_OFFLINE": "1"}
         comfy = comfy_real.Comfy(Path(folder))
@@ -49,7 +49,7 @@ def main() -> None:
             seconds = [run(comfy, prompt, *changed, k) for k in range(given.runs + 1)][1:]
             wall, processor = (median(column) for column in zip(*seconds, strict=True))
             print(f"| {title} | {wall:.2f} | {processor:.2f} |", flush=True)
-    print(f"\n{machine(load)} Beside {given.busy} programs of one thread.")
+    print(f"\n{machine(before)} Beside {given.busy} programs of one thread.")
 
 
 @contextmanager

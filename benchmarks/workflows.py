@@ -38,7 +38,7 @@ def main() -> None:
         return
     import workflow_files
 
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows has none
+    busy = load()
     versions = {version(checkout): checkout for checkout in given.checkouts}
     rows = {}
     for name in workflow_files.names():
@@ -92,6 +92,11 @@ def peak() -> float:
 def version(checkout: str) -> str:
     text = Path(checkout, "comfyui_version.py").read_text()
     return text.split('"')[1]
+
+
+def load() -> float:
+    """How many cores other programs keep busy."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows has none
 
 
 def machine(busy: float) -> str:

@@ -227,11 +227,10 @@ def _boxes(boxes: Any) -> list[Any]:
 
 def _areas(mask: Any) -> list[Any]:
     """The masks as `Marks` has them, of one picture for all or of each; None where nothing or
-    everything is painted: every face."""
-    if mask is None:
+    everything is painted in all of them: every face."""
+    if mask is None or not (mask > 0.5).any() or (mask > 0.5).all():
         return [None]
-    masks = mask.reshape(-1, *mask.shape[-2:]).cpu()
-    return [one if (one > 0.5).any() and (one <= 0.5).any() else None for one in masks]
+    return list(mask.reshape(-1, *mask.shape[-2:]).cpu())
 
 
 def _matched(boxes: list[Any], areas: list[Any]) -> list[tuple[Any, Any]]:
