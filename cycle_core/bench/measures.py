@@ -88,7 +88,8 @@ def whitening_of(covariance: Tensor) -> Tensor:
 def distortion(rulers: Rulers, target: Tensor, image: Tensor) -> Numbers:
     """How near pictures [N,3,R,R] in [-1,1] are to the targets, by the `METRICS` that compare."""
     compared = [metric for metric in metrics.METRICS if metric.compared]
-    return {one.key: one.of(target, image, rulers.networks).tolist() for one in compared}
+    pair = metrics.Pair(target, image)
+    return {one.key: one.of(pair, rulers.networks).tolist() for one in compared}
 
 
 @torch.no_grad()

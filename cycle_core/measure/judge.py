@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..runtime.devices import one_thread_if_small
-from .metrics import METRICS
+from .metrics import METRICS, Pair
 from .perceptual import load_attributes
 from .selection import Networks
 
@@ -39,9 +39,8 @@ class Judge:
     def compare_all(self, target: Tensor, images: Tensor) -> list[dict[str, float]]:
         """The same for each of several pictures [B,3,R,R] of one target, which is read once."""
         with one_thread_if_small(self.networks.perceptual, self.networks.identity):
-            measured = {
-                metric.key: metric.of(target, images, self.networks).tolist() for metric in METRICS
-            }
+            pair = Pair(target, images)
+            measured = {metric.key: metric.of(pair, self.networks).tolist() for metric in METRICS}
         return [
             {key: round(values[k], 5) for key, values in measured.items()}
             for k in range(len(images))

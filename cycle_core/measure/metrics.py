@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,25 @@ from .selection import Networks
 
 _WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Pictures beside their targets: what several measures need of them is computed once."""
+
+    target: Tensor
+    image: Tensor
+
+    @cached_property
+    def scales(self) -> list[tuple[Tensor, Tensor]]:
+        """SSIM, and of it contrast and structure alone, [B] each, at every scale that has room."""
+        _check_pair(self.target, self.image)
+        a, b = _clamp(self.target), _clamp(self.image)
+        found = [_ssim(a, b)]
+        for _ in range(1, ms_ssim_scales(*b.shape[-2:])):
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+            found.append(_ssim(a, b))
+        return found
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
@@ -43,9 +63,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     Gaussian window of 11 pixels, sigma 1.5, whole windows only, mean over the colour channels.
     Raises InputError for pictures below 11 pixels."""
-    _check_pair(a, b)
-    similarity, _ = _ssim(_clamp(a), _clamp(b))
-    return similarity
+    return _ssim_of(Pair(a, b))
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
@@ -62,18 +80,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     Small pictures have fewer scales (`ms_ssim_scales`, to be reported with the number): the first
     ones, their exponents divided by their sum. Negative structure counts as none.
     Raises InputError for pictures below 11 pixels."""
-    _check_pair(a, b)
-    a, b = _clamp(a), _clamp(b)
-    scales = ms_ssim_scales(*a.shape[-2:])
-    exponents = torch.tensor(_SCALES[: max(scales, 1)])
-    exponents = (exponents / exponents.sum()).tolist()
-    total = torch.ones(b.shape[0], device=b.device)
-    for i, exponent in enumerate(exponents):
-        similarity, contrast = _ssim(a, b)
-        last = i == len(exponents) - 1
-        total = total * (similarity if last else contrast).clamp(min=0) ** exponent
-        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-    return total
+    return _ms_ssim_of(Pair(a, b))
 
 
 @torch.no_grad()
@@ -96,25 +103,31 @@ def identity(a: Tensor, b: Tensor, network: Callable[[Tensor], Tensor]) -> Tenso
 class Metric:
     """A measure of pictures beside their targets.
 
-    key: in reports; title: in tables; more: whether more is better; of(target, image, networks):
-    float [B]. network: the key of `Networks.names` that it needs, "" for none. compared: whether
+    key: in reports; title: in tables; more: whether more is better; of(pair, networks): float
+    [B]. network: the key of `Networks.names` that it needs, "" for none. compared: whether
     the comparison of methods has it, which leaves out what says the same as another."""
 
     key: str
     title: str
     more: bool
-    of: Callable[[Tensor, Tensor, Networks], Tensor]
+    of: Callable[[Pair, Networks], Tensor]
     network: str = ""
     compared: bool = True
 
 
 METRICS = (
-    Metric("mse", "MSE", False, lambda a, b, _: mse(a, b)),
-    Metric("psnr", "PSNR", True, lambda a, b, _: psnr(a, b), compared=False),
-    Metric("ssim", "SSIM", True, lambda a, b, _: ssim(a, b), compared=False),
-    Metric("lpips", "LPIPS", False, lambda a, b, n: lpips(a, b, n.perceptual), "lpips"),
-    Metric("ms_ssim", "MS-SSIM", True, lambda a, b, _: ms_ssim(a, b)),
-    Metric("identity", "identity", True, lambda a, b, n: identity(a, b, n.identity), "identity"),
+    Metric("mse", "MSE", False, lambda p, _: mse(p.target, p.image)),
+    Metric("psnr", "PSNR", True, lambda p, _: psnr(p.target, p.image), compared=False),
+    Metric("ssim", "SSIM", True, lambda p, _: _ssim_of(p), compared=False),
+    Metric("lpips", "LPIPS", False, lambda p, n: lpips(p.target, p.image, n.perceptual), "lpips"),
+    Metric("ms_ssim", "MS-SSIM", True, lambda p, _: _ms_ssim_of(p)),
+    Metric(
+        "identity",
+        "identity",
+        True,
+        lambda p, n: identity(p.target, p.image, n.identity),
+        "identity",
+    ),
 )
 
 
@@ -134,16 +147,26 @@ def lec(
     return (codes - again).flatten(1).norm(dim=1) / codes.shape[1] ** 0.5
 
 
+def _ssim_of(pair: Pair) -> Tensor:
+    return pair.scales[0][0]
+
+
+def _ms_ssim_of(pair: Pair) -> Tensor:
+    *upper, (last, _) = pair.scales
+    parts = torch.stack([*(contrast for _, contrast in upper), last])
+    exponents = torch.tensor(_SCALES[: len(parts)], device=parts.device)
+    return parts.clamp(min=0).pow((exponents / exponents.sum())[:, None]).prod(0)
+
+
 def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """(similarity, contrast and structure alone), means over positions and channels, [B] each.
 
     kornia's `ssim` gives the first alone, and MS-SSIM needs both."""
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # the range of [-1, 1] is 2
-    mean_a, square_a, mean_b, square_b, product = map(_blur, (a, a * a, b, b * b, a * b))
-    var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
-    covariance = product - mean_a * mean_b
-    contrast = (2 * covariance + c2) / (var_a + var_b + c2)
-    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    mean_a, mean_b, product, squares = map(_blur, (a, b, a * b, a * a + b * b))
+    means, both = mean_a**2 + mean_b**2, mean_a * mean_b
+    contrast = (2 * (product - both) + c2) / (squares - means + c2)  # both variances in one
+    luminance = (2 * both + c1) / (means + c1)
     return (luminance * contrast).mean((1, 2, 3)), contrast.mean((1, 2, 3))
 
 

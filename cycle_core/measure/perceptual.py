@@ -217,7 +217,7 @@ def _level(in_width: int, width: int, blocks: int) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(in_width, width, size, 2, (size - 1) // 2, bias=False),
         nn.BatchNorm2d(width),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
     return nn.Sequential(*layers, *[_Residual(width) for _ in range(blocks)])
 
@@ -231,8 +231,8 @@ class _Residual(nn.Module):
         self.norm2 = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(x + self.norm2(self.conv2(y)))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)).add_(x), inplace=True)
 
 
 # ------------------------------------------------------------------ published
