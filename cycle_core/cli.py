@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 from .commands.console import sentence_of
@@ -141,6 +141,9 @@ def parser() -> argparse.ArgumentParser:
 
 class Parser(argparse.ArgumentParser):
     """argparse, with its mistakes reported in one sentence as everywhere else."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options, allow_abbrev=False)  # what looks for an option finds it whole
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; `{self.prog} --help` shows what is possible.")

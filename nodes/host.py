@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..cycle_core.codes import Code
     from ..cycle_core.invert.tune import Tuned
+    from ..cycle_core.measure.judge import Judge
     from ..cycle_core.measure.selection import Networks
 
 CATEGORY = "Cycle Encoding"
@@ -224,16 +225,25 @@ def loss_networks() -> Networks:
     return Networks(*(one.module for one in _losses(False)))
 
 
+def judge() -> Judge:
+    """The networks that measure pictures of any domain, on the device; they are kept between
+    runs."""
+    kept, loaded = _judge()
+    to_device(*loaded)
+    return kept
+
+
 @lru_cache(maxsize=1)
-def judge() -> Any:
-    """The networks that measure pictures of any domain; they are kept between runs."""
+def _judge() -> tuple[Judge, list[LoadedModel[Any]]]:
     import torch
 
     from ..cycle_core.measure.judge import Judge
 
     folders.know_folders()
     with torch.inference_mode(False):
-        return Judge(device(), embedded=False)
+        found = Judge(embedded=False)
+        parts = [one for one in found.networks if isinstance(one, torch.nn.Module)]
+        return found, [LoadedModel.of(one, str(one.name)) for one in parts]
 
 
 def _leave_inference(module: torch.nn.Module) -> None:

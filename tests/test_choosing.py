@@ -14,6 +14,7 @@ from cycle_core.faces.detect import detect
 from cycle_core.faces.frame import Face, align
 from cycle_core.faces.points import EVERY, load_points, manual
 from cycle_core.faces.show import show_places
+from cycle_core.faces.tracks import follow
 from cycle_core.faces.video import Places, align_again, align_all, paste_all
 from cycle_core.images.examples import example
 from cycle_core.images.io import save_image
@@ -28,6 +29,15 @@ def face(x: float, y: float, size: float = 1.0) -> Face:
 
 
 GROUP = [face(30, 40), face(80, 50, 1.4), face(140, 45, 0.7)]
+
+
+# ------------------------------------------------------------------ in a video
+def test_of_a_video_several_faces_are_refused_where_one_is_edited():
+    frames = [GROUP, GROUP[:1]]
+    assert len(follow(frames, "0", "error", 1.0, one=True)) == 2
+    for several in ("0+2", "0,0,100,90"):
+        with pytest.raises(InputError, match="one face is edited at a time"):
+            follow(frames, several, "error", 1.0, one=True)
 
 
 # ------------------------------------------------------------------ by place

@@ -28,6 +28,10 @@ def test_options_stand_in_the_place_of_the_file_and_later_ones_win(tmp_path):
     assert not parsed.questions
 
 
+def test_half_of_an_option_is_not_taken_for_it(capsys):
+    assert "unrecognized arguments: --conf" in refused(capsys, "bench", "--conf", "x.json")
+
+
 def test_a_command_takes_what_a_file_holds(tmp_path, capsys):
     (tmp_path / "ask.json").write_text('{"questions": true}')
     assert main(["bench", "--config", str(tmp_path / "ask.json")]) == 0

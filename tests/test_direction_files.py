@@ -118,6 +118,9 @@ def test_numbers_that_are_no_direction_are_refused(tmp_path):
     np.save(tmp_path / "labels.npy", np.ones(512, np.int64))
     with pytest.raises(CheckpointError, match=r"holds numbers \[512\] and no direction"):
         load_direction(tmp_path / "labels.npy")
+    torch.save({"directions": []}, tmp_path / "none.pt")
+    with pytest.raises(CheckpointError, match="no direction"):
+        load_direction(tmp_path / "none.pt")
     torch.save(torch.ones(2, 18, 512), tmp_path / "two.pt")
     with pytest.raises(CheckpointError, match=r"holds numbers \[2, 18, 512\]"):
         load_direction(tmp_path / "two.pt")

@@ -111,6 +111,7 @@ def test_the_command_line_writes_each_layout_and_codes(G, tmp_path):
     assert main(command) == 0
     assert main(["convert", "portraits", f"{out}/p.onnx", "--quiet"]) == 0
     assert main(["convert", "portraits", f"{out}/p.pt", "--quiet"]) == 2
+    assert main(["convert", "portraits", f"{out}/e.pt", "--kind", "encoder", "--quiet"]) == 2
     assert main(["sample", "--count", "2", "--out", out, "--device", "cpu", "--quiet"]) == 0
     assert main(["convert", f"{out}/codes.safetensors", f"{out}/w.npz", "--quiet"]) == 0
     assert load_code(tmp_path / "w.npz").batch == 2

@@ -344,11 +344,15 @@ def test_versions_are_shown_beside_their_target_and_measured(run):
 
 
 def test_the_networks_that_measure_are_opened_once(run, world):
-    judge = world.part("nodes.host").judge
-    judge.cache_clear()
+    opened = world.part("nodes.host")._judge
+    opened.cache_clear()
+    world.comfy.moved.clear()
     for images in (pictures(1, 40, 40), pictures(2, 40, 40)):
         run("CycleCompare", target=images, image_1=images, names="", cell=64)
-    assert judge.cache_info().misses == 1
+    assert opened.cache_info().misses == 1
+    parts = {id(part.patcher) for part in opened()[1]}
+    assert parts
+    assert parts <= {id(patcher) for patcher in world.comfy.moved}  # by the host, which counts them
 
 
 def test_models_are_shared_while_somebody_holds_them_and_no_longer(run, world):

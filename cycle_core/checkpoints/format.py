@@ -14,7 +14,7 @@ class Format:
     """One layout of one kind of thing."""
 
     name: str  # as people call it: "NVIDIA StyleGAN2 pickle"
-    kind: str  # "generator", "encoder", "direction", "delta", "code", "network"
+    kind: str  # of what it holds: "generator", "encoder", "direction", "code" ...
     detect: Callable[[Contents], bool]
     load: Callable[..., Any]
     # more lines for `cycle-core inspect`, of what `load` gave: {"tuned from": "0123456789abcdef"}

@@ -11,8 +11,8 @@ from ..errors import CycleError, FaceNumberError, NoFaceError, printable
 
 # what the library calls settings, as options
 _SETTINGS = re.compile(
-    "`(channels|cond|encoders|freeze|kind|mapping_layers|points|recursive|resolution|same_space"
-    "|sets|w_dim|z_dim)`"
+    "`(channels|cond|encoders|freeze|inside|kind|mapping_layers|points|projected|recursive"
+    "|resolution|same_space|sets|w_dim|z_dim)`"
 )
 
 

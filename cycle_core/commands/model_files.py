@@ -91,6 +91,11 @@ def run_convert(arguments: argparse.Namespace) -> None:
             generator=given,
             architecture=arguments.architecture,
         )
+    elif arguments.kind or arguments.architecture or arguments.generator:
+        raise InputError(
+            "--kind, --architecture and --generator are for converting to .safetensors, without "
+            "--layout: other layouts are written of generators alone."
+        )
     else:
         what = export(arguments.file, out, arguments.layout)
     Console(arguments.quiet).say(f"{out}: {what}, {out.stat().st_size / 1e6:.1f} MB")

@@ -61,7 +61,8 @@ def read_texts(path: Path) -> tuple[str, str]:
     Raises MissingFileError, and InputError for another number of lines."""
     if not path.is_file():
         raise MissingFileError(f"There is no file {path}: check the path.")
-    content = path.read_bytes()[:_LONGEST].decode("utf-8", errors="replace")
+    with path.open("rb") as file:
+        content = file.read(_LONGEST).decode("utf-8", errors="replace")
     lines = [line.strip() for line in content.splitlines() if line.strip()]
     if len(lines) != 2:
         raise InputError(

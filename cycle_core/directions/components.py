@@ -23,11 +23,13 @@ def component_of(
     Raises InputError for another method or where there are fewer components."""
     if method not in METHODS:
         raise InputError(f"Components are found by {' or '.join(METHODS)}, not by {method!r}.")
+    if index < 0:
+        raise InputError(f"Components are numbered from 0, so that there is no {index}.")
     if method == "sefa":
         found = sefa(G, layers, index + 1)
     else:
         found = ganspace(G, index + 1, samples, seed, layers)
-    if not 0 <= index < len(found):
+    if index >= len(found):
         raise InputError(
             f"There is no component {index}: this generator has {len(found)}, numbered from 0 to "
             f"{len(found) - 1}."

@@ -227,6 +227,8 @@ def is_file(name: str) -> bool:
 def _choose(directions: list[BaseDirection], entry: str, path: Path) -> BaseDirection:
     prefix = f"{path.stem}:"  # of numbered ones
     known = {direction.name.removeprefix(prefix): direction for direction in directions}
+    if not known:
+        raise CheckpointError(f"{path} holds no direction: get the file again.")
     if not entry and len(directions) == 1:
         return directions[0]
     if entry not in known:

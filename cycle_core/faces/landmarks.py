@@ -162,11 +162,11 @@ def load_landmarks(name: str, device: str | torch.device = "cpu") -> Landmarks:
     """The networks of a file, or of the embedded one named "landmarks", ready to use.
 
     Raises MissingFileError, CheckpointError."""
-    from ..checkpoints.building import build
+    from ..checkpoints.building import build, make_config
     from ..checkpoints.native import read_model
 
     config, state, _ = read_model(name, kind="landmarks")
-    model = Landmarks(LandmarkConfig(**config))
+    model = Landmarks(make_config(LandmarkConfig, config, name))
     build(model, state, name)
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -15,6 +15,10 @@ from .choose import Choice, left_to_right, pick, without
 from .frame import Face
 from .points import manual
 
+ONE_FACE = (
+    "Of a video one face is edited at a time: choose it by its number, and give the result again "
+    "for the next."
+)
 _REACH = 1.0  # how far a face moves between two video frames, in lengths of its box's side
 
 
@@ -36,10 +40,12 @@ def follow(
     none: str,
     smoothing: float,
     among: Callable[[int, Sequence[Face]], Sequence[Face]] = lambda frame, faces: faces,
+    one: bool = False,
 ) -> list[list[Face | str]]:
     """The targets of every video frame, of the faces that were found in each: see `align_all`.
 
-    among(frame, faces): which people may be chosen, of their faces where they first appear."""
+    among(frame, faces): which people may be chosen, of their faces where they first appear.
+    one: whether InputError is raised where several are meant."""
     tracks = sorted(_tracks(found), key=_position)
     if not tracks and none == "error":
         raise NoFaceError(
@@ -52,6 +58,8 @@ def follow(
     picked = pick(first, choice, may, sizes)
     if not picked:
         without(first, none)  # raises where that is wanted
+    if one and len(picked) > 1:
+        raise InputError(ONE_FACE)
     followed = [_smoothed(tracks[k], smoothing) for k in picked]
     targets: list[list[Face | str]] = []
     for i in range(len(found)):

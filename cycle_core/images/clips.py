@@ -110,9 +110,14 @@ class ClipWriter:
         self._last = -1
 
     def __enter__(self) -> ClipWriter:
-        with self._reported():
-            self.part.touch()  # FFmpeg would try only when the first picture is finished
-            self._container = _av().open(str(self.part), "w")
+        av = _av()
+        try:
+            with self._reported():
+                self.part.touch()  # FFmpeg would try only when the first picture is finished
+                self._container = av.open(str(self.part), "w")
+        except BaseException:
+            self.part.unlink(missing_ok=True)
+            raise
         return self
 
     def write(self, image: Tensor, time: Fraction | float) -> None:

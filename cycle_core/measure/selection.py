@@ -10,8 +10,8 @@ wherever there is another one:
 | other: LPIPS | AlexNet, else embedded "loss" | VGG-16, else AlexNet, else embedded "metrics" |
 | other: identity | ArcFace, else embedded "loss" | insightface's, else ArcFace, else embedded |
 
-`Networks.name` says which ones they are, and `names` of what measures, which of them a loss
-minimises too."""
+`Networks.names` says which ones they are, and of what measures, which of them a loss minimises
+too."""
 
 from __future__ import annotations
 

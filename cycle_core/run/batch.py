@@ -7,8 +7,8 @@ the others: its error is in the last line and in the report.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..directions.text import Edit, check_names
 from ..errors import CycleError, InputError
 from ..faces.frame import Face
 from ..faces.points import of_picture
+from ..files.checksum import digest_of
 from ..images.clips import is_clip, open_clip
 from ..images.io import Photo, read_photo
 from ..runtime import distributed
@@ -68,6 +69,7 @@ def run_batch(batch: Batch, inputs: Inputs) -> None:
     inputs = distributed.everywhere(inputs)[0]  # the folder may grow while they look
     pictures, left_out = inputs.pictures, dict(inputs.left_out)
     failed: dict[str, str] = {}
+    due = 0.0
     for name in distributed.claim(list(pictures), "pictures"):
         try:
             if why := run_one(batch, name, pictures[name], pictures):
@@ -77,13 +79,14 @@ def run_batch(batch: Batch, inputs: Inputs) -> None:
             if alone and len(pictures) == 1:
                 raise
             batch.say(f"{name}: {failed[name]}")
-        if distributed.rank() == 0:
+        if distributed.rank() == 0 and (began := time.monotonic()) >= due:
             write_report(batch.out, summary(batch, failed, left_out))
+            due = began + 20 * (time.monotonic() - began)  # it reads those of all pictures
     if not alone:
         failed, left_out = (_gathered(part) for part in (failed, left_out))
         failed = {name: failed[name] for name in pictures if name in failed}
-        if distributed.rank() == 0:
-            write_report(batch.out, summary(batch, failed, left_out))
+    if distributed.rank() == 0:
+        write_report(batch.out, summary(batch, failed, left_out))
     if left_out and distributed.rank() == 0:
         batch.say(f"Left out: {summarise(left_out)}")
     if failed:
@@ -199,7 +202,7 @@ def finished(out: Path, name: str, key: str) -> list[str] | None:
 
 def input_key(path: Path, batch: Batch) -> str:
     """Hexadecimal digits that stand for the photo, the models and the settings."""
-    digest = hashlib.sha256(path.read_bytes())
+    digest = digest_of(path)
     more: list[Any] = [asdict(batch.clip)] if is_clip(path) else []
     if faces := of_picture(batch.points, path):
         more.append([face.points.tolist() for face in faces])

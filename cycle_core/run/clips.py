@@ -32,7 +32,7 @@ from ..faces.detect import detect
 from ..faces.frame import Face, align
 from ..faces.paste import paste
 from ..faces.points import manual
-from ..faces.tracks import follow, smooth_over_time
+from ..faces.tracks import ONE_FACE, follow, smooth_over_time
 from ..files.atomic import write_atomically
 from ..files.json import read_json
 from ..files.shards import map_array
@@ -83,10 +83,7 @@ def invert_clip(
 
     Raises NoFaceError that names the frame (by settings.no_face), InputError for several faces."""
     if settings.face == "all":
-        raise InputError(
-            "Of a video one face is edited at a time: choose it by its number, and give the result "
-            "again for the next."
-        )
+        raise InputError(ONE_FACE)
     clock, G = Stopwatch(), models.generator
     targets = find_faces(clip, settings, how.smoothing, progress)
     there = [i for i, target in enumerate(targets) if target is not None]
@@ -198,7 +195,7 @@ def find_faces(
         found.append(detect(frame.image, settings.detector))
         progress("find", len(found), max(len(found), clip.frames))
     try:
-        targets = follow(found, settings.face, settings.no_face, max(smoothing, 1e-3))
+        targets = follow(found, settings.face, settings.no_face, max(smoothing, 1e-3), one=True)
     except NoFaceError as error:
         raise NoFaceError(
             f"{clip.path}: {error} To skip such frames leaves them as they are."
