@@ -42,7 +42,8 @@ class LatentEdit(io.ComfyNode):
                     step=0.1,
                     round=0.001,
                     tooltip="How far the code moves, or the value to arrive at; for calibrated "
-                    "directions 1 is one standard deviation of the attribute, and 3 is a lot.",
+                    "directions 1 is one standard deviation of the attribute, and 3 is a lot; "
+                    "where strengths says something, that counts in its place.",
                 ),
                 io.String.Input(
                     "strengths",

@@ -22,7 +22,7 @@ WITHOUT_FACE = (
 ANOTHER_NUMBER = "On this node: choose a smaller number, or largest or all in face."
 CANVAS = (
     "If the boxes come from Create Bounding Boxes, set its width and height to {} and {}, those of "
-    "the picture, because a box does not say how large its canvas is, and draw around a face."
+    "the picture (Get Image Size has them), because a box does not say how large its canvas is, and draw around a face."
 )
 
 
@@ -93,8 +93,8 @@ class Align(io.ComfyNode):
                     "boxes",
                     optional=True,
                     tooltip="Only faces in these boxes count, such as those of Create Bounding "
-                    "Boxes with the width and height of the photo, and face then chooses among "
-                    "them.",
+                    "Boxes with the photo as its background and width and height of Get Image Size, "
+                    "and face then chooses among them.",
                     extra_dict={"forceInput": True},
                 ),
                 io.Mask.Input(

@@ -27,7 +27,7 @@ PRESET = (
 )
 OR_INSTANT = (
     f"{PRESET} instant takes no steps: with the embedded models a network sees at once what tuning "
-    "would find."
+    "would find"
 )
 UNALIGNED = (
     "This is a whole photo, it seems: encoders know faces as Align Faces cuts them out. Put that "
@@ -112,7 +112,7 @@ class RefinePivot(io.ComfyNode):
                 io.Image.Input("images", tooltip="Aligned pictures, as Align Faces crops them."),
                 ENCODER.Input("encoder", tooltip="The encoder, which itself stays as it is."),
                 GENERATOR.Input("generator", tooltip="The generator that the codes are for."),
-                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=OR_INSTANT),
+                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=f"{OR_INSTANT}."),
                 choice(
                     RefineSettings,
                     "space",
@@ -212,7 +212,12 @@ class PivotTune(io.ComfyNode):
                 CODE.Input(
                     "pivot", tooltip="The codes to tune at, from Refine Pivot or Cycle Encode."
                 ),
-                io.Combo.Input("preset", options=PRESETS, default="auto", tooltip=OR_INSTANT),
+                io.Combo.Input(
+                    "preset",
+                    options=PRESETS,
+                    default="auto",
+                    tooltip=f"{OR_INSTANT}, while several pictures for one generator need steps.",
+                ),
                 TUNE_STEPS.input(
                     "How many steps it takes at most; auto takes the preset's number, which is "
                     f"{TUNED.steps} in the paper.",

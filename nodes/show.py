@@ -19,7 +19,7 @@ class BeforeAfter(io.ComfyNode):
         view = "Drag over the pictures to see the one before under the one after."
         return host.schema(
             "CycleBeforeAfter",
-            "Before and After",
+            "Before and After (Cycle Encoding)",
             "Show",
             "Two pictures under a slider, such as a photo and its edit; side by side in an older "
             "ComfyUI.",
@@ -136,8 +136,8 @@ class Compare(io.ComfyNode):
                     default=5,
                     min=0,  # as workflows of before may have it, for all
                     max=5,
-                    tooltip="How many pictures of a target are beside each other; 5 puts all of "
-                    "them into one row.",
+                    tooltip="How many pictures of a target are beside each other; 5, or 0, puts "
+                    "all of them into one row.",
                 ),
             ],
             outputs=[

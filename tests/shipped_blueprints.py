@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blueprint_files import Blueprint
-from workflow_layout import Graph
+from workflow_layout import Graph, Node
 from workflow_parts import models, pasted, refined_and_tuned
 
 
@@ -30,8 +30,10 @@ def edit_a_face() -> Blueprint:
             "direction": [(direction, "name")],
             "strength": [(edit, "strength")],
             "preset": [(refined, "preset"), (tuned, "preset")],
+            "steps": [(tuned, "steps")],
             "generator": [(G, "name")],
             "encoder": [(E, "name")],
+            **where(aligned),
         },
         {"images": back.images, "face": face.images},
     )
@@ -57,6 +59,7 @@ def invert_a_face() -> Blueprint:
             "preset": [(refined, "preset")],
             "generator": [(G, "name")],
             "encoder": [(E, "name")],
+            **where(aligned),
         },
         {
             "pivot": refined.pivot, "reconstruction": refined.reconstruction,
@@ -83,6 +86,7 @@ def tune_to_one_person() -> Blueprint:
             "preset": [(refined, "preset"), (tuned, "preset")],
             "generator": [(G, "name")],
             "encoder": [(E, "name")],
+            **where(aligned),
         },
         {
             "tuned": tuned.tuned, "pivot": refined.pivot,
@@ -119,11 +123,20 @@ def edit_a_video() -> Blueprint:
             "number": [(aligned, "number")],
             "no_face": [(aligned, "no_face")],
             "preset": [(tuned, "preset")],
+            "steps": [(tuned, "steps")],
             "generator": [(G, "name")],
             "encoder": [(E, "name")],
+            "points": [(aligned, "points")],
+            "boxes": [(aligned, "boxes")],
+            "mask": [(aligned, "mask")],
         },
         {"video": whole.VIDEO, "images": back.images},
     )
+
+
+def where(aligned: Node) -> dict[str, list[tuple[Node, str]]]:
+    """The inputs of Align Faces that say which face is meant, and what if there is none."""
+    return {name: [(aligned, name)] for name in ("no_face", "points", "boxes", "mask")}
 
 
 BLUEPRINTS = (edit_a_face, invert_a_face, tune_to_one_person, edit_a_video)

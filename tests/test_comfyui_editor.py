@@ -89,6 +89,7 @@ TURNED = {  # values of its widgets, in the order of the file
     "CyclePivotTune": ["fast", 6, 0.25, 0.5, 8, 0.002],
     "CycleLatentEdit": ["to a value", -1.5, "1, 2", "0-3"],
     "CycleGenerate": [0.8, "none", 5],
+    "CycleLoadDirection": ["yaw", ""],
     "CyclePasteBack": [0.2, 0.4],
     "CycleCompare": ["a, b, c", 160],
 }
@@ -217,6 +218,7 @@ def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_afte
     for size in SIZES:
         resized(page, *size)
         check_places(page)
+        check_notes(page)
 
 
 @pytest.mark.parametrize("name", [x for x in workflow_files.names() if form(x)])
@@ -280,7 +282,9 @@ def run_app(page, direction, edit, expected):
     comfy_page.until(page, "window.ended", seconds=600)
     kind, ended = page.evaluate("window.ended")
     assert kind == "execution_success", ended
-    (run,) = page.evaluate(f"fetch('/history/{ended['prompt_id']}').then((x) => x.json())").values()
+    history = f"fetch('/history/{ended['prompt_id']}').then((x) => x.json())"
+    comfy_page.until(page, lambda: page.evaluate(history))  # it is written after the event
+    (run,) = page.evaluate(history).values()
     sent = run["prompt"][2]
     values = [sent[str(direction)]["inputs"]["name"], sent[str(edit)]["inputs"]["strength"]]
     assert tuple(values) == expected

@@ -44,6 +44,15 @@ def test_everything_is_explained_in_tooltips_help_and_locale(world):
         assert page == node_texts.renewed(page, locale[node_id], "en")
 
 
+@pytest.mark.parametrize("language", node_texts.LANGUAGES)
+def test_the_sub_categories_are_translated(world, language):
+    known = {node.define_schema().category for node in world.nodes.values()}
+    texts = json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
+    translated = texts["nodeCategories"]
+    assert {f"Cycle Encoding/{name}" for name in translated} == known
+    assert all(text.strip() and text != name for name, text in translated.items())
+
+
 def test_every_number_has_a_range_that_holds_its_default(world):
     for node_id, node in world.nodes.items():
         for one in node.define_schema().inputs:
