@@ -22,7 +22,8 @@ WITHOUT_FACE = (
 ANOTHER_NUMBER = "On this node: choose a smaller number, or largest or all in face."
 CANVAS = (
     "If the boxes come from Create Bounding Boxes, set its width and height to {} and {}, those of "
-    "the picture (Get Image Size has them), because a box does not say how large its canvas is, and draw around a face."
+    "the picture (Get Image Size has them), because a box does not say how large its canvas is, "
+    "and draw around a face."
 )
 
 
@@ -93,8 +94,8 @@ class Align(io.ComfyNode):
                     "boxes",
                     optional=True,
                     tooltip="Only faces in these boxes count, such as those of Create Bounding "
-                    "Boxes with the photo as its background and width and height of Get Image Size, "
-                    "and face then chooses among them.",
+                    "Boxes with the photo as its background and width and height of Get Image "
+                    "Size, and face then chooses among them.",
                     extra_dict={"forceInput": True},
                 ),
                 io.Mask.Input(

@@ -195,6 +195,40 @@ def test_the_editor_sends_a_blueprint_as_the_nodes_in_it_with_the_values_of_its_
     assert values(sent) == values(expected)
 
 
+def test_a_blueprint_is_found_by_a_search_and_runs_as_one_node(page):
+    if page.evaluate("window.__COMFYUI_FRONTEND_VERSION__").startswith("1.27."):
+        assert page.evaluate("fetch('/global_subgraphs').then((x) => x.status)") == 404
+        return
+    page.evaluate("app.graph.clear()")
+    page.mouse.dblclick(900, 500)  # on nothing, which opens the search
+    page.get_by_text("Most relevant").wait_for()
+    page.keyboard.type("edit a face in a photo")
+    page.get_by_text("Subgraph Blueprints / Cycle Encoding").first.wait_for()
+    page.keyboard.press("Enter")
+    page.mouse.click(900, 300)  # where it is put down
+    comfy_page.until(page, "app.graph.nodes.length === 1")
+    page.evaluate(
+        """(() => {
+          const [face] = app.graph.nodes;
+          const [photo, shown] = ["CycleExample", "PreviewImage"].map((kind) => {
+            const node = LiteGraph.createNode(kind);
+            app.graph.add(node);
+            return node;
+          });
+          photo.connect(0, face, 0);
+          face.connect(0, shown, 0);
+          face.widgets.find((one) => one.name === "preset").value = "instant";
+        })()"""
+    )
+    page.evaluate(ENDED)
+    page.evaluate("app.queuePrompt(0)")
+    comfy_page.until(page, f"{REFUSED} || window.ended", seconds=600)
+    kind, ended = page.evaluate("window.ended")
+    assert kind == "execution_success", ended
+    shown = "app.nodeOutputs[app.graph.nodes.find((one) => one.type === 'PreviewImage').id]"
+    comfy_page.until(page, f"{shown}?.images?.length === 1")
+
+
 @pytest.mark.parametrize("name", workflow_files.names())
 def test_a_template_can_be_read_and_nothing_covers_another_thing_before_and_after_a_run(page, name):
     workflow = comfy_page.quick(name)
