@@ -56,9 +56,9 @@ from .images.io import read_image as read_image
 from .images.io import read_photo as read_photo
 from .images.io import save_image as save_image
 from .images.sheet import contact_sheet as contact_sheet
+from .invert.descent import Inversion as Inversion
 from .invert.encode import encode as encode
 from .invert.generate import generate as generate
-from .invert.inversion import Inversion as Inversion
 from .invert.project import project as project
 from .invert.refine import Refined as Refined
 from .invert.refine import refine as refine

@@ -98,8 +98,7 @@ def photo_with_glasses():
 
 
 def compared_pivots(strength=None):
-    from cycle_core.measure.comparison import compare
-    from cycle_core.measure.judge import Judge
+    from cycle_core.measure.comparison import Judge, compare
 
     of = inverted("portrait")
 

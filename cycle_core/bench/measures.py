@@ -29,7 +29,7 @@ from ..images.io import from_pil, to_pil
 from ..invert.encode import encode
 from ..invert.generate import generate
 from ..measure import metrics
-from ..measure.frechet import find_inception
+from ..measure.metrics import find_inception
 from ..measure.perceptual import Lpips, PortraitNet, find_vgg, load_attributes, load_perceptual
 from ..measure.selection import Networks
 from ..models.encoder import Encoder

@@ -25,14 +25,13 @@ from ..checkpoints.native import resolve
 from ..checkpoints.registry import load_encoder, load_generator
 from ..directions.editing import edit
 from ..errors import CycleError, InputError
-from ..files.atomic import write_atomically, write_json
-from ..files.checksum import sha256
+from ..files.disk import sha256, write_atomically, write_json
 from ..images.io import list_images, read_crop, save_image
 from ..invert.checks import check_pair
 from ..invert.generate import generate
 from ..invert.settings import RefineSettings, TuneSettings
 from ..invert.tune import tune
-from ..measure.frechet import frechet_distance
+from ..measure.metrics import frechet_distance
 from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.generator import Generator

@@ -15,7 +15,7 @@ from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.editing import edit
 from ..errors import CheckpointError, InputError, MissingFileError
-from ..files.atomic import write_atomically, write_json
+from ..files.disk import write_atomically, write_json
 from ..files.json import read_json
 from ..images.io import save_image
 from ..invert.checks import check_pair

@@ -22,9 +22,8 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from . import generators
 from .building import build_on_meta, make_config
-from .format import Format, matching
 from .lazy_tensors import StoredTensor, shown
-from .reading import Contents, load_tensors
+from .reading import Contents, Format, load_tensors, matching
 from .state_dicts import beside, find
 
 # `encoder_type` of the options -> whether head i gives D_i (e4e) or a whole w (pSp)

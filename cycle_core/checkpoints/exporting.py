@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
-from ..files.atomic import write_atomically
+from ..files.disk import write_atomically
 from ..models.generator import Generator
 from ..models.layers import BLUR_TAPS
 from ..models.stylegan2 import StyleGAN2Synthesis

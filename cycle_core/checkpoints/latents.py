@@ -10,10 +10,9 @@ import torch
 
 from ..codes import MOST_STYLES, Code, HasCode, as_code
 from ..errors import CheckpointError, InputError
-from .format import Format
 from .lazy_tensors import StoredTensor, is_numbers
 from .native import NATIVE, is_native, model_of, save_model
-from .reading import Contents, load_all, read_file, refusal, reported
+from .reading import Contents, Format, load_all, read_file, refusal, reported
 from .unsupported import described
 
 

@@ -13,10 +13,9 @@ from torch import Tensor
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from .building import assemble_published, stylegan2_layers, translating
-from .format import Format
 from .lazy_tensors import StoredTensor
 from .native import State
-from .reading import Contents, load_tensors
+from .reading import Contents, Format, load_tensors
 from .state_dicts import StateDict, beside, generator_format
 
 NAMES = ("style.1.weight", "input.input", "conv1.conv.weight")

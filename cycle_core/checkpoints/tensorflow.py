@@ -21,10 +21,9 @@ from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from .building import assemble_published, stylegan2_layers, translating
-from .format import Format
 from .lazy_tensors import StoredTensor, TFNetwork, shown
 from .native import State
-from .reading import Contents, load_tensors
+from .reading import Contents, Format, load_tensors
 
 _SCOPES = ("G_synthesis/", "synthesis/", "G_mapping/", "mapping/")
 # what is read from the stored settings, and the only value of it that this arithmetic has

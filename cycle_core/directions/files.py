@@ -22,7 +22,7 @@ from ..models.generator import Generator
 from .base import BaseDirection, DirectionType
 from .published import MOST_DIRECTIONS, is_relevance
 from .registry import KINDS, LAYOUTS, TYPES
-from .syntax import ENDINGS
+from .settings import ENDINGS
 
 EMBEDDED = ASSETS / "directions.safetensors"
 SPOKEN = {"turn": "yaw", "nod": "pitch", "look_aside": "look_x", "look_up": "look_y"}

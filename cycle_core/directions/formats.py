@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoints.format import Format
 from ..checkpoints.native import NATIVE, is_native
-from ..checkpoints.reading import Contents
+from ..checkpoints.reading import Contents, Format
 from .base import BaseDirection
 from .files import is_direction, list_directions
 from .published import is_relevance, is_statistics, load_style_deviations, load_vectors

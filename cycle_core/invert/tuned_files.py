@@ -13,7 +13,7 @@ from ..errors import CheckpointError, InputError, MismatchError
 from ..models.fingerprints import same, short
 from ..models.generator import Generator
 from ..models.same_space import adopt
-from ..runtime.copies import trainable_copy
+from ..runtime.session import trainable_copy
 from .generate import generate
 from .tune import Tuned
 

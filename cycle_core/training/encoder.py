@@ -44,17 +44,17 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
-from ..runtime.copies import channels_last, frozen_copy
 from ..runtime.devices import autocast
 from ..runtime.optim import Muon, Ranger
 from ..runtime.progress import Callback
+from ..runtime.session import channels_last, frozen_copy
 from . import loop
 from .data import Order, Prefetcher, open_pictures
 from .latent_discriminator import Adversary, LatentDiscriminator, sample_w
+from .log import reconstruction_errors
 from .loop import Losses, Stretch
 from .schedule import WARM_UP, Phase, phase_at, warmup_rate
 from .settings import EncoderTraining
-from .validation import reconstruction_errors
 
 
 def train(

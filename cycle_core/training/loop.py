@@ -30,9 +30,8 @@ from torch import Tensor, nn
 
 from ..checkpoints.reading import load_all, read_file
 from ..errors import CheckpointError, CycleError, InputError
-from ..files.atomic import remove_unfinished, write_atomically
+from ..files.disk import locked, remove_unfinished, write_atomically
 from ..files.json import fits
-from ..files.locks import locked
 from ..run.results import make_folder
 from ..runtime import distributed
 from ..runtime.progress import Callback

@@ -29,7 +29,7 @@ from cycle_core.directions.discovery import fit_directions, responses, with_curv
 from cycle_core.directions.editing import edit
 from cycle_core.directions.files import list_directions, save_directions
 from cycle_core.errors import InputError
-from cycle_core.files.atomic import write_json
+from cycle_core.files.disk import write_json
 from cycle_core.invert.generate import generate
 from cycle_core.measure.perceptual import PortraitNet, open_attributes
 from cycle_core.measure.recognition import load_identity
