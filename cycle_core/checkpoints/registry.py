@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from ..directions import formats as directions
+from ..directions import files as directions
 from ..errors import CheckpointError, InputError
 from ..models.detail_encoder import DetailEncoder
 from ..models.encoder import Encoder
