@@ -150,7 +150,7 @@ def group():
 
 
 def learnt():
-    from cycle_core.directions.pictures import direction_from_pictures
+    from cycle_core.directions.discovery import direction_from_pictures
 
     G, E = models()
     glasses = cc.load_direction("glasses")

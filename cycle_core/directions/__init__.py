@@ -6,9 +6,8 @@ stylespace  style channels, and StyleCLIP's global directions, which move them
 mapper      StyleCLIP's latent mappers, whose move depends on the code
 published   directions in the files of other projects
 files       all types of directions, by name and by path; writing them
-discovery   directions found: labelled codes, GANSpace, SeFa; what a strength does, measured
-components  one component of GANSpace or SeFa by its number
-pictures    a direction from pictures with and without an attribute
+discovery   directions found: labelled codes, pictures with and without an attribute, GANSpace,
+            SeFa; what a strength does, measured
 editing     codes moved along directions, mixed and interpolated
 text        edits as one writes them: smile=2,age=+1,keep=glasses
 """
