@@ -66,7 +66,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     Gaussian window of 11 pixels, sigma 1.5, whole windows only, mean over the colour channels.
     Raises InputError for pictures below 11 pixels."""
-    return _ssim_of(Pair(a, b))
+    return Pair(a, b).scales[0][0]
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
@@ -121,7 +121,7 @@ class Metric:
 METRICS = (
     Metric("mse", "MSE", False, lambda p, _: mse(p.target, p.image)),
     Metric("psnr", "PSNR", True, lambda p, _: psnr(p.target, p.image), compared=False),
-    Metric("ssim", "SSIM", True, lambda p, _: _ssim_of(p), compared=False),
+    Metric("ssim", "SSIM", True, lambda p, _: p.scales[0][0], compared=False),
     Metric("lpips", "LPIPS", False, lambda p, n: lpips(p.target, p.image, n.perceptual), "lpips"),
     Metric("ms_ssim", "MS-SSIM", True, lambda p, _: _ms_ssim_of(p)),
     Metric(
@@ -175,10 +175,6 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     root = _sqrt(s)
     cross = torch.linalg.eigvalsh(root @ t @ root).clamp(min=0).sqrt().sum()
     return float((mean + s.trace() + t.trace() - 2 * cross).clamp(min=0))
-
-
-def _ssim_of(pair: Pair) -> Tensor:
-    return pair.scales[0][0]
 
 
 def _ms_ssim_of(pair: Pair) -> Tensor:
