@@ -86,18 +86,17 @@ def latent_avg(contents: Contents, found: StateDict) -> Any:
     return None
 
 
-def _load(contents: Contents, found: StateDict) -> Generator:
-    return load_stylegan2(found.tensors, latent_avg(contents, found), contents.path)
-
-
 def _format(name: str, decoder: bool, hyperstyle: bool = False) -> Format:
     """decoder: whether the generator lies beside an encoder. hyperstyle: or a hypernetwork."""
+
+    def load(contents: Contents, found: StateDict) -> Generator:
+        return load_stylegan2(found.tensors, latent_avg(contents, found), contents.path)
 
     def only(contents: Contents, found: StateDict) -> bool:
         in_decoder = found.prefix == "decoder."
         return in_decoder == decoder and is_hyperstyle(contents) == hyperstyle
 
-    return generator_format(name, NAMES, _load, only)
+    return generator_format(name, NAMES, load, only)
 
 
 def is_hyperstyle(contents: Contents) -> bool:

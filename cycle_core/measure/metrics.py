@@ -172,7 +172,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     a, b = a.detach().cpu().double(), b.detach().cpu().double()
     mean = (a.mean(0) - b.mean(0)).square().sum()
     s, t = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(a.shape[1], -1)
-    root = _sqrt(s)
+    values, vectors = torch.linalg.eigh(s)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     cross = torch.linalg.eigvalsh(root @ t @ root).clamp(min=0).sqrt().sum()
     return float((mean + s.trace() + t.trace() - 2 * cross).clamp(min=0))
 
@@ -224,8 +225,3 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
             f"Pictures are compared that have the same shape [B, 3, H, W], but {tuple(a.shape)} "
             f"and {tuple(b.shape)} were given: align or resize one of them."
         )
-
-
-def _sqrt(matrix: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
