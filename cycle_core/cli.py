@@ -107,7 +107,7 @@ def explain(error: Exception) -> str | None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
-    from .commands import bench, faces, models, morph, project, run, steps, train
+    from .commands import bench, codes, faces, invert, models, run, train
 
     top = Parser(
         prog="cycle-core",
@@ -123,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (run, faces, steps, project, morph, models, train, bench):
+    for module in (run, faces, invert, codes, models, train, bench):
         module.add_commands(commands)
     return top
 

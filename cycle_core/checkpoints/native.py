@@ -32,7 +32,7 @@ from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
 from ..models.stylegan3 import StyleGAN3Config
 from . import unsupported
-from .building import assemble, build_on_meta, make_config
+from .building import Model, assemble, build, build_on_meta, make_config
 from .lazy_tensors import Damaged
 from .reading import Contents, Format, is_finite, read_file, reported
 
@@ -127,6 +127,21 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
     Raises MissingFileError, or CheckpointError for damaged files, another kind and weights that are
     not finite."""
     return model_of(read_file(resolve(name, kind), strict=False), kind)
+
+
+def load_network(kind: str, name: str | Path, make: Callable[[dict[str, Any]], Model]) -> Model:
+    """The network of a kind of a file or an embedded name, on the CPU, frozen.
+
+    make: its class, from the file's configuration. Raises MissingFileError, CheckpointError."""
+    config, state, _ = read_model(name, kind)
+    try:
+        network = make(config)
+    except TypeError as error:
+        raise CheckpointError(
+            f"The model {name} has a configuration that this version does not know "
+            f"({error}): install the project again."
+        ) from error
+    return build(network, state, name)
 
 
 def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict[str, str]]:
