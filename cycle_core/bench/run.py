@@ -236,7 +236,12 @@ def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) 
             f"The encoder {training}-{seed} is not part of the package: train it and give the "
             "folder of the runs as `encoders`; docs/results.md has the commands."
         )
-    encoder = load_encoder(path, G.device)
+    return open_encoder(path, G)
+
+
+def open_encoder(path: str | Path, G: Generator) -> Encoder:
+    """An encoder of the generator's codes. Raises as `load_encoder`, and MismatchError."""
+    encoder = load_encoder(path, G.device, G)
     check_pair(encoder, G)
     return encoder
 
