@@ -16,6 +16,7 @@ from .devices import one_thread_if_small, out_of_memory, release, say_once
 
 S = TypeVar("S")
 T = TypeVar("T")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @contextmanager
@@ -30,9 +31,6 @@ def like_weights(tensor: Tensor, network: nn.Module) -> Tensor:
     """A copy that can take part in a backward pass, with the device and dtype of the weights."""
     weight = next(network.parameters())
     return tensor.detach().to(weight.device, weight.dtype).clone()
-
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def trainable_copy(module: Module) -> Module:
