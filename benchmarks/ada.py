@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.cli import main as cycle_core
 from cycle_core.images.io import to_pil
-from cycle_core.measure.frechet import frechet_distance
+from cycle_core.measure.metrics import frechet_distance
 from cycle_core.measure.perceptual import Lpips, load_perceptual
 from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.training.discriminator import Discriminator

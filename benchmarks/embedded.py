@@ -31,7 +31,7 @@ from cycle_core.images.io import save_image
 from cycle_core.images.sheet import contact_sheet
 from cycle_core.invert.settings import REFINE_PRESETS, TUNE_PRESETS
 from cycle_core.measure import metrics
-from cycle_core.measure.frechet import frechet_distance
+from cycle_core.measure.metrics import frechet_distance
 from cycle_core.measure.perceptual import Lpips, PortraitNet, load_attributes, load_perceptual
 from cycle_core.measure.recognition import load_identity
 from cycle_core.models.factors import FactorTable

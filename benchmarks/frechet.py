@@ -19,7 +19,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cycle_core.checkpoints.registry import load_generator
-from cycle_core.measure.frechet import frechet_distance
+from cycle_core.measure.metrics import frechet_distance
 from cycle_core.measure.perceptual import Lpips, load_perceptual
 from people.training.renders import Renders
 

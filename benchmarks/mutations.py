@@ -27,7 +27,6 @@ OBJECTIVE, SETTINGS = "cycle_core/invert/objective.py", "cycle_core/training/set
 MODEL, PERCEPTUAL = "cycle_core/models/encoder.py", "cycle_core/measure/perceptual.py"
 PROJECT, W_SCALE = "cycle_core/invert/project.py", "cycle_core/invert/w_scale.py"
 REFINE, TUNE = "cycle_core/invert/refine.py", "cycle_core/invert/tune.py"
-PIVOT_LOSS = "cycle_core/invert/pivot_loss.py"
 DESCENT, LOCALITY = "cycle_core/invert/descent.py", "cycle_core/invert/locality.py"
 INVERTING = "cycle_core/invert/settings.py"
 
@@ -290,21 +289,21 @@ MUTATIONS += [
          "(0 * settings.locality_every * value).backward()"),
         ("locality every k steps without the weight", TUNE,
          "(settings.locality_every * value).backward()", "value.backward()"),
-        ("random noise", PIVOT_LOSS, 'render(w, "const", self.dtype)',
+        ("random noise", OBJECTIVE, 'render(w, "const", self.dtype)',
          'render(w, "random", self.dtype)'),
-        ("no noise", PIVOT_LOSS, 'render(w, "const", self.dtype)', 'render(w, "none", self.dtype)'),
-        ("sum over pictures", PIVOT_LOSS, "(terms.total.sum() / self.count)",
+        ("no noise", OBJECTIVE, 'render(w, "const", self.dtype)', 'render(w, "none", self.dtype)'),
+        ("sum over pictures", OBJECTIVE, "(terms.total.sum() / self.count)",
          "terms.total.sum()"),
-        ("mean of each batch", PIVOT_LOSS, "(terms.total.sum() / self.count)",
+        ("mean of each batch", OBJECTIVE, "(terms.total.sum() / self.count)",
          "terms.total.mean()"),
         ("only convolutions move", TUNE,
          "weights = list(G.synthesis.requires_grad_(True).parameters())",
          "weights = [p for p in G.synthesis.requires_grad_(True).parameters() if p.ndim == 4]"),
         ("Adam's betas of StyleGAN", INVERTING, '(0.9, 0.999), "of Adam; few',
          '(0.0, 0.99), "of Adam; few'),
-        ("never stops", PIVOT_LOSS, 'bool(self.threshold) and losses["lpips"] <= self.threshold',
+        ("never stops", OBJECTIVE, 'bool(self.threshold) and losses["lpips"] <= self.threshold',
          "False"),
-        ("stops at the total loss", PIVOT_LOSS, 'losses["lpips"] <= self.threshold',
+        ("stops at the total loss", OBJECTIVE, 'losses["lpips"] <= self.threshold',
          'losses["total"] <= self.threshold'),
         ("locality of the wrong sign", TUNE, "(settings.locality_every * value)",
          "(-settings.locality_every * value)"),
@@ -323,7 +322,7 @@ MUTATIONS += [
         ("rate falls", DESCENT, "        optimizer.step()\n",
          '        optimizer.param_groups[0]["lr"] *= 0.9\n        optimizer.step()\n'),
         ("one step fewer", DESCENT, "last = step == steps", "last = step == steps - 1"),
-        ("stops below the threshold alone", PIVOT_LOSS, 'losses["lpips"] <= self.threshold',
+        ("stops below the threshold alone", OBJECTIVE, 'losses["lpips"] <= self.threshold',
          'losses["lpips"] < self.threshold'),
         ("one threshold for all networks", TUNE,
          'getattr(networks.perceptual, "threshold", None) if networks.perceptual else 0.0', "0.07"),

@@ -21,7 +21,7 @@ from cycle_core.invert.objective import Objective
 from cycle_core.invert.settings import TUNE_PRESETS
 from cycle_core.invert.tune import tune
 from cycle_core.measure.selection import Networks
-from cycle_core.runtime.copies import trainable_copy
+from cycle_core.runtime.session import trainable_copy
 
 
 def main() -> None:

@@ -10,9 +10,10 @@ from .checkpoints.registry import load_encoder as load_encoder
 from .checkpoints.registry import load_generator as load_generator
 from .codes import Code as Code
 from .directions.base import BaseDirection as BaseDirection
-from .directions.components import component_of as component_of
 from .directions.direction import Direction as Direction
 from .directions.discovery import calibrate as calibrate
+from .directions.discovery import component_of as component_of
+from .directions.discovery import direction_from_pictures as direction_from_pictures
 from .directions.discovery import fit_directions as fit_directions
 from .directions.discovery import ganspace as ganspace
 from .directions.discovery import sefa as sefa
@@ -27,7 +28,6 @@ from .directions.files import list_directions as list_directions
 from .directions.files import load_direction as load_direction
 from .directions.files import save_directions as save_directions
 from .directions.mapper import MapperDirection as MapperDirection
-from .directions.pictures import direction_from_pictures as direction_from_pictures
 from .directions.published import load_style_deviations as load_style_deviations
 from .directions.stylespace import StyleDirection as StyleDirection
 from .directions.stylespace import global_direction as global_direction
@@ -56,9 +56,9 @@ from .images.io import read_image as read_image
 from .images.io import read_photo as read_photo
 from .images.io import save_image as save_image
 from .images.sheet import contact_sheet as contact_sheet
+from .invert.descent import Inversion as Inversion
 from .invert.encode import encode as encode
 from .invert.generate import generate as generate
-from .invert.inversion import Inversion as Inversion
 from .invert.project import project as project
 from .invert.refine import Refined as Refined
 from .invert.refine import refine as refine

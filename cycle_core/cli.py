@@ -107,18 +107,7 @@ def explain(error: Exception) -> str | None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
-    from .commands import (
-        bench,
-        blend,
-        faces,
-        inventory,
-        model_files,
-        morph,
-        project,
-        run,
-        steps,
-        train,
-    )
+    from .commands import bench, codes, faces, invert, models, run, train
 
     top = Parser(
         prog="cycle-core",
@@ -134,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (run, faces, steps, project, blend, morph, inventory, model_files, train, bench):
+    for module in (run, faces, invert, codes, models, train, bench):
         module.add_commands(commands)
     return top
 

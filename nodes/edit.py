@@ -226,7 +226,7 @@ class DiscoverDirections(io.ComfyNode):
         samples: int,
         seed: int,
     ) -> io.NodeOutput:
-        from ..cycle_core.directions.components import component_of
+        from ..cycle_core.directions.discovery import component_of
 
         G = generator.to_device()
         chosen = layers.strip() or None
@@ -280,7 +280,7 @@ class DirectionFromImages(io.ComfyNode):
         name: str,
         generator: host.LoadedModel | None = None,
     ) -> io.NodeOutput:
-        from ..cycle_core.directions.pictures import direction_from_pictures
+        from ..cycle_core.directions.discovery import direction_from_pictures
 
         sets = host.pictures(having), host.pictures(lacking)
         models = [encoder] if generator is None else [encoder, generator]

@@ -156,8 +156,7 @@ class Align(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..cycle_core.faces.choose import Marks
         from ..cycle_core.faces.points import by_hand, from_mesh, read_points
-        from ..cycle_core.faces.show import show_places
-        from ..cycle_core.faces.video import align_again, align_all, cover
+        from ..cycle_core.faces.video import align_again, align_all, cover, show_places
 
         photos = host.pictures(images)
         folders.know_folders()

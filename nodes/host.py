@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..cycle_core.codes import Code
     from ..cycle_core.invert.tune import Tuned
-    from ..cycle_core.measure.judge import Judge
+    from ..cycle_core.measure.comparison import Judge
     from ..cycle_core.measure.selection import Networks
 
 CATEGORY = "Cycle Encoding"
@@ -237,7 +237,7 @@ def judge() -> Judge:
 def _judge() -> tuple[Judge, list[LoadedModel[Any]]]:
     import torch
 
-    from ..cycle_core.measure.judge import Judge
+    from ..cycle_core.measure.comparison import Judge
 
     folders.know_folders()
     with torch.inference_mode(False):

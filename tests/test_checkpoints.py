@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from cycle_core.checkpoints.native import read_model, save_model
 from cycle_core.checkpoints.registry import load_generator
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
-from cycle_core.files.atomic import write_atomically
+from cycle_core.files.disk import write_atomically
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config
 

@@ -13,9 +13,8 @@ from cycle_core.faces.choose import Marks, choose
 from cycle_core.faces.detect import detect
 from cycle_core.faces.frame import Face, align
 from cycle_core.faces.points import EVERY, load_points, manual
-from cycle_core.faces.show import show_places
 from cycle_core.faces.tracks import follow
-from cycle_core.faces.video import Places, align_again, align_all, paste_all
+from cycle_core.faces.video import Places, align_again, align_all, paste_all, show_places
 from cycle_core.images.examples import example
 from cycle_core.images.io import save_image
 

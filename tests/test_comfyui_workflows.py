@@ -103,8 +103,7 @@ def photo_with_glasses():
 
 
 def compared_pivots(strength=None):
-    from cycle_core.measure.comparison import compare
-    from cycle_core.measure.judge import Judge
+    from cycle_core.measure.comparison import Judge, compare
 
     of = inverted("portrait")
 
@@ -156,7 +155,7 @@ def group():
 
 
 def learnt():
-    from cycle_core.directions.pictures import direction_from_pictures
+    from cycle_core.directions.discovery import direction_from_pictures
 
     G, E = models()
     glasses = cc.load_direction("glasses")

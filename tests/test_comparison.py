@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from cycle_core.errors import InputError
-from cycle_core.measure.comparison import as_table, compare
-from cycle_core.measure.judge import Judge
+from cycle_core.measure.comparison import Judge, as_table, compare
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core.directions.components import component_of
-from cycle_core.directions.discovery import ganspace, sefa
-from cycle_core.directions.pictures import direction_from_pictures
+from cycle_core.directions.discovery import component_of, direction_from_pictures, ganspace, sefa
 from cycle_core.errors import InputError
 from cycle_core.invert.encode import encode
 from cycle_core.invert.sampling import sample

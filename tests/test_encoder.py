@@ -13,12 +13,12 @@ from cycle_core.invert.encode import encode
 from cycle_core.invert.generate import generate
 from cycle_core.invert.w_scale import farthest
 from cycle_core.models.encoder import Encoder, EncoderConfig
-from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
 from cycle_core.models.stylegan2 import StyleGAN2Config
 from people.training.features import make
 from people.training.settings import FeatureTraining
+from people.training.world import World
 
 TINY = EncoderConfig(
     num_ws=10, w_dim=16, input_size=64, widths=(8, 8, 8, 16, 16), units=(1, 1, 1, 1), reduction=4
@@ -105,7 +105,7 @@ def test_encode_takes_any_size_and_adds_the_mean_code(encoder):
 
 def test_the_embedded_body_starts_as_the_identity_networks_body():
     encoder = Encoder(EncoderConfig.embedded(num_ws=10, w_dim=128))
-    identity = make(FeatureTraining(kind="identity"), FactorTable(()))
+    identity = make(FeatureTraining(kind="identity"), World(()))
     assert isinstance(identity, IdentityNet)
     encoder.init_body(identity)
     for name, tensor in encoder.body.state_dict().items():

@@ -17,7 +17,7 @@ from cycle_core.invert.tune import tune
 from cycle_core.measure.perceptual import load_perceptual
 from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.layers import SpreadingConv, modulated_conv
-from cycle_core.runtime.copies import trainable_copy
+from cycle_core.runtime.session import trainable_copy
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 

@@ -13,7 +13,7 @@ import torch
 
 from cycle_core.errors import CheckpointError, InputError
 from cycle_core.faces.points import load_points
-from cycle_core.files.atomic import write_atomically, write_json
+from cycle_core.files.disk import write_atomically, write_json
 from cycle_core.files.json import JsonError, fits, parse_json, read_json
 from cycle_core.training.loop import load_checkpoint
 

@@ -4,8 +4,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cycle_core.errors import InputError
-from cycle_core.measure.frechet import frechet_distance
 from cycle_core.measure.metrics import (
+    frechet_distance,
     lec,
     ms_ssim,
     ms_ssim_scales,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cycle_core.faces.motion import displacement, moved
+from cycle_core.faces.paste import displacement, moved
 from cycle_core.images.resize import resize
 
 

@@ -7,7 +7,7 @@ from cycle_core.bench.sets import open_set
 from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files import weights
 from cycle_core.files.assets import ASSETS
-from cycle_core.measure.judge import Judge
+from cycle_core.measure.comparison import Judge
 from cycle_core.measure.perceptual import (
     VGG16,
     AlexNet,

@@ -10,9 +10,8 @@ import torch
 from cycle_core.errors import InputError, MismatchError, NoFaceError
 from cycle_core.faces.frame import align
 from cycle_core.faces.points import from_mesh, manual
-from cycle_core.faces.show import show_places
 from cycle_core.faces.tracks import smooth_over_time
-from cycle_core.faces.video import align_all, cover, paste_all
+from cycle_core.faces.video import align_all, cover, paste_all, show_places
 
 SHAPE = torch.tensor([[-10.0, -8.0], [10.0, -8.0], [0.0, 2.0], [-7.0, 12.0], [7.0, 12.0]])
 

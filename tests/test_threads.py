@@ -11,15 +11,13 @@ from torch.overrides import TorchFunctionMode
 from cycle_core.checkpoints.registry import load_encoder, load_generator
 from cycle_core.directions.discovery import fit_directions, ganspace, sefa
 from cycle_core.faces.detect import detect
-from cycle_core.faces.show import show_places
-from cycle_core.faces.video import align_all, cover, paste_all
+from cycle_core.faces.video import align_all, cover, paste_all, show_places
 from cycle_core.images.examples import example
 from cycle_core.images.io import from_comfy, to_comfy
 from cycle_core.invert.encode import encode
 from cycle_core.invert.generate import generate
 from cycle_core.invert.sampling import sample
-from cycle_core.measure.comparison import compare
-from cycle_core.measure.judge import Judge
+from cycle_core.measure.comparison import Judge, compare
 
 HEAVY = {"conv2d", "grid_sample", "interpolate", "avg_pool2d", "matmul", "linear", "contiguous"}
 HEAVY |= {"linalg_eigh", "linalg_solve"}

@@ -12,7 +12,7 @@ from torch import nn
 
 from cycle_core.checkpoints.registry import load_encoder
 from cycle_core.errors import CheckpointError, CycleError, InputError
-from cycle_core.files.atomic import write_atomically
+from cycle_core.files.disk import write_atomically
 from cycle_core.images.io import save_image
 from cycle_core.models.generator import Generator
 from cycle_core.runtime.optim import Muon, Ranger, orthogonalize, update_average

@@ -21,7 +21,7 @@ from cycle_core.models.encoder import Encoder, EncoderConfig
 from cycle_core.models.generator import Generator
 from cycle_core.models.stylegan2 import StyleGAN2Config
 from cycle_core.models.stylegan3 import StyleGAN3Config
-from cycle_core.runtime.copies import trainable_copy
+from cycle_core.runtime.session import trainable_copy
 
 E, G, seeded = small_networks.E, small_networks.G, small_networks.seeded
 image, perceptual = small_networks.image, small_networks.perceptual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -125,10 +126,10 @@ METHODS = (
 )  # fmt: skip
 
 
-def find(key: str) -> Method:
+def find(key: str, among: Sequence[Method] = METHODS) -> Method:
     """A method by its key. Raises InputError for another."""
-    for method in METHODS:
+    for method in among:
         if method.key == key:
             return method
-    known = ", ".join(method.key for method in METHODS)
+    known = ", ".join(method.key for method in among)
     raise InputError(f"There is no method {key!r}: the methods are {known}.")

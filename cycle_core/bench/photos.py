@@ -22,17 +22,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..checkpoints.native import resolve
-from ..checkpoints.registry import load_encoder, load_generator
+from ..checkpoints.registry import load_generator
 from ..directions.editing import edit
 from ..errors import CycleError, InputError
-from ..files.atomic import write_atomically, write_json
-from ..files.checksum import sha256
+from ..files.disk import sha256, write_atomically, write_json
 from ..images.io import list_images, read_crop, save_image
-from ..invert.checks import check_pair
 from ..invert.generate import generate
 from ..invert.settings import RefineSettings, TuneSettings
 from ..invert.tune import tune
-from ..measure.frechet import frechet_distance
+from ..measure.metrics import frechet_distance
 from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.generator import Generator
@@ -46,8 +44,8 @@ from .measures import (
     photo_distortion,
     photo_rulers,
 )
-from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method
-from .run import SHOWN, read_result, unlike
+from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method, find
+from .run import SHOWN, open_encoder, read_result, unlike
 from .settings import PhotoSettings
 
 SET = "photographs"
@@ -97,7 +95,7 @@ def compare_photos(
     bench = _prepare(out, G, directions, settings)
     spaces = {}
     for name, path in (encoders or {}).items():  # what cannot be used is said before hours are
-        encoder = _encoder(path, G)
+        encoder = open_encoder(path, G)
         spaces[name] = encoder.spaces, "W" if encoder.stage == 0 else "W+"
         del encoder  # one of FFHQ's takes a gigabyte
     methods = _methods(spaces, settings)
@@ -107,7 +105,7 @@ def compare_photos(
     sheets = {path.name: (bench.columns(i), {}) for i, path in enumerate(pictures[:SHOWN])}
     for name in ("", *spaces):
         mine = [method for method in methods if method.encoder == name]
-        E = _encoder((encoders or {})[name], G) if name and mine else None
+        E = open_encoder((encoders or {})[name], G) if name and mine else None
         origin = sha256(resolve((encoders or {})[name], "encoder")) if E else ""
         for method in mine:
             records = {}
@@ -301,18 +299,11 @@ def _methods(
         found.append(Method(f"{name}-refined", f"{name} + refinement", name, last, steps, run))
     keys = [method.key for method in found]
     for key in settings.methods or ():
-        if key not in keys:
-            raise InputError(f"There is no method {key!r}: here the methods are {', '.join(keys)}.")
+        find(key, found)
     for key in keys:
         if keys.count(key) > 1:
             raise InputError(f"Two methods would be named {key}: give the encoder another name.")
     return [method for method in found if method.key in (settings.methods or keys)]
-
-
-def _encoder(path: str | Path, G: Generator) -> Encoder:
-    encoder = load_encoder(path, G.device, G)
-    check_pair(encoder, G)
-    return encoder
 
 
 def _gather(method: Method, records: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import InputError, MissingFileError
-from ..files.atomic import write_atomically
+from ..files.disk import write_atomically
 from ..images.io import read_image
 from ..images.sheet import contact_sheet
 from ..measure.metrics import METRICS

@@ -15,7 +15,7 @@ from ..checkpoints.registry import load_encoder, load_generator
 from ..codes import Code
 from ..directions.editing import edit
 from ..errors import CheckpointError, InputError, MissingFileError
-from ..files.atomic import write_atomically, write_json
+from ..files.disk import write_atomically, write_json
 from ..files.json import read_json
 from ..images.io import save_image
 from ..invert.checks import check_pair
@@ -85,13 +85,9 @@ def compare(
         path = out / f"{_name(result['facts'])}.json"
         if read_result(path) is None:  # the file of all is soon written with these cells alone
             write_json(path, result)
-    found = [read_result(out / f"{_name(of)}.json") for *_, of in cells]
-    missing = [
-        (method, seed)
-        for (method, seed, _, facts), result in zip(cells, found, strict=True)
-        if result is None or result["facts"] != facts
-    ]
-    for training, seed in {(method.encoder, seed) for method, seed in missing}:
+    found = [_known(out, facts) for *_, facts in cells]
+    missing = [cell for cell, result in zip(cells, found, strict=True) if result is None]
+    for training, seed in {(method.encoder, seed) for method, seed, *_ in missing}:
         _encoder(encoders, training, seed, G)  # what is missing is said before hours are spent
     tests = {
         name: open_set(name, settings.pictures(name), sets).resized(G.resolution) for name in NAMES
@@ -101,7 +97,7 @@ def compare(
     for number, ((method, seed, name, wanted), result) in enumerate(
         zip(cells, found, strict=True), 1
     ):
-        if result is None or result["facts"] != wanted:
+        if result is None:
             path = out / f"{_name(wanted)}.json"
             say(f"{number} of {len(cells)}: {method.title}, seed {seed}, {name}")
             encoder = _encoder(encoders, method.encoder, seed, G)
@@ -240,9 +236,20 @@ def _encoder(folder: str | Path | None, training: str, seed: int, G: Generator) 
             f"The encoder {training}-{seed} is not part of the package: train it and give the "
             "folder of the runs as `encoders`; docs/results.md has the commands."
         )
-    encoder = load_encoder(path, G.device)
+    return open_encoder(path, G)
+
+
+def open_encoder(path: str | Path, G: Generator) -> Encoder:
+    """An encoder of the generator's codes. Raises as `load_encoder`, and MismatchError."""
+    encoder = load_encoder(path, G.device, G)
     check_pair(encoder, G)
     return encoder
+
+
+def _known(out: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The result in `out` that was made of this, None where there is none."""
+    result = read_result(out / f"{_name(facts)}.json")
+    return result if result is not None and result["facts"] == facts else None
 
 
 def _name(facts: Mapping[str, Any]) -> str:

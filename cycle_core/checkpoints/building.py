@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
 from ..models.generator import Config, Generator
+from ..models.stylegan2 import StyleGAN2Config
 from .lazy_tensors import shown
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -119,6 +121,40 @@ def stylegan2_layers(blocks: int) -> Iterator[tuple[int, str, int | None]]:
             yield block, "conv0", 2 * block - 1
         yield block, "conv1", 2 * block
         yield block, "to_rgb", None
+
+
+def stylegan2_config(state: Mapping[str, Tensor], **more: Any) -> StyleGAN2Config:
+    """The configuration of a StyleGAN2 in our layout, by its shapes. more: what they do not say.
+
+    Raises KeyError where tensors are missing, InputError for what cannot be a generator."""
+    blocks = _count(state, r"synthesis\.blocks\.\d+\.to_rgb\.weight")
+    colours = [state[f"synthesis.blocks.{block}.to_rgb.weight"] for block in range(blocks)]
+    const = state["synthesis.const"]
+    shapes: dict[str, Any] = {
+        "resolution": 2 ** (blocks + 1),
+        **mapping_numbers(state),
+        "channels": tuple(weight.shape[1] for weight in colours),
+        "img_channels": colours[-1].shape[0],
+        "const_size": (const.shape[1], const.shape[2]),
+    }
+    return StyleGAN2Config(**shapes | more)
+
+
+def mapping_numbers(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """What a configuration says of the mapping network, by the shapes of our layout."""
+    layers = _count(state, r"mapping\.layers\.\d+\.weight")
+    embed = state.get("mapping.embed.weight")
+    w_dim = state[f"mapping.layers.{layers - 1}.weight"].shape[0]
+    return {
+        "z_dim": state["mapping.layers.0.weight"].shape[1] - (0 if embed is None else w_dim),
+        "w_dim": w_dim,
+        "c_dim": 0 if embed is None else embed.shape[1],
+        "mapping_layers": layers,
+    }
+
+
+def _count(state: Mapping[str, Tensor], name: str) -> int:
+    return sum(1 for key in state if re.fullmatch(name, key))
 
 
 def make_config(kind: type, values: dict[str, Any], source: str | Path) -> Any:

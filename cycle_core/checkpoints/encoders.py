@@ -22,9 +22,8 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from . import generators
 from .building import build_on_meta, make_config
-from .format import Format, matching
 from .lazy_tensors import StoredTensor, shown
-from .reading import Contents, load_tensors
+from .reading import Contents, Format, load_tensors, matching
 from .state_dicts import beside, find
 
 # `encoder_type` of the options -> whether head i gives D_i (e4e) or a whole w (pSp)
@@ -37,6 +36,7 @@ _DELTAS = {
     "BackboneEncoder": False,
     "ResNetBackboneEncoder": False,
 }
+_METHODS = {True: "e4e", False: "pSp", None: "e4e or pSp"}  # by the same
 _ARCHITECTURES = {"e4e": True, "psp": False}
 _PARTS = ("input_layer.", "body.", "styles.", "latlayer", "linear.", "output_layer")
 _GENERATOR = (
@@ -70,7 +70,7 @@ class Parts:
         """The name of the method."""
         if "linear.weight" in self.encoder:
             return "pSp into W"
-        base = {True: "e4e", False: "pSp", None: "e4e or pSp"}[self.deltas]
+        base = _METHODS[self.deltas]
         if self.restyle:
             return f"ReStyle, {base}"
         return "Cycle Encoding" if "inverse_progressive_steps" in self.options else base
@@ -275,16 +275,5 @@ def _format(name: str) -> Format:
     return Format(name, "encoder", detect, load, _facts)
 
 
-FORMATS = tuple(
-    _format(name)
-    for name in (
-        "e4e",
-        "pSp",
-        "Cycle Encoding",
-        "ReStyle, e4e",
-        "ReStyle, pSp",
-        "pSp into W",
-        "e4e or pSp",
-        "ReStyle, e4e or pSp",
-    )
-)
+_NAMES = (*_METHODS.values(), *(f"ReStyle, {base}" for base in _METHODS.values()))
+FORMATS = tuple(map(_format, (*_NAMES, "Cycle Encoding", "pSp into W")))

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
-from ..files.atomic import write_atomically
+from ..files.disk import write_atomically
 from ..models.generator import Generator
 from ..models.layers import BLUR_TAPS
 from ..models.stylegan2 import StyleGAN2Synthesis
@@ -169,10 +169,6 @@ def _save(content: Any, path: Path) -> None:
     write_atomically(path, lambda part: torch.save(content, part))
 
 
-def _write_rosinality(G: Generator, path: Path) -> None:
-    _save({"g_ema": rosinality_state(G), "latent_avg": G.w_avg.detach().cpu().clone()}, path)
-
-
 def _write_onnx(G: Generator, path: Path) -> None:
     try:
         import onnx  # noqa: F401 - torch writes with it
@@ -184,7 +180,7 @@ def _write_onnx(G: Generator, path: Path) -> None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing: the shapes that become constants are
             torch.onnx.export(
-                _Rendering(G).eval(),
+                G.synthesis.eval(),
                 (w,),
                 str(part),
                 input_names=["w"],
@@ -199,21 +195,12 @@ def _write_onnx(G: Generator, path: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Generator, Path], None]] = {
-    "rosinality": _write_rosinality,
+    "rosinality": lambda G, path: _save(
+        {"g_ema": rosinality_state(G), "latent_avg": G.w_avg.detach().cpu().clone()}, path
+    ),
     "nvidia": lambda G, path: _save(nvidia_state(G), path),
     "onnx": _write_onnx,
 }
-
-
-class _Rendering(nn.Module):
-    """w -> image with constant noise: what is traced."""
-
-    def __init__(self, G: Generator):
-        super().__init__()
-        self.synthesis = G.synthesis
-
-    def forward(self, w: Tensor) -> Tensor:
-        return self.synthesis(w, "const")
 
 
 # ------------------------------------------------------------------ parts

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, CycleError, IncompleteError, InputError
-from ..files.checksum import sha256
+from ..files.disk import sha256
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from . import unsupported
-from .format import Format
 from .native import in_words, save_model, with_article
-from .reading import Contents, read_file, refusal, reported
+from .reading import Contents, Format, read_file, refusal, reported
 from .registry import formats_of
 
 _USES = {

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..codes import MOST_STYLES, Code, HasCode, as_code
 from ..errors import CheckpointError, InputError
-from .format import Format
 from .lazy_tensors import StoredTensor, is_numbers
 from .native import NATIVE, is_native, model_of, save_model
-from .reading import Contents, load_all, read_file, refusal, reported
+from .reading import Contents, Format, load_all, read_file, refusal, reported
 from .unsupported import described
 
 
@@ -30,13 +30,10 @@ def save_code(
             "The code holds values that are not finite numbers and was not saved: look at the "
             "picture or the model that it came from."
         )
-    config = {"space": code.space, "generator": code.generator_id, "stage": code.stage}
-    if code.origin:
-        config["origin"] = code.origin
     state = {"w": code.w.float()}
     if code.offsets is not None:
         state["offsets"] = code.offsets.float()
-    save_model(path, "code", config, state, metadata)
+    save_model(path, "code", header_of(code), state, metadata)
 
 
 def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
@@ -51,22 +48,26 @@ def load_code(path: str | Path, device: torch.device | str = "cpu") -> Code:
     return _load(read_file(path, strict=False)).to(device)
 
 
+def header_of(code: Code) -> dict[str, Any]:
+    """What a file says of the codes in it."""
+    origin = {"origin": code.origin} if code.origin else {}
+    return {"space": code.space, "generator": code.generator_id, "stage": code.stage, **origin}
+
+
+def code_of(header: Mapping[str, Any], w: Tensor, offsets: Tensor | None = None) -> Code:
+    """The codes of which `header_of` was written. Raises InputError and KeyError for another."""
+    generator, stage, origin = header["generator"], header["stage"], header.get("origin", "")
+    if type(generator) is not str or type(origin) is not str:
+        raise InputError("its generator is no name")
+    if type(stage) not in (int, type(None)):
+        raise InputError("its stage is no number")
+    return Code(w, header["space"], generator, stage, offsets, origin)
+
+
 def _read_ours(contents: Contents) -> Code:
     config, state, _ = model_of(contents, "code")
     try:
-        origin = config.get("origin", "")
-        if type(config["generator"]) is not str or type(origin) is not str:
-            raise InputError("its generator is no name")
-        if type(config["stage"]) not in (int, type(None)):
-            raise InputError("its stage is no number")
-        return Code(
-            state["w"],
-            config["space"],
-            config["generator"],
-            config["stage"],
-            state.get("offsets"),
-            origin,
-        )
+        return code_of(config, state["w"], state.get("offsets"))
     except (KeyError, InputError) as error:
         raise CheckpointError(
             f"{contents.path} does not hold a whole code ({error}): it is damaged; save the code "

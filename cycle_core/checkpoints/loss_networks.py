@@ -16,9 +16,8 @@ from ..models.inception import FidInception
 from ..models.irse import IdentityNet
 from ..models.moco import MocoNet
 from .building import build, build_on_meta
-from .format import Format
 from .lazy_tensors import StoredTensor
-from .reading import Contents, load_tensors
+from .reading import Contents, Format, load_tensors
 from .state_dicts import beside
 
 Shapes = dict[str, tuple[int, ...]]

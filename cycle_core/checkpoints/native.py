@@ -8,6 +8,7 @@ half precision or in 8 bits come back as float32.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
@@ -22,11 +23,18 @@ from torch import Tensor
 
 from ..errors import CheckpointError, MissingFileError
 from ..files.assets import ASSETS
-from ..files.atomic import write_atomically
+from ..files.disk import write_atomically
 from ..files.json import as_tuples, parse_json
+from ..models.detail_encoder import DetailEncoder, DetailEncoderConfig
+from ..models.encoder import Encoder, EncoderConfig
 from ..models.fingerprints import short
+from ..models.generator import Generator
+from ..models.stylegan2 import StyleGAN2Config
+from ..models.stylegan3 import StyleGAN3Config
 from . import unsupported
-from .reading import Contents, is_finite, read_file, reported
+from .building import Model, assemble, build, build_on_meta, make_config
+from .lazy_tensors import Damaged
+from .reading import Contents, Format, is_finite, read_file, reported
 
 NATIVE = "our layout"
 State = dict[str, Tensor]
@@ -119,6 +127,21 @@ def read_model(name: str | Path, kind: str) -> tuple[dict[str, Any], State, dict
     Raises MissingFileError, or CheckpointError for damaged files, another kind and weights that are
     not finite."""
     return model_of(read_file(resolve(name, kind), strict=False), kind)
+
+
+def load_network(kind: str, name: str | Path, make: Callable[[dict[str, Any]], Model]) -> Model:
+    """The network of a kind of a file or an embedded name, on the CPU, frozen.
+
+    make: its class, from the file's configuration. Raises MissingFileError, CheckpointError."""
+    config, state, _ = read_model(name, kind)
+    try:
+        network = make(config)
+    except TypeError as error:
+        raise CheckpointError(
+            f"The model {name} has a configuration that this version does not know "
+            f"({error}): install the project again."
+        ) from error
+    return build(network, state, name)
 
 
 def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict[str, str]]:
@@ -216,3 +239,61 @@ def in_words(kind: str) -> str:
 def with_article(kind: str) -> str:
     """ "an encoder" """
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {in_words(kind)}"
+
+
+# ------------------------------------------------------------------ as formats among others
+def _load_generator(contents: Contents) -> Generator:
+    config, state, metadata = model_of(contents, "generator")
+    # a StyleGAN2 configuration does not name its architecture
+    kind = StyleGAN3Config if config.get("architecture") == "stylegan3" else StyleGAN2Config
+    generator = assemble(make_config(kind, config, contents.path), state, contents.path)
+    return generator.in_space(metadata.get("space", ""))
+
+
+def _load_encoder(contents: Contents, **_: Any) -> Encoder:
+    config, state, metadata = model_of(contents, "encoder")
+    config = make_config(EncoderConfig, config, contents.path)
+    halvings = math.log2(config.input_size)  # a convolution each in every head
+    if max(config.num_ws, *config.units, halvings) > len(state):  # before so many are made
+        raise Damaged("it claims more layers than it has tensors")
+    encoder = build_on_meta(lambda: Encoder(config), state, contents.path)
+    encoder.generator_id = metadata.get("generator", "")
+    return encoder
+
+
+def _load_detail_encoder(contents: Contents) -> DetailEncoder:
+    config, state, metadata = model_of(contents, "detail")
+    config = make_config(DetailEncoderConfig, config, contents.path)
+    if max(config.fine, config.coarse) > len(state):  # before so many layers are made
+        raise Damaged("it claims more layers than it has tensors")
+    network = build_on_meta(lambda: DetailEncoder(config), state, contents.path)
+    network.generator_id = metadata.get("generator", "")
+    return network
+
+
+def _plain(kind: str, *facts: str) -> Format:
+    """A kind that is told from its configuration alone. facts: entries of it to be shown."""
+
+    def describe(config: dict[str, Any]) -> dict[str, Any]:
+        return {fact: config.get(fact) for fact in facts}
+
+    return Format(
+        NATIVE, kind, is_native(kind), lambda contents: model_of(contents, kind)[0], describe
+    )
+
+
+FORMATS = (
+    Format(NATIVE, "generator", is_native("generator"), _load_generator),
+    Format(NATIVE, "encoder", is_native("encoder"), _load_encoder),
+    Format(
+        NATIVE,
+        "detail",
+        is_native("detail"),
+        _load_detail_encoder,
+        lambda network: {"generator": short(network.generator_id) or "not known"},
+    ),
+    _plain("delta", "original", "space", "stage", "best"),
+    _plain("landmarks"),
+    _plain("identity"),
+    _plain("perceptual"),
+)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
-from .building import assemble_published, stylegan2_layers, translating
+from .building import assemble_published, stylegan2_config, stylegan2_layers, translating
 from .lazy_tensors import PersistentObject, shown
 from .native import State
 from .reading import Contents, load_tensors
@@ -36,19 +36,7 @@ def from_nvidia(
     with translating("NVIDIA"):
         found = (re.fullmatch(r"synthesis\.b(\d{1,5})\.torgb\.weight", key) for key in state)
         sizes = sorted(int(match[1]) for match in found if match)
-        last = state[f"synthesis.b{sizes[-1]}.torgb.weight"]
-        const = state["synthesis.b4.const"]
-        numbers, out = mapping_network(state)
-        config = StyleGAN2Config(
-            resolution=sizes[-1],
-            **numbers,
-            mapping_lr_multiplier=mapping_lr_multiplier,
-            channels=tuple(state[f"synthesis.b{r}.torgb.weight"].shape[1] for r in sizes),
-            conv_clamp=conv_clamp,
-            img_channels=last.shape[0],
-            const_size=(const.shape[1], const.shape[2]),
-        )
-        out["synthesis.const"] = const
+        out = mapping_network(state) | {"synthesis.const": state["synthesis.b4.const"]}
         for block, native, number in stylegan2_layers(len(sizes)):
             parts = ["weight", "bias", "affine.weight", "affine.bias"]
             parts += [] if number is None else ["noise_strength", "noise_const"]
@@ -56,31 +44,27 @@ def from_nvidia(
                 key = f"synthesis.b{sizes[block]}.{native.replace('_', '')}.{part}"
                 if part != "noise_const" or key in state:
                     out[f"synthesis.blocks.{block}.{native}.{part}"] = state[key]
+        config = stylegan2_config(
+            out,
+            resolution=sizes[-1],
+            mapping_lr_multiplier=mapping_lr_multiplier,
+            conv_clamp=conv_clamp,
+        )
     return config, out
 
 
-def mapping_network(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State]:
-    """The mapping network in NVIDIA's state dicts: its numbers for a configuration, and its tensors
-    in our layout. Raises KeyError where tensors are missing."""
+def mapping_network(state: Mapping[str, Tensor]) -> State:
+    """The mapping network in NVIDIA's state dicts, in our layout. Raises KeyError where tensors are
+    missing."""
     layers = sum(1 for key in state if re.fullmatch(r"mapping\.fc\d+\.weight", key))
-    embed = state.get("mapping.embed.weight")
-    w_dim = state[f"mapping.fc{layers - 1}.weight"].shape[0]
-    numbers = {
-        "z_dim": state["mapping.fc0.weight"].shape[1] - (0 if embed is None else w_dim),
-        "w_dim": w_dim,
-        "c_dim": 0 if embed is None else embed.shape[1],
-        "mapping_layers": layers,
-    }
-    out: State = {}
-    if "mapping.w_avg" in state:
-        out["mapping.w_avg"] = state["mapping.w_avg"]
     pairs = {f"mapping.fc{i}": f"mapping.layers.{i}" for i in range(layers)}
-    if embed is not None:
+    if "mapping.embed.weight" in state:
         pairs["mapping.embed"] = "mapping.embed"
+    out = {name: state[name] for name in ("mapping.w_avg",) if name in state}
     for source, native in pairs.items():
         for part in ("weight", "bias"):
             out[f"{native}.{part}"] = state[f"{source}.{part}"]
-    return numbers, out
+    return out
 
 
 # ------------------------------------------------------------------ files

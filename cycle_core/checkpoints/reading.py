@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import math
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,27 @@ class Contents:
     metadata: dict[str, str] = field(default_factory=dict)  # of safetensors
     unknown: tuple[str, ...] = ()  # names of classes and functions that are not known here
     cache: dict[str, Any] = field(default_factory=dict, repr=False)  # what was found in `data`
+
+
+@dataclass(frozen=True)
+class Format:
+    """One layout of one kind of thing."""
+
+    name: str  # as people call it: "NVIDIA StyleGAN2 pickle"
+    kind: str  # of what it holds: "generator", "encoder", "direction", "code" ...
+    detect: Callable[[Contents], bool]
+    load: Callable[..., Any]
+    # more lines for `cycle-core inspect`, of what `load` gave: {"tuned from": "0123456789abcdef"}
+    describe: Callable[[Any], dict[str, Any]] = lambda loaded: {}
+
+
+def matching(contents: Contents, formats: Iterable[Format]) -> list[Format]:
+    """Those that a file has, at most one of a kind."""
+    found: dict[str, Format] = {}
+    for one in formats:
+        if one.kind not in found and one.detect(contents):
+            found[one.kind] = one
+    return list(found.values())
 
 
 def read_file(path: str | Path, strict: bool = True) -> Contents:

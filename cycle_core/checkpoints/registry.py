@@ -20,19 +20,18 @@ from typing import Any
 
 import torch
 
-from ..directions import formats as directions
+from ..directions import files as directions
 from ..errors import CheckpointError, InputError
 from ..models.detail_encoder import DetailEncoder
 from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..models.same_space import adopt
-from . import encoders, generators, latents, loss_networks, native_models, unsupported
-from .format import Format, matching
+from . import encoders, generators, latents, loss_networks, native, unsupported
 from .native import NATIVE, base_of, resolve, with_article
-from .reading import Contents, read_file, refusal, reported
+from .reading import Contents, Format, matching, read_file, refusal, reported
 
 FORMATS = (  # in the order in which they are tried
-    *native_models.FORMATS,
+    *native.FORMATS,
     *generators.FORMATS,
     *encoders.FORMATS,
     *loss_networks.FORMATS,

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
-from .building import assemble_published, stylegan2_layers, translating
-from .format import Format
+from .building import assemble_published, stylegan2_config, stylegan2_layers, translating
 from .lazy_tensors import StoredTensor
 from .native import State
-from .reading import Contents, load_tensors
+from .reading import Contents, Format, load_tensors
 from .state_dicts import StateDict, beside, generator_format
 
 NAMES = ("style.1.weight", "input.input", "conv1.conv.weight")
@@ -33,19 +32,7 @@ def from_rosinality(
     with translating("rosinality"):
         layers = sum(1 for key in state if re.fullmatch(r"style\.\d+\.weight", key))
         blocks = 1 + sum(1 for key in state if re.fullmatch(r"to_rgbs\.\d+\.bias", key))
-        const = state["input.input"][0]
-        config = StyleGAN2Config(
-            resolution=2 ** (blocks + 1),
-            z_dim=state["style.1.weight"].shape[1],
-            w_dim=state["style.1.weight"].shape[0],
-            mapping_layers=layers,
-            channels=tuple(
-                state[f"{layer_name(b, 2 * b)}.conv.weight"].shape[1] for b in range(blocks)
-            ),
-            img_channels=state["to_rgb1.conv.weight"].shape[1],
-            const_size=(const.shape[1], const.shape[2]),
-        )
-        out: State = {"synthesis.const": const}
+        out: State = {"synthesis.const": state["input.input"][0]}
         for i in range(layers):
             for part in ("weight", "bias"):
                 out[f"mapping.layers.{i}.{part}"] = state[f"style.{i + 1}.{part}"]
@@ -63,7 +50,7 @@ def from_rosinality(
             out[f"{to}.noise_strength"] = state[f"{source}.noise.weight"].reshape([])
             if f"noises.noise_{number}" in state:
                 out[f"{to}.noise_const"] = state[f"noises.noise_{number}"][0, 0]
-    return config, out
+        return stylegan2_config(out), out
 
 
 def layer_name(block: int, number: int | None) -> str:
@@ -99,18 +86,17 @@ def latent_avg(contents: Contents, found: StateDict) -> Any:
     return None
 
 
-def _load(contents: Contents, found: StateDict) -> Generator:
-    return load_stylegan2(found.tensors, latent_avg(contents, found), contents.path)
-
-
 def _format(name: str, decoder: bool, hyperstyle: bool = False) -> Format:
     """decoder: whether the generator lies beside an encoder. hyperstyle: or a hypernetwork."""
+
+    def load(contents: Contents, found: StateDict) -> Generator:
+        return load_stylegan2(found.tensors, latent_avg(contents, found), contents.path)
 
     def only(contents: Contents, found: StateDict) -> bool:
         in_decoder = found.prefix == "decoder."
         return in_decoder == decoder and is_hyperstyle(contents) == hyperstyle
 
-    return generator_format(name, NAMES, _load, only)
+    return generator_format(name, NAMES, load, only)
 
 
 def is_hyperstyle(contents: Contents) -> bool:

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .format import Format
 from .lazy_tensors import Damaged, PersistentObject, StoredTensor
-from .reading import Contents, module_state
+from .reading import Contents, Format, module_state
 
 # what DataParallel, torch.compile, FSDP and checkpointing put into the names of tensors
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}

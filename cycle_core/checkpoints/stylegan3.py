@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan3 import StyleGAN3Config
-from .building import assemble_published, translating
+from .building import assemble_published, mapping_numbers, translating
 from .lazy_tensors import shown
 from .native import State
 from .nvidia import attribute, mapping_lr_multiplier, mapping_network, part
@@ -57,8 +57,7 @@ def from_stylegan3(
         elif key.startswith("synthesis."):
             moved[key] = tensor
     with translating("StyleGAN3", "StyleGAN3"):
-        numbers, out = mapping_network(state)
-        out.update(moved)
+        out = mapping_network(state) | moved
         count = max(layers, default=0)
         *_, (_, resolution, colours) = (layers[i] for i in range(count + 1))
         if settings.get("lrelu_upsampling", 2) != 2:
@@ -69,7 +68,7 @@ def from_stylegan3(
             )
         config = StyleGAN3Config(
             resolution=resolution,
-            **numbers,
+            **mapping_numbers(out),
             mapping_lr_multiplier=mapping_lr_multiplier,
             channels=tuple(layers[i][2] for i in range(count)),
             num_layers=count,

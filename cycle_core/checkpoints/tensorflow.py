@@ -20,11 +20,10 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..models.generator import Generator
 from ..models.stylegan2 import StyleGAN2Config
-from .building import assemble_published, stylegan2_layers, translating
-from .format import Format
+from .building import assemble_published, stylegan2_config, stylegan2_layers, translating
 from .lazy_tensors import StoredTensor, TFNetwork, shown
 from .native import State
-from .reading import Contents, load_tensors
+from .reading import Contents, Format, load_tensors
 
 _SCOPES = ("G_synthesis/", "synthesis/", "G_mapping/", "mapping/")
 # what is read from the stored settings, and the only value of it that this arithmetic has
@@ -49,24 +48,10 @@ def from_tensorflow(
     with translating("TensorFlow"):
         sizes = sorted(int(n.split("x")[0]) for n in variables if n.endswith("/ToRGB/weight"))
         layers = sum(1 for n in variables if n.startswith("Dense") and n.endswith("/weight"))
-        embed = variables.get("LabelEmbed/weight")  # [c_dim, w_dim]
-        w_dim = variables["dlatent_avg"].shape[0]
-        clamp, const = settings.get("conv_clamp"), variables["4x4/Const/const"]
-        config = StyleGAN2Config(
-            resolution=sizes[-1],
-            z_dim=variables["Dense0/weight"].shape[0] - (0 if embed is None else embed.shape[1]),
-            w_dim=w_dim,
-            c_dim=0 if embed is None else embed.shape[0],
-            mapping_layers=layers,
-            mapping_lr_multiplier=float(settings.get("mapping_lrmul") or 0.01),
-            channels=tuple(variables[f"{r}x{r}/ToRGB/weight"].shape[2] for r in sizes),
-            conv_clamp=None if clamp is None else float(clamp),
-            img_channels=variables[f"{sizes[-1]}x{sizes[-1]}/ToRGB/weight"].shape[3],
-            const_size=(const.shape[2], const.shape[3]),
-        )
-        state = {"mapping.w_avg": variables["dlatent_avg"], "synthesis.const": const[0]}
+        const = variables["4x4/Const/const"][0]
+        state = {"mapping.w_avg": variables["dlatent_avg"], "synthesis.const": const}
         dense = {f"Dense{i}": f"mapping.layers.{i}" for i in range(layers)}
-        if embed is not None:
+        if "LabelEmbed/weight" in variables:
             dense["LabelEmbed"] = "mapping.embed"
         for source, native in dense.items():
             state[f"{native}.weight"] = variables.pop(f"{source}/weight").T.contiguous()
@@ -87,6 +72,13 @@ def from_tensorflow(
                 state[f"{to}.noise_strength"] = variables[f"{at}/noise_strength"].reshape([])
                 if f"noise{number}" in variables:
                     state[f"{to}.noise_const"] = variables[f"noise{number}"][0, 0]
+        clamp = settings.get("conv_clamp")
+        config = stylegan2_config(
+            state,
+            resolution=sizes[-1],
+            mapping_lr_multiplier=float(settings.get("mapping_lrmul") or 0.01),
+            conv_clamp=None if clamp is None else float(clamp),
+        )
     return config, state
 
 

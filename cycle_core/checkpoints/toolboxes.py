@@ -9,8 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from ..models.generator import Generator
-from ..models.stylegan2 import StyleGAN2Config
-from .building import assemble_published, stylegan2_layers, translating
+from .building import assemble_published, stylegan2_config, stylegan2_layers, translating
 from .lazy_tensors import StoredTensor
 from .native import State
 from .reading import Contents, load_tensors
@@ -65,17 +64,7 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
     with translating("genforce"):
         blocks = sum(1 for key in state if re.fullmatch(r"synthesis\.output\d+\.weight", key))
         layers = sum(1 for key in state if re.fullmatch(r"mapping\.dense\d+\.weight", key))
-        const = state["synthesis.early_layer.const"][0]
-        config = StyleGAN2Config(
-            resolution=2 ** (blocks + 1),
-            z_dim=state[_GENFORCE[0]].shape[1],
-            w_dim=state["synthesis.layer0.style.weight"].shape[1],
-            mapping_layers=layers,
-            channels=tuple(state[f"synthesis.output{b}.weight"].shape[1] for b in range(blocks)),
-            img_channels=state["synthesis.output0.weight"].shape[0],
-            const_size=(const.shape[1], const.shape[2]),
-        )
-        out: State = {"synthesis.const": const}
+        out: State = {"synthesis.const": state["synthesis.early_layer.const"][0]}
         if "truncation.w_avg" in state:
             out["mapping.w_avg"] = state["truncation.w_avg"]
         for i in range(layers):
@@ -94,6 +83,7 @@ def _load_genforce(contents: Contents, found: StateDict) -> Generator:
                 out[f"{to}.noise_strength"] = state[f"{at}.noise_strength"].reshape([])
                 if f"{at}.noise" in state:
                     out[f"{to}.noise_const"] = torch.squeeze(state[f"{at}.noise"], (0, 1))
+        config = stylegan2_config(out)
     return assemble_published(config, out, contents.path)
 
 

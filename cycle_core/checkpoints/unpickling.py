@@ -267,77 +267,76 @@ class Unpickler:
         raise Damaged("it refers to something outside of it")
 
 
-def _operations() -> dict[bytes, Callable[[Unpickler], object]]:
-    u: dict[bytes, Callable[[Unpickler], Any]] = {
-        # text, bytes, numbers
-        b"\x80": lambda m: m._take(1),  # protocol
-        b"\x95": lambda m: m._take(8),  # frame
-        b"N": lambda m: m._push(None),
-        b"\x88": lambda m: m._push(True),
-        b"\x89": lambda m: m._push(False),
-        b"I": lambda m: m._push(_integer(m._line())),
-        b"L": lambda m: m._push(_decimal(m._line().rstrip(b"L"))),
-        b"F": lambda m: m._push(float(m._line())),
-        b"J": lambda m: m._push(m._number(4, signed=True)),
-        b"K": lambda m: m._push(m._number(1)),
-        b"M": lambda m: m._push(m._number(2)),
-        b"\x8a": lambda m: m._push(m._number(m._number(1), signed=True)),
-        b"\x8b": lambda m: m._push(m._number(_small(m._number(4)), signed=True)),
-        b"G": lambda m: m._push(struct.unpack(">d", m._take(8))[0]),
-        b"S": lambda m: m._push(_quoted(m._line())),
-        b"T": lambda m: m._push(m._old_text(m._number(4))),
-        b"U": lambda m: m._push(m._old_text(m._number(1))),
-        b"V": lambda m: m._push(m._line().decode("raw-unicode-escape")),
-        b"X": lambda m: m._push(m._text(m._number(4))),
-        b"\x8c": lambda m: m._push(m._text(m._number(1))),
-        b"\x8d": lambda m: m._push(m._text(m._number(8))),
-        b"C": lambda m: m._push(m._bytes(m._number(1))),
-        b"B": lambda m: m._push(m._bytes(m._number(4))),
-        b"\x8e": lambda m: m._push(m._bytes(m._number(8))),
-        b"\x96": lambda m: m._push(m._bytes(m._number(8))),
-        # containers
-        b"]": lambda m: m._push([]),
-        b"}": lambda m: m._push({}),
-        b")": lambda m: m._push(()),
-        b"\x8f": lambda m: m._push([]),  # a set, see `pickle_globals`
-        b"(": lambda m: m._marks.append(len(m._stack)),
-        b"l": lambda m: m._push(m._pop_mark()),
-        b"t": lambda m: m._push(tuple(m._pop_mark())),
-        b"d": lambda m: _make_dict(m, m._pop_mark()),
-        b"\x91": lambda m: m._push(m._pop_mark()),
-        b"\x85": lambda m: m._tuple(1),
-        b"\x86": lambda m: m._tuple(2),
-        b"\x87": lambda m: m._tuple(3),
-        b"a": lambda m: m._append([m._pop()]),
-        b"e": lambda m: m._append(m._pop_mark()),
-        b"s": lambda m: m._set_items([m._pop(), m._pop()][::-1]),
-        b"u": lambda m: m._set_items(m._pop_mark()),
-        b"\x90": lambda m: m._append(m._pop_mark()),
-        # the stack and the memo
-        b"0": lambda m: m._discard(),
-        b"1": lambda m: m._pop_mark(),
-        b"2": lambda m: m._push(m._top()),
-        b"g": lambda m: m._get(_index(m._line())),
-        b"h": lambda m: m._get(m._number(1)),
-        b"j": lambda m: m._get(m._number(4)),
-        b"p": lambda m: m._put(_index(m._line())),
-        b"q": lambda m: m._put(m._number(1)),
-        b"r": lambda m: m._put(m._number(4)),
-        b"\x94": lambda m: m._put(len(m._memo)),
-        # names, calls, states
-        b"c": lambda m: m._name(m._line().decode(), m._line().decode()),
-        b"\x93": lambda m: m._name(*[m._pop(), m._pop()][::-1]),
-        b"R": lambda m: m._reduce(),
-        b"\x81": lambda m: m._reduce(),
-        b"\x92": lambda m: (m._pop(), m._reduce()),  # keyword arguments first
-        b"i": lambda m: m._instance(with_name=True),
-        b"o": lambda m: m._instance(with_name=False),
-        b"b": lambda m: m._build(),
-        b"P": lambda m: m._push(m._persistent(m._line().decode())),
-        b"Q": lambda m: m._push(m._persistent(m._pop())),
-    }
-    # extension registry, buffers outside of the pickle
-    return u | dict.fromkeys((b"\x82", b"\x83", b"\x84", b"\x97", b"\x98"), Unpickler._unsupported)
+_OPERATIONS: dict[bytes, Callable[[Unpickler], object]] = {
+    # text, bytes, numbers
+    b"\x80": lambda m: m._take(1),  # protocol
+    b"\x95": lambda m: m._take(8),  # frame
+    b"N": lambda m: m._push(None),
+    b"\x88": lambda m: m._push(True),
+    b"\x89": lambda m: m._push(False),
+    b"I": lambda m: m._push(_integer(m._line())),
+    b"L": lambda m: m._push(_decimal(m._line().rstrip(b"L"))),
+    b"F": lambda m: m._push(float(m._line())),
+    b"J": lambda m: m._push(m._number(4, signed=True)),
+    b"K": lambda m: m._push(m._number(1)),
+    b"M": lambda m: m._push(m._number(2)),
+    b"\x8a": lambda m: m._push(m._number(m._number(1), signed=True)),
+    b"\x8b": lambda m: m._push(m._number(_small(m._number(4)), signed=True)),
+    b"G": lambda m: m._push(struct.unpack(">d", m._take(8))[0]),
+    b"S": lambda m: m._push(_quoted(m._line())),
+    b"T": lambda m: m._push(m._old_text(m._number(4))),
+    b"U": lambda m: m._push(m._old_text(m._number(1))),
+    b"V": lambda m: m._push(m._line().decode("raw-unicode-escape")),
+    b"X": lambda m: m._push(m._text(m._number(4))),
+    b"\x8c": lambda m: m._push(m._text(m._number(1))),
+    b"\x8d": lambda m: m._push(m._text(m._number(8))),
+    b"C": lambda m: m._push(m._bytes(m._number(1))),
+    b"B": lambda m: m._push(m._bytes(m._number(4))),
+    b"\x8e": lambda m: m._push(m._bytes(m._number(8))),
+    b"\x96": lambda m: m._push(m._bytes(m._number(8))),
+    # containers
+    b"]": lambda m: m._push([]),
+    b"}": lambda m: m._push({}),
+    b")": lambda m: m._push(()),
+    b"\x8f": lambda m: m._push([]),  # a set, see `pickle_globals`
+    b"(": lambda m: m._marks.append(len(m._stack)),
+    b"l": lambda m: m._push(m._pop_mark()),
+    b"t": lambda m: m._push(tuple(m._pop_mark())),
+    b"d": lambda m: _make_dict(m, m._pop_mark()),
+    b"\x91": lambda m: m._push(m._pop_mark()),
+    b"\x85": lambda m: m._tuple(1),
+    b"\x86": lambda m: m._tuple(2),
+    b"\x87": lambda m: m._tuple(3),
+    b"a": lambda m: m._append([m._pop()]),
+    b"e": lambda m: m._append(m._pop_mark()),
+    b"s": lambda m: m._set_items([m._pop(), m._pop()][::-1]),
+    b"u": lambda m: m._set_items(m._pop_mark()),
+    b"\x90": lambda m: m._append(m._pop_mark()),
+    # the stack and the memo
+    b"0": lambda m: m._discard(),
+    b"1": lambda m: m._pop_mark(),
+    b"2": lambda m: m._push(m._top()),
+    b"g": lambda m: m._get(_index(m._line())),
+    b"h": lambda m: m._get(m._number(1)),
+    b"j": lambda m: m._get(m._number(4)),
+    b"p": lambda m: m._put(_index(m._line())),
+    b"q": lambda m: m._put(m._number(1)),
+    b"r": lambda m: m._put(m._number(4)),
+    b"\x94": lambda m: m._put(len(m._memo)),
+    # names, calls, states
+    b"c": lambda m: m._name(m._line().decode(), m._line().decode()),
+    b"\x93": lambda m: m._name(*[m._pop(), m._pop()][::-1]),
+    b"R": lambda m: m._reduce(),
+    b"\x81": lambda m: m._reduce(),
+    b"\x92": lambda m: (m._pop(), m._reduce()),  # keyword arguments first
+    b"i": lambda m: m._instance(with_name=True),
+    b"o": lambda m: m._instance(with_name=False),
+    b"b": lambda m: m._build(),
+    b"P": lambda m: m._push(m._persistent(m._line().decode())),
+    b"Q": lambda m: m._push(m._persistent(m._pop())),
+}
+# extension registry, buffers outside of the pickle
+_OPERATIONS |= dict.fromkeys((b"\x82", b"\x83", b"\x84", b"\x97", b"\x98"), Unpickler._unsupported)
 
 
 def _index(line: bytes) -> int:
@@ -371,6 +370,3 @@ def _quoted(line: bytes) -> str:
 def _make_dict(machine: Unpickler, items: list[Any]) -> None:
     machine._push({})
     machine._set_items(items)
-
-
-_OPERATIONS = _operations()

@@ -4,13 +4,10 @@ base        what every type of direction can do, and what its module says about 
 direction   vectors in W and W+: InterFaceGAN, GANSpace, SeFa and our own
 stylespace  style channels, and StyleCLIP's global directions, which move them
 mapper      StyleCLIP's latent mappers, whose move depends on the code
-registry    all types of directions: one line for each
 published   directions in the files of other projects
-formats     direction files as formats among others that can be opened and inspected
-files       directions by name and by path; writing them
-discovery   directions found: labelled codes, GANSpace, SeFa; what a strength does, measured
-components  one component of GANSpace or SeFa by its number
-pictures    a direction from pictures with and without an attribute
+files       all types of directions, by name and by path; writing them
+discovery   directions found: labelled codes, pictures with and without an attribute, GANSpace,
+            SeFa; what a strength does, measured
 editing     codes moved along directions, mixed and interpolated
 text        edits as one writes them: smile=2,age=+1,keep=glasses
 """

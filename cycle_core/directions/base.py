@@ -1,7 +1,7 @@
 """What every type of direction can do: turn codes into the codes of edited pictures.
 
 To add a type, write a module with a frozen dataclass that derives from `BaseDirection` and a
-`TYPE`, and name that in `registry.TYPES`. Its fields are saved and opened by `files`: tensors as
+`TYPE`, and name that in `files.TYPES`. Its fields are saved and opened there: tensors as
 tensors, the others as JSON.
 """
 

@@ -1,4 +1,5 @@
-"""Find directions: from labelled codes, GANSpace, SeFa; and measure what a strength really does."""
+"""Find directions: from labelled codes, pictures with and without an attribute, GANSpace, SeFa; and
+measure what a strength really does."""
 
 from __future__ import annotations
 
@@ -10,12 +11,16 @@ from torch import Tensor
 
 from ..codes import Code, HasCode, as_code
 from ..errors import InputError
+from ..invert.encode import encode
 from ..invert.generate import generate
+from ..models.encoder import Encoder
 from ..models.generator import Generator
 from ..models.layers import StyleLayer
-from ..runtime.devices import one_thread_if_small
+from ..runtime.devices import BATCH, one_thread_if_small
+from ..runtime.progress import Callback
 from .direction import Direction, Layers, parse_layers
 from .editing import edit
+from .settings import METHODS, DiscoverySettings
 
 Read = Callable[[Tensor], Tensor]  # pictures float [B,3,R,R] in [-1,1] -> attribute [B] or [B,A]
 
@@ -81,6 +86,43 @@ def fit_directions(
         )
         for k, name in enumerate(names)
     ]
+
+
+def direction_from_pictures(
+    E: Encoder,
+    having: Tensor,
+    lacking: Tensor,
+    name: str = "direction",
+    generator: Generator | None = None,
+    batch: int = BATCH,
+    callback: Callback | None = None,
+) -> Direction:
+    """What the codes of the pictures that have an attribute have over those that lack it.
+
+    having, lacking: float [B,3,H,W] in [-1,1], aligned crops; sizes may differ. The more pictures,
+        and the more both sets have in common otherwise, the cleaner the direction.
+    generator: whose codes they are; ReStyle encoders need it.
+    Gives `fit_directions` of both sets: unit "sd", so that from the mean of one set to the mean of
+    the other it is 2, or less where their codes overlap.
+    Raises InputError for an empty set or fewer than three pictures together, and as `encode`."""
+    counts = len(having), len(lacking)
+    if 0 in counts or sum(counts) < 3:
+        raise InputError(
+            f"{counts[0]} pictures with and {counts[1]} without the attribute were given: give at "
+            "least one of each and three together, better a few dozen of each."
+        )
+    space = "W" if "W" in E.spaces else None
+    codes = []
+    for before, pictures in ((0, having), (counts[0], lacking)):
+
+        def report(done: int, _: int, shown: Tensor | None, before: int = before) -> None:
+            if callback is not None:
+                callback(before + done, sum(counts), shown)
+
+        codes.append(encode(E, pictures, space, generator, batch, report))
+    w = torch.cat([code.w.mean(1) for code in codes])
+    labels = torch.cat([torch.ones(counts[0]), torch.zeros(counts[1])])
+    return fit_directions(w, {name: labels}, generator_id=codes[0].generator_id)[0]
 
 
 def ganspace(
@@ -151,6 +193,34 @@ def sefa(G: Generator, layers: Layers = None, count: int = 20) -> list[Direction
         )
         for k in range(min(count, vectors.shape[1]))
     ]
+
+
+def component_of(
+    G: Generator,
+    method: str,
+    index: int,
+    layers: Layers = None,
+    samples: int = DiscoverySettings.samples,
+    seed: int = 0,
+) -> Direction:
+    """The direction number `index`, 0 the strongest, of `ganspace` or `sefa`.
+
+    layers: the styles that it moves; samples, seed: of ganspace.
+    Raises InputError for another method or where there are fewer components."""
+    if method not in METHODS:
+        raise InputError(f"Components are found by {' or '.join(METHODS)}, not by {method!r}.")
+    if index < 0:
+        raise InputError(f"Components are numbered from 0, so that there is no {index}.")
+    if method == "sefa":
+        found = sefa(G, layers, index + 1)
+    else:
+        found = ganspace(G, index + 1, samples, seed, layers)
+    if index >= len(found):
+        raise InputError(
+            f"There is no component {index}: this generator has {len(found)}, numbered from 0 to "
+            f"{len(found) - 1}."
+        )
+    return found[index]
 
 
 def calibrate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,27 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.building import make_config
-from ..checkpoints.native import read_model, save_model
-from ..checkpoints.reading import read_file, reported
+from ..checkpoints.native import NATIVE, is_native, read_model, save_model
+from ..checkpoints.reading import Contents, Format, read_file, reported
 from ..checkpoints.unsupported import described
 from ..errors import CheckpointError, InputError, MissingFileError
 from ..files.assets import ASSETS
 from ..models.generator import Generator
+from . import mapper, published, stylespace
 from .base import BaseDirection, DirectionType
-from .published import MOST_DIRECTIONS, is_relevance
-from .registry import KINDS, LAYOUTS, TYPES
-from .syntax import ENDINGS
+from .published import (
+    MOST_DIRECTIONS,
+    is_relevance,
+    is_statistics,
+    load_style_deviations,
+    load_vectors,
+)
+from .settings import ENDINGS
+
+# every type of direction: a new one is a module (see `base`), a name here and a test
+TYPES = (published.TYPE, stylespace.TYPE, mapper.TYPE)
+KINDS = {one.kind.space: one.kind for one in TYPES}
+LAYOUTS = tuple(layout for one in TYPES for layout in one.layouts)
 
 EMBEDDED = ASSETS / "directions.safetensors"
 SPOKEN = {"turn": "yaw", "nod": "pitch", "look_aside": "look_x", "look_up": "look_y"}
@@ -74,11 +85,6 @@ def needs_generator(name: str | Path) -> bool:
 
 def _type_named(name: str) -> DirectionType | None:
     return next((one for one in TYPES if one.named(name) and not is_file(name)), None)
-
-
-def is_direction(content: Any) -> bool:
-    """Whether what `read_file` gives looks like directions of another project."""
-    return any(layout.fits(content) for layout in LAYOUTS)
 
 
 def load_direction(
@@ -242,3 +248,37 @@ def _choose(directions: list[BaseDirection], entry: str, path: Path) -> BaseDire
             f"{listed}."
         )
     return known[entry]
+
+
+# ------------------------------------------------------------------ as formats among others
+def _is_foreign(contents: Contents) -> bool:
+    others = contents.container != "safetensors"
+    return others and any(layout.fits(contents.data) for layout in LAYOUTS)
+
+
+def _load(contents: Contents) -> list[BaseDirection]:
+    return list_directions(contents.path)
+
+
+def _describe(directions: list[BaseDirection]) -> dict[str, Any]:
+    names = [direction.name for direction in directions]
+    return {"directions": names, **directions[0].describe(), "space": directions[0].space}
+
+
+def _table(name: str, fits: Callable[[Any], bool], load: Callable[[Path], Tensor]) -> Format:
+    """One of the tables that StyleCLIP's global directions are made of."""
+    return Format(
+        "StyleCLIP",
+        name,
+        lambda contents: fits(contents.data),
+        lambda contents: load(contents.path),
+        lambda table: {"shape": list(table.shape)},
+    )
+
+
+FORMATS = (
+    Format(NATIVE, "direction", is_native("direction"), _load, _describe),
+    Format("InterFaceGAN, GANSpace, SeFa, StyleCLIP", "direction", _is_foreign, _load, _describe),
+    _table("table of relevances", is_relevance, load_vectors),
+    _table("table of style statistics", is_statistics, load_style_deviations),
+)

@@ -21,6 +21,7 @@ from .direction import Direction
 from .discovery import component_direction
 
 MOST_DIRECTIONS = 4096  # of a file; a space of 512 dimensions has as many
+_ROWS = "one row for each convolution channel, as in StyleCLIP's fs3.npy,"
 
 
 def load_style_deviations(path: str | Path) -> Tensor:
@@ -36,7 +37,7 @@ def load_style_deviations(path: str | Path) -> Tensor:
         return torch.cat([layer.float().flatten() for layer in load_all(contents.data[1])])
 
 
-def load_vectors(path: Path, what: str) -> Tensor:
+def load_vectors(path: Path, what: str = _ROWS) -> Tensor:
     """A file that holds one array of numbers: float32. Raises CheckpointError for any other."""
     contents = read_file(path)
     if not is_numbers(contents.data):

@@ -198,7 +198,7 @@ def _made(name: str, generator: Generator) -> StyleDirection:
     statistics = relevance.with_name("S_mean_std")
     return global_direction(
         generator,
-        load_vectors(relevance, "one row for each convolution channel, as in StyleCLIP's fs3.npy,"),
+        load_vectors(relevance),
         text_difference(*read_texts(text))
         if text.suffix == ".txt"
         else load_vectors(text, "the difference of two text embeddings [512]"),

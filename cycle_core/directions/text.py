@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .syntax import ENDINGS, read_layers
+from .settings import ENDINGS, read_layers
 
 if TYPE_CHECKING:
     from ..codes import Code, HasCode

@@ -72,7 +72,7 @@ def pick(
     may = None if among is None else {id(face) for face in among}  # tensors do not compare
     there = [i for i, face in enumerate(faces) if may is None or id(face) in may]
     if place is not None:
-        there = _inside([faces[i] for i in there], place, there)
+        there = _inside(faces, place, there)
     sizes = [face.area for face in faces] if sizes is None else sizes
     ranked = sorted(there, key=lambda i: -sizes[i])
     if isinstance(wanted, frozenset):
@@ -129,14 +129,10 @@ class Marks:
         return [face for face in faces if self._means(face, width, height)]
 
     def _means(self, face: Face, width: int, height: int) -> bool:
-        x, y = face.points.mean(0).tolist()
-        boxes = self.boxes or ()
-        for x0, y0, x1, y1 in boxes:
-            if x0 <= x <= x1 and y0 <= y <= y1:
-                return True
-        for x0, y0 in (*self.points, *map(_middle_of, boxes)):
-            if face.box[0] <= x0 <= face.box[2] and face.box[1] <= y0 <= face.box[3]:
-                return True
+        (x, y), boxes = _middle(face), self.boxes or ()
+        points = (*self.points, *map(_middle_of, boxes))
+        if any(_holds(box, x, y) for box in boxes) or any(_holds(face.box, *at) for at in points):
+            return True
         if self.mask is None:
             return False
         rows, columns = self.mask.shape
@@ -162,7 +158,7 @@ def check_choice(choice: Choice, width: int, height: int) -> None:
 def check_points(faces: Sequence[Face], width: int, height: int) -> None:
     """Raises PlaceError for points by hand whose middle is outside a picture of this size."""
     for x, y in (_middle(face) for face in faces if face.detector == "manual"):
-        if not (0 <= x <= width and 0 <= y <= height):
+        if not _holds((0, 0, width, height), x, y):
             raise PlaceError(
                 f"The face around {x:.0f},{y:.0f} lies outside the photo of {width}x{height} "
                 "pixels: give points of this photo, in its own pixels."
@@ -175,7 +171,7 @@ def _check_place(place: Sequence[float], width: int, height: int) -> None:
     if len(place) == 4:
         _check_box(place)
         what, (x, y) = "middle of the box", _middle_of(place)
-    if not (0 <= x <= width and 0 <= y <= height):
+    if not _holds((0, 0, width, height), x, y):
         raise PlaceError(
             f"The {what} {_numbers(place)} is outside the picture of {width}x{height} pixels: give "
             "pixels of this picture, from its top left corner."
@@ -230,13 +226,14 @@ def _is_number(value: object) -> TypeGuard[int]:
 def _inside(faces: Sequence[Face], place: Sequence[float], numbers: list[int]) -> list[int]:
     """Those of the numbers whose faces are at a point or in a box."""
     if len(place) == 2:
-        away = [_distance(face, *place) for face in faces]
-        return [numbers[away.index(min(away))]] if away else []
+        return sorted(numbers, key=lambda i: _distance(faces[i], *place))[:1]
     _check_box(place)
-    x0, y0, x1, y1 = place
-    middles = [_middle(face) for face in faces]
-    inside = [x0 <= x <= x1 and y0 <= y <= y1 for x, y in middles]
-    return [i for i, here in zip(numbers, inside, strict=True) if here]
+    return [i for i in numbers if _holds(place, *_middle(faces[i]))]
+
+
+def _holds(box: Sequence[float], x: float, y: float) -> bool:
+    x0, y0, x1, y1 = box
+    return x0 <= x <= x1 and y0 <= y <= y1
 
 
 def _middle(face: Face) -> tuple[float, float]:

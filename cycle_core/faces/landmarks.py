@@ -166,8 +166,7 @@ def load_landmarks(name: str, device: str | torch.device = "cpu") -> Landmarks:
     from ..checkpoints.native import read_model
 
     config, state, _ = read_model(name, kind="landmarks")
-    model = Landmarks(make_config(LandmarkConfig, config, name))
-    build(model, state, name)
+    model = build(Landmarks(make_config(LandmarkConfig, config, name)), state, name)
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -20,7 +20,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ..errors import CheckpointError
 from .catalogue import Weight
-from .checksum import sha256
+from .disk import sha256
 
 DownloadProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all or None
 

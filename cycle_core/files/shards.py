@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, InputError
-from .atomic import write_atomically
+from .disk import write_atomically
 from .json import read_json
 
 INDEX = "index.json"

@@ -15,8 +15,8 @@ from pathlib import Path
 from ..errors import MissingFileError
 from .assets import ASSETS
 from .catalogue import CATALOGUE, Weight
+from .disk import locked
 from .download import DownloadProgress, download, reason_of
-from .locks import locked
 
 _registered: list[tuple[str, Path]] = []  # (kind or "", folder), of `add_folder`
 

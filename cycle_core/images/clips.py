@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..files.atomic import replacing, writing
+from ..files.disk import replacing, writing
 from .io import MAX_PIXELS, to_pil
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")  # that are read

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import InputError
-from ..files.atomic import replacing, writing
+from ..files.disk import replacing, writing
 from ..runtime.devices import one_thread_if_small
 
 if TYPE_CHECKING:

@@ -70,8 +70,9 @@ class Deep:
             self.curves = [_curve(tags[name]) for name in names]
             self.matrix = None
             if len(names) == 3:
-                columns = [_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
-                self.matrix = np.linalg.inv(_SRGB) @ np.stack(columns, axis=1)
+                primaries = (tags[name] for name in (b"rXYZ", b"gXYZ", b"bXYZ"))
+                columns = [struct.unpack_from(">3i", tag, 8) for tag in primaries]
+                self.matrix = np.linalg.inv(_SRGB) @ (np.stack(columns, axis=1) / 65536)
         except (KeyError, struct.error, IndexError) as error:
             raise ValueError("a profile without curves") from error
 
@@ -113,10 +114,6 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
         name, start, size = struct.unpack_from(">4sII", profile, 132 + 12 * k)
         tags[name] = profile[start : start + size]
     return tags
-
-
-def _xyz(tag: bytes) -> np.ndarray:
-    return np.array(struct.unpack_from(">3i", tag, 8)) / 65536
 
 
 def _curve(tag: bytes) -> Curve:

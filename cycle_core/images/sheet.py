@@ -31,9 +31,10 @@ def contact_sheet(
     columns, row_labels: headings; captions: a small line under each picture, as rows of strings.
     cell: width of a picture on the sheet in pixels; its height follows, at most 1.5 times that.
     None leaves a cell empty."""
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
-    big, text, small = (_font(round(cell * part)) for part in (0.13, 0.082, 0.07))
+    sizes = (max(round(cell * part), 9) for part in (0.13, 0.082, 0.07))
+    big, text, small = map(ImageFont.load_default, sizes)
     gap, margin = max(cell // 16, 4), max(cell // 7, 8)
     pictures = [
         [None if image is None else _fit(to_pil(image), cell) for image in row] for row in rows
@@ -88,12 +89,6 @@ def _fit(picture: Image.Image, cell: int) -> Image.Image:
     scale = min(cell / picture.width, 1.5 * cell / picture.height)
     size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
     return picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _font(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(max(size, 9))
 
 
 def _size(draw: ImageDraw.ImageDraw, text: str, font: Any) -> tuple[int, int]:

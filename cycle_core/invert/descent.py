@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..codes import Code
 from ..errors import InputError
+from ..models.generator import Generator
 from ..runtime.devices import say_once
 from ..runtime.progress import Callback
-from .objective import Terms
+from .objective import LossValues, Terms
 
-LossValues = dict[str, float]
 Report = Callable[[int, Tensor], object]  # (step from 1, preview [B,3,R,R])
 
 
@@ -60,6 +61,36 @@ class Descent:
         if not further:
             return Descent(self.best_steps, self.image, self.state, [history])
         return Descent([self.steps + further], other.image, other.state, [history])
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What `refine` and `project` give.
+
+    code: the pivot, of as many rows as pictures were given.
+    image: float32 [B,3,R,R] in [-1,1], what the generator renders of it.
+    history: for each picture the losses before each step and after the last one
+        (total, l2, lpips, identity); the pivot is of the step with the smallest total.
+    """
+
+    code: Code
+    image: Tensor
+    history: tuple[tuple[LossValues, ...], ...]
+
+    @staticmethod
+    def of(
+        found: Sequence[Descent],
+        space: str,
+        G: Generator,
+        stage: int | None = None,
+        origin: str = "",
+    ) -> Inversion:
+        """The best states of some descents, each of which is a code."""
+        w = torch.cat([one.state[0] for one in found])
+        image = torch.cat([one.image for one in found]).clamp(-1, 1)
+        history = tuple(tuple(log) for one in found for log in one.history)
+        code = Code(w, space, G.base_fingerprint, stage, origin=origin)
+        return Inversion(code, image, history)
 
 
 def descend(

@@ -19,7 +19,7 @@ from ..models.generator import Generator
 from ..runtime.devices import compiled
 from ..runtime.optim import fused_adam
 from .descent import Descent, Evaluation, Report, descend
-from .pivot_loss import PivotLoss
+from .objective import PivotLoss
 from .settings import TuneSettings
 
 

@@ -9,8 +9,7 @@ from torch import Tensor
 from ..measure.selection import Networks
 from ..models.generator import Generator
 from ..runtime.devices import compiled
-from .objective import Objective
-from .pivot_loss import Rendering
+from .objective import Objective, Rendering
 from .settings import TuneSettings
 
 

@@ -14,14 +14,19 @@ from ..images.resize import resize
 from ..measure.selection import Distance, Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from ..runtime.copies import frozen, trainable_copy
 from ..runtime.optim import WarmRanger
 from ..runtime.progress import Callback
-from ..runtime.session import like_weights, optimising, retry_on_oom, smaller_batches
+from ..runtime.session import (
+    frozen,
+    like_weights,
+    optimising,
+    retry_on_oom,
+    smaller_batches,
+    trainable_copy,
+)
 from .checks import check_image, check_pair, check_photos
-from .descent import Descent, Evaluation, Report, descend, reporter
+from .descent import Descent, Evaluation, Inversion, Report, descend, reporter
 from .encode import stage_of
-from .inversion import Inversion
 from .objective import Objective
 from .settings import REFINE_PRESETS, RefineSettings
 

@@ -14,18 +14,16 @@ from ..images.resize import resize
 from ..measure.selection import Distance, Networks
 from ..models.detail_encoder import DetailEncoder
 from ..models.generator import Generator
-from ..runtime.copies import frozen, trainable_copy
 from ..runtime.devices import compiled, say_once, supported_dtype
 from ..runtime.optim import fused_adam
 from ..runtime.progress import Callback
-from ..runtime.session import like_weights, optimising, retry_on_oom
+from ..runtime.session import frozen, like_weights, optimising, retry_on_oom, trainable_copy
 from .checks import check_image, check_photos
-from .descent import Descent, Evaluation, LossValues, Report, descend, reporter
+from .descent import Descent, Evaluation, Report, descend, reporter
 from .detail import detail_encoder_for, fit_detail, predict_detail
 from .generate import generate
 from .locality import Locality
-from .objective import Objective
-from .pivot_loss import PivotLoss, Rendering
+from .objective import LossValues, Objective, PivotLoss, Rendering
 from .settings import TUNE_PRESETS, TuneSettings
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from ..checkpoints.latents import code_of, header_of
 from ..checkpoints.native import read_model, save_model
-from ..codes import Code
 from ..errors import CheckpointError, InputError, MismatchError
 from ..models.fingerprints import same, short
 from ..models.generator import Generator
 from ..models.same_space import adopt
-from ..runtime.copies import trainable_copy
+from ..runtime.session import trainable_copy
 from .generate import generate
 from .tune import Tuned
 
@@ -44,10 +44,7 @@ def save_tuned(
     config = {
         "original": tuned.original,
         "difference": original is not None,
-        "space": tuned.pivot.space,
-        "generator": tuned.pivot.generator_id,
-        "stage": tuned.pivot.stage,
-        **({"origin": tuned.pivot.origin} if tuned.pivot.origin else {}),
+        **header_of(tuned.pivot),
         "history": tuned.history,
         "best": tuned.best,
         "detail_at": synthesis.detail_at,
@@ -71,10 +68,7 @@ def load_tuned(path: str | Path, generator: Generator, same_space: bool = False)
         if not same_space and not same(config["original"], generator.fingerprint):
             raise MismatchError(f"{path}: " + _other(generator, config["original"]))
         w = state.pop("pivot.w").to(generator.device)
-        known = config["space"], config["generator"], config["stage"]
-        pivot = Code(w, *known, origin=config.get("origin", ""))
-        if not isinstance(pivot.generator_id, str) or not isinstance(pivot.origin, str):
-            raise TypeError("a generator is named by a text")
+        pivot = code_of(config, w)
         pivot = adopt(pivot, generator) if same_space else pivot
         with torch.inference_mode(False):
             tuned = trainable_copy(generator).requires_grad_(False).tuned_from(generator)

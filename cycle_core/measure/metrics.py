@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..checkpoints.registry import open_model
 from ..errors import InputError
+from ..files.weights import find
+from ..models.inception import FidInception
 from .perceptual import Lpips
 from .selection import Networks
 
@@ -63,7 +66,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     Gaussian window of 11 pixels, sigma 1.5, whole windows only, mean over the colour channels.
     Raises InputError for pictures below 11 pixels."""
-    return _ssim_of(Pair(a, b))
+    return Pair(a, b).scales[0][0]
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
@@ -118,7 +121,7 @@ class Metric:
 METRICS = (
     Metric("mse", "MSE", False, lambda p, _: mse(p.target, p.image)),
     Metric("psnr", "PSNR", True, lambda p, _: psnr(p.target, p.image), compared=False),
-    Metric("ssim", "SSIM", True, lambda p, _: _ssim_of(p), compared=False),
+    Metric("ssim", "SSIM", True, lambda p, _: p.scales[0][0], compared=False),
     Metric("lpips", "LPIPS", False, lambda p, n: lpips(p.target, p.image, n.perceptual), "lpips"),
     Metric("ms_ssim", "MS-SSIM", True, lambda p, _: _ms_ssim_of(p)),
     Metric(
@@ -147,8 +150,32 @@ def lec(
     return (codes - again).flatten(1).norm(dim=1) / codes.shape[1] ** 0.5
 
 
-def _ssim_of(pair: Pair) -> Tensor:
-    return pair.scales[0][0]
+def find_inception() -> FidInception | None:
+    """The network of the Frechet inception distance, on the CPU, frozen; None where its file,
+    `inception` of `weights`, is not on this machine. Raises CheckpointError."""
+    file = find("inception")
+    return None if file is None else open_model(file, "fid")
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """Frechet distance of two Gaussians fitted to features [N, D] and [M, D] (Heusel et al. 2017,
+    equation 6).
+
+    |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), in float64 on the CPU. It is biased by the
+    number of samples: compare only numbers from as many.
+    Raises InputError for fewer than 2 rows."""
+    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:] or a.ndim != 2:
+        raise InputError(
+            "A Frechet distance compares two sets of features [N, D] of at least two rows, but "
+            f"{tuple(a.shape)} and {tuple(b.shape)} were given."
+        )
+    a, b = a.detach().cpu().double(), b.detach().cpu().double()
+    mean = (a.mean(0) - b.mean(0)).square().sum()
+    s, t = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(a.shape[1], -1)
+    values, vectors = torch.linalg.eigh(s)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ t @ root).clamp(min=0).sqrt().sum()
+    return float((mean + s.trace() + t.trace() - 2 * cross).clamp(min=0))
 
 
 def _ms_ssim_of(pair: Pair) -> Tensor:

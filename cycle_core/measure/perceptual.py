@@ -1,4 +1,8 @@
-"""Perceptual distance: LPIPS over a network's features, the networks, and their loader."""
+"""Perceptual distance: LPIPS over a network's features, the networks, and their loader.
+
+Those that come with the package are each trained from a seed of its own. Role "loss" is what
+trainings, refinement and tuning minimise; "metrics" is in no loss, and compares pictures;
+"reading", perceptual alone, is in no loss and no distance, and reads what an edit did."""
 
 from __future__ import annotations
 
@@ -12,13 +16,14 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from ..checkpoints.building import build
+from ..checkpoints.native import load_network
 from ..checkpoints.registry import open_model
-from ..errors import MissingFileError
+from ..errors import InputError, MissingFileError
 from ..files.weights import find
 from ..images.resize import resize
 from ..models.factors import Factor, FactorTable
-from .embedded import ROLES, check_choice, load_network
 
+ROLES = ("loss", "metrics")  # of networks that compare
 # Where pivotal tuning stops, by the network that measures. AlexNet: as published, in Cycle
 # Encoding's fork of PTI. The others stand for the same distance: of VGG-16 what GANInverter reports
 # for PTI's results, whose MSE is .0082; of the embedded networks what they say where a tuning has
@@ -124,6 +129,11 @@ def open_attributes(name: str | Path) -> PortraitNet:
     Raises MissingFileError, CheckpointError."""
     net = load_network("perceptual", name, lambda config: PortraitNet(PortraitNetConfig(**config)))
     return net.fold()
+
+
+def check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise InputError(f"The {what} of a network is one of {', '.join(known)}, not {given!r}.")
 
 
 # ------------------------------------------------------------------ embedded

@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..checkpoints.native import load_network
 from ..checkpoints.registry import open_model
 from ..errors import CheckpointError, MissingFileError
 from ..files.weights import find
 from ..models.irse import IdentityConfig, IdentityNet, face_of
 from ..models.moco import MocoNet
-from .embedded import ROLES, check_choice, load_network
+from .perceptual import ROLES, check_choice
 
 _FOLDER, _FILE = "buffalo_l", "w600k_r50.onnx"
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..checkpoints.registry import load_generator
 from ..files.assets import ASSETS
 from ..models.generator import Generator
-from ..runtime.copies import frozen
+from ..runtime.session import frozen
 from .perceptual import find_vgg, load_perceptual
 from .recognition import find_recognizer, load_identity
 
@@ -88,7 +88,7 @@ class Networks:
         return Networks(perceptual if lpips_weight else None, identity if identity_weight else None)
 
     def frozen(self) -> Networks:
-        """The same to differentiate through, see `copies.frozen`."""
+        """The same to differentiate through, see `session.frozen`."""
         return Networks(*(frozen(n) if isinstance(n, nn.Module) else n for n in self))
 
     def to(self, device: torch.device | str) -> Networks:

@@ -1,11 +1,8 @@
 """The factors of a rendered world: what each number means, and how a Gaussian code becomes one.
 
 Every factor is a smooth monotone function of one coordinate of a standard Gaussian vector ``n``,
-and the coordinates are independent, so the world has known and disentangled causes. A generator's
-input is ``z = n @ Q`` with a fixed rotation ``Q``: no coordinate of ``z`` belongs to one factor,
-hence finding a direction for "smile" in a trained generator is a real problem with a known answer.
-
-One formula serves all factors (``Phi`` is the normal distribution function)::
+and the coordinates are independent, so the world has known and disentangled causes. One formula
+serves all factors (``Phi`` is the normal distribution function)::
 
     u = Phi(spread * n + shift)              shift places the median person, n = 0, at the default
     u = max(u - absent, 0) / (1 - absent)    only for what a share of the people do not have at all
@@ -18,17 +15,16 @@ the networks that read them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 
-_ROTATION_SEED = 2022
-_EPS = 1e-6  # keeps the inverse distribution function finite in float32
+Table = TypeVar("Table", bound="FactorTable")
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,8 @@ class FactorTable:
     factors: tuple[Factor, ...]
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]]) -> FactorTable:
-        """From what `rows` gives. Raises InputError for anything else."""
+    def of(cls: type[Table], rows: Sequence[Mapping[str, Any]]) -> Table:
+        """From a dict for each factor. Raises InputError for anything else."""
         try:
             table = cls(tuple(Factor(**row) for row in rows))
             if not all(f.low < f.high and 0 < f.median < 1 and f.spread > 0 for f in table.factors):
@@ -67,10 +63,6 @@ class FactorTable:
             raise InputError(f"This is not a table of factors: {error}.") from error
         return table
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The table for JSON."""
-        return [asdict(factor) for factor in self.factors]
-
     def __len__(self) -> int:
         return len(self.factors)
 
@@ -78,20 +70,11 @@ class FactorTable:
     def names(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.factors)
 
-    def group(self, name: str) -> tuple[int, ...]:
-        """Columns of the factors of a group, "identity" or "attribute"."""
-        return tuple(i for i, f in enumerate(self.factors) if f.group == name)
-
     def index(self, name: str) -> int:
         """Column of the factor ``name``. Raises InputError for an unknown name."""
         if name not in self.names:
             raise InputError(f"Unknown factor '{name}'; use one of: {', '.join(self.names)}.")
         return self.names.index(name)
-
-    def sample(self, count: int, seed: int) -> Tensor:
-        """People of the world: float32 [count, N], the same for the same seed everywhere."""
-        rng = torch.Generator().manual_seed(seed)
-        return self.to_factors(torch.randn(count, len(self), generator=rng))
 
     def to_factors(self, n: Tensor) -> Tensor:
         """Standard Gaussian codes [B, N] to factors [B, N], each inside its range."""
@@ -100,40 +83,6 @@ class FactorTable:
         u = torch.special.ndtr(spread * n + shift)
         u = (u - absent).clamp(min=0) / (1 - absent)
         return low + (high - low) * u
-
-    def to_gaussian(self, factors: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Factors [B, N] to the Gaussian codes [B, N] that make them.
-
-        Values outside a range become the nearest value inside. A factor that is absent (no glasses)
-        says nothing about its code except a bound: the code is then sampled from the part of the
-        Gaussian that means "absent", with ``rng`` (of the CPU; None: seeded with 0)."""
-        self._check(factors, "factors")
-        low, high, spread, absent, shift = self._columns(factors)
-        share = ((factors - low) / (high - low)).clamp(0, 1)
-        rng = rng or torch.Generator().manual_seed(0)
-        fill = torch.rand(factors.shape, generator=rng).to(factors)
-        u = absent + (1 - absent) * share
-        n = (torch.special.ndtri(u.clamp(_EPS, 1 - _EPS)) - shift) / spread
-        bound = (torch.special.ndtri(absent) - shift) / spread
-        unseen = torch.special.ndtri((fill * torch.special.ndtr(bound)).clamp(min=_EPS))
-        return torch.where((absent > 0) & (share <= 0), unseen, n)
-
-    def to_z(self, factors: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Factors [B, N] to the generator's input z [B, N]; see `to_gaussian`."""
-        n = self.to_gaussian(factors, rng)
-        return n @ self.rotation(n)
-
-    def from_z(self, z: Tensor) -> Tensor:
-        """A generator's input z [B, N] to the factors [B, N] that it stands for."""
-        self._check(z, "codes z")
-        return self.to_factors(z @ self.rotation(z).T)
-
-    def rotation(self, like: Tensor) -> Tensor:
-        """The fixed orthogonal matrix Q [N, N] of ``z = n @ Q``, on the device of ``like``."""
-        rng = torch.Generator().manual_seed(_ROTATION_SEED)
-        q, r = torch.linalg.qr(torch.randn(len(self), len(self), generator=rng))
-        # LAPACK libraries differ in the signs of the columns: a positive diagonal makes Q unique.
-        return (q * torch.sign(torch.diagonal(r))).to(like)
 
     def _columns(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """low, high, spread, absent and shift, [N] each."""

@@ -196,17 +196,14 @@ class StyleGAN3Synthesis(Synthesis):
     def _through(self, layers: range, x: Tensor, styles: list[Tensor]) -> Tensor:
         """The features after some layers, from those before them."""
         for i in layers:
-            x = self._detailed(i, self.run(self.layers[i], x, styles[i]))
+            x, detail = self.run(self.layers[i], x, styles[i]), self.detail_of(i)
+            x = x if detail is None else x + detail.to(x.dtype)
         return x
 
     def _at_detail(self, x: Tensor, styles: list[Tensor]) -> Tensor:
         """The features to which the detail is added."""
         at = self.detail_at
         return self.layers[at](self._through(range(at), x, styles), styles[at])
-
-    def _detailed(self, layer: int, x: Tensor) -> Tensor:
-        detail = self.detail_of(layer)
-        return x if detail is None else x + detail.to(x.dtype)
 
 
 class FourierFeatures(nn.Module):

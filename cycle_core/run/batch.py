@@ -19,7 +19,7 @@ from ..directions.text import Edit, check_names
 from ..errors import CycleError, InputError
 from ..faces.frame import Face
 from ..faces.points import of_picture
-from ..files.checksum import digest_of
+from ..files.disk import digest_of
 from ..images.clips import is_clip, open_clip
 from ..images.io import Photo, read_photo
 from ..runtime import distributed

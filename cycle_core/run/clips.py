@@ -33,7 +33,7 @@ from ..faces.frame import Face, align
 from ..faces.paste import paste
 from ..faces.points import manual
 from ..faces.tracks import ONE_FACE, follow, smooth_over_time
-from ..files.atomic import write_atomically
+from ..files.disk import write_atomically
 from ..files.json import read_json
 from ..files.shards import map_array
 from ..images.clips import Clip, ClipWriter

@@ -22,7 +22,7 @@ from ..checkpoints.latents import load_code, save_code
 from ..errors import InputError
 from ..faces.frame import Frame, align
 from ..faces.paste import paste
-from ..files.atomic import write_json
+from ..files.disk import write_json
 from ..files.json import read_json
 from ..images.io import Photo, read_image, save_image
 from ..images.resize import resize

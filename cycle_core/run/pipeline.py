@@ -42,7 +42,7 @@ from ..invert.settings import (
     TuneSettings,
 )
 from ..invert.tune import Tuned, tune
-from ..measure.judge import Judge
+from ..measure.comparison import Judge
 from ..measure.selection import Networks, in_embedded_domain
 from ..models.encoder import Encoder
 from ..models.fingerprints import short

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files.atomic import write_json
+from ..files.disk import write_json
 from ..files.json import fits, read_json
 
 REPORT = "report.json"

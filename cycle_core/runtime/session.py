@@ -1,10 +1,12 @@
-"""Optimising inside of a host: what refinement, projection and tuning need of the machine."""
+"""Optimising inside of a host: what refinement, projection and tuning need of the machine. Networks
+are copied to be trained or differentiated through: the caller's stay as they are."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from .devices import one_thread_if_small, out_of_memory, release, say_once
 
 S = TypeVar("S")
 T = TypeVar("T")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @contextmanager
@@ -28,6 +31,41 @@ def like_weights(tensor: Tensor, network: nn.Module) -> Tensor:
     """A copy that can take part in a backward pass, with the device and dtype of the weights."""
     weight = next(network.parameters())
     return tensor.detach().to(weight.device, weight.dtype).clone()
+
+
+def trainable_copy(module: Module) -> Module:
+    """A copy that shares nothing with the module, in evaluation mode, every parameter trainable.
+
+    Call it with inference mode off: the copy can then be trained, and be differentiated through,
+    even where the module was loaded in inference mode."""
+    twin = copy.deepcopy(module).eval()
+    for part in twin.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            setattr(part, name, nn.Parameter(parameter.detach().clone()))
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            setattr(part, name, buffer.detach().clone())
+    return twin
+
+
+def frozen(module: Module) -> Module:
+    """The module itself where one can differentiate through it at no needless cost, else a copy
+    without gradients: the caller's module is never changed."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(t.is_inference() or t.requires_grad for t in tensors) or module.training:
+        return trainable_copy(module).requires_grad_(False)
+    return module
+
+
+def frozen_copy(model: Any) -> Any:
+    """A copy of a module without gradients, channels last; what is no module is given as it is."""
+    if not isinstance(model, nn.Module):
+        return model
+    return channels_last(copy.deepcopy(model).eval().requires_grad_(False))
+
+
+def channels_last(module: Module) -> Module:
+    """The module itself: convolutions are faster in this layout on CPUs and GPUs alike."""
+    return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def retry_on_oom(

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ..runtime import distributed
 from ..runtime.devices import peak_memory
+from .log import CHUNK
 from .loop import Stretch, Trainer
 
 MEASURED = 3  # steps of a kind, after one that is not counted
-CHUNK = 16  # pictures that are validated at once
 
 
 def dry_run(trainer: Trainer) -> str:

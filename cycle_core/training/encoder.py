@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from ..checkpoints.native import save_model
 from ..errors import InputError
 from ..images.resize import resize
-from ..invert.checks import check_photos
+from ..invert.checks import check_pair, check_photos
 from ..invert.objective import MAX_SIZE, Objective
 from ..invert.w_scale import farthest, scale_note
 from ..measure.selection import Distance, Networks
@@ -44,17 +44,17 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.generator import Generator
 from ..models.irse import IdentityNet
 from ..runtime import distributed
-from ..runtime.copies import channels_last, frozen_copy
 from ..runtime.devices import autocast
 from ..runtime.optim import Muon, Ranger
 from ..runtime.progress import Callback
+from ..runtime.session import channels_last, frozen_copy
 from . import loop
 from .data import Order, Prefetcher, open_pictures
 from .latent_discriminator import Adversary, LatentDiscriminator, sample_w
+from .log import reconstruction_errors
 from .loop import Losses, Stretch
 from .schedule import WARM_UP, Phase, phase_at, warmup_rate
 from .settings import EncoderTraining
-from .validation import reconstruction_errors
 
 
 def train(
@@ -78,8 +78,8 @@ def train(
     reconstructions of held-out pictures.
     Gives the encoder, in evaluation mode, also written to `out/encoder.safetensors` with its last
     stage and the generator's fingerprint. Nothing that is passed in is changed.
-    Raises InputError for impossible settings or another run's folder, MismatchError for a body of
-    another shape, CycleError where the training diverges."""
+    Raises InputError for impossible settings or another run's folder, MismatchError for a body or a
+    configuration of another shape, CycleError where the training diverges."""
     given = generator, data, settings, perceptual, identity, config, body
     trainer = loop.train(out, partial(EncoderTrainer, *given), callback)
     return trainer.encoder.eval().requires_grad_(False)
@@ -137,7 +137,7 @@ class EncoderTrainer(loop.Trainer):
             self.encoder.init_body(body)
         self.encoder.w_avg.copy_(generator.w_avg.expand_as(self.encoder.w_avg))
         self.encoder.generator_id = self.fingerprint
-        _check_fits(self.encoder, generator)
+        check_pair(self.encoder, generator)
         self.encoder = channels_last(self.encoder.to(self.device))
         self.offsets: nn.Module = self.encoder  # in several processes, what averages its gradients
         self.rng = torch.Generator().manual_seed(settings.seed)
@@ -381,15 +381,6 @@ def delta_loss(rows: Tensor, stage: int) -> Tensor:
     rows: the encoder's output [B, N, w_dim], D_i = rows[:, i] - rows[:, 0]; stage: its stage."""
     deltas = rows[:, 1 : stage + 1] - rows[:, :1]  # [B, stage, w_dim]
     return deltas.norm(dim=2).sum(1).mean()
-
-
-def _check_fits(encoder: Encoder, generator: Generator) -> None:
-    made = (encoder.config.num_ws, encoder.config.w_dim)
-    if made != (generator.num_ws, generator.w_dim):
-        raise InputError(
-            f"The encoder gives {made[0]} styles of {made[1]} dimensions, but the generator takes "
-            f"{generator.num_ws} of {generator.w_dim}: change the encoder's configuration."
-        )
 
 
 def _name(network: Any) -> str:

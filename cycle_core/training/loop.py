@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,9 +30,8 @@ from torch import Tensor, nn
 
 from ..checkpoints.reading import load_all, read_file
 from ..errors import CheckpointError, CycleError, InputError
-from ..files.atomic import remove_unfinished, write_atomically
+from ..files.disk import locked, remove_unfinished, write_atomically
 from ..files.json import fits
-from ..files.locks import locked
 from ..run.results import make_folder
 from ..runtime import distributed
 from ..runtime.progress import Callback
@@ -187,8 +186,8 @@ def _train(out: Path, make: Callable[[str], Some], callback: Callback | None) ->
     settings, log = trainer.settings, None
     with distributed.raise_everywhere():
         if state is not None:
-            free, stored = settings.FREE, trainer.from_older(state["settings"])
-            check_same(out, _without(stored, free), _without(trainer.describe(), free))
+            stored = trainer.from_older(state["settings"])
+            check_same(out, stored, trainer.describe(), settings.FREE)
             _load(trainer, state, out)
         if distributed.rank() == 0:
             log = Log(out, trainer.step, settings.tensorboard)
@@ -222,10 +221,6 @@ def _train(out: Path, make: Callable[[str], Some], callback: Callback | None) ->
 def _passes(before: int, now: int, every: int) -> bool:
     """Whether a multiple of `every` lies after `before` and not after `now`."""
     return before // every < now // every
-
-
-def _without(settings: Mapping[str, Any], free: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in free}
 
 
 # ------------------------------------------------------------------ the folder
@@ -284,10 +279,13 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any] | None:
         ) from error
 
 
-def check_same(path: str | Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise InputError unless a run is resumed with the settings that it was started with."""
+def check_same(
+    path: Path, stored: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str]
+) -> None:
+    """Raise InputError unless a run is resumed with the settings that it was started with, those
+    that are `free` excepted."""
     stored, given = json.loads(json.dumps(stored)), json.loads(json.dumps(given))
-    for name in sorted(stored.keys() | given.keys()):
+    for name in sorted((stored.keys() | given.keys()) - set(free)):
         if stored.get(name) != given.get(name):
             raise InputError(
                 f"The run in {path} was started with {name}={stored.get(name)}, but "

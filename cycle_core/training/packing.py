@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..files.atomic import write_atomically, write_json
-from ..files.checksum import sha256
+from ..files.disk import sha256, write_atomically, write_json
 from ..files.shards import INDEX, read_index, shard_path, write_array
 from ..images.io import read_crop
 from ..images.resize import resize

@@ -23,7 +23,7 @@ from torch import Tensor
 from cycle_core.bench.sets import open_set
 from cycle_core.checkpoints.native import save_model
 from cycle_core.errors import InputError
-from cycle_core.files.checksum import sha256
+from cycle_core.files.disk import sha256
 from cycle_core.invert.encode import encode
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.settings import TuneSettings
@@ -32,10 +32,10 @@ from cycle_core.models.detail_encoder import DetailEncoder, DetailEncoderConfig
 from cycle_core.models.encoder import Encoder
 from cycle_core.models.generator import Generator
 from cycle_core.models.synthesis import BelowDetail
-from cycle_core.runtime.copies import frozen_copy
 from cycle_core.runtime.devices import autocast
 from cycle_core.runtime.optim import average_decay, update_average
 from cycle_core.runtime.progress import Callback
+from cycle_core.runtime.session import frozen_copy
 from cycle_core.training import loop
 from cycle_core.training.data import Order
 from cycle_core.training.loop import Losses

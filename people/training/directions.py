@@ -29,15 +29,15 @@ from cycle_core.directions.discovery import fit_directions, responses, with_curv
 from cycle_core.directions.editing import edit
 from cycle_core.directions.files import list_directions, save_directions
 from cycle_core.errors import InputError
-from cycle_core.files.atomic import write_json
+from cycle_core.files.disk import write_json
 from cycle_core.invert.generate import generate
 from cycle_core.measure.perceptual import PortraitNet, open_attributes
 from cycle_core.measure.recognition import load_identity
-from cycle_core.models.factors import FactorTable
 from cycle_core.models.generator import Generator
 from cycle_core.models.irse import IdentityNet
 
 from .settings import DirectionTraining
+from .world import World
 
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # the two beside 0 set the unit
 # A readout of a smaller R2 knows next to nothing: its direction would leave the domain at once
@@ -48,7 +48,7 @@ HELD_OUT = 2000  # codes on which the readouts are judged
 
 
 def fit(
-    G: Generator, table: FactorTable, settings: DirectionTraining
+    G: Generator, table: World, settings: DirectionTraining
 ) -> tuple[list[Direction], dict[str, float]]:
     """Directions for all factors, in deviations of their Gaussian codes, and how well they read:
     the R2 of every readout on codes that were not fitted to.
@@ -74,7 +74,7 @@ def fit(
 
 
 @torch.no_grad()
-def sample(G: Generator, table: FactorTable, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def sample(G: Generator, table: World, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Random codes [count, w_dim] and the Gaussian codes of their factors [count, N], on the
     CPU."""
     z = torch.randn(count, len(table), generator=torch.Generator().manual_seed(seed))
@@ -148,7 +148,7 @@ def train(
     G = load_generator(generator, device)
     attributes = open_attributes(reader).to(G.device)
     before = () if known is None else list_directions(known)
-    directions, quality = fit(G, attributes.config.table, settings)
+    directions, quality = fit(G, World(attributes.config.factors), settings)
     rows: dict[str, Any] = {d.name: {"r2": round(quality[d.name], 4)} for d in directions}
     unread = [d.name for d in directions if quality[d.name] < READABLE]
     directions = [d for d in directions if d.name not in unread]
@@ -205,7 +205,7 @@ def _measure_all(
     from tqdm import tqdm
 
     identity = load_identity("metrics").to(G.device)
-    w, _ = sample(G, attributes.config.table, settings.pictures, settings.seed + 1)
+    w, _ = sample(G, World(attributes.config.factors), settings.pictures, settings.seed + 1)
     codes = Code(w[:, None].repeat(1, G.num_ws, 1), "W", G.base_fingerprint)
     calibrated = []
     for direction in tqdm(directions, desc="calibrating", unit="direction"):

@@ -25,7 +25,6 @@ from cycle_core.checkpoints.native import save_model
 from cycle_core.errors import InputError
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig
 from cycle_core.models.encoder import EMBEDDED_REDUCTION, EMBEDDED_UNITS, EMBEDDED_WIDTHS
-from cycle_core.models.factors import FactorTable
 from cycle_core.models.irse import IdentityConfig, IdentityNet
 from cycle_core.runtime.devices import autocast
 from cycle_core.runtime.optim import Muon, average_decay, update_average
@@ -37,6 +36,7 @@ from cycle_core.training.loop import Losses
 
 from .renders import Renders
 from .settings import FeatureTraining
+from .world import World
 
 # Few pixels show these, yet an edit of them must be measured: they weigh more in the regression.
 HARD = {"glasses": 4.0, "open_mouth": 6.0, "smile": 5.0, "blink": 6.0, "age": 6.0, "gender": 4.0}
@@ -118,7 +118,7 @@ class FeatureTrainer(loop.Trainer):
 
 
 # ------------------------------------------------------------------ networks and targets
-def make(settings: FeatureTraining, table: FactorTable) -> nn.Module:
+def make(settings: FeatureTraining, table: World) -> nn.Module:
     """The untrained network of a kind and role, from torch's random numbers."""
     loss = settings.role == "loss"
     if settings.kind == "perceptual":
@@ -139,7 +139,7 @@ def make(settings: FeatureTraining, table: FactorTable) -> nn.Module:
     )
 
 
-def objective(kind: str, out: Tensor, factors: Tensor, table: FactorTable) -> Tensor:
+def objective(kind: str, out: Tensor, factors: Tensor, table: World) -> Tensor:
     """The loss of a batch, float [].
 
     perceptual: out [B, N] codes, weighted squared error; of what is absent (no glasses) only
@@ -153,7 +153,7 @@ def objective(kind: str, out: Tensor, factors: Tensor, table: FactorTable) -> Te
     return (error.square() * weights).mean() / weights.mean()
 
 
-def visible_codes(factors: Tensor, table: FactorTable) -> tuple[Tensor, Tensor]:
+def visible_codes(factors: Tensor, table: World) -> tuple[Tensor, Tensor]:
     """(the Gaussian codes of factors [B, N], at most 3 from zero and not below the bounds;
     the bounds [N], at which a factor that can be absent begins to be seen)."""
     low, high, absent = torch.tensor([(f.low, f.high, f.absent) for f in table.factors]).T
@@ -162,7 +162,7 @@ def visible_codes(factors: Tensor, table: FactorTable) -> tuple[Tensor, Tensor]:
     return torch.maximum(table.to_gaussian(factors).clamp(-3, 3), bounds), bounds
 
 
-def identity_target(codes: Tensor, table: FactorTable) -> Tensor:
+def identity_target(codes: Tensor, table: World) -> Tensor:
     """Gaussian codes [B, N] -> unit vectors [B, 64]: equal for equal people."""
     person = [i for i in table.group("identity") if not table.names[i].startswith(CLOTHES)]
     rng = torch.Generator().manual_seed(_PROJECTION_SEED)
@@ -171,7 +171,7 @@ def identity_target(codes: Tensor, table: FactorTable) -> Tensor:
 
 
 def mirror(
-    images: Tensor, factors: Tensor, table: FactorTable, rng: torch.Generator
+    images: Tensor, factors: Tensor, table: World, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Half of the pictures [B, 3, H, W] as their mirror images, and the factors [B, N] of those."""
     flip = torch.rand(len(images), generator=rng) < 0.5

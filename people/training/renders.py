@@ -22,8 +22,9 @@ from cycle_core.errors import CheckpointError, InputError, MissingFileError
 from cycle_core.files.json import read_json
 from cycle_core.files.shards import INDEX, open_array, read_rows, ready
 from cycle_core.images.resize import resize
-from cycle_core.models.factors import FactorTable
 from cycle_core.training.data import HELD_OUT
+
+from .world import World
 
 
 class Batch(NamedTuple):
@@ -54,7 +55,7 @@ class Renders:
         try:
             index = read_json(path, INDEXED)
             self.recipe = recipe = index["recipe"]
-            self.table = FactorTable.of(index["factors"])
+            self.table = World.of(index["factors"])
             self.count, self.shard = int(recipe["count"]), int(recipe["shard"])
             size = int(recipe["resolution"])
         except (KeyError, TypeError, ValueError, InputError) as error:

@@ -1,9 +1,9 @@
-"""The steps between crop and crop, each alone: `encode, refine, tune, edit, generate, sample`."""
+"""From a crop to its code, each step alone: `encode`, `refine`, `tune`, and `project` for a
+generator without an encoder."""
 
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,14 @@ from ..invert.settings import (
     REFINE_PRESETS,
     TUNE_PRESETS,
     TUNE_STEPS,
+    ProjectSettings,
     RefineSettings,
     TuneSettings,
     TuneSteps,
 )
-from ..models.settings import SampleSettings
 from .console import Console
 from .options import (
     add_command,
-    add_edit,
     add_encoder,
     add_options,
     add_out,
@@ -33,13 +32,11 @@ from .options import (
 )
 
 DEFAULT = "portraits"  # of --generator
-SHEET = 64  # pictures on the sheet of samples, at most
 
 if TYPE_CHECKING:
     import torch
 
     from ..codes import Code
-    from ..models.generator import Generator
 
 
 def add_commands(commands: Any) -> None:
@@ -108,41 +105,24 @@ def add_commands(commands: Any) -> None:
     )
     add_options(tune, "seed", "device")
 
-    edit = add_command(
+    project = add_command(
         commands,
-        "edit",
-        run_edit,
-        "move a code along directions",
-        "edit pivot.safetensors --edit smile=2,age=+1,keep=glasses --out edited.safetensors",
+        "project",
+        run_project,
+        "find the code of a crop by optimisation: for a generator without an encoder",
+        "project crop.png --generator own.pkl --space W+ --out pivot.safetensors",
     )
-    edit.add_argument("code", type=Path, help="a code")
-    add_edit(edit, repeated=False)
-    add_out(edit, "the edited code")
-    add_options(edit, "generator", "same-space")
-
-    generate = add_command(
-        commands,
-        "generate",
-        run_generate,
-        "generate the picture of a code",
-        "generate edited.safetensors --tuned tuned.safetensors --out edited.png",
+    project.add_argument(
+        "crops", type=Path, nargs="+", metavar="crop", help="square pictures, aligned if faces"
     )
-    generate.add_argument("code", type=Path, help="a code")
-    add_out(generate, "the picture; several are numbered")
-    add_options(generate, "tuned", "generator", "same-space", "device")
-
-    sample = add_command(
-        commands,
-        "sample",
-        run_sample,
-        "generate new pictures",
-        "sample --count 16 --seed 1 --out samples",
+    add_out(project, "the codes, one row for each crop")
+    names = ("space", "steps", "samples", "starts", "learning_rate", "l2", "lpips", "identity")
+    names += ("noise_maps",)
+    add_settings(project, ProjectSettings, names)
+    project.add_argument(
+        "--start", type=Path, help="codes to start at, such as an encoder's (default: the mean)"
     )
-    add_out(sample, "the folder: pictures, a sheet of them and their codes")
-    add_settings(sample, SampleSettings, ("count",))
-    add_options(sample, "class")
-    add_settings(sample, SampleSettings, ("truncation",))
-    add_options(sample, "generator", "seed", "device")
+    add_options(project, "class", "preset", "generator", "seed", "device")
 
 
 def run_encode(arguments: argparse.Namespace) -> None:
@@ -255,89 +235,39 @@ def _crops_and_pivots(files: list[Path]) -> tuple[torch.Tensor, Code]:
     return torch.cat(resized), join([load_code(path) for path in codes])
 
 
-def run_edit(arguments: argparse.Namespace) -> None:
+def run_project(arguments: argparse.Namespace) -> None:
+    import torch
+
     from ..checkpoints.latents import load_code, save_code
     from ..checkpoints.registry import load_generator
-    from ..directions.text import apply_edit, needs_generator, parse_edit
-    from ..models.same_space import adopt
+    from ..images.io import read_crop
+    from ..images.resize import resize
+    from ..invert.project import project
+    from ..run.pipeline import project_preset
 
-    if len(arguments.edit) > 1:
-        raise InputError(
-            f"{len(arguments.edit)} edits were given for one code: join changes that act together "
-            "by commas (smile=2,age=1), or call this once for each."
+    console = Console(arguments.quiet)
+    read = [*arguments.crops, *([arguments.start] if arguments.start else [])]
+    out = output_file(arguments.out, read)
+    crops = [read_crop(path) for path in arguments.crops]
+    device = device_of(arguments)
+    start = None if arguments.start is None else load_code(arguments.start, device)
+    G = load_generator(arguments.generator, device)
+    settings = project_preset(arguments.preset, G)
+    settings = replace(settings, **given(arguments, ProjectSettings))
+    found = project(
+        G,
+        torch.cat([resize(crop, G.resolution) for crop in crops]).to(device),
+        settings,
+        start,
+        console.callback("project"),
+        arguments.seed,
+        label=arguments.label,
+    )
+    save_code(found.code, out)
+    for path, log in zip(arguments.crops, found.history, strict=True):
+        best = min(log, key=lambda entry: entry["total"])
+        first = log[0]
+        console.say(
+            f"{path}: loss {first['total']:.4f} -> {best['total']:.4f}, LPIPS {best['lpips']:.4f}"
         )
-    out = output_file(arguments.out, [arguments.code])
-    edit = parse_edit(arguments.edit[0])
-    code, generator = load_code(arguments.code), None
-    if needs_generator(edit) or arguments.same_space:
-        generator = load_generator(arguments.generator)
-    if arguments.same_space and generator is not None:
-        code = adopt(code, generator)
-    save_code(apply_edit(code, edit, generator), out)
-    Console(arguments.quiet).say(f"{out}: {edit}")
-
-
-def run_generate(arguments: argparse.Namespace) -> None:
-    from ..checkpoints.latents import load_code
-    from ..images.io import save_image
-    from ..invert.generate import generate
-    from ..models.same_space import adopt
-
-    console = Console(arguments.quiet)
-    inputs = [arguments.code] + ([arguments.tuned] if arguments.tuned else [])
-    out = output_file(arguments.out, inputs)
-    device = device_of(arguments)
-    code = load_code(arguments.code, device)
-    generator = load_given_generator(arguments, device)
-    images = generate(generator, adopt(code, generator) if arguments.same_space else code)
-    for index, image in enumerate(images):
-        path = out if len(images) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
-        save_image(image, path)
-        console.say(str(path))
-
-
-def run_sample(arguments: argparse.Namespace) -> None:
-    from ..checkpoints.latents import save_code
-    from ..checkpoints.registry import load_generator
-    from ..images.io import save_image
-    from ..images.sheet import save_sheet
-    from ..invert.generate import generate
-    from ..invert.sampling import sample
-    from ..run.results import make_folder
-
-    console = Console(arguments.quiet)
-    make_folder(arguments.out)
-    device = device_of(arguments)
-    generator = load_generator(arguments.generator, device)
-    how = SampleSettings(**given(arguments, SampleSettings))
-    code = sample(generator, how.count, arguments.seed, how.truncation, how.label)
-    shown = []  # on the sheet
-    for index in range(how.count):
-        image = generate(generator, code.with_w(code.w[index : index + 1]))
-        save_image(image, arguments.out / f"sample-{index:04d}.png")
-        shown += [image] if len(shown) < SHEET else []
-        console.progress("sample", index + 1, how.count)
-    save_code(code, arguments.out / "codes.safetensors")
-    save_sheet(sheet_of(shown), arguments.out)
-    console.say(f"{arguments.out}: {how.count} pictures, sheet.png, codes.safetensors")
-
-
-def load_given_generator(arguments: argparse.Namespace, device: torch.device) -> Generator:
-    """The generator of --generator, with what --tuned changed where that is given."""
-    from ..checkpoints.registry import load_generator
-    from ..invert.tuned_files import load_tuned
-
-    generator = load_generator(arguments.generator, device)
-    if arguments.tuned is None:
-        return generator
-    return load_tuned(arguments.tuned, generator, arguments.same_space).generator
-
-
-def sheet_of(images: list[torch.Tensor]) -> torch.Tensor:
-    """Pictures as a square table."""
-    from ..images.io import as_rgb
-    from ..images.sheet import contact_sheet
-
-    shown = [as_rgb(image) for image in images]
-    width = math.isqrt(len(shown) - 1) + 1
-    return contact_sheet([shown[i : i + width] for i in range(0, len(shown), width)], cell=160)
+    console.say(f"{out}: {len(crops)} codes in {found.code.space}")

@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all: the one atomic write."""
+"""Files on disk: written whole or not at all, a folder locked, a file's checksum."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -80,3 +81,42 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write a value as JSON, atomically. Raises InputError where that is impossible."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def locked(folder: Path, wait: bool) -> Iterator[None]:
+    """Have a folder for oneself until the block ends, however it ends, even where this process is
+    killed: the lock is on the folder itself and leaves no file.
+
+    wait: until whoever has it is done. Raises BlockingIOError where somebody has it and this is
+    not to wait. On Windows, and on disks without locks, there is none."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def sha256(path: str | Path) -> str:
+    """Of a file, 64 hexadecimal digits."""
+    return digest_of(path).hexdigest()
+
+
+def digest_of(path: str | Path) -> hashlib._Hash:
+    """The same, to which more may be added. The file is never whole in memory."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 18):
+            digest.update(chunk)
+    return digest
