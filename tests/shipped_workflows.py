@@ -282,8 +282,8 @@ def group_photo() -> Graph:
         "## Three faces, each with its own edit\n\n"
         "Each face of the example photo is cut out, from left to right, and the embedded generator "
         "is tuned for all. *strengths* has one number for each in that order, and 0 leaves it "
-        "alone: two smile, one gets glasses. Change them, choose faces in *Align Faces* with "
-        "*from the left* and a number of *found*, or your *photo*.",
+        "alone: two smile, one gets glasses. Change them or the *photo*; *from the left* in "
+        "*Align Faces* takes one number of *found*.",
         208,
     )
     photo = g.node("CycleExample", which="group")
