@@ -16,6 +16,7 @@ from cycle_core.bench.measures import (
     distortion,
     editability,
     measure_code,
+    refuse_nonsense,
     strength_for,
     style_distance,
 )
@@ -369,3 +370,11 @@ def test_the_command_prints_tables_and_puts_them_into_a_page(folder, results, tm
     assert text.endswith("<!-- /compared -->\nafter\n")
     assert "old" not in text
     assert printed.strip() in text
+
+
+def test_a_measure_that_is_no_number_is_told_and_not_kept():
+    seen = {"pivot": {"mse": [0.1, 0.2], "lpips": [0.3, 0.4]}, "costs": {"pivot": {"seconds": 1.0}}}
+    refuse_nonsense(seen)
+    seen["pivot"]["lpips"][1] = float("nan")
+    with pytest.raises(InputError, match="The pivot picture has no finite lpips: look at the"):
+        refuse_nonsense(seen)

@@ -10,9 +10,11 @@ Everything is one number for each picture: intervals are made of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -272,6 +274,16 @@ def strength_for(achieved: list[float], wanted: float = CHANGE) -> tuple[float, 
             return last_strength + share * (strength - last_strength), True
         last_strength, last = strength, value
     return STRENGTHS[max(range(len(achieved)), key=achieved.__getitem__)], False
+
+
+def refuse_nonsense(result: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises InputError where a measure of a result is not a finite number."""
+    for part, measured in result.items():
+        for name, values in measured.items():
+            if part != "costs" and not np.isfinite(values).all():
+                raise InputError(
+                    f"The {part} picture has no finite {name}: look at the model that made it."
+                )
 
 
 # ------------------------------------------------------------------ photographs

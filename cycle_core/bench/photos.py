@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +42,7 @@ from .measures import (
     measure_code,
     photo_distortion,
     photo_rulers,
+    refuse_nonsense,
 )
 from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method, find
 from .run import SHOWN, open_encoder, read_result, unlike
@@ -250,12 +250,7 @@ class _Bench:
             record["tuned"] = {name: values[0] for name, values in after.items()}
             record["edited tuned"] = edits(rulers, G, code, strength)
             record["costs"]["tuned"] = {"seconds": clock.seconds}
-        for part in record.keys() - {"costs"}:
-            wrong = [name for name, value in record[part].items() if not math.isfinite(value)]
-            if wrong:
-                raise InputError(
-                    f"The {part} picture has no finite {wrong[0]}: look at the model that made it."
-                )
+        refuse_nonsense(record)
         pictures = torch.cat(made)
         if not shown:
             return record, None, pictures

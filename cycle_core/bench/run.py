@@ -26,7 +26,15 @@ from ..measure.selection import Networks
 from ..models.blend import lower_blocks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
-from .measures import Clock, Numbers, Rulers, distortion, editability, measure_code
+from .measures import (
+    Clock,
+    Numbers,
+    Rulers,
+    distortion,
+    editability,
+    measure_code,
+    refuse_nonsense,
+)
 from .methods import METHODS, BenchModels, Method, find
 from .sets import NAMES, TestSet, open_set
 from .settings import BenchSettings
@@ -149,6 +157,7 @@ def measure(
         "edited tuned": after,
         "costs": costs,
     }
+    refuse_nonsense(result)
     return result, _pictures(rulers, G, generators, code, test)
 
 

@@ -183,18 +183,18 @@ def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict
 
 
 def resolve(name: str | Path, kind: str) -> Path:
-    """The path of a model: a file as given, or an embedded one by its bare name, which a folder of
-    that name does not hide.
+    """The path of a model: a file as given, or an embedded one by its bare name, which no file or
+    folder of that name hides (that is ./name).
 
     Raises MissingFileError, CheckpointError where the path is a folder."""
     path = Path(name)
-    if path.is_file():
-        return path
     bare = path.name == str(name) and not path.suffix
     if bare:
         for file in (ASSETS / f"{name}_{kind}.safetensors", ASSETS / f"{name}.safetensors"):
             if file.is_file():
                 return file
+    if path.is_file():
+        return path
     if path.is_dir():
         raise CheckpointError(
             f"{path} is a folder, but a file with {with_article(kind)} is needed."

@@ -1,4 +1,4 @@
-"""Video files and animations, one picture at a time: memory does not grow with their length.
+"""Video files, one picture at a time: memory does not grow with their length; and animations.
 
 Videos are read and written by PyAV (`pip install av`), which ComfyUI has; animated pictures by
 Pillow. A file appears whole or not at all.
