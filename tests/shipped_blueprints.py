@@ -121,22 +121,20 @@ def edit_a_video() -> Blueprint:
             "strength": [(edit, "strength")],
             "face": [(aligned, "face")],
             "number": [(aligned, "number")],
-            "no_face": [(aligned, "no_face")],
             "preset": [(tuned, "preset")],
             "steps": [(tuned, "steps")],
             "generator": [(G, "name")],
             "encoder": [(E, "name")],
-            "points": [(aligned, "points")],
-            "boxes": [(aligned, "boxes")],
-            "mask": [(aligned, "mask")],
+            **where(aligned),
         },
         {"video": whole.VIDEO, "images": back.images},
     )
 
 
 def where(aligned: Node) -> dict[str, list[tuple[Node, str]]]:
-    """The inputs of Align Faces that say which face is meant, and what if there is none."""
-    return {name: [(aligned, name)] for name in ("no_face", "points", "boxes", "mask")}
+    """The widgets of Align Faces that say which face is meant, and what if there is none. None of
+    its sockets: to one that is not connected a front end of 2025 gives some widget's value."""
+    return {name: [(aligned, name)] for name in ("no_face", "points")}
 
 
 BLUEPRINTS = (edit_a_face, invert_a_face, tune_to_one_person, edit_a_video)

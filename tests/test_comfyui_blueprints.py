@@ -81,19 +81,11 @@ def test_a_face_is_chosen_by_its_number_and_a_preset_for_all_steps(run):
     assert (chosen[0] - chosen[1]).abs().mean() > 0.05
 
 
-def test_a_face_is_chosen_by_what_is_drawn_over_it(run):
-    half = {
-        **GROUP,
-        "none": node("SolidMask", value=0.0, width=640, height=400),
-        "left": node("SolidMask", value=1.0, width=230, height=400),
-        "drawn": node(
-            "MaskComposite", destination=("none", 0), source=("left", 0), x=0, y=0, operation="add"
-        ),
-    }
-    got = run(blueprint("Invert a face", half, face="all", mask=("drawn", 0), preset="instant"))
-    everybody = run(blueprint("Invert a face", GROUP, face="all", preset="instant"))["crops"]
-    assert len(got["crops"]) == 1
-    assert torch.equal(got["crops"], everybody[:1])
+def test_a_face_is_chosen_by_a_point_on_it(run):
+    instant = {"face": "all", "preset": "instant"}
+    everybody = run(blueprint("Invert a face", GROUP, **instant))["crops"]
+    got = run(blueprint("Invert a face", GROUP, points="115, 200", **instant))["crops"]
+    assert torch.equal(got, everybody[:1])
 
 
 def test_one_person_is_tuned_to(run):
