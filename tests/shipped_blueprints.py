@@ -30,7 +30,7 @@ def edit_a_face() -> Blueprint:
             "direction": [(direction, "name")],
             "strength": [(edit, "strength")],
             "preset": [(refined, "preset"), (tuned, "preset")],
-            "steps": [(tuned, "steps")],
+            "tune_steps": [(tuned, "steps")],
             "generator": [(G, "name")],
             "encoder": [(E, "name")],
             **where(aligned),

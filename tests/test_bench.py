@@ -12,11 +12,11 @@ import torch
 from cycle_core.bench.measures import (
     STRENGTHS,
     Rulers,
+    check_finite,
     distance_to_w,
     distortion,
     editability,
     measure_code,
-    refuse_nonsense,
     strength_for,
     style_distance,
 )
@@ -374,7 +374,7 @@ def test_the_command_prints_tables_and_puts_them_into_a_page(folder, results, tm
 
 def test_a_measure_that_is_no_number_is_told_and_not_kept():
     seen = {"pivot": {"mse": [0.1, 0.2], "lpips": [0.3, 0.4]}, "costs": {"pivot": {"seconds": 1.0}}}
-    refuse_nonsense(seen)
+    check_finite(seen)
     seen["pivot"]["lpips"][1] = float("nan")
-    with pytest.raises(InputError, match="The pivot picture has no finite lpips: look at the"):
-        refuse_nonsense(seen)
+    with pytest.raises(InputError, match="No finite lpips of the pivot: look at the model"):
+        check_finite(seen)

@@ -1,7 +1,6 @@
 """Model files open whole or not at all, and nothing that was there before is lost."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -87,13 +86,10 @@ def test_a_folder_is_no_checkpoint(tmp_path):
         load_generator(tmp_path)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
-def test_nothing_of_its_name_hides_an_embedded_model(make, tmp_path, monkeypatch):
-    make(tmp_path / "portraits")  # a folder of pictures to train on, as in docs/results.md
+def test_a_folder_does_not_hide_an_embedded_model(tmp_path, monkeypatch):
+    (tmp_path / "portraits").mkdir()  # of pictures to train on, as in docs/results.md
     monkeypatch.chdir(tmp_path)
     assert load_generator("portraits").resolution == 256
-    with pytest.raises(CheckpointError):
-        load_generator("./portraits")
 
 
 def test_another_kind_is_named(generator, tmp_path):

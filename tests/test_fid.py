@@ -21,7 +21,8 @@ from cycle_core.invert.encode import encode
 from cycle_core.invert.generate import generate
 from cycle_core.invert.sampling import sample
 from cycle_core.invert.settings import TuneSettings
-from cycle_core.measure.metrics import find_inception, frechet_distance
+from cycle_core.measure.metrics import frechet_distance
+from cycle_core.measure.perceptual import find_inception
 from cycle_core.models.inception import FidInception
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"

@@ -17,9 +17,9 @@ from cycle_core.codes import Code
 from cycle_core.errors import InputError, MismatchError
 from cycle_core.images.io import save_image
 from cycle_core.invert.generate import generate
+from cycle_core.invert.nearest import nearest_codes
 from cycle_core.invert.objective import Objective
 from cycle_core.invert.project import NoiseMaps, project
-from cycle_core.invert.sampling import nearest_codes
 from cycle_core.invert.settings import ProjectSettings
 from cycle_core.measure.metrics import mse
 from cycle_core.measure.perceptual import Lpips, PortraitNet, PortraitNetConfig

@@ -329,6 +329,15 @@ def test_a_generator_of_other_pictures_than_photos_gets_no_encoder(parts, tmp_pa
         train(grey, tmp_path / "pictures", tmp_path / "run", EncoderTraining(), None, None)
 
 
+@pytest.mark.parametrize("other", [{"w_dim": 8}, {"num_ws": 6}])
+def test_an_encoder_of_another_shape_than_the_generator_s_is_refused(parts, tmp_path, other):
+    with pytest.raises(InputError, match="takes 8 of 16: change the encoder's configuration"):
+        train(
+            parts.generator, tmp_path / "pictures", tmp_path / "run", EncoderTraining(steps=21),
+            None, None, replace(parts.config, **other),
+        )  # fmt: skip
+
+
 def test_gradients_of_a_batch_in_parts_are_the_mean_of_the_parts(parts):
     def gradients(step, **settings):
         path = ScheduleSettings(phases="w")

@@ -31,8 +31,14 @@ from ..images.io import from_pil, to_pil
 from ..invert.encode import encode
 from ..invert.generate import generate
 from ..measure import metrics
-from ..measure.metrics import find_inception
-from ..measure.perceptual import Lpips, PortraitNet, find_vgg, load_attributes, load_perceptual
+from ..measure.perceptual import (
+    Lpips,
+    PortraitNet,
+    find_inception,
+    find_vgg,
+    load_attributes,
+    load_perceptual,
+)
 from ..measure.selection import Networks
 from ..models.encoder import Encoder
 from ..models.generator import Generator
@@ -276,14 +282,12 @@ def strength_for(achieved: list[float], wanted: float = CHANGE) -> tuple[float, 
     return STRENGTHS[max(range(len(achieved)), key=achieved.__getitem__)], False
 
 
-def refuse_nonsense(result: Mapping[str, Mapping[str, Any]]) -> None:
+def check_finite(result: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises InputError where a measure of a result is not a finite number."""
-    for part, measured in result.items():
-        for name, values in measured.items():
-            if part != "costs" and not np.isfinite(values).all():
-                raise InputError(
-                    f"The {part} picture has no finite {name}: look at the model that made it."
-                )
+    for part in result.keys() - {"costs"}:
+        wrong = [name for name, values in result[part].items() if not np.isfinite(values).all()]
+        if wrong:
+            raise InputError(f"No finite {wrong[0]} of the {part}: look at the model that made it.")
 
 
 # ------------------------------------------------------------------ photographs

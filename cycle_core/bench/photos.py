@@ -38,11 +38,11 @@ from .measures import (
     Clock,
     Rulers,
     at_256,
+    check_finite,
     edits,
     measure_code,
     photo_distortion,
     photo_rulers,
-    refuse_nonsense,
 )
 from .methods import BenchModels, ByEncoder, ByProjection, ByRefinement, Method, find
 from .run import SHOWN, open_encoder, read_result, unlike
@@ -250,7 +250,7 @@ class _Bench:
             record["tuned"] = {name: values[0] for name, values in after.items()}
             record["edited tuned"] = edits(rulers, G, code, strength)
             record["costs"]["tuned"] = {"seconds": clock.seconds}
-        refuse_nonsense(record)
+        check_finite(record)
         pictures = torch.cat(made)
         if not shown:
             return record, None, pictures

@@ -30,10 +30,10 @@ from .measures import (
     Clock,
     Numbers,
     Rulers,
+    check_finite,
     distortion,
     editability,
     measure_code,
-    refuse_nonsense,
 )
 from .methods import METHODS, BenchModels, Method, find
 from .sets import NAMES, TestSet, open_set
@@ -157,7 +157,7 @@ def measure(
         "edited tuned": after,
         "costs": costs,
     }
-    refuse_nonsense(result)
+    check_finite(result)
     return result, _pictures(rulers, G, generators, code, test)
 
 

@@ -184,9 +184,10 @@ def _is_of(value: Any, declared: Any) -> bool:
 
 
 def incomplete(project: str, error: Exception) -> CheckpointError:
+    what = f"{error} is missing" if isinstance(error, KeyError) else "a tensor has another shape"
     return CheckpointError(
-        f"This is not a whole {project} generator: {error} is missing; choose the file that holds "
-        "the generator (g_ema)."
+        f"This is not a whole {project} generator: {what}; choose the file that holds the "
+        "generator (g_ema)."
     )
 
 

@@ -36,7 +36,11 @@ _DELTAS = {
     "BackboneEncoder": False,
     "ResNetBackboneEncoder": False,
 }
-_METHODS = {True: "e4e", False: "pSp", None: "e4e or pSp"}  # by the same
+_METHODS = {
+    True: "e4e",
+    False: "pSp",
+    None: "e4e or pSp",
+}  # whether its heads give D_i -> the method
 _ARCHITECTURES = {"e4e": True, "psp": False}
 _PARTS = ("input_layer.", "body.", "styles.", "latlayer", "linear.", "output_layer")
 _GENERATOR = (

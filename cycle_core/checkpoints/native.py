@@ -2,7 +2,7 @@
 
 One file holds one model: its tensors, and in the header the kind, the configuration as JSON and
 free metadata (how it was trained). safetensors stores nothing that could be executed. Tensors in
-half precision or in 8 bits come back as float32.
+half precision or in 8 bits come back as float32. `FORMATS` opens all kinds of them.
 """
 
 from __future__ import annotations
@@ -183,18 +183,18 @@ def model_of(contents: Contents, kind: str) -> tuple[dict[str, Any], State, dict
 
 
 def resolve(name: str | Path, kind: str) -> Path:
-    """The path of a model: a file as given, or an embedded one by its bare name, which no file or
-    folder of that name hides (that is ./name).
+    """The path of a model: a file as given, or an embedded one by its bare name, which a folder of
+    that name does not hide.
 
     Raises MissingFileError, CheckpointError where the path is a folder."""
     path = Path(name)
+    if path.is_file():
+        return path
     bare = path.name == str(name) and not path.suffix
     if bare:
         for file in (ASSETS / f"{name}_{kind}.safetensors", ASSETS / f"{name}.safetensors"):
             if file.is_file():
                 return file
-    if path.is_file():
-        return path
     if path.is_dir():
         raise CheckpointError(
             f"{path} is a folder, but a file with {with_article(kind)} is needed."

@@ -106,6 +106,8 @@ class Array(StoredTensor):
         super().__init__(None)
 
     def set_state(self, _: object, shape: Any, dtype: Any, fortran: Any, content: Any) -> None:
+        if not isinstance(dtype, DType):
+            raise Damaged("it holds arrays of an unknown type")
         if type(content) is list:
             if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
                 raise Damaged("it holds an impossible shape or size")
@@ -117,9 +119,7 @@ class Array(StoredTensor):
         _place(self, shape, dtype, bool(fortran), region_of(content))
 
 
-def _place(array: StoredTensor, shape: Any, dtype: Any, fortran: bool, region: Region) -> None:
-    if not isinstance(dtype, DType):
-        raise Damaged("it holds arrays of an unknown type")
+def _place(array: StoredTensor, shape: Any, dtype: DType, fortran: bool, region: Region) -> None:
     shape = (shape,) if type(shape) is int else shape
     if type(shape) is not tuple:
         raise Damaged("it holds an impossible shape or size")
@@ -130,6 +130,8 @@ def _place(array: StoredTensor, shape: Any, dtype: Any, fortran: bool, region: R
 
 def _frombuffer(content: Any, dtype: Any, shape: Any, order: str, *_: object) -> StoredTensor:
     array = Array()
+    if not isinstance(dtype, DType):
+        raise Damaged("it holds arrays of an unknown type")
     _place(array, shape, dtype, order == "F", region_of(content))
     return array
 

@@ -25,10 +25,10 @@ from .published import (
     MOST_DIRECTIONS,
     is_relevance,
     is_statistics,
+    load_relevances,
     load_style_deviations,
-    load_vectors,
 )
-from .settings import ENDINGS
+from .text import ENDINGS
 
 # every type of direction: a new one is a module (see `base`), a name here and a test
 TYPES = (published.TYPE, stylespace.TYPE, mapper.TYPE)
@@ -279,6 +279,6 @@ def _table(name: str, fits: Callable[[Any], bool], load: Callable[[Path], Tensor
 FORMATS = (
     Format(NATIVE, "direction", is_native("direction"), _load, _describe),
     Format("InterFaceGAN, GANSpace, SeFa, StyleCLIP", "direction", _is_foreign, _load, _describe),
-    _table("table of relevances", is_relevance, load_vectors),
+    _table("table of relevances", is_relevance, load_relevances),
     _table("table of style statistics", is_statistics, load_style_deviations),
 )

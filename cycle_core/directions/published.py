@@ -37,7 +37,12 @@ def load_style_deviations(path: str | Path) -> Tensor:
         return torch.cat([layer.float().flatten() for layer in load_all(contents.data[1])])
 
 
-def load_vectors(path: Path, what: str = _ROWS) -> Tensor:
+def load_relevances(path: Path) -> Tensor:
+    """StyleCLIP's `fs3.npy`: float32. Raises CheckpointError for another file."""
+    return load_vectors(path, _ROWS)
+
+
+def load_vectors(path: Path, what: str) -> Tensor:
     """A file that holds one array of numbers: float32. Raises CheckpointError for any other."""
     contents = read_file(path)
     if not is_numbers(contents.data):

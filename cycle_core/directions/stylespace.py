@@ -24,7 +24,7 @@ from .base import BaseDirection, DirectionType, Strength, column
 from .clip_text import read_texts, text_difference
 from .direction import check_vectors, scaled_range
 from .discovery import style_matrix, w_statistics
-from .published import load_style_deviations, load_vectors
+from .published import load_relevances, load_style_deviations, load_vectors
 
 BETA = 0.15  # in the range that StyleCLIP's authors use, 0.08 (broad) to 0.3 (a few channels)
 _CHANNEL = re.compile(r"S:(\d{1,6})_(\d{1,6})")
@@ -198,7 +198,7 @@ def _made(name: str, generator: Generator) -> StyleDirection:
     statistics = relevance.with_name("S_mean_std")
     return global_direction(
         generator,
-        load_vectors(relevance),
+        load_relevances(relevance),
         text_difference(*read_texts(text))
         if text.suffix == ".txt"
         else load_vectors(text, "the difference of two text embeddings [512]"),

@@ -4,7 +4,8 @@
     photos = paste_all(photos, edited, places, references=reconstructions)
 
 In a video the faces are followed from frame to frame and their landmarks are smoothed over time:
-crops that tremble give codes that tremble, and the pasted face would flicker."""
+crops that tremble give codes that tremble, and the pasted face would flicker. `show_places` draws
+what was found."""
 
 from __future__ import annotations
 
@@ -239,6 +240,7 @@ def cover(
     return (pasted[:, :1] + 1) / 2
 
 
+# ------------------------------------------------------------------ what was found
 # the colours of the faces that were cropped, and of the others
 _COLOURS = ((77, 208, 225), (255, 183, 77), (174, 213, 129), (240, 98, 146), (186, 104, 200))
 _OTHER = (150, 150, 150)

@@ -1,5 +1,5 @@
-"""What makes two pictures alike: the L_S of refinement and tuning, one number for each picture; and
-what tuning minimises at the pivots."""
+"""What makes two pictures alike: the L_S of refinement and tuning, one number for each picture
+(`Objective`); and the loss of pivotal tuning (PTI, section 3.2), in batches (`PivotLoss`)."""
 
 from __future__ import annotations
 

@@ -23,8 +23,9 @@ from ..runtime.progress import Callback
 from ..runtime.session import frozen, like_weights, optimising, retry_on_oom, smaller_batches
 from .checks import check_image, check_photos
 from .descent import Descent, Evaluation, Inversion, Report, descend, reporter
+from .nearest import nearest_codes, search_steps
 from .objective import Objective
-from .sampling import inputs, nearest_codes, search_steps
+from .sampling import inputs
 from .settings import ProjectSettings
 from .w_scale import w_spread
 

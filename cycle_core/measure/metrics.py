@@ -3,7 +3,8 @@
 Pictures are float [B, 3, H, W] in [-1, 1], clamped to it first, because that is what a picture file
 keeps; every measure is one number for each picture. The first argument may be one picture, which is
 compared with each of the second and looked at once. A further measure is a function, here or in a
-file of its own, and one line of `METRICS`: reports, comparisons and their tables follow it."""
+file of its own, and one line of `METRICS`: reports, comparisons and their tables follow it.
+Sets of pictures have `frechet_distance`."""
 
 from __future__ import annotations
 
@@ -15,10 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checkpoints.registry import open_model
 from ..errors import InputError
-from ..files.weights import find
-from ..models.inception import FidInception
 from .perceptual import Lpips
 from .selection import Networks
 
@@ -148,13 +146,6 @@ def lec(
     divided by sqrt(N), so that it compares between W and W+; 0 is perfect."""
     again = undo(encode(_clamp(generate(edit(codes)))))
     return (codes - again).flatten(1).norm(dim=1) / codes.shape[1] ** 0.5
-
-
-def find_inception() -> FidInception | None:
-    """The network of the Frechet inception distance, on the CPU, frozen; None where its file,
-    `inception` of `weights`, is not on this machine. Raises CheckpointError."""
-    file = find("inception")
-    return None if file is None else open_model(file, "fid")
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:

@@ -22,6 +22,7 @@ from ..errors import InputError, MissingFileError
 from ..files.weights import find
 from ..images.resize import resize
 from ..models.factors import Factor, FactorTable
+from ..models.inception import FidInception
 
 ROLES = ("loss", "metrics")  # of networks that compare
 # Where pivotal tuning stops, by the network that measures. AlexNet: as published, in Cycle
@@ -112,6 +113,13 @@ def find_vgg() -> Lpips | None:
         return load_perceptual("metrics", "vgg")
     except MissingFileError:
         return None
+
+
+def find_inception() -> FidInception | None:
+    """The network of the Frechet inception distance, on the CPU, frozen; None where its file,
+    `inception` of `weights`, is not on this machine. Raises CheckpointError."""
+    file = find("inception")
+    return None if file is None else open_model(file, "fid")
 
 
 def load_attributes(role: str = "reading") -> PortraitNet:

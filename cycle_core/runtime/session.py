@@ -1,5 +1,5 @@
-"""Optimising inside of a host: what refinement, projection and tuning need of the machine. Networks
-are copied to be trained or differentiated through: the caller's stay as they are."""
+"""What refinement, projection, tuning and trainings need of the machine: gradients, threads and
+memory inside of a host, and copies of networks, so that those of the caller stay as they are."""
 
 from __future__ import annotations
 

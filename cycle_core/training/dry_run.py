@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..runtime import distributed
 from ..runtime.devices import peak_memory
-from .log import CHUNK
 from .loop import Stretch, Trainer
+from .validation import CHUNK
 
 MEASURED = 3  # steps of a kind, after one that is not counted
 

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from ..checkpoints.native import save_model
 from ..errors import InputError
 from ..images.resize import resize
-from ..invert.checks import check_pair, check_photos
+from ..invert.checks import check_photos
 from ..invert.objective import MAX_SIZE, Objective
 from ..invert.w_scale import farthest, scale_note
 from ..measure.selection import Distance, Networks
@@ -51,10 +51,10 @@ from ..runtime.session import channels_last, frozen_copy
 from . import loop
 from .data import Order, Prefetcher, open_pictures
 from .latent_discriminator import Adversary, LatentDiscriminator, sample_w
-from .log import reconstruction_errors
 from .loop import Losses, Stretch
 from .schedule import WARM_UP, Phase, phase_at, warmup_rate
 from .settings import EncoderTraining
+from .validation import reconstruction_errors
 
 
 def train(
@@ -78,8 +78,8 @@ def train(
     reconstructions of held-out pictures.
     Gives the encoder, in evaluation mode, also written to `out/encoder.safetensors` with its last
     stage and the generator's fingerprint. Nothing that is passed in is changed.
-    Raises InputError for impossible settings or another run's folder, MismatchError for a body or a
-    configuration of another shape, CycleError where the training diverges."""
+    Raises InputError for impossible settings or another run's folder, MismatchError for a body of
+    another shape, CycleError where the training diverges."""
     given = generator, data, settings, perceptual, identity, config, body
     trainer = loop.train(out, partial(EncoderTrainer, *given), callback)
     return trainer.encoder.eval().requires_grad_(False)
@@ -111,6 +111,12 @@ class EncoderTrainer(loop.Trainer):
         self.fingerprint = generator.base_fingerprint
         self.generator = frozen_copy(generator)
         config = config or EncoderConfig.for_generator(generator)
+        if (config.num_ws, config.w_dim) != (generator.num_ws, generator.w_dim):
+            raise InputError(
+                f"The encoder gives {config.num_ws} styles of {config.w_dim} dimensions, but the "
+                f"generator takes {generator.num_ws} of {generator.w_dim}: change the encoder's "
+                "configuration."
+            )
         if settings.size and settings.size < (read := config.input_size):
             raise InputError(f"Train at a size of {read} or more: the encoder reads {read} pixels.")
         synthesis: Any = self.generator.synthesis
@@ -137,7 +143,6 @@ class EncoderTrainer(loop.Trainer):
             self.encoder.init_body(body)
         self.encoder.w_avg.copy_(generator.w_avg.expand_as(self.encoder.w_avg))
         self.encoder.generator_id = self.fingerprint
-        check_pair(self.encoder, generator)
         self.encoder = channels_last(self.encoder.to(self.device))
         self.offsets: nn.Module = self.encoder  # in several processes, what averages its gradients
         self.rng = torch.Generator().manual_seed(settings.seed)

@@ -21,7 +21,9 @@ _EPS = 1e-6  # keeps the inverse distribution function finite in float32
 
 
 class World(FactorTable):
-    """N below is the number of factors, also of the coordinates of z."""
+    """The table of a rendered world's factors, with its people and their codes.
+
+    N below is the number of factors, also of the coordinates of z."""
 
     def rows(self) -> list[dict[str, Any]]:
         """The table for JSON."""

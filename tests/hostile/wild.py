@@ -89,6 +89,7 @@ def wild_tensors() -> Iterator[tuple[str, bytes]]:
         "numpy of terabytes": numpy_array((2**40,), f4, False, bytes(16)),
         "numpy of text": numpy_array("4", f4, False, bytes(16)),
         "numpy without type": numpy_array((4,), None, False, bytes(16)),
+        "numpy of objects without type": numpy_array((1,), None, False, ["a"]),
         "numpy of numbers": numpy_array((4,), f4, False, 16),
         "numpy of itself": Raw(
             code(ndarray) + b"q\x07" + code((1, (1,), f4, False, Raw(b"h\x07"))) + b"b"
