@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cycle_core.directions.text import parse_numbers, read_layers
+from cycle_core.directions.syntax import read_layers
+from cycle_core.directions.text import parse_numbers
 from cycle_core.errors import InputError
 
 

@@ -10,4 +10,5 @@ discovery   directions found: labelled codes, pictures with and without an attri
             SeFa; what a strength does, measured
 editing     codes moved along directions, mixed and interpolated
 text        edits as one writes them: smile=2,age=+1,keep=glasses
+syntax      what texts and files of directions share
 """

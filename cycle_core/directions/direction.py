@@ -13,7 +13,7 @@ from torch import Tensor
 from ..codes import Code
 from ..errors import InputError, MismatchError
 from .base import BaseDirection, Layers, Strength, column
-from .text import read_layers
+from .syntax import read_layers
 
 LEFT = 0.05  # share of a direction that must be left after others were kept
 

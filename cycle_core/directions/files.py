@@ -28,7 +28,7 @@ from .published import (
     load_relevances,
     load_style_deviations,
 )
-from .text import ENDINGS
+from .syntax import ENDINGS
 
 # every type of direction: a new one is a module (see `base`), a name here and a test
 TYPES = (published.TYPE, stylespace.TYPE, mapper.TYPE)

@@ -9,7 +9,7 @@
 A NAME is an embedded direction (`cycle-core directions`), the path of a direction file, which may
 hold commas, colons and equals signs, or a direction in StyleSpace; see `load_direction`.
 
-Lists of numbers ("-2, 0, 2", "-3:3:7") and layers ("0-3+6") are read here, too.
+Lists of numbers ("-2, 0, 2", "-3:3:7") are read here, too, and layers ("0-3+6") in `syntax`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .syntax import ENDINGS, read_layers
 
 if TYPE_CHECKING:
     from ..codes import Code, HasCode
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from .base import BaseDirection
     from .editing import Step
 
-ENDINGS = "safetensors|pth?|npy|npz"  # of direction files
 LONGEST = 160  # bytes of an edit's name: with what is put around it, less than a disk takes
 FARTHEST = 1000.0  # the largest strength that is followed: useful ones are below 30
 MOST_NUMBERS = 1000
@@ -266,23 +266,6 @@ def parse_numbers(text: str) -> list[float]:
         step = (last - first) / max(count - 1, 1)
         numbers += [first + step * k for k in range(count - 1)] + [last if count > 1 else first]
     return numbers
-
-
-def read_layers(text: str) -> tuple[int, ...]:
-    """ "0-3+6" -> (0, 1, 2, 3, 6). Where no comma separates edits, "0-3, 6" is the same.
-
-    Raises InputError for what cannot be read, and where there is none."""
-    layers: set[int] = set()
-    for part in re.split(r"[,+\s]+", text.strip()):
-        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
-            raise InputError(
-                f"The layers {text!r} cannot be read: write numbers and ranges from 0 on, joined "
-                "by +, such as 0-3 or 0-3+6."
-            )
-        layers.update(range(first, last + 1))
-    return tuple(sorted(layers))
 
 
 def _number(value: str, text: str) -> float:
